@@ -1,0 +1,111 @@
+"""stepbus fine-tunes BERT-type encoders on Apple's MLX: a step engine that emits events, and every feature a plugin.
+
+The names below are the public ones; they are imported on first use, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stepbus.backend import cpu_streams as cpu_streams
+    from stepbus.checkpoints import Retention as Retention
+    from stepbus.components import Component as Component
+    from stepbus.components import Selected as Selected
+    from stepbus.dataset import TextSource as TextSource
+    from stepbus.durable import write_text_atomically as write_text_atomically
+    from stepbus.errors import BadInput as BadInput
+    from stepbus.errors import CheckpointError as CheckpointError
+    from stepbus.errors import ConfigError as ConfigError
+    from stepbus.errors import DataError as DataError
+    from stepbus.errors import ModelError as ModelError
+    from stepbus.errors import PluginError as PluginError
+    from stepbus.errors import PluginFailure as PluginFailure
+    from stepbus.errors import Problem as Problem
+    from stepbus.errors import StepbusError as StepbusError
+    from stepbus.errors import did_you_mean as did_you_mean
+    from stepbus.fits import Fit as Fit
+    from stepbus.fits import FitResult as FitResult
+    from stepbus.fits import Predictions as Predictions
+    from stepbus.folders import find_folder as find_folder
+    from stepbus.folders import read_config as read_config
+    from stepbus.folders import read_tensors as read_tensors
+    from stepbus.labels import LabelCodec as LabelCodec
+    from stepbus.markers import hookimpl as hookimpl
+    from stepbus.metric import Metric as Metric
+    from stepbus.model import compose as compose
+    from stepbus.optimizer import Optimizer as Optimizer
+    from stepbus.optimizer import ParameterUpdater as ParameterUpdater
+    from stepbus.optimizer import no_decay_names as no_decay_names
+    from stepbus.plugins import import_module as import_module
+    from stepbus.rows import Rows as Rows
+    from stepbus.scheduler import Scheduler as Scheduler
+    from stepbus.sections import DataConfig as DataConfig
+    from stepbus.sections import ModelConfig as ModelConfig
+    from stepbus.sections import OptimizerConfig as OptimizerConfig
+    from stepbus.sections import SchedulerConfig as SchedulerConfig
+    from stepbus.settings import component as component
+    from stepbus.settings import setting as setting
+    from stepbus.state import Control as Control
+    from stepbus.state import StepResult as StepResult
+    from stepbus.state import TrainingState as TrainingState
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_HOME = {
+    "BadInput": "errors",
+    "CheckpointError": "errors",
+    "Component": "components",
+    "ConfigError": "errors",
+    "Control": "state",
+    "DataConfig": "sections",
+    "DataError": "errors",
+    "Fit": "fits",
+    "FitResult": "fits",
+    "LabelCodec": "labels",
+    "Metric": "metric",
+    "ModelConfig": "sections",
+    "ModelError": "errors",
+    "Optimizer": "optimizer",
+    "OptimizerConfig": "sections",
+    "ParameterUpdater": "optimizer",
+    "PluginError": "errors",
+    "PluginFailure": "errors",
+    "Predictions": "fits",
+    "Problem": "errors",
+    "Retention": "checkpoints",
+    "Rows": "rows",
+    "Scheduler": "scheduler",
+    "SchedulerConfig": "sections",
+    "Selected": "components",
+    "StepResult": "state",
+    "StepbusError": "errors",
+    "TextSource": "dataset",
+    "TrainingState": "state",
+    "component": "settings",
+    "compose": "model",
+    "cpu_streams": "backend",
+    "did_you_mean": "errors",
+    "find_folder": "folders",
+    "hookimpl": "markers",
+    "import_module": "plugins",
+    "no_decay_names": "optimizer",
+    "read_config": "folders",
+    "read_tensors": "folders",
+    "setting": "settings",
+    "write_text_atomically": "durable",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'stepbus' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"stepbus.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

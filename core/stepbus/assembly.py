@@ -1,0 +1,203 @@
+"""Putting a fit together: data first, then the plan, and only then weights, optimizer, bus and compiled steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stepbus import device
+from stepbus.batches import plan_shapes
+from stepbus.bus import Bus
+from stepbus.components import Selected
+from stepbus.dataset import RowEncoder
+from stepbus.errors import BadInput, DataError
+from stepbus.fits import Fit, Plan
+from stepbus.folders import find_folder
+from stepbus.labels import LabelCodec
+from stepbus.members import for_fit
+from stepbus.optimizer import ParameterUpdater
+from stepbus.steps import CompiledSteps, mix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stepbus.bus import Member
+    from stepbus.config import Config
+    from stepbus.rows import Rows
+    from stepbus.run import Run
+    from stepbus.trainer import Trainer
+
+
+def new_encoder(config: Config) -> RowEncoder:
+    """Return an encoder of rows that has learnt nothing yet."""
+    model = config.model.settings
+    source = model.tokenizer or model.pretrained
+    if source is None:
+        raise BadInput("model.tokenizer: a model from scratch needs a folder with a tokenizer.json; name one")
+    head = model.head
+    task = config.data.settings.task or (head.component.facts["task"] if head is not None else None)
+    codec = LabelCodec(config.data.settings.label, task, config.data.settings.target)
+    return RowEncoder(config.data.build(), find_folder(source), codec, config.data.settings)
+
+
+def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
+    """Encode the rows of a fit and plan its batches; no weights are touched.
+
+    Args:
+        trainer: The trainer that will do the fit.
+        run: Its run.
+        fit: What to do.
+    """
+    trainer.run, trainer.fit = run, fit
+    trainer.directory = run.directory_of(fit)
+    config, settings = trainer.config, trainer.config.data.settings
+    trainer.encoder = new_encoder(config)
+    trainer.encoder.fit(fit.sets["train"])
+    trainer.tokens = {name: trainer.encoder.encode(rows, labelled=True) for name, rows in fit.sets.items()}
+    trainer.targets = {name: trainer.encoder.codec.targets_in_units(rows) for name, rows in fit.sets.items()}
+    trainer.shapes = plan_shapes(
+        trainer.tokens["train"].lengths,
+        batch_size=settings.batch_size,
+        tokens_per_batch=settings.tokens_per_batch,
+        bucket_multiple=128 if device.kind() == "cuda" else 8,
+    )
+    batches = trainer.shapes.batches
+    if settings.drop_last and batches > 1 and trainer.shapes.sequences % settings.batch_size:
+        batches -= 1
+    state = trainer.state
+    state.steps_per_epoch = -(-batches // trainer.accumulation)
+    state.total_steps = config.training.num_epochs * state.steps_per_epoch
+    if config.training.max_steps is not None:
+        state.total_steps = min(state.total_steps, config.training.max_steps)
+    trainer.metrics, trainer.directions = chosen_metrics(config, trainer.encoder.codec.task)
+
+
+def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
+    """Return the metrics of a task, built, and the direction of everything that will be computed.
+
+    Args:
+        config: The configuration; `training.metrics` names them, or the task's own are taken.
+        task: binary, multiclass, multilabel or regression.
+    """
+    chosen = config.training.metrics
+    if chosen is None:
+        offered = [part for part, _ in config.components if part.kind == "metric"]
+        chosen = [
+            Selected(part, part.config())
+            for part in offered
+            if task in part.facts["tasks"] and part.facts.get("default", False)
+        ]
+    directions: dict[str, bool | None] = {"eval_loss": False}
+    built = []
+    for selected in chosen:
+        if task not in selected.component.facts["tasks"]:
+            tasks = ", ".join(selected.component.facts["tasks"])
+            raise BadInput(f"training.metrics: {selected.name} is for {tasks}, and this data is {task}; leave it out")
+        metric = selected.build()
+        built.append((selected.name, metric))
+        directions[f"eval_{selected.name}"] = selected.component.facts["greater_is_better"]
+    if config.training.greater_is_better is not None:
+        directions[config.training.monitor] = config.training.greater_is_better
+    return built, directions
+
+
+def make_plan(trainer: Trainer, fits: list[Fit]) -> Plan:
+    """Return what is going to happen, for `validate_plan`."""
+    return Plan(
+        config=trainer.config,
+        fits=fits,
+        task=trainer.encoder.codec.task,
+        metrics=trainer.directions,
+        monitor=trainer.config.training.monitor,
+        total_steps=trainer.state.total_steps,
+        rows={name: len(tokens) for name, tokens in trainer.tokens.items()},
+        has_validation=trainer.fit.monitored is not None and trainer.config.training.eval_strategy != "no",
+    )
+
+
+def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> None:
+    """Load the model, make the optimizer, fill the bus, and compile; the data is prepared.
+
+    Args:
+        trainer: The trainer.
+        members: The prototypes of all plugins.
+        alone: Whether its run has one fit only.
+    """
+    config = trainer.config
+    scheduler = config.scheduler.build()
+    named = f"scheduler.{config.scheduler.name}"
+    trainer.bus = Bus(for_fit(members, [(named, scheduler)], alone=alone, extras=trainer.plugins), trainer.control)
+    trainer.bus.on_disabled = lambda text: trainer.message(text, "warning")
+    trainer.model = build_model(trainer)
+    groups: dict[str, dict[str, float]] = {}
+    for given in trainer.bus.in_order("parameter_groups", trainer=trainer, model=trainer.model):
+        for name, group in given.items():
+            own = groups.setdefault(name, {})
+            scale = own.get("learning_rate_scale", 1.0) * group.get("learning_rate_scale", 1.0)
+            own.update(group, learning_rate_scale=scale)
+    settings = config.optimizer.settings
+    if trainer.model.loaded.initialised or trainer.model.loaded.unexpected:
+        for line in trainer.model.loaded.lines():
+            trainer.message(line)
+    trainer.optimizer = ParameterUpdater(config.optimizer.build(), settings.learning_rate, settings.weight_decay, groups)
+    trainer.optimizer.init(trainer.model.trainable_parameters())
+    trainer.scheduler = scheduler
+
+
+def compile_steps(trainer: Trainer) -> None:
+    """Compile the steps; weights, optimizer state and restored values are in place."""
+    state, optimizer = trainer.state, trainer.optimizer
+    transforms = list(trainer.bus.in_order("transform_gradients", trainer=trainer))
+    trainer.model.train()
+    trainer.steps = CompiledSteps(
+        trainer.model,
+        optimizer,
+        transforms,
+        rate=lambda step: trainer.scheduler.rate(step, state.total_steps, optimizer.learning_rate),
+        seed=trainer.fit.seed,
+        precision=trainer.config.training.precision,
+    )
+
+
+def compile_evaluation(trainer: Trainer) -> None:
+    """Compile the evaluation alone, for a trained model that was opened."""
+    unused = ParameterUpdater(trainer.config.optimizer.build(), 0.0)
+    trainer.steps = CompiledSteps(trainer.model, unused, [], rate=lambda step: 0.0, seed=0)
+
+
+def build_model(trainer: Trainer) -> Any:
+    """Return the fit's model: the caller's own, or a new one from the configuration and the seed."""
+    codec, given = trainer.encoder.codec, trainer.given_model
+    if given is not None:
+        task = codec.task
+        if given.task != task or given.outputs != codec.outputs:
+            raise DataError(
+                f"the model has {given.outputs} {given.task} outputs, and the labels are {task} with {codec.outputs}; "
+                f'use create_model(head_type="{task}", num_labels={codec.outputs})'
+            )
+        if trainer.run.alone:
+            return given
+    return config_model(trainer.config, codec, mix(trainer.fit.seed, 0) % 2**32, given)
+
+
+def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None) -> Any:
+    """Build the model that a configuration and labels describe.
+
+    Args:
+        config: The configuration.
+        codec: The labels.
+        seed: Where new weights start.
+        like: A model whose weights to start from.
+    """
+    head = config.model.settings.head
+    if head is None:
+        part = config.components.get("head", codec.task)
+        head = Selected(part, part.config())
+    elif head.component.facts["task"] != codec.task:
+        raise DataError(
+            f"model.head: {head.name} is for {head.component.facts['task']}, and the labels are {codec.task}; "
+            "set data.task, or leave head out"
+        )
+    model = config.model.build(outputs=codec.outputs, head=head, seed=seed)
+    if like is not None:
+        model.load_tensors(like.tensors(), source="the model")
+    return model

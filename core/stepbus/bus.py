@@ -1,0 +1,211 @@
+"""The bus: one pluggy manager for each scope, and one guard around each implementation."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pluggy
+from attrs import define
+
+from stepbus import events
+from stepbus.errors import PluginError, PluginFailure, StepbusError, did_you_mean
+from stepbus.state import Control
+
+SPECIFICATIONS = events.specifications()
+
+
+@define(eq=False)
+class Member:
+    """A plugin instance on a bus.
+
+    Args:
+        name: Its name in the configuration.
+        label: How messages name it, with distribution and version.
+        plugin: An instance, or a module of hook functions.
+        on_error: raise, or disable.
+        scope: run: this instance serves every fit; fit: each fit gets one of its own.
+        settings: What a fresh instance is made from.
+        disabled: The error that switched it off, if one did.
+        seconds: Time spent in its hooks.
+    """
+
+    name: str
+    label: str
+    plugin: Any
+    on_error: str = "raise"
+    scope: str = "run"
+    settings: Any = None
+    disabled: str = ""
+    seconds: float = 0.0
+
+
+def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[..., Any]]:
+    """Return the hook implementations of a plugin, having checked each.
+
+    Args:
+        plugin: An instance, a class or a module.
+        label: How messages should name it.
+        scope: "fit" refuses the hooks of a run.
+
+    Returns:
+        Hook name -> bound function.
+
+    Raises:
+        PluginError: Anything that pluggy would let pass in silence, and what it would refuse.
+    """
+    found = {}
+    for name in dir(plugin):
+        function = inspect.getattr_static(plugin, name, None)
+        function = getattr(function, "__func__", function)
+        if name.startswith("__") or not callable(function):
+            continue
+        options = getattr(function, "stepbus_impl", None)
+        if options is None:
+            # A module may well use a hook's name for something of its own; a class that does forgot the decorator.
+            if name in SPECIFICATIONS and not inspect.ismodule(plugin):
+                raise PluginError(f"{label}: {name} is a hook's name; write @hookimpl above it")
+            continue
+        _check(name, function, options, label, scope)
+        found[name] = getattr(plugin, name)
+    return found
+
+
+def _check(name: str, function: Any, options: dict[str, Any], label: str, scope: str) -> None:
+    hook = options.get("specname") or name
+    if hook not in SPECIFICATIONS:
+        raise PluginError(f"{label}: there is no hook {hook!r}{did_you_mean(hook, SPECIFICATIONS)}")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.name not in SPECIFICATIONS[hook]:
+            known = ", ".join(SPECIFICATIONS[hook])
+            near = did_you_mean(parameter.name, SPECIFICATIONS[hook])
+            raise PluginError(f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {known}")
+        if parameter.default is not parameter.empty:
+            raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
+    if hook in events.THREADED and (options.get("wrapper") or options.get("hookwrapper")):
+        raise PluginError(f"{label}: {hook} passes a value along, so it cannot be a wrapper")
+    if hook in events.RUN_HOOKS and scope == "fit":
+        raise PluginError(f"{label}: {hook} belongs to the run; write scope = \"run\" in the class")
+
+
+class _Guarded:
+    """What is registered with pluggy in a plugin's place; compared by identity, whatever the plugin's own equality."""
+
+
+class Bus:
+    """The plugins of one scope in call order.
+
+    Args:
+        members: The plugins, in call order.
+        control: Where requests go; it learns whose hook is running.
+    """
+
+    def __init__(self, members: Sequence[Member], control: Control | None = None) -> None:
+        self.members = list(members)
+        self.control = control or Control()
+        # Told when an error switches a plugin off; the run puts its own voice here.
+        self.on_disabled: Callable[[str], None] = warnings.warn
+        self._manager = pluggy.PluginManager("stepbus")
+        self._manager.add_hookspecs(events)
+        # pluggy calls the last registered first.
+        for member in reversed(self.members):
+            self._register(member)
+        self._manager.check_pending()
+        self.hook = self._manager.hook
+
+    def _register(self, member: Member) -> None:
+        proxy = _Guarded()
+        for name, function in hooks_of(member.plugin, member.label).items():
+            setattr(proxy, name, self._guard(member, name, function))
+        self._manager.register(proxy, name=member.name)
+
+    def _guard(self, member: Member, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap one implementation: attribution, cost, blame and policy."""
+        control = self.control
+        options = getattr(function, "stepbus_impl", {})
+        if options.get("wrapper") or options.get("hookwrapper"):
+            return function  # a generator: pluggy drives it, and its errors carry its own traceback
+
+        @functools.wraps(function)
+        def guarded(*arguments: Any) -> Any:
+            if member.disabled and hook != "on_close":
+                return None
+            before, control.asking = control.asking, member.name
+            start = time.perf_counter()
+            try:
+                return function(*arguments)
+            except Exception as error:
+                return self._blame(member, hook, error)
+            finally:
+                member.seconds += time.perf_counter() - start
+                control.asking = before
+
+        return guarded
+
+    def _blame(self, member: Member, hook: str, error: Exception) -> None:
+        if isinstance(error, StepbusError):
+            raise error  # said on purpose, in the plugin's own words
+        message = (
+            f"{member.label}: {hook} raised {type(error).__name__} at step {self.control.step}: {error}; "
+            f"switch the plugin off with plugins: {{{member.name}: false}}"
+        )
+        if member.on_error == "disable":
+            member.disabled = message
+            self.on_disabled(message)
+            return
+        raise PluginFailure(message) from error
+
+    def has(self, hook: str) -> bool:
+        """Return whether anything listens to a hook."""
+        return bool(getattr(self.hook, hook).get_hookimpls())
+
+    def in_order(self, hook: str, **arguments: Any) -> list[Any]:
+        """Return what the implementations of a hook give, in call order, without those that gave None."""
+        return [result for result in getattr(self.hook, hook)(**arguments) if result is not None]
+
+    def thread(self, hook: str, **arguments: Any) -> Any:
+        """Pass a value through the implementations of a threaded hook, in call order.
+
+        Args:
+            hook: The hook.
+            **arguments: All its arguments, the carried value among them.
+
+        Returns:
+            The value after the last implementation.
+        """
+        carried = events.THREADED[hook]
+        for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
+            result = implementation.function(*(arguments[name] for name in implementation.argnames))
+            if result is not None:
+                arguments[carried] = result
+        return arguments[carried]
+
+    def close(self, **arguments: Any) -> list[Exception]:
+        """Call `on_close` of every plugin, whatever the others do; return what they raised."""
+        raised: list[Exception] = []
+        for implementation in reversed(self.hook.on_close.get_hookimpls()):
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception as error:
+                raised.append(error)
+        return raised
+
+
+def check_policy(member: Member) -> None:
+    """Refuse `on_error: disable` for a plugin that changes the computation.
+
+    Raises:
+        PluginError: It implements a BUILD hook.
+    """
+    if member.on_error == "disable":
+        changing = sorted(set(hooks_of(member.plugin, member.label)) & events.BUILD_HOOKS)
+        if changing:
+            raise PluginError(
+                f"{member.label}: on_error: disable fits plugins that only watch; this one implements {', '.join(changing)}"
+            )

@@ -1,0 +1,87 @@
+"""What differs between a checkpoint and the run that wants to resume from it, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from stepbus.durable import from_json, to_json
+
+
+def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequence[str] = ()) -> list[str]:
+    """Return what differs, one sentence each: "optimizer.learning_rate was 5e-05, is 0.0001".
+
+    The tree under "config" is compared setting by setting, under its own names. The table under "plugins", name ->
+    {"distribution": …, "version": …}, is compared plugin by plugin. Every other fact goes by its key.
+
+    Args:
+        saved: Facts of the checkpoint.
+        now: Facts of the run.
+        ignore: Names that may differ, with everything below them ("environment.output_dir", "plugins.progress").
+
+    Returns:
+        Sentences in order of name; none where nothing differs.
+    """
+    # What a checkpoint gave back went through JSON, where tuples become lists.
+    before, after = (dict(_facts(from_json(to_json(dict(facts))))) for facts in (saved, now))
+    switched = [
+        f"{name}."
+        for name in sorted({*before, *after})
+        if _is_plugin(name) and (name in before) != (name in after)  # its settings came or went with it
+    ]
+    lines = []
+    for name in sorted({*before, *after}):
+        if name.startswith(tuple(switched)) or any(
+            name == prefix or name.startswith(f"{prefix}.") for prefix in ignore
+        ):
+            continue
+        if not _same(before.get(name, _ABSENT), after.get(name, _ABSENT)):
+            lines.append(f"{name} was {_words(name, before)}, is {_words(name, after)}")
+    return lines
+
+
+_ABSENT = object()
+
+
+def _is_plugin(name: str) -> bool:
+    return name.startswith("plugins.") and name.count(".") == 1
+
+
+def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, value), a plugin's row as one value."""
+    for key, value in facts.items():
+        if key != "plugins":
+            yield from _leaves("" if key == "config" else key, value)
+    for name, row in facts.get("plugins", {}).items():
+        yield f"plugins.{name}", _Row(row) if isinstance(row, dict) else row
+
+
+class _Row(dict[str, Any]):
+    """Where a plugin comes from."""
+
+    def __repr__(self) -> str:
+        return " ".join(str(value) for value in self.values() if value is not None)
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, below in value.items():
+            yield from _leaves(f"{name}.{key}".lstrip("."), below)
+    elif value != {}:
+        yield name, value
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Compare as JSON does, but 1 with 1.0 as equal and 1 with true as different; NaN equals itself."""
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) == len(after) and all(map(_same, before, after))
+    if isinstance(before, bool) or isinstance(after, bool):
+        return before is after
+    return bool(before == after) or (before != before and after != after)
+
+
+def _words(name: str, facts: Mapping[str, Any]) -> str:
+    if name not in facts:
+        return "off" if _is_plugin(name) else "not set"
+    text = repr(facts[name])
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,391 @@
+"""A configuration: read, laid over the defaults, its plugins imported by name, everything typed, every problem at once.
+
+The order: files to marked trees → layers → plugins' `expand` → import what is named → components → settings. Neither
+MLX nor data nor weights are touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import attrs
+from attrs import field, frozen
+
+from stepbus import plugins as installed_plugins
+from stepbus.components import Components, Selected
+from stepbus.errors import ConfigError, PluginError, Problem
+from stepbus.keywords import keyword_layer, late_keywords
+from stepbus.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
+from stepbus.presets import configs_folder
+from stepbus.sections import (
+    DataConfig,
+    EnvironmentConfig,
+    ModelConfig,
+    OptimizerConfig,
+    SchedulerConfig,
+    TrainingConfig,
+)
+from stepbus.settings import show
+from stepbus.structuring import Invalid, Structurer, show_path
+from stepbus.yaml_tree import Mark, Node, from_python, read_tree
+
+if TYPE_CHECKING:
+    from stepbus.plugins import InstalledPlugin, LoadedPlugin
+
+BASES: dict[str, type] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "scheduler": SchedulerConfig,
+    "training": TrainingConfig,
+    "environment": EnvironmentConfig,
+}
+POLICIES = ("raise", "disable")
+# Plugins may switch each other on; a chain longer than this runs in a circle.
+MAX_EXPANSIONS = 10
+
+
+class Loader(Protocol):
+    """What finds and imports plugins: the module `stepbus.plugins`, or a test's own."""
+
+    def installed(self) -> dict[str, InstalledPlugin]: ...
+
+    def load_class(self, name: str, use: str | None = None, base: Path | None = None) -> LoadedPlugin: ...
+
+
+@frozen
+class PluginChoice:
+    """A plugin that a configuration switched on.
+
+    Args:
+        name: Its name there.
+        loaded: Its class and where that comes from.
+        settings: An instance of its Config, or None if it has none.
+        on_error: raise, or disable: what an exception in one of its hooks does.
+        mark: Where it was switched on.
+    """
+
+    name: str
+    loaded: LoadedPlugin
+    settings: Any
+    on_error: Literal["raise", "disable"]
+    mark: Mark
+
+
+@frozen(eq=False)
+class Config:
+    """A whole configuration, typed and checked.
+
+    Args:
+        tree: What was written, over the defaults, as plain values; it loads again as it is.
+        marks: Dotted path → where the value was written.
+        model: The section, as the component that its `type` picked.
+        data: The same.
+        optimizer: The same.
+        scheduler: The same.
+        training: The section's settings.
+        environment: The section's settings.
+        plugins: Those switched on, in call order.
+        hooks: Modules of hook functions: names, or files by absolute path.
+        components: What the plugins offer.
+        base: The folder that the configuration came from.
+    """
+
+    tree: dict[str, Any]
+    marks: dict[str, Mark]
+    model: Selected
+    data: Selected
+    optimizer: Selected
+    scheduler: Selected
+    training: TrainingConfig
+    environment: EnvironmentConfig
+    plugins: tuple[PluginChoice, ...]
+    hooks: tuple[str, ...]
+    components: Components
+    base: Path
+    _node: Node = field(repr=False)
+    _loader: Loader = field(repr=False)
+    _extras: tuple[Any, ...] = field(repr=False)
+
+    def updated(self, keywords: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+        """Return the configuration with some settings changed.
+
+        Args:
+            keywords: Settings by name, by dotted path or by section__name.
+            overrides: "section.key=value", as on the command line.
+
+        Raises:
+            ConfigError: Every problem at once.
+        """
+        if not keywords and not overrides:
+            return self
+        return _assemble([self._node], self.base, overrides, keywords, self._extras, self._loader, [])
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting with its value, defaults included, as JSON values."""
+        return self._values(places=True)
+
+    def digest(self) -> str:
+        """Return a SHA-256 of everything that decides what the run computes.
+
+        Where files lie, where results go and how a value was spelt make no difference.
+        """
+        values = self._values(places=False)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def locate(self, problem: Problem) -> Problem:
+        """Return a problem with the file and line of its path, or of what is nearest above it."""
+        path = problem.path
+        while path and path not in self.marks:
+            path = path.rpartition(".")[0]
+        mark = self.marks.get(path)
+        return problem if problem.file or mark is None else attrs.evolve(problem, file=mark.file, line=mark.line)
+
+    def _values(self, *, places: bool) -> dict[str, Any]:
+        sections = {name: _plain(getattr(self, name), places) for name in BASES}
+        chosen = {choice.name: _plain(choice.settings, places) or {} for choice in self.plugins}
+        return {**sections, "plugins": chosen, "hooks": [hook if places else Path(hook).name for hook in self.hooks]}
+
+
+def load_config(
+    source: Path | str | Mapping[str, Any] | Config | None = None,
+    overrides: Sequence[str] = (),
+    keywords: Mapping[str, Any] | None = None,
+    extra_plugins: Iterable[Any] = (),
+    loader: Loader = installed_plugins,
+) -> Config:
+    """Load and check a configuration.
+
+    Args:
+        source: A file, a preset's name, plain values, a configuration, or None for the defaults alone.
+        overrides: "section.key=value" each, as after --set; the last one counts.
+        keywords: Settings by name (`learning_rate=1e-5`), sections and plugins by theirs (`early_stopping=True`).
+        extra_plugins: Classes and objects passed in Python, whose components may be picked.
+        loader: What finds and imports plugins.
+
+    Raises:
+        ConfigError: Every problem at once, in the order of the files.
+    """
+    if isinstance(source, Config):
+        return source.updated(keywords or {}, overrides)
+    problems: list[Problem] = []
+    layers, base = read_layers(source, problems)
+    return _assemble(layers, base, overrides, keywords or {}, tuple(extra_plugins), loader, problems)
+
+
+def get_trainer_config(name_or_path: str | Path) -> Config:
+    """Load a configuration by a preset's name or a file's path."""
+    return load_config(name_or_path)
+
+
+def check_schedule(config: Config, total_steps: int) -> list[Problem]:
+    """Return what is wrong with the schedule once the number of updates is known.
+
+    Args:
+        config: The configuration.
+        total_steps: Updates of one fit.
+    """
+    warmup = config.scheduler.settings.warmup_steps
+    if warmup < total_steps:
+        return []
+    message = f"expected a warm-up shorter than the run of {total_steps} updates, got {warmup}"
+    return [config.locate(Problem("scheduler.warmup_steps", message))]
+
+
+def _plain(value: Any, places: bool) -> Any:
+    """Return settings as JSON values; without `places`, what only says where something lies is left out."""
+    if isinstance(value, Selected):
+        return {"type": value.name, **_plain(value.settings, places)}
+    if attrs.has(type(value)):
+        kept = {}
+        for each in attrs.fields(type(value)):
+            item = getattr(value, each.name)
+            location = each.metadata.get("location")
+            if (
+                not places
+                and isinstance(item, str)
+                and (location == "output" or (location and Path(item).is_absolute()))
+            ):
+                continue
+            kept[each.alias or each.name] = _plain(item, places)
+        return kept
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, places) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, places) for item in value]
+    return (
+        value if value is None or isinstance(value, bool | int | float | str) else str(getattr(value, "value", value))
+    )
+
+
+def _assemble(
+    layers: list[Node],
+    base: Path,
+    overrides: Sequence[str],
+    keywords: Mapping[str, Any],
+    extras: tuple[Any, ...],
+    loader: Loader,
+    problems: list[Problem],
+) -> Config:
+    known = loader.installed()
+    tidy = Tidy(known, problems)
+    by_path, late = keyword_layer(keywords, known, problems)
+    user = merge_all(map(tidy, [*layers, by_path, *(override_layer(text, problems) for text in overrides)]))
+    defaults_file = configs_folder() / "defaults.yaml"
+    defaults = tidy(read_tree(defaults_file, shown(defaults_file)))
+    chosen = _Plugins(loader, tidy, problems)
+    tree = chosen.expand(defaults, user)
+    components = chosen.components(extras)
+    tree = merge(tree, late_keywords(late, tree, components, chosen.loaded, BASES, problems))
+    # Structuring writes absolute paths into the tree and takes stale keys out: it gets a copy.
+    tree = tree.remark(lambda mark: mark)
+
+    structurer = Structurer(components)
+    structurer.problems, structurer.incomplete = problems, chosen.failed
+    sections: dict[str, Any] = {}
+    for name, cls in BASES.items():
+        if name in COMPONENT_SECTIONS:
+            try:
+                sections[name] = structurer.select(name, tree.value[name], (name,), cls)
+            except Invalid:
+                continue
+        else:
+            sections[name] = structurer.settings(cls, tree.value[name], (name,))
+    choices = [_choice(loaded, tree.value["plugins"].value[name], structurer) for name, loaded in chosen.loaded.items()]
+    if not problems:
+        problems += _across(sections, tree)
+    if problems:
+        raise ConfigError(_in_order(problems))
+    return Config(
+        tree=tree.plain(),
+        marks={show_path(path): node.mark for path, node in tree.walk() if path},
+        plugins=tuple(choices),
+        hooks=tuple(tree.value["hooks"].plain()),
+        components=components,
+        base=base,
+        node=tree,
+        loader=loader,
+        extras=extras,
+        **sections,
+    )
+
+
+class _Plugins:
+    """The plugins that a tree switches on, imported once each."""
+
+    def __init__(self, loader: Loader, tidy: Tidy, problems: list[Problem]) -> None:
+        self.loader, self.tidy, self.problems = loader, tidy, problems
+        self.seen: dict[tuple[str, str | None], LoadedPlugin | None] = {}
+        self.loaded: dict[str, LoadedPlugin] = {}
+        self.marks: dict[str, Mark] = {}
+        self.failed = False
+
+    def expand(self, defaults: Node, user: Node) -> Node:
+        """Return the user's tree over what its plugins' `expand` lay below it, over the defaults."""
+        tree, expansions = merge(defaults, user), list[Node]()
+        for _ in range(MAX_EXPANSIONS):
+            self.load(tree)
+            before = [node.plain() for node in expansions]
+            expansions = [node for name, loaded in self.loaded.items() if (node := self.expansion(name, loaded, tree))]
+            if [node.plain() for node in expansions] == before:
+                return tree
+            tree = merge_all([defaults, *expansions, user])
+        names = ", ".join(name for name, loaded in self.loaded.items() if hasattr(loaded.cls, "expand"))
+        self.problems.append(Problem("plugins", f"the configuration that {names} lay under it never settles"))
+        return tree
+
+    def load(self, tree: Node) -> None:
+        self.loaded = {}
+        for name, node in tree.value["plugins"].value.items():
+            if node.value is False:
+                continue
+            use = node.value.get("use")
+            use_text = use.value if use is not None else None
+            key = (name, str(use_text) if use is not None else None)
+            if key not in self.seen:
+                self.seen[key] = self.imported(name, use_text, use or node)
+            loaded = self.seen[key]
+            if loaded is not None:
+                self.loaded[name], self.marks[name] = loaded, node.mark
+
+    def imported(self, name: str, use: Any, node: Node) -> LoadedPlugin | None:
+        if use is not None and not isinstance(use, str):
+            self.refuse((*("plugins", name), "use"), f"expected module:Class or ./file.py:Class, got {show(use)}", node)
+            return None
+        try:
+            return self.loader.load_class(name, use, node.mark.folder)
+        except PluginError as error:
+            self.refuse(("plugins", name), str(error), node)
+            return None
+
+    def refuse(self, path: tuple[str, ...], message: str, node: Node) -> None:
+        self.failed = True
+        self.problems.append(Problem(show_path(path), message, node.mark.file, node.mark.line))
+
+    def expansion(self, name: str, loaded: LoadedPlugin, tree: Node) -> Node | None:
+        if not hasattr(loaded.cls, "expand"):
+            return None
+        node = tree.value["plugins"].value[name]
+        settings = {key: value for key, value in node.plain().items() if key not in ("use", "on_error")}
+        mark = attrs.evolve(node.mark, text=None, written=None)
+        try:
+            return self.tidy(from_python(loaded.cls.expand(settings) or {}, mark))
+        except ConfigError as error:
+            reason: Any = "; ".join(str(problem) for problem in error.problems)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        self.refuse(("plugins", name), f"its expand() cannot be used: {reason} ({loaded.label})", node)
+        # Asking again would report it again.
+        self.seen = {key: None if key[0] == name else each for key, each in self.seen.items()}
+        return None
+
+    def components(self, extras: tuple[Any, ...]) -> Components:
+        """Return what the plugins and the objects passed in Python offer."""
+        offered = [(loaded.components, loaded.label, self.marks[name]) for name, loaded in self.loaded.items()]
+        for extra in extras:
+            label = f"{getattr(extra, '__name__', type(extra).__name__)} (passed in Python)"
+            offered.append((list(getattr(extra, "components", ())), label, Mark()))
+        components = Components()
+        for parts, label, mark in offered:
+            for part in parts:
+                try:
+                    components.add(part, label)
+                except PluginError as error:
+                    self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
+        return components
+
+
+def _choice(loaded: LoadedPlugin, node: Node, structurer: Structurer) -> PluginChoice:
+    path, policy, settings = ("plugins", loaded.name), node.value.get("on_error"), None
+    structurer.label = loaded.label
+    if policy is not None and policy.value not in POLICIES:
+        structurer.refuse(f"expected raise or disable, got {show(policy.value)}", (*path, "on_error"), policy.mark)
+    if loaded.config_class is not None:
+        settings = structurer.settings(loaded.config_class, node, path, ignore=("use", "on_error"))
+    else:
+        for key, item in node.value.items():
+            if key not in ("use", "on_error"):
+                structurer.refuse(f"expected no settings, got {key!r}", (*path, key), item.mark)
+    structurer.label = ""
+    return PluginChoice(loaded.name, loaded, settings, policy.value if policy is not None else "raise", node.mark)
+
+
+def _across(sections: dict[str, Any], tree: Node) -> list[Problem]:
+    """Return what is wrong between sections."""
+    limit, warmup = sections["training"].max_steps, sections["scheduler"].settings.warmup_steps
+    if limit is None or warmup < limit:
+        return []
+    mark = tree.value["scheduler"].value["warmup_steps"].mark
+    message = f"expected a warm-up shorter than training.max_steps ({limit}), got {warmup}"
+    return [Problem("scheduler.warmup_steps", message, mark.file, mark.line)]
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """Return each problem once, by file in order of appearance, then by line."""
+    files = {file: place for place, file in reversed(list(enumerate(problem.file for problem in problems)))}
+    unique = dict.fromkeys(problems)
+    return sorted(unique, key=lambda problem: (problem.file is None, files[problem.file], problem.line or 0))

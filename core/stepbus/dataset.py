@@ -1,0 +1,104 @@
+"""Rows become tokens: a source of texts, the labels and a tokenizer, and the state that prediction needs of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import evolve
+
+from stepbus.errors import DataError
+from stepbus.labels import LabelCodec
+from stepbus.rows import Rows
+from stepbus.sections import DataConfig
+from stepbus.tokens import TextTokenizer, Tokens, cache_folder, tokenizer_files
+
+VERSION = 1
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """What a component of kind `data` builds: it turns rows into texts."""
+
+    def fit(self, rows: Rows) -> None:
+        """Learn what the texts need, from training rows only."""
+
+    def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        """Return one text a row, and the second text of each row or None.
+
+        Raises:
+            DataError: A row has no text; `rows.error(index, column, …)` says where.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was learnt, as JSON values."""
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+
+
+class RowEncoder:
+    """Turns rows into tokens with labels; what it learns, it learns from the training rows.
+
+    Args:
+        source: Turns rows into texts.
+        folder: The model's folder, which holds the tokenizer.
+        codec: Turns labels into arrays.
+        config: The data section.
+
+    Raises:
+        ModelError: The folder has no tokenizer that can be used.
+    """
+
+    def __init__(self, source: TextSource, folder: Path, codec: LabelCodec, config: DataConfig) -> None:
+        self.source = source
+        self.codec = codec
+        self.config = config
+        self.tokenizer_files = tokenizer_files(folder)
+        self.tokenizer = TextTokenizer(self.tokenizer_files, config.max_length)
+
+    def fit(self, rows: Rows) -> None:
+        """Learn labels and template from training rows.
+
+        Raises:
+            DataError: The rows cannot be used.
+        """
+        self.codec.fit(rows)
+        self.source.fit(rows)
+
+    def encode(self, rows: Rows, *, labelled: bool) -> Tokens:
+        """Turn rows into tokens.
+
+        Args:
+            rows: The rows.
+            labelled: Whether labels are wanted; without, label columns need not be there.
+
+        Returns:
+            The tokens, with the rows' ids; `truncated` says how many rows were cut.
+
+        Raises:
+            DataError: A row has no text or no usable label.
+        """
+        labels = self.codec.encode(rows) if labelled else None
+        texts, pairs = self.source.texts(rows)
+        if len(texts) != len(rows) or (pairs is not None and len(pairs) != len(rows)):
+            raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
+        tokens = self.tokenizer.encode_cached(texts, pairs, cache_folder(self.config.cache))
+        return evolve(tokens, labels=labels, row_ids=rows.ids)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what prediction needs beside the configuration and the tokenizer, as JSON values."""
+        return {"version": VERSION, "labels": self.codec.state_dict(), "source": self.source.state_dict()}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises:
+            DataError: It was written by another version of stepbus.
+        """
+        if saved.get("version") != VERSION:
+            raise DataError(
+                f"data state: expected version {VERSION}, got {saved.get('version')!r}; export the model again"
+            )
+        self.codec.load_state_dict(saved["labels"])
+        self.source.load_state_dict(saved["source"])

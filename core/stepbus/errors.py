@@ -1,0 +1,93 @@
+"""What can go wrong, as a tree.
+
+    StepbusError                exit code 1
+    ├── BadInput                exit code 2: one clear sentence, no traceback
+    │   ├── ConfigError         every problem of a configuration at once
+    │   ├── DataError           a row set that cannot be used
+    │   ├── ModelError          weights or a folder that cannot be used
+    │   ├── PluginError         a plugin that cannot be found, loaded or understood
+    │   └── CheckpointError     a checkpoint that cannot be written, trusted or resumed
+    ├── PluginFailure           a plugin raised while the run was under way
+    └── Interrupted             a signal asked for the end, and a checkpoint was written (130 or 143)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from attrs import frozen
+
+
+class StepbusError(Exception):
+    """The root of every error that stepbus raises on purpose."""
+
+    exit_code = 1
+
+
+class BadInput(StepbusError):
+    """Something that the user gave cannot be used; the message says what to do."""
+
+    exit_code = 2
+
+
+class DataError(BadInput):
+    """A row set that cannot be used."""
+
+
+class ModelError(BadInput):
+    """A model folder or its weights cannot be used."""
+
+
+class PluginError(BadInput):
+    """A plugin cannot be found, loaded or understood."""
+
+
+class CheckpointError(BadInput):
+    """A checkpoint cannot be written, trusted or resumed."""
+
+
+class PluginFailure(StepbusError):
+    """A plugin raised while the run was under way."""
+
+
+class Interrupted(StepbusError):
+    """A signal asked for the end of the run; its exit code is 128 plus the signal's number."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+@frozen
+class Problem:
+    """One thing that is wrong with a configuration."""
+
+    path: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
+
+class ConfigError(BadInput):
+    """Every problem of a configuration at once.
+
+    Args:
+        problems: What is wrong, in the order of the file.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+

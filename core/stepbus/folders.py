@@ -1,0 +1,265 @@
+"""Model folders as Hugging Face writes them: find one, read it, write one. Safetensors and JSON only, no pickle."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import mlx.core as mx
+
+from stepbus import tensor_files
+from stepbus.durable import fsync_folder, to_json, write_file
+from stepbus.errors import CheckpointError, ModelError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+_FROM_HUB = ["config.json", "modules.json", WEIGHTS, INDEX, "model-*-of-*.safetensors", *TOKENIZER_FILES]
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def find_folder(source: str) -> Path:
+    """Return the folder that holds a model's config.json and weights.
+
+    Args:
+        source: A directory (Hugging Face's layout or sentence-transformers'), `package:NAME/sub/folder` inside an
+            installed package, which is not imported, or a name on the Hugging Face hub, downloaded once.
+
+    Raises:
+        ModelError: There is no such folder, it cannot be downloaded, or it has no safetensors weights.
+    """
+    if source.startswith("package:"):
+        folder = _in_package(source)
+    elif Path(source).expanduser().is_dir():
+        folder = Path(source).expanduser()
+    elif Path(source).expanduser().exists():
+        raise ModelError(f"{source}: expected a model folder, got a file; name the folder that holds it")
+    elif _HUB_NAME.fullmatch(source):
+        folder = _from_hub(source)
+    else:
+        raise ModelError(f"{source}: no such folder")
+    folder = _transformer_inside(folder)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: expected a model folder with a config.json, found none")
+    if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
+        if any(folder.glob("pytorch_model*.bin")):
+            raise ModelError(
+                f"{folder}: the weights are a pickle (pytorch_model.bin), which can run code when read; convert them: "
+                f"transformers' AutoModel.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) writes {WEIGHTS}"
+            )
+        raise ModelError(f"{folder}: expected {WEIGHTS} or {INDEX}, found neither")
+    return folder
+
+
+def _in_package(source: str) -> Path:
+    name, _, inside = source.removeprefix("package:").partition("/")
+    if not name.isidentifier() or ".." in PurePosixPath(inside).parts or inside.startswith("/"):
+        raise ModelError(f"{source}: expected package:NAME or package:NAME/folder/inside")
+    try:
+        # For a name without dots this looks the package up and imports nothing.
+        spec = importlib.util.find_spec(name)
+    except ValueError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            f"{source}: the package {name!r} is not installed; install it (pip install {name.replace('_', '-')})"
+        )
+    for location in spec.submodule_search_locations:
+        if (folder := Path(location, inside)).is_dir():
+            return folder
+    raise ModelError(f"{source}: the package {name!r} is installed, but has no folder {inside!r}")
+
+
+def _from_hub(source: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    patterns = [*_FROM_HUB, *(f"0_Transformer/{pattern}" for pattern in _FROM_HUB)]
+    try:
+        return Path(snapshot_download(source, allow_patterns=patterns))
+    except GatedRepoError:
+        reason = "access to it must be granted first: accept its terms on huggingface.co and run `hf auth login`"
+    except RepositoryNotFoundError:
+        reason = "the hub has no such model, or it is private: check the name, or run `hf auth login`"
+    # Releases of huggingface_hub differ in what a missing network raises.
+    except Exception as error:
+        reason = f"it could not be downloaded ({type(error).__name__}): check the network, or name a local folder"
+    raise ModelError(f"{source}: no such folder here, and as a name on the Hugging Face hub: {reason}")
+
+
+def _transformer_inside(folder: Path) -> Path:
+    """Return where a sentence-transformers folder keeps its encoder; any other folder is returned as it is."""
+    listing = folder / "modules.json"
+    if not listing.is_file():
+        return folder
+    modules = _read_json(listing)
+    for module in modules if isinstance(modules, list) else []:
+        if isinstance(module, dict) and str(module.get("type", "")).rpartition(".")[2] == "Transformer":
+            inside = (folder / str(module.get("path", ""))).resolve()
+            if not inside.is_relative_to(folder.resolve()):
+                raise ModelError(f"{listing}: the path {module['path']!r} leads out of the folder")
+            return inside if module.get("path") else folder
+    raise ModelError(f"{listing}: expected a module of type Transformer, found none")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: expected a readable JSON file: {error}") from None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return a model folder's config.json.
+
+    Raises:
+        ModelError: It is missing, no JSON, or no mapping.
+    """
+    config = _read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder / 'config.json'}: expected a mapping, got {type(config).__name__}")
+    return config
+
+
+def read_tensors(folder: Path) -> dict[str, mx.array]:
+    """Return a model folder's tensors, from one file or from shards with an index.
+
+    Args:
+        folder: The folder, as `find_folder` returned it.
+
+    Returns:
+        Arrays by the file's names, read and in memory; floating-point ones as float32.
+
+    Raises:
+        ModelError: A file is missing, damaged, or does not hold what the index says.
+    """
+    if not (folder / INDEX).is_file() or (folder / WEIGHTS).is_file():
+        return read_safetensors(folder / WEIGHTS)
+    index = _read_json(folder / INDEX)
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
+        raise ModelError(f"{folder / INDEX}: expected a mapping weight_map of tensor names to files")
+    tensors: dict[str, mx.array] = {}
+    for file in sorted(set(places.values())):
+        if file != Path(file).name or not file.endswith(".safetensors"):
+            raise ModelError(f"{folder / INDEX}: expected the name of a safetensors file, got {file!r}")
+        shard = read_safetensors(folder / file)
+        named = {name for name, place in places.items() if place == file}
+        if odd := sorted(named ^ shard.keys()):
+            raise ModelError(f"{folder / file}: the index and this file disagree about the tensor {odd[0]!r}")
+        tensors.update(shard)
+    return tensors
+
+
+def read_safetensors(path: Path) -> dict[str, mx.array]:
+    """Return one safetensors file's arrays, floating-point ones as float32, after checking the file as a whole.
+
+    Raises:
+        ModelError: The file is missing or damaged, or holds a kind of number that MLX does not know.
+    """
+    real = path.resolve()  # the hub's cache is made of links
+    try:
+        tensor_files.check_tensors(real)
+        loaded = tensor_files.read_tensors(real)
+    except CheckpointError as error:
+        raise ModelError(f"{path}: {str(error).removeprefix(f'{real}: ')}") from error
+    floats = {name: array for name, array in loaded.items() if mx.issubdtype(array.dtype, mx.floating)}
+    tensors = {**loaded, **{name: array.astype(mx.float32) for name, array in floats.items()}}
+    mx.eval(tensors)
+    return tensors
+
+
+def write_folder(
+    folder: Path,
+    model_config: Mapping[str, Any],
+    tensors: Mapping[str, mx.array],
+    tokenizer_files_from: Path | None,
+    extra: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
+    """Write a model folder that transformers and stepbus open, whole or not at all.
+
+    Everything is written to a sibling, made durable, and renamed. A model folder that stood there before is replaced
+    only then.
+
+    Args:
+        folder: Where it shall be.
+        model_config: The content of config.json.
+        tensors: Arrays by their Hugging Face names.
+        tokenizer_files_from: Folder whose tokenizer files are copied, or None.
+        extra: Further JSON files by name, such as `stepbus.json`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: The place holds something else than a model, or cannot be written.
+    """
+    kinds = {str(array.dtype).removeprefix("mlx.core.") for array in tensors.values()}
+    config = {name: value for name, value in model_config.items() if name not in ("torch_dtype", "_name_or_path")}
+    # transformers opens the weights in the type that the config names.
+    config["dtype"] = kinds.pop() if len(kinds) == 1 else "float32"
+    contents: dict[str, Mapping[str, Any]] = {"config.json": config, **(extra or {})}
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link
+    temporary = folder.with_name(f".tmp-{folder.name}-{uuid.uuid4().hex}")
+    try:
+        _check_replaceable(folder, {*contents, WEIGHTS, INDEX, *TOKENIZER_FILES, ".DS_Store"})
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        for name, content in contents.items():
+            write_file(temporary / name, [to_json(content).encode()])
+        if tokenizer_files_from is not None:
+            for name in TOKENIZER_FILES:
+                if (tokenizer_files_from / name).is_file():
+                    write_file(temporary / name, [(tokenizer_files_from / name).read_bytes()])
+        arrays = dict(tensors)
+        mx.eval(arrays)
+        tensor_files.write_tensors(temporary / WEIGHTS, arrays)
+        fsync_folder(temporary)
+        _put_in_place(temporary, folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: the model could not be written: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _check_replaceable(folder: Path, ours: set[str]) -> None:
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ModelError(f"{folder}: expected a folder or nothing at all, found a file or a link; name another place")
+    others = sorted({path.name for path in folder.iterdir()} - ours) if folder.is_dir() else []
+    if others:
+        raise ModelError(f"{folder}: it holds {others[0]!r}, which is no part of a model; name another place")
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename; a folder cannot be renamed onto one with content, so the old one steps aside first."""
+    if not folder.exists():
+        temporary.rename(folder)
+        fsync_folder(folder.parent)
+        return
+    old = folder.with_name(f".old-{folder.name}-{uuid.uuid4().hex}")
+    folder.rename(old)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    fsync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)

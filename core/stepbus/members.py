@@ -1,0 +1,120 @@
+"""From what a configuration names to the plugins on a bus: prototypes for the run, fresh instances for each fit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from stepbus.bus import Member, check_policy, hooks_of
+from stepbus.errors import PluginError
+from stepbus.plugins import import_module
+
+if TYPE_CHECKING:
+    from stepbus.components import Selected
+    from stepbus.config import Config
+
+
+def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
+    """Build one instance of each plugin, in call order, and check its hooks.
+
+    Args:
+        config: The configuration; its plugins come first, its `hooks:` modules last.
+        extras: Classes, instances and modules handed over in Python; they come between.
+
+    Raises:
+        PluginError: A hook or a policy is wrong.
+    """
+    members = []
+    for choice in config.plugins:
+        loaded = choice.loaded
+        plugin = make(loaded.cls, choice.settings)
+        if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
+            raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
+        member = Member(choice.name, loaded.label, plugin, choice.on_error, loaded.scope, choice.settings)
+        check_policy(member)
+        members.append(member)
+    members += [_extra(extra, config) for extra in extras]
+    members += [_module(import_module(name, config.base), name) for name in config.hooks]
+    taken: set[str] = set()
+    for member in members:
+        if member.name in taken:
+            raise PluginError(f"two plugins are called {member.name!r}; give one another name under plugins:")
+        taken.add(member.name)
+    return members
+
+
+def make(cls: Any, settings: Any) -> Any:
+    """Return an instance of a plugin class; a plugin without a Config takes no settings."""
+    return cls(settings) if settings is not None else cls()
+
+
+def _extra(extra: Any, config: Config) -> Member:
+    if isinstance(extra, ModuleType):
+        return _module(extra, extra.__name__)
+    cls = extra if inspect.isclass(extra) else type(extra)
+    name, label = _snake(cls.__name__), f"{cls.__name__} (passed in Python)"
+    if inspect.isclass(extra):
+        settings = cls.Config() if hasattr(cls, "Config") else None
+        member = Member(name, label, make(cls, settings), scope=getattr(cls, "scope", "fit"), settings=settings)
+    else:
+        # An object is the caller's own and stays one, unless it says what to build another from.
+        settings = getattr(extra, "config", None)
+        member = Member(name, label, extra, scope="run" if settings is None else "fit", settings=settings)
+    if not hooks_of(member.plugin, label):
+        raise PluginError(f"{label}: it has no hooks; write @hookimpl above its methods")
+    return member
+
+
+def _module(module: ModuleType, name: str) -> Member:
+    if not hooks_of(module, name):
+        raise PluginError(f"{name}: no function in it is a hook; write @hookimpl above those that are")
+    return Member(module.__name__.rpartition(".")[2], name, module)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def for_fit(
+    members: Iterable[Member], parts: Iterable[tuple[str, Any]], *, alone: bool, extras: Iterable[Any] = ()
+) -> list[Member]:
+    """Return the members of one fit: run-scoped ones as they are, fit-scoped ones afresh, then built components.
+
+    Args:
+        members: The prototypes.
+        parts: Built components with the name they have on the bus; those without hooks are passed over.
+        alone: Whether the run has this one fit only; an object passed in Python then serves itself.
+        extras: The objects that were passed in Python.
+    """
+    own = {id(extra) for extra in extras}
+    fresh = []
+    for member in members:
+        if member.scope == "fit" and not (alone and id(member.plugin) in own):
+            plugin = make(type(member.plugin), member.settings)
+            member = Member(member.name, member.label, plugin, member.on_error, member.scope, member.settings)
+        fresh.append(member)
+    return fresh + [Member(name, name, part) for name, part in parts if hooks_of(part, name, "fit")]
+
+
+def plugin_table(config: Config) -> dict[str, dict[str, str]]:
+    """Return name -> distribution and version of every plugin, for manifests."""
+    return {
+        choice.name: {"distribution": choice.loaded.distribution, "version": choice.loaded.version}
+        for choice in config.plugins
+    }
+
+
+def state_of(members: Iterable[Member]) -> dict[str, Any]:
+    """Return name -> state of every member that has memory."""
+    return {member.name: member.plugin.state_dict() for member in members if hasattr(member.plugin, "state_dict")}
+
+
+def restore_state(members: Iterable[Member], saved: dict[str, Any]) -> None:
+    """Give every member its saved state back; one that was not there before starts afresh."""
+    for member in members:
+        if member.name in saved and hasattr(member.plugin, "load_state_dict"):
+            member.plugin.load_state_dict(saved[member.name])
+
+

@@ -1,0 +1,301 @@
+"""A classifier made of an encoder, a pooling and a head, and its tensors under their Hugging Face names."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from attrs import frozen
+from mlx.utils import tree_flatten, tree_unflatten
+
+from stepbus.components import Selected
+from stepbus.errors import ModelError
+from stepbus.sections import ModelConfig
+
+PROBLEM_TYPES = {
+    "binary": "single_label_classification",
+    "multiclass": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
+
+
+@frozen
+class LoadReport:
+    """What a load found besides the tensors that simply fitted.
+
+    Args:
+        unexpected: Names in the file that the model has no place for, as the file spells them.
+        initialised: Head and pooling tensors that keep their new, seeded values.
+        reasons: For each of `initialised`, why: "missing", or the shape that was found.
+    """
+
+    unexpected: tuple[str, ...] = ()
+    initialised: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report as lines for a log, none when everything fitted."""
+        lines = []
+        if self.initialised:
+            new = ", ".join(f"{name} ({why})" for name, why in zip(self.initialised, self.reasons, strict=True))
+            lines.append(f"newly initialised: {new}")
+        if self.unexpected:
+            lines.append(f"in the file but not used: {', '.join(self.unexpected)}")
+        return lines
+
+
+class Classifier(nn.Module):
+    """An encoder, a pooling and a head as one model: batch → logits.
+
+    Args:
+        encoder: Called with input_ids, attention_mask, token_type_ids and first_token_only; gives [B, L, D]. Its
+            `hidden_size` is D, and its optional `prefix` stands before its names in files that hold a whole model.
+        pooling: Called with hidden [B, L, D] and mask [B, L]; gives [B, D].
+        head: Called with pooled [B, D]; gives logits [B, K]; has `loss` and `predictions`.
+        task: What the head is for: binary, multiclass, multilabel or regression.
+        outputs: K.
+        dropout: Probability of dropping a pooled feature in training.
+        config: What config.json shall say.
+
+    `loaded` is the report of the last load.
+
+    Raises:
+        ModelError: Two tensors of the parts would have the same name in a file.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        pooling: Any,
+        head: Any,
+        *,
+        task: str,
+        outputs: int,
+        dropout: float = 0.0,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.task, self.outputs = task, outputs
+        self.encoder = encoder
+        self.pooling = pooling
+        self.head = head
+        self.dropout = nn.Dropout(dropout)
+        self.loaded = LoadReport()
+        self.config: dict[str, Any]
+        # A dict set the usual way would be taken for a part of the parameter tree.
+        object.__setattr__(self, "config", dict(config or {}))
+        names = [self.tensor_name(path) for path, _ in _flat(self)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ModelError(f"two parts of the model share the tensor name {twice[0]!r}: rename one part's parameters")
+
+    def __call__(self, batch: Mapping[str, mx.array]) -> mx.array:
+        """Return logits [B, K] of a batch: input_ids, attention_mask and, where used, token_type_ids, each [B, L]."""
+        mask = batch["attention_mask"]
+        hidden = self.encoder(
+            batch["input_ids"],
+            mask,
+            batch.get("token_type_ids"),
+            first_token_only=getattr(self.pooling, "first_token_only", False),
+        )
+        logits: mx.array = self.head(self.dropout(self.pooling(hidden, mask)))
+        return logits
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the encoder's names in a file that holds the whole model, such as "bert."."""
+        return str(getattr(self.encoder, "prefix", ""))
+
+    def tensor_name(self, path: str) -> str:
+        """Return the name in files of the parameter at `path` of `model.parameters()`."""
+        part, _, rest = path.partition(".")
+        if part == "encoder":
+            return self.prefix + rest
+        if part == "head":
+            return f"classifier.{rest}"
+        # A pooling that Hugging Face counts as the encoder's (BERT's pooler) is stored with the encoder.
+        return self.prefix + rest if getattr(self.pooling, "in_encoder", False) else f"pooling.{rest}"
+
+    def tensors(self) -> dict[str, mx.array]:
+        """Return every parameter under the name that files use."""
+        return {self.tensor_name(path): array for path, array in _flat(self)}
+
+    def load_tensors(
+        self, tensors: Mapping[str, mx.array], *, source: str = "the weights", strict: bool = False
+    ) -> LoadReport:
+        """Take over tensors from a whole classifier, a bare encoder, or an encoder under another head.
+
+        Args:
+            tensors: Arrays by name; encoder names with or without the model's prefix, LayerNorm's old names too.
+            source: The file, for messages.
+            strict: Also refuse a head or pooling that is missing or of another shape, and unexpected names:
+                for files that stepbus wrote.
+
+        Returns:
+            What was unexpected, and which head and pooling tensors the file did not have.
+
+        Raises:
+            ModelError: A tensor of the encoder is missing or has another shape or kind than expected.
+        """
+        parameters = dict(_flat(self))
+        paths = {self.tensor_name(path): path for path in parameters}
+        prefixed = any(name.startswith(self.prefix) for name in tensors)
+        found: dict[str, tuple[str, mx.array]] = {}
+        unexpected = []
+        for spelt, array in tensors.items():
+            name = _present_name(spelt)
+            if name not in paths and not prefixed:
+                name = self.prefix + name
+            if name in paths:
+                if name in found:
+                    raise ModelError(f"{source}: {found[name][0]!r} and {spelt!r} are the same tensor; keep one")
+                found[name] = (spelt, array)
+            elif not name.endswith("position_ids"):  # a constant that older files carry
+                unexpected.append(spelt)
+        if strict and unexpected:
+            raise ModelError(f"{source}: unexpected tensor {unexpected[0]!r}: this file belongs to another model")
+
+        updates: list[tuple[str, mx.array]] = []
+        initialised: dict[str, str] = {}
+        for name, path in paths.items():
+            expected = tuple(parameters[path].shape)
+            part = path.partition(".")[0]
+            if name not in found:
+                if strict or part == "encoder":
+                    raise ModelError(
+                        f"{source}: tensor {name!r} is missing (expected shape {expected}); "
+                        "the folder's config.json and weights do not belong together"
+                    )
+                initialised[name] = "missing"
+                continue
+            array = found[name][1]
+            if tuple(array.shape) != expected:
+                if strict or part != "head":
+                    raise ModelError(
+                        f"{source}: tensor {found[name][0]!r}: expected shape {expected}, got {tuple(array.shape)}"
+                    )
+                initialised[name] = f"the file's shape is {tuple(array.shape)}, expected {expected}"
+                continue
+            if not mx.issubdtype(array.dtype, mx.floating):
+                raise ModelError(
+                    f"{source}: tensor {found[name][0]!r}: expected floating-point numbers, got {array.dtype}; "
+                    "quantised weights cannot be trained"
+                )
+            updates.append((path, array.astype(parameters[path].dtype)))
+        self.update(tree_unflatten(updates))
+        self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()))
+        return self.loaded
+
+
+def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
+    """Return a module's parameters by their paths, joined with dots."""
+    return tree_flatten(module.parameters())  # type: ignore[return-value] # a str only where a destination is given
+
+
+def _present_name(name: str) -> str:
+    """Return the name that Hugging Face uses today for a tensor of an old file."""
+    for old, new in ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")):
+        if ("." + name).endswith(old):
+            return name[: len(name) - len(old) + 1] + new[1:]
+    return name
+
+
+def initialise(model: Classifier, seed: int, std: float = 0.02) -> None:
+    """Give every parameter its starting value, a function of the seed and the parameter's name alone.
+
+    Matrices are drawn from a normal distribution and biases are 0, as in BERT's reference code; what else there is
+    (a norm's weight of 1) stays as its module made it. The numbers come from NumPy, so that neither the device nor
+    whatever drew from MLX's generator before makes a difference.
+
+    Args:
+        model: The model to fill.
+        seed: The run's seed, 0 or more.
+        std: Standard deviation of the matrices.
+    """
+    updates = []
+    for path, array in _flat(model):
+        name = model.tensor_name(path)
+        if array.ndim >= 2:
+            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
+            updates.append((path, mx.array(values).astype(array.dtype)))
+        elif name.endswith("bias"):
+            updates.append((path, mx.zeros_like(array)))
+    model.update(tree_unflatten(updates))
+    mx.eval(model.parameters())
+
+
+def label_keys(names: list[str]) -> dict[str, Any]:
+    """Return the keys of config.json that name the outputs, in the order of the logits."""
+    return {
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+
+
+def compose(
+    settings: ModelConfig,
+    encoder: Any,
+    config: Mapping[str, Any],
+    *,
+    outputs: int,
+    head: Selected,
+    seed: int,
+    architecture: str,
+    tensors: Mapping[str, mx.array] | None = None,
+    source: str = "the weights",
+) -> Classifier:
+    """Put pooling and head on an encoder, fill in the numbers, and return the whole model.
+
+    A model plugin calls it at the end of its `build`; `model.loaded` then says what the file did not have.
+
+    Args:
+        settings: The model section.
+        encoder: The encoder, see `Classifier`.
+        config: The encoder's config.json; `classifier_dropout`, else `hidden_dropout_prob`, is the default dropout,
+            and `initializer_range` the spread of new matrices.
+        outputs: Number of logits a row.
+        head: The head that was picked, or that fits the labels.
+        seed: Seed of whatever is newly initialised.
+        architecture: Hugging Face's name of the family, such as "Bert".
+        tensors: Pretrained weights; none leaves every tensor newly initialised.
+        source: The file of these weights, for messages.
+
+    Returns:
+        The model, all its arrays evaluated, in training mode.
+
+    Raises:
+        ModelError: The weights do not fit the encoder.
+    """
+    pooling = settings.pooling.build(encoder.hidden_size)
+    dropout = settings.dropout
+    if dropout is None:
+        dropout = config.get("classifier_dropout")
+    if dropout is None:
+        dropout = config.get("hidden_dropout_prob", 0.0)
+    # Only with the family's own pooling does its sequence classifier compute what this model computes.
+    kind = "ForSequenceClassification" if getattr(pooling, "in_encoder", False) else "Model"
+    model = Classifier(
+        encoder,
+        pooling,
+        head.build(encoder.hidden_size, outputs),
+        task=head.component.facts["task"],
+        outputs=outputs,
+        dropout=float(dropout),
+        config={
+            **config,
+            "architectures": [architecture + kind],
+            "problem_type": PROBLEM_TYPES[head.component.facts["task"]],
+            **label_keys([f"LABEL_{index}" for index in range(outputs)]),
+        },
+    )
+    initialise(model, seed, float(config.get("initializer_range", 0.02)))
+    if tensors is not None:
+        model.load_tensors(tensors, source=source)
+    mx.eval(model.parameters())
+    return model

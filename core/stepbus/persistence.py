@@ -1,0 +1,147 @@
+"""What a fit leaves on disk: checkpoints to go on from, and a model folder to use; and both of them back again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepbus import checkpoints, folders
+from stepbus.backend import mx
+from stepbus.checkpoints import Checkpoint, Retention, Snapshot
+from stepbus.members import plugin_table, restore_state, state_of
+
+if TYPE_CHECKING:
+    from stepbus.trainer import Trainer
+
+DESCRIPTION = "stepbus.json"
+
+
+def checkpoint_folder(trainer: Trainer) -> Path:
+    """Return where the checkpoints of a fit lie."""
+    return trainer.directory / "checkpoints"
+
+
+def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True) -> Path:
+    """Write a checkpoint of everything that an exact resume needs, and return its folder."""
+    plain, arrays = split_arrays(state_of(trainer.bus.members))
+    stems: dict[str, dict[str, Any]] = {"model": trainer.model.tensors()}
+    if optimizer:
+        stems["optimizer"] = trainer.optimizer.arrays()
+    if arrays:
+        stems["plugins"] = arrays
+    best = trainer.state.best
+    # At the best step itself, the model is the best.
+    if trainer.best_arrays and best is not None and best.step != trainer.state.step:
+        stems["best"] = trainer.best_arrays
+    mx.eval(stems)
+    snapshot = Snapshot(
+        step=trainer.state.step,
+        arrays=stems,
+        documents={
+            "config.json": trainer.model_config(),
+            DESCRIPTION: describe(trainer),
+            "state.json": {
+                "state": trainer.state.state_dict(),
+                "control": trainer.control.state_dict(),
+                "optimizer": trainer.optimizer.state_dict(),
+                "plugins": plain,
+                "disabled": {member.name: member.disabled for member in trainer.bus.members if member.disabled},
+            },
+        },
+        copies={path.name: path for path in trainer.encoder.tokenizer_files},
+        facts=facts(trainer),
+    )
+    written = checkpoints.write_checkpoint(folder or checkpoint_folder(trainer), snapshot)
+    if best is not None and best.step == trainer.state.step and folder is None:
+        checkpoints.mark_best(checkpoint_folder(trainer), best.step)
+    return written.path
+
+
+def retire(trainer: Trainer, retention: Retention | None) -> None:
+    """Remove the checkpoints that need not stay."""
+    best = trainer.state.best
+    ranked = [(best.step, best.value)] if best is not None else []
+    checkpoints.retire(
+        checkpoint_folder(trainer), retention or Retention(), best=[step for step, _ in ranked], say=trainer.message
+    )
+
+
+def load(trainer: Trainer, path: Path, *, optimizer: bool = True) -> Checkpoint:
+    """Put back what a checkpoint holds, before the step is compiled."""
+    checkpoint = checkpoints.verify(path)
+    source = str(path / "model.safetensors")
+    trainer.model.load_tensors(checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    saved = checkpoints.read_document(checkpoint, "state.json")
+    if optimizer:
+        trainer.optimizer.load_arrays(checkpoints.read_arrays(checkpoint, "optimizer"))
+        trainer.optimizer.load_state_dict(saved["optimizer"])
+    trainer.state.load_state_dict(saved["state"])
+    trainer.control.load_state_dict(saved["control"])
+    trainer.control.step = trainer.state.step
+    arrays = checkpoints.read_arrays(checkpoint, "plugins") if "plugins.safetensors" in checkpoint.files else {}
+    restore_state(trainer.bus.members, join_arrays(saved["plugins"], arrays))
+    if "best.safetensors" in checkpoint.files:
+        trainer.best_arrays = checkpoints.read_arrays(checkpoint, "best")
+    elif trainer.control.best and trainer.state.best is not None:
+        trainer.best_arrays = dict(trainer.model.tensors())
+    return checkpoint
+
+
+def export(trainer: Trainer) -> Path:
+    """Write the model as a Hugging Face folder from which `evaluate` and `predict` rebuild everything."""
+    folder = trainer.directory / "model"
+    files = trainer.encoder.tokenizer_files
+    folders.write_folder(
+        folder,
+        trainer.model_config(),
+        trainer.model.tensors(),
+        files[0].parent if files else None,
+        {DESCRIPTION: describe(trainer)},
+    )
+    trainer.run.artifact("model", folder)
+    return folder
+
+
+def describe(trainer: Trainer) -> dict[str, Any]:
+    """Return what rebuilds the bus and the data's way: configuration, labels, templates, plugins."""
+    from stepbus import __version__
+
+    return {
+        "stepbus": __version__,
+        "config": trainer.config.tree,
+        "encoder": trainer.encoder.state_dict(),
+        "plugins": plugin_table(trainer.config),
+        "metrics": {name: value for name, value in trainer.state.metrics.items() if value == value},
+        "step": trainer.state.step,
+    }
+
+
+def facts(trainer: Trainer) -> dict[str, Any]:
+    """Return what a resume compares."""
+    return {
+        "run": trainer.run.id,
+        "config": trainer.config.tree,
+        "config_digest": trainer.config.digest(),
+        "plugins": plugin_table(trainer.config),
+        "data": {name: tokens.digest() for name, tokens in trainer.tokens.items()},
+    }
+
+
+def split_arrays(states: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take the arrays out of plugin states: (plugin -> JSON values, "plugin/key" -> array)."""
+    plain: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    for name, state in states.items():
+        kept = {key: value for key, value in state.items() if not hasattr(value, "shape")}
+        arrays |= {f"{name}/{key}": value for key, value in state.items() if hasattr(value, "shape")}
+        plain[name] = kept
+    return plain, arrays
+
+
+def join_arrays(plain: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+    """Undo `split_arrays`."""
+    states = {name: dict(state) for name, state in plain.items()}
+    for name, array in arrays.items():
+        plugin, _, key = name.partition("/")
+        states[plugin][key] = array
+    return states

@@ -1,0 +1,240 @@
+"""Finding plugins by name and importing the named ones, and no others."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from attrs import field, frozen
+
+from stepbus.errors import PluginError, did_you_mean
+
+GROUP = "stepbus.plugins"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@frozen
+class InstalledPlugin:
+    """An entry point, unread: nothing of it has been imported.
+
+    Args:
+        name: How YAML names it.
+        value: Where the class is, "module:Class".
+        distribution: The package that brings it.
+        version: That package's version.
+        rivals: Other distributions that offer the same name.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+    rivals: tuple[InstalledPlugin, ...] = ()
+
+
+@frozen
+class LoadedPlugin:
+    """A plugin class, imported because the configuration named it.
+
+    Args:
+        name: Its name in the configuration.
+        cls: The class, an instance with hooks, or a module of hook functions.
+        distribution: The package it comes from, or the file of a local one.
+        version: That package's version, or nothing.
+        origin: built-in, third-party or local.
+    """
+
+    name: str
+    cls: Any
+    distribution: str
+    version: str = ""
+    origin: str = "third-party"
+
+    @property
+    def label(self) -> str:
+        """How messages name it: "early_stopping, stepbus 0.1.0"."""
+        return f"{self.name}, {self.distribution} {self.version}".rstrip()
+
+    @property
+    def config_class(self) -> type | None:
+        """The attrs class of its settings, if it has any."""
+        return getattr(self.cls, "Config", None)
+
+    @property
+    def scope(self) -> str:
+        """ "run" or "fit": how long an instance lives."""
+        return getattr(self.cls, "scope", "fit")
+
+    @property
+    def components(self) -> list[Any]:
+        """The components that the class offers."""
+        return list(getattr(self.cls, "components", ()))
+
+
+@frozen
+class Entry:
+    """One line of an entry-point table, with the package that wrote it."""
+
+    name: str
+    value: str
+    distribution: str
+    version: str
+    root: Path | None = field(default=None, eq=False)
+
+
+@cache
+def entries(group: str) -> tuple[Entry, ...]:
+    """Return every entry point of a group, importing none."""
+    found: dict[tuple[str, str, str], Entry] = {}
+    for distribution in distributions():
+        for name, value in _declared(distribution, group):
+            owner = str(distribution.metadata["Name"])
+            # An editable install can show the same distribution twice: its folder and its metadata.
+            found.setdefault((name, value, owner), Entry(name, value, owner, distribution.version))
+    return tuple(found.values())
+
+
+def _declared(distribution: Distribution, group: str) -> list[tuple[str, str]]:
+    # Reading the text first skips the metadata of a hundred packages that have nothing to say.
+    text = distribution.read_text("entry_points.txt")
+    if not text or f"[{group}]" not in text:
+        return []
+    return [(point.name, point.value) for point in distribution.entry_points if point.group == group]
+
+
+def installed() -> dict[str, InstalledPlugin]:
+    """Return the installed plugins by name; none of them is imported."""
+    found: dict[str, list[InstalledPlugin]] = {}
+    for entry in entries(GROUP):
+        plugin = InstalledPlugin(entry.name, entry.value, entry.distribution, entry.version)
+        found.setdefault(entry.name, []).append(plugin)
+    return {
+        name: InstalledPlugin(name, first.value, first.distribution, first.version, tuple(others))
+        for name, (first, *others) in found.items()
+    }
+
+
+def load_class(name: str, use: str | None = None, base: Path | None = None) -> LoadedPlugin:
+    """Import one plugin.
+
+    Args:
+        name: Its name in the configuration.
+        use: "module:Class" or "./file.py:Class", for a class that no entry point names.
+        base: The folder that a relative path starts from.
+
+    Returns:
+        The class and where it comes from.
+
+    Raises:
+        PluginError: It is not installed, offered twice, or cannot be imported.
+    """
+    if not NAME.fullmatch(name):
+        raise PluginError(f"expected a plugin name of small letters, digits and _, got {name!r}")
+    if use is not None:
+        module_name, _, attribute = use.rpartition(":")
+        if not module_name or not attribute:
+            raise PluginError(f"expected use: module:Class or ./file.py:Class, got {use!r}")
+        module = import_module(module_name, base)
+        distribution, version = module.__file__ or module_name, ""
+        return LoadedPlugin(name, _attribute(module, attribute, use), Path(distribution).name, version, "local")
+    known = installed()
+    if name not in known:
+        raise PluginError(
+            f"no installed plugin is called {name!r}{did_you_mean(name, known)}; "
+            "`stepbus plugins list` shows what is installed, `use: ./file.py:Class` names a class of your own"
+        )
+    point = known[name]
+    if point.rivals:
+        owners = ", ".join(f"{rival.distribution} ({rival.value})" for rival in (point, *point.rivals))
+        raise PluginError(f"two distributions offer {name!r}: {owners}; say which with use: {point.value}")
+    module_name, _, attribute = point.value.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise PluginError(
+            f"{name} ({point.distribution} {point.version}) cannot be imported: {type(error).__name__}: {error}; "
+            f"switch it off with plugins: {{{name}: false}}"
+        ) from error
+    cls = _attribute(module, attribute, point.value)
+    origin = "built-in" if point.distribution == "stepbus" else "third-party"
+    return LoadedPlugin(name, cls, point.distribution, point.version, origin)
+
+
+def import_module(name: str, base: Path | None = None) -> ModuleType:
+    """Import a module by dotted name, or a file by its path.
+
+    Args:
+        name: "package.module", or a path that ends in .py.
+        base: The folder that a relative path starts from.
+
+    Raises:
+        PluginError: There is no such file, or importing it raised.
+    """
+    if not name.endswith(".py"):
+        try:
+            return importlib.import_module(name)
+        except Exception as error:
+            raise PluginError(f"cannot import {name}: {type(error).__name__}: {error}") from error
+    path = ((base or Path.cwd()) / name).resolve()
+    if not path.is_file():
+        near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
+        raise PluginError(f"there is no file {name}{near}; paths are relative to the YAML file")
+    # The path is part of the name: two folders may each have a my_plugin.py.
+    unique = f"stepbus_local_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if unique in sys.modules:
+        return sys.modules[unique]
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[unique]
+        raise PluginError(f"cannot import {name}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _attribute(module: ModuleType, name: str, written: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        near = did_you_mean(name, dir(module))
+        raise PluginError(f"{written}: the module {Path(module.__file__ or '').name} has no {name!r}{near}") from None
+
+
+def source_file(value: str) -> Path | None:
+    """Return the file that "module:Class" is written in, importing nothing."""
+    path: list[str] | None = None
+    spec = None
+    parts = value.partition(":")[0].split(".")
+    for depth in range(len(parts)):
+        spec = PathFinder.find_spec(".".join(parts[: depth + 1]), path)
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or ())
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def purpose(value: str) -> str:
+    """Return the first docstring line of "module:Class", parsed and never imported."""
+    file = source_file(value)
+    wanted = value.partition(":")[2]
+    if file is None or not file.is_file():
+        return ""
+    # A folder's __init__ may only pass the class on; then its own modules are asked.
+    for candidate in (file, *sorted(file.parent.glob("*.py") if file.name == "__init__.py" else ())):
+        for node in ast.parse(candidate.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name == wanted:
+                return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""

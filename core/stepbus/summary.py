@@ -1,0 +1,40 @@
+"""The facts of a fit in words, for the head of the terminal and for `info`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlx.utils import tree_flatten
+
+from stepbus import backend
+
+if TYPE_CHECKING:
+    from stepbus.trainer import Trainer
+
+
+def fit_facts(trainer: Trainer) -> dict[str, str]:
+    """Return what a user wants to see before the first step, in order.
+
+    Args:
+        trainer: A fit that is ready to start.
+    """
+    config, state, codec = trainer.config, trainer.state, trainer.encoder.codec
+    numbers = sum(array.size for _, array in tree_flatten(trainer.model.trainable_parameters()))
+    source = config.model.settings.pretrained or "from scratch"
+    machine = backend.describe()
+    rows = ", ".join(f"{len(tokens):,} {name}" for name, tokens in trainer.tokens.items())
+    rate = config.optimizer.settings.learning_rate
+    facts = {
+        "model": f"{config.model.name} ({source}), {numbers / 1e6:.1f} M parameters",
+        "device": f"{machine['device']}, BLAS {machine['blas']}",
+        "rows": rows,
+        "labels": codec.describe(),
+        "batches": trainer.shapes.describe(),
+        "steps": f"{state.total_steps:,} ({config.training.num_epochs} epochs of {state.steps_per_epoch:,})",
+        "optimizer": f"{config.optimizer.name} at {rate:g}, {config.scheduler.name} schedule",
+        "folder": str(trainer.directory),
+    }
+    truncated = trainer.tokens["train"].truncated
+    if truncated:
+        facts["cut"] = f"{truncated:,} training rows are longer than {config.data.settings.max_length} tokens"
+    return facts

@@ -1,0 +1,373 @@
+"""Texts become token ids, once: the Rust tokenizer of the model's folder, and a cache on disk. NumPy only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from attrs import evolve, field, frozen
+
+from stepbus.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+IntArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.integer[Any]]]
+LabelArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
+# Part of the cache's key: raise it when the same texts would give other tokens.
+VERSION = 1
+CHUNK = 2048
+# What a Hugging Face folder may hold about its tokenizer; export copies what is there.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
+
+log = logging.getLogger(__name__)
+
+
+@frozen(eq=False)
+class Tokens:
+    """Tokenized rows, end to end: N rows of T tokens in all.
+
+    Args:
+        ids: Token ids, int32 [T].
+        offsets: Where each row starts, int64 [N + 1].
+        types: Token types, uint8 [T], or None where all are 0.
+        labels: int32 [N], float32 [N, K] or float32 [N]; None without labels.
+        weights: Weight of each row in loss and metrics, float32 [N].
+        row_ids: What names each row in predictions, [N].
+        truncated: Rows cut to the longest length.
+        pad_id: Id of the padding token.
+    """
+
+    ids: IntArray
+    offsets: IntArray
+    types: IntArray | None = None
+    labels: LabelArray | None = None
+    weights: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = field()
+    row_ids: np.ndarray[tuple[int, ...], np.dtype[Any]] = field()
+    truncated: int = 0
+    pad_id: int = 0
+
+    @weights.default
+    def _all_one(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return np.ones(len(self.offsets) - 1, dtype=np.float32)
+
+    @row_ids.default
+    def _positions(self) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+        return np.arange(len(self.offsets) - 1, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens of each row, special ones included, int64 [N]."""
+        return np.diff(self.offsets)
+
+    def take(self, indices: Sequence[int] | IntArray) -> Tokens:
+        """Return some rows, in the order given.
+
+        Args:
+            indices: Row positions, int [M].
+
+        Returns:
+            M rows; `truncated` is not known for a part and stays that of the whole.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return evolve(
+            self,
+            ids=self.ids[source],
+            offsets=offsets,
+            types=None if self.types is None else self.types[source],
+            labels=None if self.labels is None else self.labels[rows],
+            weights=self.weights[rows],
+            row_ids=self.row_ids[rows],
+        )
+
+
+def tokenizer_files(folder: Path) -> dict[str, bytes]:
+    """Return what an exported model needs to be tokenized again, by file name.
+
+    Args:
+        folder: A Hugging Face model folder with a tokenizer.json, or with a vocab.txt of WordPiece.
+
+    Returns:
+        File names and contents; always with a tokenizer.json, made from vocab.txt where the folder has none.
+
+    Raises:
+        ModelError: The folder has neither.
+    """
+    files = {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()}
+    if "tokenizer.json" not in files:
+        if "vocab.txt" not in files:
+            raise ModelError(f"{folder}: expected a tokenizer.json or a vocab.txt, got neither")
+        files["tokenizer.json"] = _from_vocabulary(files).to_str(pretty=False).encode()
+    return files
+
+
+def _from_vocabulary(files: dict[str, bytes]) -> Tokenizer:
+    """Build BERT's WordPiece tokenizer (Devlin et al. 2018) from vocab.txt and the switches of tokenizer_config.json."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    settings = json.loads(files.get("tokenizer_config.json", b"{}"))
+    words = files["vocab.txt"].decode("utf-8").splitlines()
+    vocabulary = {word: position for position, word in enumerate(words)}
+    special = {
+        name: str(settings.get(f"{name}_token", f"[{name.upper()}]")) for name in ("unk", "sep", "pad", "cls", "mask")
+    }
+    for name in ("unk", "sep", "cls", "pad"):
+        if special[name] not in vocabulary:
+            raise ModelError(f"vocab.txt: expected the token {special[name]}, got a vocabulary without it")
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=special["unk"], max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
+        strip_accents=settings.get("strip_accents"),
+        lowercase=bool(settings.get("do_lower_case", True)),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{special['cls']} $A {special['sep']}",
+        pair=f"{special['cls']} $A {special['sep']} $B:1 {special['sep']}:1",
+        special_tokens=[(special[name], vocabulary[special[name]]) for name in ("cls", "sep")],
+    )
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens([token for token in special.values() if token in vocabulary])
+    return tokenizer
+
+
+class TextTokenizer:
+    """Turns texts or pairs of texts into token ids, cut to a longest length.
+
+    Args:
+        files: Contents of the tokenizer's files by name, as `tokenizer_files` returns them.
+        max_length: Longest row in tokens, special ones included.
+
+    Raises:
+        ModelError: tokenizer.json cannot be understood, or `max_length` has no room beside the special tokens.
+    """
+
+    def __init__(self, files: dict[str, bytes], max_length: int) -> None:
+        from tokenizers import Tokenizer
+
+        self.source = files["tokenizer.json"]
+        self.max_length = max_length
+        try:
+            self._tokenizer = Tokenizer.from_str(self.source.decode("utf-8"))
+        except Exception as error:  # the Rust side raises bare Exception
+            raise ModelError(f"tokenizer.json: expected a tokenizer of the tokenizers library, got {error}") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        settings = json.loads(files.get("tokenizer_config.json", b"{}"))
+        pad = settings.get("pad_token") or "[PAD]"
+        pad_id = self._tokenizer.token_to_id(pad["content"] if isinstance(pad, dict) else str(pad))
+        self.pad_id = 0 if pad_id is None else pad_id
+        self._single = self._frame(self._tokenizer.encode("a"))
+        self._pair = self._frame(self._tokenizer.encode("a", "a"))
+
+    @staticmethod
+    def _frame(probe: Any) -> list[list[tuple[int, int]]]:
+        """Read off the special tokens before, between and after the texts, as (id, type)."""
+        runs: list[list[tuple[int, int]]] = [[]]
+        for token, kind, sequence in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):
+            if sequence is None:
+                runs[-1].append((token, kind))
+            elif len(runs) == sequence + 1:
+                runs.append([])
+        return runs
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Tokens:
+        """Tokenize rows.
+
+        Too long ones are cut as transformers' `longest_first` does. The cut is made here: the library keeps every
+        overflowing piece, and for a pair every combination of pieces, which takes minutes for two long documents.
+
+        Args:
+            texts: One text a row.
+            pairs: The second text of each row, or None.
+
+        Returns:
+            The rows, without labels.
+
+        Raises:
+            ModelError: `max_length` leaves no room for a text beside the special tokens.
+        """
+        frame = self._single if pairs is None else self._pair
+        room = self.max_length - sum(len(run) for run in frame)
+        if room < (1 if pairs is None else 2):
+            raise ModelError(
+                f"data.max_length: expected room for text beside {self.max_length - room} special tokens, "
+                f"got {self.max_length}"
+            )
+        specials = [np.array([token for token, _ in run], dtype=np.int32) for run in frame]
+        kinds = [np.array([kind for _, kind in run], dtype=np.uint8) for run in frame]
+        ids: list[IntArray] = []
+        types: list[IntArray] = []
+        lengths: list[int] = []
+        truncated = 0
+        for start in range(0, len(texts), CHUNK):
+            chunks = [texts[start : start + CHUNK]] + ([] if pairs is None else [pairs[start : start + CHUNK]])
+            sides = [self._tokenizer.encode_batch_fast(list(chunk), add_special_tokens=False) for chunk in chunks]
+            for row in zip(*sides, strict=True):
+                pieces = [piece.ids for piece in row]
+                kept = cut([len(piece) for piece in pieces], room)
+                truncated += sum(kept) < sum(len(piece) for piece in pieces)
+                length = len(specials[0])
+                ids.append(specials[0])
+                types.append(kinds[0])
+                for side, (piece, size) in enumerate(zip(pieces, kept, strict=True)):
+                    ids += [np.array(piece[:size], dtype=np.int32), specials[side + 1]]
+                    types += [
+                        np.full(size, side if pairs is not None and self._typed else 0, np.uint8),
+                        kinds[side + 1],
+                    ]
+                    length += size + len(specials[side + 1])
+                lengths.append(length)
+        every_type = np.concatenate(types) if types else np.zeros(0, np.uint8)
+        return Tokens(
+            ids=np.concatenate(ids) if ids else np.zeros(0, np.int32),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            types=every_type if every_type.any() else None,
+            truncated=truncated,
+            pad_id=self.pad_id,
+        )
+
+    @property
+    def _typed(self) -> bool:
+        """Whether the second text of a pair has a token type of its own (BERT), or not (RoBERTa)."""
+        return any(self._tokenizer.encode("a", "a").type_ids)
+
+    def encode_cached(self, texts: Sequence[str], pairs: Sequence[str] | None, cache: Path | None) -> Tokens:
+        """Tokenize rows, or read what an earlier run made of the same texts.
+
+        Args:
+            texts: One text a row.
+            pairs: The second text of each row, or None.
+            cache: Folder of the cache; None does without.
+
+        Returns:
+            The rows, without labels.
+        """
+        if cache is None:
+            return self.encode(texts, pairs)
+        key = cache_key(texts, pairs, self.source, self.max_length)
+        path = cache / f"{key}.npz"
+        tokens = _read(path, key, len(texts), self.pad_id)
+        if tokens is None:
+            tokens = self.encode(texts, pairs)
+            _write(path, key, tokens)
+        return tokens
+
+
+def cut(lengths: list[int], room: int) -> list[int]:
+    """Share out the room between one or two texts: the longer one is cut first, as `longest_first` does.
+
+    Args:
+        lengths: Tokens of each text.
+        room: Tokens that they may have together.
+
+    Returns:
+        Tokens that each keeps.
+    """
+    if sum(lengths) <= room:
+        return lengths
+    if len(lengths) == 1:
+        return [room]
+    short, long = sorted(lengths)
+    long = max(short, room - short)
+    if short + long > room:
+        short, long = room // 2, room - room // 2
+    return [long, short] if lengths[0] > lengths[1] else [short, long]
+
+
+def cache_folder(setting: bool | str) -> Path | None:
+    """Return where tokens are cached: the folder given, or $STEPBUS_CACHE, or ~/.cache/stepbus (XDG), or nowhere."""
+    if setting is False:
+        return None
+    if isinstance(setting, str):
+        return Path(setting)
+    root = os.environ.get("STEPBUS_CACHE")
+    if root:
+        return Path(root) / "tokens"
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "stepbus" / "tokens"
+
+
+def cache_key(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: bytes, max_length: int) -> str:
+    """Return the SHA-256 of everything that the tokens depend on."""
+    digest = hashlib.sha256(f"{VERSION} {max_length} {len(texts)} {pairs is not None} {len(tokenizer)} ".encode())
+    digest.update(tokenizer)
+    for column in (texts, pairs or ()):
+        for text in column:
+            data = text.encode("utf-8", "surrogatepass")
+            # The length in front keeps ["ab", "c"] apart from ["a", "bc"].
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _digest(key: str, ids: IntArray, offsets: IntArray, types: IntArray, truncated: int) -> str:
+    digest = hashlib.sha256(f"{key} {truncated} ".encode())
+    for array in (ids, offsets, types):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str, rows: int, pad_id: int) -> Tokens | None:
+    """Return the cached rows, or None where there are none that can be trusted."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            ids, offsets, types = saved["ids"], saved["offsets"], saved["types"]
+            truncated, digest = int(saved["truncated"]), str(saved["digest"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        log.warning("%s: the cached tokens cannot be read (%s); tokenizing again", path, error)
+        return None
+    if digest != _digest(key, ids, offsets, types, truncated) or len(offsets) != rows + 1:
+        log.warning("%s: the cached tokens are not what was written; tokenizing again", path)
+        return None
+    return Tokens(ids=ids, offsets=offsets, types=types if len(types) else None, truncated=truncated, pad_id=pad_id)
+
+
+def _write(path: Path, key: str, tokens: Tokens) -> None:
+    """Write beside and rename, so that no reader ever sees half a file; a cache that cannot be written is no error."""
+    types = tokens.types if tokens.types is not None else np.zeros(0, np.uint8)
+    digest = _digest(key, tokens.ids, tokens.offsets, types, tokens.truncated)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", suffix=".npz", delete=False) as file:
+            temporary = Path(file.name)
+            np.savez(
+                file,
+                ids=tokens.ids,
+                offsets=tokens.offsets,
+                types=types,
+                truncated=np.int64(tokens.truncated),
+                digest=np.str_(digest),
+            )
+        temporary.replace(path)
+    except OSError as error:
+        log.warning("%s: the tokens cannot be cached (%s)", path, error)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

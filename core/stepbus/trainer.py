@@ -1,0 +1,323 @@
+"""One fit: model, optimizer, state, control and bus; train, evaluate, predict, save, load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stepbus import device, engine, evaluation, persistence
+from stepbus.batches import Batch, Prefetch, epoch_order
+from stepbus.bus import Bus
+from stepbus.config import load_config
+from stepbus.errors import BadInput
+from stepbus.fits import Fit, FitResult, Predictions
+from stepbus.state import Best, Control, TrainingState
+
+if TYPE_CHECKING:
+    from stepbus.batches import ShapePlan
+    from stepbus.config import Config
+    from stepbus.dataset import RowEncoder
+    from stepbus.optimizer import ParameterUpdater, Scheduler
+    from stepbus.run import Run
+    from stepbus.steps import CompiledSteps
+    from stepbus.tokens import Tokens
+
+__all__ = ["Trainer", "create_trainer"]
+
+
+class Trainer:
+    """One fit of a model; `train` opens a run, which may make siblings of this trainer for further fits.
+
+    Args:
+        config: The configuration.
+        model: A model of the caller's; none builds the one that the configuration describes.
+        plugins: Classes, instances and modules with hooks, beside those that the configuration names.
+
+    What plugins read: `config`, `run`, `fit`, `state`, `control`, `model`, `optimizer`, `directory`, `facts`,
+    `directions` (metric -> whether greater is better) and `monitor`.
+    """
+
+    run: Run
+    fit: Fit
+    encoder: RowEncoder
+    optimizer: ParameterUpdater
+    scheduler: Scheduler
+    steps: CompiledSteps
+    shapes: ShapePlan
+
+    def __init__(self, config: Config, model: Any = None, *, plugins: Sequence[Any] = ()) -> None:
+        self.config, self.model, self.plugins = config, model, tuple(plugins)
+        self.given_model = model
+        self.state, self.control = TrainingState(), Control()
+        self.bus = Bus([])
+        self.directory = Path(config.environment.output_dir)
+        self.monitor = config.training.monitor
+        self.directions: dict[str, bool | None] = {}
+        self.facts: dict[str, str] = {}
+        self.metrics: list[tuple[str, Any]] = []
+        self.tokens: dict[str, Tokens] = {}
+        self.targets: dict[str, np.ndarray[Any, Any]] = {}
+        self.best_arrays: dict[str, Any] = {}
+        self.scored: dict[str, tuple[int, Predictions, dict[str, float]]] = {}
+
+    # -- what users call ----------------------------------------------------------------------------------------------
+
+    def train(self, train: Any = None, validation: Any = None, **options: Any) -> FitResult:
+        """Train on rows given here, or on those that the configuration names.
+
+        Args:
+            train: A file, a pandas frame, or None for `data.train`.
+            validation: The same for `data.validation`; a float is a fraction of the training rows.
+            **options: `resume` (True, or a path) and `allow_changed`.
+
+        Returns:
+            The result: status, metrics, predictions of the validation rows, and where the model lies.
+
+        Raises:
+            BadInput: Configuration, data, model or checkpoint cannot be used.
+        """
+        from stepbus.run import Run
+
+        return Run(self, train, validation, **options).execute()
+
+    def evaluate(self, data: Any, prefix: str = "eval") -> dict[str, float]:
+        """Return the metrics of labelled rows.
+
+        Args:
+            data: A file, a pandas frame, or rows.
+            prefix: What stands before each metric's name.
+        """
+        rows = self._rows(data, "evaluate")
+        targets = self.encoder.codec.targets_in_units(rows)
+        predictions, loss, _ = evaluation.predict(self, self.encoder.encode(rows, labelled=True), targets)
+        return evaluation.score(self, predictions, loss, prefix)
+
+    def predict(self, data: Any, return_logits: bool = False) -> np.ndarray[Any, Any]:
+        """Return predictions of rows, in their order: probabilities [N, K], or values [N] in the target's unit.
+
+        Args:
+            data: A file, a pandas frame, or rows.
+            return_logits: Return the model's raw outputs [N, K] instead.
+        """
+        predictions, logits = self.predict_rows(self._rows(data, "predict"))
+        return logits if return_logits else predictions.values
+
+    def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:
+        """Return predictions of rows with their ids, and the logits."""
+        predictions, _, logits = evaluation.predict(self, self.encoder.encode(rows, labelled=False))
+        return predictions, logits
+
+    def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
+        """Write a checkpoint now.
+
+        Args:
+            path: The folder to write it in; none takes the fit's own.
+            save_optimizer: Keep the optimizer's state, without which no resume is exact.
+
+        Returns:
+            The checkpoint's folder.
+        """
+        return persistence.save(self, Path(path) if path else None, optimizer=save_optimizer)
+
+    def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
+        """Put back what a checkpoint holds.
+
+        Args:
+            path: The checkpoint's folder.
+            load_optimizer: Put the optimizer's state back as well.
+        """
+        persistence.load(self, Path(path), optimizer=load_optimizer)
+
+    def update_config(self, **overrides: Any) -> None:
+        """Change settings for the next `train`, which starts from the present weights.
+
+        Args:
+            **overrides: Settings by name (`learning_rate=1e-6`), or by section and name with two underscores.
+        """
+        self.config = self.config.updated(overrides)
+        if self.model is not None:
+            self.given_model = self.model
+
+    # -- what plugins call --------------------------------------------------------------------------------------------
+
+    @property
+    def fit_name(self) -> str:
+        """The name of this fit: "fit", "fold-0"."""
+        return self.fit.name
+
+    def log(self, numbers: Mapping[str, float]) -> None:
+        """Send a record to everybody who listens to `on_log`.
+
+        Args:
+            numbers: Host numbers by name.
+        """
+        record = {"step": self.state.step, "epoch": self.state.epoch_progress, **numbers}
+        self.bus.hook.on_log(trainer=self, state=self.state, record=record)
+
+    def message(self, text: str, level: str = "info") -> None:
+        """Tell the user something in one sentence; level is info or warning."""
+        self.run.message(text, level)
+
+    def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show the user a table."""
+        self.run.report(title, columns, rows)
+
+    # -- what the engine calls ----------------------------------------------------------------------------------------
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal asked for the end."""
+        return self.run.signal is not None
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody asked for something at the next boundary."""
+        return self.control.pending or self.interrupted
+
+    @property
+    def pipeline_depth(self) -> int:
+        """How many steps the device may run ahead of the host."""
+        depth = self.config.training.pipeline_depth
+        return depth if depth is not None else int(device.kind() != "cpu")
+
+    @contextmanager
+    def windows(self, epoch: int, start: int) -> Iterator[Iterator[list[Batch]]]:
+        """Give the accumulation windows of an epoch, collated ahead by a thread.
+
+        Args:
+            epoch: The epoch, from 0.
+            start: Windows of it that are already done.
+        """
+        tokens, settings, size = self.tokens["train"], self.config.data.settings, self.accumulation
+        order = epoch_order(self.shapes, tokens.lengths, seed=self.fit.seed, epoch=epoch, drop_last=settings.drop_last)
+        ahead = settings.prefetch_size if settings.num_workers else 0
+        with Prefetch(tokens, order, start=start * size, size=ahead) as batches:
+            yield _windows(batches, size)
+
+    @property
+    def accumulation(self) -> int:
+        """Batches whose gradients make one update."""
+        return int(self.config.training.gradient_accumulation_steps)
+
+    def serve_checkpoint(self) -> None:
+        """Write a checkpoint if one was asked for, and retire those that need not stay."""
+        if not self.control.checkpoint:
+            return
+        self.control.checkpoint.clear()
+        path = persistence.save(self)
+        persistence.retire(self, self.bus.hook.checkpoint_retention(trainer=self))
+        self.bus.hook.on_checkpoint(trainer=self, state=self.state, checkpoint=path)
+        self.steps.restart_clock()
+
+    def evaluate_monitored(self, reason: str) -> None:
+        """Evaluate the set that decides, keep the best, and let the plugins decide."""
+        name, state = self.fit.monitored, self.state
+        assert name is not None
+        metrics = self.evaluate_set(name, "eval", reason)
+        state.metrics.update(metrics)
+        self._update_best(metrics)
+        state.history.append({"step": state.step, "epoch": state.epoch_progress, **metrics})
+        self.bus.hook.on_metrics(trainer=self, state=state, metrics=metrics)
+        if self.control.best and state.best is not None and state.best.step == state.step:
+            self.best_arrays = dict(self.model.tensors())  # arrays are immutable: a snapshot by reference
+        self.steps.restart_clock()
+
+    def evaluate_set(self, name: str, prefix: str, reason: str, *, final: bool = False) -> dict[str, float]:
+        """Evaluate one named set, with its events, and return its metrics."""
+        hook, state = self.bus.hook, self.state
+        known = self.scored.get(name)
+        fresh = known is None or known[0] != state.step or not known[2].keys() & {f"{prefix}_loss"}
+        if fresh:
+            hook.on_evaluate_start(trainer=self, state=state, name=name, reason=reason)
+            predictions, loss, _ = evaluation.predict(self, self.tokens[name], self.targets[name])
+            known = (state.step, predictions, evaluation.score(self, predictions, loss, prefix))
+            self.scored[name] = known
+        assert known is not None
+        _, predictions, metrics = known
+        hook.on_predictions(
+            trainer=self, state=state, name=name, labels=predictions.labels, predictions=predictions.values, final=final
+        )
+        if fresh:
+            hook.on_evaluate(trainer=self, state=state, name=name, metrics=metrics)
+        return metrics
+
+    def _update_best(self, metrics: Mapping[str, float]) -> None:
+        value, greater = metrics.get(self.monitor), self.directions.get(self.monitor)
+        if value is None or greater is None or value != value:
+            return
+        best = self.state.best
+        if best is None or (value > best.value if greater else value < best.value):
+            self.state.best = Best(self.monitor, value, self.state.step)
+
+    def run_to_end(self) -> FitResult:
+        """Run the engine, put the best weights back if that was asked for, score what is to be scored."""
+        result = FitResult(self.fit, status="failed", directory=self.directory)
+        try:
+            engine.run_fit(self)
+            result.status = "interrupted" if self.interrupted else "stopped" if self.control.stop else "ok"
+            result.reason = self.control.why("stop")
+            if result.reason:
+                self.message(f"stopped by {result.reason}")
+            if not self.interrupted:
+                self._finish(result)
+        finally:
+            state = self.state
+            result.metrics, result.best = dict(state.metrics), state.best
+            result.history, result.steps = list(state.history), state.step
+            self.bus.hook.on_fit_end(trainer=self, state=state, result=result)
+        return result
+
+    def _finish(self, result: FitResult) -> None:
+        state = self.state
+        if self.best_arrays and state.best is not None and state.best.step != state.step:
+            self.model.load_tensors(self.best_arrays, source="the best weights")
+            self.scored.clear()
+            self.message(f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}")
+        for name in self.tokens:
+            if name != "train":
+                prefix = "eval" if name == self.fit.monitored else name
+                state.metrics.update(self.evaluate_set(name, prefix, "final", final=True))
+                result.predictions[name] = self.scored[name][1]
+        result.model_path = persistence.export(self)
+
+    def _rows(self, data: Any, name: str) -> Any:
+        if not hasattr(self, "encoder"):
+            raise BadInput("this trainer has not been trained: call train first, or open a trained model's folder")
+        from stepbus.rows import read_rows
+
+        return read_rows(data, name=name, config=self.config.data.settings)
+
+
+def _windows(batches: Any, size: int) -> Iterator[list[Batch]]:
+    window: list[Batch] = []
+    for batch in batches:
+        window.append(batch)
+        if len(window) == size:
+            yield window
+            window = []
+    if window:
+        yield window
+
+
+def create_trainer(
+    model: Any = None, config: Any = None, *, plugins: Sequence[Any] = (), **overrides: Any
+) -> Trainer:
+    """Create a trainer.
+
+    Args:
+        model: A model, as `create_model` returns it; none builds the one that the configuration describes.
+        config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
+        plugins: Classes, instances and modules with hooks.
+        **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
+
+    Returns:
+        The trainer.
+
+    Raises:
+        ConfigError: Something in the configuration is wrong; every problem at once.
+    """
+    return Trainer(load_config(config, keywords=overrides), model, plugins=plugins)

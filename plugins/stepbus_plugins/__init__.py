@@ -1,0 +1,1 @@
+"""The features of stepbus, one module or folder each."""

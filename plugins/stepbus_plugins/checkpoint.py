@@ -1,0 +1,91 @@
+"""Checkpoint policy: when a fit is saved and which checkpoints stay. Core writes, verifies, reads and removes them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import define
+
+from stepbus import Problem, Retention, TrainingState, hookimpl, setting
+
+
+def _count(default: int | None, meaning: str) -> Any:
+    return setting(default, meaning, check=lambda value: value >= 1, expected="a whole number of at least 1")
+
+
+class CheckpointPolicy:
+    """Save checkpoints at epochs, every n steps or at each new best, and keep the newest and the best of them."""
+
+    @define(frozen=True, kw_only=True)
+    class Config:
+        save_strategy: Literal["epoch", "steps", "best", "no"] = setting(
+            "epoch", "when to save; epoch and steps also save each new best and the end of the training"
+        )
+        save_steps: int | None = _count(None, "updates between checkpoints, with save_strategy: steps")
+        keep_last: int = _count(2, "newest checkpoints to keep besides the best ones; two stay whatever this says")
+        keep_best: int = _count(1, "best checkpoints to keep, by training.monitor")
+        at_start: bool = setting(True, "save before the first update, which finds a full or read-only disk in time")
+
+        def problems(self) -> list[tuple[str, str]]:
+            """Return what is wrong between the settings, as (setting, message)."""
+            if self.save_strategy == "steps" and self.save_steps is None:
+                return [("save_strategy", "expected save_steps to be set with save_strategy: steps, got none")]
+            if self.save_strategy != "steps" and self.save_steps is not None:
+                return [("save_steps", f"expected save_strategy: steps with save_steps, got {self.save_strategy!r}")]
+            return []
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @hookimpl
+    def validate_plan(self, plan: Any) -> list[Problem] | None:
+        """Find a best that nobody will ever measure."""
+        if self.config.save_strategy == "best" and not plan.has_validation:
+            return [
+                Problem(
+                    "plugins.checkpoint.save_strategy",
+                    "expected an evaluation that can be the best, but there are no validation rows or "
+                    "training.eval_strategy is no; give data.validation or a split, or save by epoch or steps",
+                )
+            ]
+        return None
+
+    @hookimpl
+    def is_boundary(self, step: int) -> bool | None:
+        """Announce the steps that are a multiple of save_steps."""
+        return self._by_steps(step) or None
+
+    def _by_steps(self, step: int) -> bool:
+        every = self.config.save_steps
+        return self.config.save_strategy == "steps" and every is not None and step % every == 0
+
+    @hookimpl
+    def on_fit_start(self, trainer: Any, state: TrainingState) -> None:
+        """Ask at step 0; a resumed fit has a checkpoint already."""
+        if self.config.at_start and self.config.save_strategy != "no" and state.step == 0:
+            trainer.control.request_checkpoint("before the first update")
+
+    @hookimpl
+    def on_step_end(self, trainer: Any, state: TrainingState) -> None:
+        """Ask every save_steps updates, and at the last one, so that no finished work is lost."""
+        if self._by_steps(state.step):
+            trainer.control.request_checkpoint(f"every {self.config.save_steps} steps")
+        elif self.config.save_strategy in ("epoch", "steps") and state.step == state.total_steps:
+            trainer.control.request_checkpoint("end of the training")
+
+    @hookimpl
+    def on_metrics(self, trainer: Any, state: TrainingState) -> None:
+        """Ask when this evaluation is the best so far, for only what was saved can be kept."""
+        if self.config.save_strategy != "no" and state.best is not None and state.best.step == state.step:
+            trainer.control.request_checkpoint(f"best {state.best.metric} so far: {state.best.value:.6g}")
+
+    @hookimpl
+    def on_epoch_end(self, trainer: Any, state: TrainingState) -> None:
+        """Ask after each epoch; the last one ends with the training, which asked already."""
+        if self.config.save_strategy == "epoch" and state.step != state.total_steps:
+            trainer.control.request_checkpoint(f"end of epoch {state.epoch + 1}")
+
+    @hookimpl
+    def checkpoint_retention(self) -> Retention:
+        """Say how many of the newest and of the best stay."""
+        return Retention(last=self.config.keep_last, best=self.config.keep_best)

@@ -1,0 +1,127 @@
+"""Early stopping: end a fit whose monitored metric has stalled, and ask for the best weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from attrs import define
+
+from stepbus import Problem, StepbusError, TrainingState, did_you_mean, hookimpl, setting
+
+
+def improves(value: float, best: float | None, min_delta: float, greater_is_better: bool) -> bool:
+    """Say whether a metric is better than the best so far by more than `min_delta`; NaN never is."""
+    if math.isnan(value):
+        return False
+    if best is None:
+        return True
+    return value > best + min_delta if greater_is_better else value < best - min_delta
+
+
+class EarlyStopping:
+    """Stop a fit when its monitored metric has not improved for some evaluations, and restore the best weights."""
+
+    @define(frozen=True, kw_only=True)
+    class Config:
+        patience: int = setting(
+            3,
+            "evaluations in a row without improvement before the stop",
+            check=lambda value: value >= 1,
+            expected="a whole number of at least 1",
+        )
+        min_delta: float = setting(
+            0.0,
+            "a smaller change than this is no improvement, in the metric's own unit",
+            check=lambda value: value >= 0 and math.isfinite(value),
+            expected="a number of at least 0",
+        )
+        monitor: str | None = setting(None, "the metric to watch; training.monitor when not given")
+        restore_best: bool = setting(True, "put the weights of the best evaluation back before the final one")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.best: float | None = None
+        self.best_step = 0
+        self.stalled = 0
+        self.asked_best = False
+        self.asked_stop = False
+
+    @hookimpl
+    def validate_plan(self, plan: Any) -> list[Problem] | None:
+        """Find a metric that will never be computed, and a restore that the engine cannot do."""
+        here = "plugins.early_stopping"
+        monitor = self.config.monitor or plan.monitor
+        if not plan.has_validation:
+            return [
+                Problem(
+                    here,
+                    "expected an evaluation to watch, but eval_strategy is no or there are no validation rows; "
+                    "give data.validation or a split, or switch early_stopping off",
+                )
+            ]
+        if monitor not in plan.metrics:
+            return [
+                Problem(
+                    f"{here}.monitor" if self.config.monitor else "training.monitor",
+                    f"expected a metric that this run computes, got {monitor!r}{did_you_mean(monitor, plan.metrics)}; "
+                    f"computed are {', '.join(sorted(plan.metrics))}",
+                )
+            ]
+        if plan.metrics[monitor] is None:
+            return [
+                Problem(
+                    f"{here}.monitor",
+                    f"expected a metric that declares whether greater is better, got {monitor!r}, which does not",
+                )
+            ]
+        if self.config.restore_best and monitor != plan.monitor:
+            return [
+                Problem(
+                    f"{here}.restore_best",
+                    f"the best weights are kept by training.monitor ({plan.monitor}), but this watches {monitor}; "
+                    "let both name one metric, or set restore_best: false",
+                )
+            ]
+        return None
+
+    @hookimpl
+    def on_metrics(self, trainer: Any, state: TrainingState, metrics: dict[str, float]) -> None:
+        """Count the evaluations without improvement, and ask for the stop when patience is over."""
+        monitor = self.config.monitor or trainer.monitor
+        direction = trainer.directions.get(monitor)
+        if monitor not in metrics or direction is None:
+            raise StepbusError(
+                f"early_stopping watches {monitor!r}, but the evaluation at step {state.step} gave "
+                f"{', '.join(sorted(metrics)) or 'no metric'}; set plugins.early_stopping.monitor to one of them"
+            )
+        if self.config.restore_best and not self.asked_best:
+            self.asked_best = True
+            trainer.control.request_best(f"keeps the weights with the best {monitor}")
+        if improves(float(metrics[monitor]), self.best, self.config.min_delta, direction):
+            self.best, self.best_step, self.stalled = float(metrics[monitor]), state.step, 0
+            return
+        self.stalled += 1
+        if self.stalled >= self.config.patience and not self.asked_stop:
+            self.asked_stop = True
+            times = "evaluation" if self.stalled == 1 else f"{self.stalled} evaluations"
+            since = "it was never a number" if self.best is None else f"best {self.best:.6g} at step {self.best_step}"
+            trainer.control.request_stop(f"{monitor} has not improved for {times} ({since})")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the count and the best value, so that a resumed fit goes on counting."""
+        return {
+            "best": self.best,
+            "best_step": self.best_step,
+            "stalled": self.stalled,
+            "asked_best": self.asked_best,
+            "asked_stop": self.asked_stop,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.best = saved["best"]
+        self.best_step = saved["best_step"]
+        self.stalled = saved["stalled"]
+        self.asked_best = saved["asked_best"]
+        self.asked_stop = saved["asked_stop"]

@@ -1,0 +1,88 @@
+"""Optimizers: adamw, adam, sgd, lion, adafactor and muon, and no weight decay on norms and biases."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import define
+
+from stepbus import Component, hookimpl, setting
+from stepbus_plugins.optimizers.settings import (
+    AdafactorConfig,
+    AdamConfig,
+    AdamWConfig,
+    LionConfig,
+    MuonConfig,
+    SGDConfig,
+)
+
+
+def build_adamw(settings: AdamWConfig) -> Any:
+    """Return the optimizer."""
+    from stepbus_plugins.optimizers.adam import AdamW
+
+    return AdamW.from_settings(settings)
+
+
+def build_adam(settings: AdamConfig) -> Any:
+    """Return the optimizer."""
+    from stepbus_plugins.optimizers.adam import Adam
+
+    return Adam.from_settings(settings)
+
+
+def build_sgd(settings: SGDConfig) -> Any:
+    """Return the optimizer."""
+    from stepbus_plugins.optimizers.simple import SGD
+
+    return SGD(settings)
+
+
+def build_lion(settings: LionConfig) -> Any:
+    """Return the optimizer."""
+    from stepbus_plugins.optimizers.simple import Lion
+
+    return Lion(settings)
+
+
+def build_adafactor(settings: AdafactorConfig) -> Any:
+    """Return the optimizer."""
+    from stepbus_plugins.optimizers.adafactor import Adafactor
+
+    return Adafactor(settings)
+
+
+def build_muon(settings: MuonConfig) -> Any:
+    """Return the optimizer."""
+    from stepbus_plugins.optimizers.muon import Muon
+
+    return Muon(settings)
+
+
+class Optimizers:
+    """Offer adamw, adam, sgd, lion, adafactor and muon; leave norms and biases out of weight decay."""
+
+    components: ClassVar[list[Component]] = [
+        Component("optimizer", "adamw", AdamWConfig, build_adamw),
+        Component("optimizer", "adam", AdamConfig, build_adam),
+        Component("optimizer", "sgd", SGDConfig, build_sgd),
+        Component("optimizer", "lion", LionConfig, build_lion),
+        Component("optimizer", "adafactor", AdafactorConfig, build_adafactor),
+        Component("optimizer", "muon", MuonConfig, build_muon),
+    ]
+
+    @define(frozen=True, kw_only=True)
+    class Config:
+        decay_norms_and_biases: bool = setting(False, "whether weight decay also pulls at norms, biases and vectors")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @hookimpl
+    def parameter_groups(self, model: Any) -> dict[str, dict[str, float]] | None:
+        """Give norms, biases and other vectors no weight decay."""
+        if self.config.decay_norms_and_biases:
+            return None
+        from stepbus import no_decay_names
+
+        return {name: {"weight_decay": 0.0} for name in no_decay_names(model.trainable_parameters())}

@@ -1,0 +1,92 @@
+"""Adam and AdamW.
+
+Sources: Kingma and Ba, "Adam", ICLR 2015 (arXiv 1412.6980); Loshchilov and Hutter, "Decoupled Weight Decay
+Regularization", ICLR 2019 (arXiv 1711.05101).
+"""
+
+from __future__ import annotations
+
+import math
+
+import mlx.core as mx
+
+from stepbus import Optimizer
+from stepbus_plugins.optimizers.settings import AdamConfig, AdamWConfig
+
+State = dict[str, mx.array]
+
+
+class AdamW(Optimizer):
+    """Adam with bias correction and decoupled weight decay.
+
+    Args:
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment.
+        epsilon: Added to the root of the corrected second moment.
+        rate_scale: The rate in use is multiplied by this.
+    """
+
+    def __init__(self, beta1: float, beta2: float, epsilon: float, rate_scale: float = 1.0) -> None:
+        self.beta1, self.beta2, self.epsilon, self.rate_scale = beta1, beta2, epsilon, rate_scale
+
+    @classmethod
+    def from_settings(cls, settings: AdamWConfig | AdamConfig) -> AdamW:
+        """Return the optimizer that the section `optimizer` describes."""
+        return cls(settings.beta1, settings.beta2, settings.epsilon)
+
+    def init(self, parameter: mx.array) -> State:
+        """Return both moments, zero."""
+        return {"m": mx.zeros_like(parameter), "v": mx.zeros_like(parameter)}
+
+    def update(
+        self,
+        parameter: mx.array,
+        gradient: mx.array,
+        state: State,
+        *,
+        learning_rate: mx.array,
+        weight_decay: float,
+        step: mx.array,
+    ) -> tuple[mx.array, State]:
+        """Return the parameter and both moments after one update."""
+        rate = learning_rate if self.rate_scale == 1 else learning_rate * self.rate_scale
+        change, state = self.change(gradient, state, rate, step)
+        kept = parameter if weight_decay == 0 else parameter * (1 - rate * weight_decay)
+        return kept - change, state
+
+    def change(
+        self, gradient: mx.array, state: State, learning_rate: mx.array, step: mx.array
+    ) -> tuple[mx.array, State]:
+        """Return what is taken from the parameter, and the new moments.
+
+        The corrections are folded into two scalars, so that the compiled step passes over each array once:
+        rate · (m / c1) / (sqrt(v / c2) + eps) = (rate · sqrt(c2) / c1) · m / (sqrt(v) + eps · sqrt(c2)).
+        """
+        m = self.beta1 * state["m"] + (1 - self.beta1) * gradient
+        v = self.beta2 * state["v"] + (1 - self.beta2) * (gradient * gradient)
+        root = mx.sqrt(correction(self.beta2, step))
+        scale = learning_rate * root / correction(self.beta1, step)
+        return scale * m / (mx.sqrt(v) + self.epsilon * root), {"m": m, "v": v}
+
+
+class Adam(AdamW):
+    """Adam with bias correction, whose weight decay is an L2 penalty: it goes through the moments, as in PyTorch."""
+
+    def update(
+        self,
+        parameter: mx.array,
+        gradient: mx.array,
+        state: State,
+        *,
+        learning_rate: mx.array,
+        weight_decay: float,
+        step: mx.array,
+    ) -> tuple[mx.array, State]:
+        """Return the parameter and both moments after one update."""
+        penalised = gradient if weight_decay == 0 else gradient + weight_decay * parameter
+        return super().update(parameter, penalised, state, learning_rate=learning_rate, weight_decay=0.0, step=step)
+
+
+def correction(beta: float, step: mx.array) -> mx.array:
+    """Return 1 - beta^step; expm1 keeps the digits that float32 loses where beta^step is near 1."""
+    return -mx.expm1(step * math.log(beta)) if beta > 0 else mx.ones_like(step)

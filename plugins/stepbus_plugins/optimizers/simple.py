@@ -1,0 +1,80 @@
+"""SGD with momentum, and Lion.
+
+Sources: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013, in the form
+that PyTorch and MLX use; Chen et al., "Symbolic Discovery of Optimization Algorithms", arXiv 2302.06675.
+"""
+
+from __future__ import annotations
+
+import mlx.core as mx
+
+from stepbus import Optimizer
+from stepbus_plugins.optimizers.settings import LionConfig, SGDConfig
+
+State = dict[str, mx.array]
+
+
+class SGD(Optimizer):
+    """Gradient descent; the velocity is momentum · velocity + gradient, and the gradient includes an L2 penalty.
+
+    Args:
+        settings: The section `optimizer`.
+    """
+
+    def __init__(self, settings: SGDConfig) -> None:
+        self.settings = settings
+
+    def init(self, parameter: mx.array) -> State:
+        """Return the velocity, zero, or nothing without momentum."""
+        return {"velocity": mx.zeros_like(parameter)} if self.settings.momentum else {}
+
+    def update(
+        self,
+        parameter: mx.array,
+        gradient: mx.array,
+        state: State,
+        *,
+        learning_rate: mx.array,
+        weight_decay: float,
+        step: mx.array,
+    ) -> tuple[mx.array, State]:
+        """Return the parameter and the velocity after one update."""
+        momentum = self.settings.momentum
+        if weight_decay:
+            gradient = gradient + weight_decay * parameter
+        if not momentum:
+            return parameter - learning_rate * gradient, {}
+        velocity = momentum * state["velocity"] + gradient
+        change = gradient + momentum * velocity if self.settings.nesterov else velocity
+        return parameter - learning_rate * change, {"velocity": velocity}
+
+
+class Lion(Optimizer):
+    """The sign of an interpolated momentum, with decoupled weight decay.
+
+    Args:
+        settings: The section `optimizer`.
+    """
+
+    def __init__(self, settings: LionConfig) -> None:
+        self.settings = settings
+
+    def init(self, parameter: mx.array) -> State:
+        """Return the running mean, zero."""
+        return {"m": mx.zeros_like(parameter)}
+
+    def update(
+        self,
+        parameter: mx.array,
+        gradient: mx.array,
+        state: State,
+        *,
+        learning_rate: mx.array,
+        weight_decay: float,
+        step: mx.array,
+    ) -> tuple[mx.array, State]:
+        """Return the parameter and the running mean after one update."""
+        beta1, beta2 = self.settings.beta1, self.settings.beta2
+        direction = mx.sign(beta1 * state["m"] + (1 - beta1) * gradient)
+        m = beta2 * state["m"] + (1 - beta2) * gradient
+        return parameter * (1 - learning_rate * weight_decay) - learning_rate * direction, {"m": m}

@@ -1,0 +1,243 @@
+"""Progress: what a run does, how far it is, how well it goes and where its results lie."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from attrs import define
+
+from stepbus import StepResult, TrainingState, hookimpl, setting
+from stepbus_plugins.progress.words import best_of, duration, epoch_of, number, place, places, rate, took, where
+
+if TYPE_CHECKING:
+    from stepbus_plugins.progress.screen import Screen
+
+
+class Progress:
+    """Show a summary, a live bar with speed, loss and metrics (plain lines in a log), and where the results lie."""
+
+    scope: ClassVar[str] = "run"
+
+    @define(frozen=True, kw_only=True)
+    class Config:
+        bar: Literal["auto", "always", "never"] = setting("auto", "the live bar; auto draws it on a terminal only")
+        refresh_per_second: float = setting(
+            4.0, "how often the bar is drawn at most", check=lambda value: value > 0, expected="a number above 0"
+        )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.screen: Screen | None = None
+        self.label = ""
+        self.status = ""
+        self.record: dict[str, Any] = {}
+        self.reason = ""
+        self.heads: list[str] = []
+        self.introduced = False
+        self.began = 0.0
+        self.fit_began = 0.0
+        self.steps: deque[tuple[float, int, int]] = deque(maxlen=200)
+        self.kept: dict[str, list[Path]] = {}
+
+    # A run -----------------------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def on_run_start(self) -> None:
+        """Start the clock."""
+        self.began = time.monotonic()
+        self._open()
+
+    @hookimpl
+    def on_run_end(self, run: Any) -> None:
+        """Say where everything lies and what to try next."""
+        screen = self._open()
+        screen.clear()
+        rows = [(kind, places(paths)) for kind, paths in self.kept.items()]
+        if command := getattr(run, "next_command", ""):
+            rows.append(("try next", command))
+        screen.line()
+        screen.pairs(rows)
+
+    @hookimpl
+    def on_close(self, status: str) -> None:
+        """Take the bar away and say how long it took."""
+        if self.screen is None:
+            return
+        self.screen.clear()
+        style = {"ok": "green", "stopped": "green"}.get(status, "yellow")
+        word = "finished" if status in ("ok", "stopped") else status
+        self.screen.line((f"  {word}", style), f" after {took(self.began)}")
+        self.screen = None
+
+    @hookimpl
+    def on_exception(self) -> None:
+        """Take the bar away before anyone prints the error."""
+        if self.screen is not None:
+            self.screen.clear()
+
+    @hookimpl
+    def on_artifact(self, kind: str, path: Path) -> None:
+        """Remember a file for the end."""
+        paths = self.kept.setdefault(kind, [])
+        if path not in paths:
+            paths.append(path)
+
+    @hookimpl
+    def on_message(self, text: str, level: str) -> None:
+        """Show one sentence."""
+        self._open().line(("  warning: ", "yellow") if level == "warning" else "  ", text)
+
+    @hookimpl
+    def on_report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table."""
+        self._open().table(f"  {title}", columns, rows)
+
+    # A fit -----------------------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def on_fit_start(self, trainer: Any, state: TrainingState) -> None:
+        """Show what is going to happen, once for each run, and the fit's place among the others."""
+        screen = self._open()
+        fits = [fit.name for fit in trainer.run.fits]
+        self.label = place(trainer.fit_name, fits)
+        self.fit_began = time.monotonic()
+        self.steps.clear()
+        self.record, self.heads, self.status = {}, [], "preparing the first step"
+        if not self.introduced:
+            self.introduced = True
+            screen.pairs(list(trainer.facts.items()))
+        if len(fits) > 1:
+            screen.line()
+            screen.line((f"  {self.label}", "bold"))
+        if state.step:
+            screen.line(f"  resumed at step {state.step} of {state.total_steps}")
+        self._draw(state)
+
+    @hookimpl
+    def on_step_end(self, state: TrainingState, step: StepResult) -> None:
+        """Move the bar."""
+        self.steps.append((step.seconds, step.sequences, step.tokens))
+        self.status = ""
+        screen = self._open()
+        if screen.due():
+            self.record |= {"loss": step.loss, "learning_rate": step.learning_rate}
+            self._draw(state)
+
+    @hookimpl
+    def on_log(self, state: TrainingState, record: dict[str, Any]) -> None:
+        """Write a plain line where there is no bar."""
+        self.record |= record
+        screen = self._open()
+        if screen.live:
+            return
+        words = [where(state)]
+        for name, value in record.items():
+            if name.endswith("_per_second"):
+                words.append(f"{rate(float(value))} {name.removesuffix('_per_second')}/s")
+            elif name not in ("step", "epoch"):
+                words.append(f"{name} {number(value)}")
+        if left := self._left(state):
+            words.append(f"{duration(left)} left")
+        screen.line("  ".join(words))
+
+    @hookimpl
+    def on_evaluate_start(self, state: TrainingState, name: str, reason: str) -> None:
+        """Say that the step waits for an evaluation."""
+        self.status, self.reason = f"evaluating {name}", reason
+        self._draw(state)
+
+    @hookimpl
+    def on_evaluate(self, state: TrainingState, name: str, metrics: dict[str, float]) -> None:
+        """Write the metrics of a final evaluation; those during training come with their cycle."""
+        self.status = ""
+        if self.reason == "final":
+            self._evaluation(state, metrics, f"final, {name}")
+
+    @hookimpl
+    def on_metrics(self, state: TrainingState, metrics: dict[str, float]) -> None:
+        """Write the metrics of one evaluation cycle."""
+        best = state.best is not None and state.best.step == state.step
+        self._evaluation(state, metrics, "best" if best else "")
+
+    @hookimpl
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        """Remember where the latest checkpoint lies."""
+        self.kept["checkpoints"] = [checkpoint.parent]
+
+    @hookimpl
+    def on_fit_end(self, trainer: Any, state: TrainingState, result: Any) -> None:
+        """Write how the fit ended, and its metrics beside the best of each."""
+        screen = self._open()
+        screen.clear()
+        if result.status == "failed":
+            return
+        speed = f", {rate(self._speed(1))} sequences/s, {rate(self._speed(2))} tokens/s" if self.steps else ""
+        screen.line(("  trained ", "dim"), f"{state.step} steps in {took(self.fit_began)}{speed}")
+        if result.metrics and len(trainer.run.fits) == 1:
+            rows = [
+                [name, number(value), *best_of(name, state.history, trainer.directions.get(name))]
+                for name, value in result.metrics.items()
+            ]
+            screen.table("  Metrics", ["metric", "final", "best", "at step"], rows)
+
+    # Drawing ---------------------------------------------------------------------------------------------------------
+
+    def _open(self) -> Screen:
+        if self.screen is None:
+            from stepbus_plugins.progress.screen import Screen
+
+            self.screen = Screen(self.config.bar, self.config.refresh_per_second)
+        return self.screen
+
+    def _speed(self, column: int) -> float:
+        return sum(step[column] for step in self.steps) / max(sum(step[0] for step in self.steps), 1e-9)
+
+    def _left(self, state: TrainingState) -> float:
+        """Return the seconds that the remaining steps will take."""
+        if not self.steps:
+            return 0.0
+        return (state.total_steps - state.step) * sum(step[0] for step in self.steps) / len(self.steps)
+
+    def _draw(self, state: TrainingState) -> None:
+        screen = self._open()
+        if not screen.live:
+            return
+        percent = f"{100 * state.step // max(state.total_steps, 1)}%"
+        right = f"{percent:>4}  {duration(self._left(state))} left" if self.steps else f"{percent:>4}"
+        epochs = -(-state.total_steps // state.steps_per_epoch) if state.steps_per_epoch else 1
+        counts = [
+            ("epoch", f"{min(state.epoch + 1, epochs)} of {epochs}"),
+            ("step", f"{state.step:,} of {state.total_steps:,}"),
+        ]
+        if self.status:
+            counts.append(("", self.status))
+        elif self.steps:
+            counts += [("", f"{rate(self._speed(1))} sequences/s"), ("", f"{rate(self._speed(2))} tokens/s")]
+        shown = {name: self.record[name] for name in ("loss", "learning_rate") if name in self.record} | state.metrics
+        values = [(name.replace("_", " "), number(value)) for name, value in shown.items()]
+        screen.draw(self.label or "training", state.step, state.total_steps, right, [counts, values])
+
+    def _evaluation(self, state: TrainingState, metrics: dict[str, float], note: str) -> None:
+        screen = self._open()
+        if not screen.live:
+            words = [where(state), *(f"{name} {number(value)}" for name, value in metrics.items()), note]
+            screen.line("  ".join(word for word in words if word))
+            return
+        shown = {"train loss": self.record["loss"]} if "loss" in self.record else {}
+        shown |= metrics
+        # As many columns as the terminal has room for; the history file has them all.
+        room, heads = screen.console.width - 32, list[str]()
+        for name in shown:
+            room -= max(len(name), 8) + 2
+            if room < 0:
+                break
+            heads.append(name)
+        if heads != self.heads:
+            self.heads = heads
+            screen.line((f"  {'epoch':>6}  {'step':>7}" + "".join(f"  {head:>8}" for head in heads), "dim"))
+        cells = "".join(f"  {number(shown[head]):>{max(len(head), 8)}}" for head in heads)
+        screen.line(f"  {epoch_of(state):>6}  {state.step:>7}{cells}  ", (note, "green"))

@@ -1,0 +1,183 @@
+"""Where progress is drawn: a bar below permanent lines on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import IO, Literal
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+Pairs = Sequence[tuple[str, str]]
+
+
+class TolerantFile:
+    """A text stream that never raises: a reader that has gone away must not end a training run.
+
+    Args:
+        file: The stream to write to.
+        strip: Whether blanks at the ends of lines are dropped.
+    """
+
+    def __init__(self, file: IO[str], strip: bool = False) -> None:
+        self.file = file
+        self.strip = strip
+        self.encoding = getattr(file, "encoding", None) or "utf-8"
+        self.dead = False
+
+    def write(self, text: str) -> int:
+        if not self.dead:
+            try:
+                self.file.write(re.sub(r" +(?=\n)", "", text) if self.strip else text)
+            except UnicodeEncodeError:
+                self.file.write(text.encode(self.encoding, "replace").decode(self.encoding))
+            except (OSError, ValueError) as error:
+                self._die(error)
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.dead:
+            try:
+                self.file.flush()
+            except (OSError, ValueError) as error:
+                self._die(error)
+
+    def isatty(self) -> bool:
+        try:
+            return self.file.isatty()
+        except ValueError:
+            return False
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def _die(self, error: Exception) -> None:
+        self.dead = True
+        if isinstance(error, BrokenPipeError):
+            # What is still buffered would raise again when Python flushes it at exit.
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.file.fileno())
+                os.close(nowhere)
+
+
+class Screen:
+    """Permanent lines and tables, and on a terminal a live part below them.
+
+    Args:
+        bar: Whether there is a live part: auto (on a terminal), always or never.
+        refresh_per_second: How often the live part is drawn at most.
+        file: The stream; standard output when not given.
+    """
+
+    def __init__(
+        self, bar: Literal["auto", "always", "never"], refresh_per_second: float, file: IO[str] | None = None
+    ) -> None:
+        stream = file or sys.stdout
+        output = TolerantFile(stream)
+        terminal = output.isatty() and os.environ.get("TERM") != "dumb"
+        self.live = bar == "always" or (bar == "auto" and terminal)
+        output.strip = not self.live
+        self.console = Console(
+            file=output,  # type: ignore[arg-type]  # a stream as far as rich looks
+            force_terminal=self.live,
+            force_jupyter=False,
+            # Lines of a log are never folded.
+            width=None if self.live else 1000,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+        self._period = 1 / refresh_per_second
+        self._drawn = 0.0
+        self._live: Live | None = None
+
+    def line(self, *parts: tuple[str, str] | str) -> None:
+        """Write one permanent line of words, or of (words, style)."""
+        self.console.print(self._text(*parts), soft_wrap=True)
+
+    def pairs(self, rows: Pairs) -> None:
+        """Write two aligned columns: names and what they stand for."""
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in rows:
+            grid.add_row(self._text((f"  {name}", "dim")), self._text(value))
+        self.console.print(grid)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table with a title; columns of numbers are aligned to the right."""
+        self.line()
+        self.line((title, "bold"))
+        table = Table(box=box.SIMPLE_HEAD if self.live else None, header_style="dim", padding=(0, 1), pad_edge=True)
+        for number, column in enumerate(columns):
+            cells = [row[number] for row in rows if row[number]]
+            numbers = bool(cells) and all(re.match(r"[-+]?[\d.]|nan$", cell) for cell in cells)
+            table.add_column(self._text(column), justify="right" if numbers else "left", no_wrap=numbers)
+        for row in rows:
+            table.add_row(*(self._text(cell) for cell in row))
+        self.console.print(Padding(table, (0, 0, 0, 1)))
+
+    def due(self) -> bool:
+        """Return whether the live part may be drawn again."""
+        return self.live and time.monotonic() - self._drawn >= self._period
+
+    def draw(self, label: str, done: int, total: int, right: str, lines: Sequence[Pairs]) -> None:
+        """Draw the live part: a bar, and lines of named values.
+
+        Args:
+            label: What runs.
+            done: Steps finished.
+            total: Steps altogether.
+            right: What stands behind the bar.
+            lines: For each line its (name, value) pairs; a pair without a name is words.
+        """
+        if not self.live:
+            return
+        self._drawn = time.monotonic()
+        grid = Table.grid(padding=(0, 2), expand=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True)
+        bar = ProgressBar(total=max(total, 1), completed=done, complete_style="cyan", finished_style="green")
+        grid.add_row(self._text((f"  {label}", "bold")), bar, self._text(f"{right}  "))
+        self._show(Group(grid, *(self._named(pairs) for pairs in lines)))
+
+    def clear(self) -> None:
+        """Take the live part away."""
+        if self._live is not None:
+            live, self._live = self._live, None
+            live.stop()
+
+    def _show(self, content: RenderableType) -> None:
+        if self._live is None:
+            # No refresh thread: it would take turns with the training step. Lines of others appear above.
+            self._live = Live(content, console=self.console, auto_refresh=False, transient=True)
+            self._live.start(refresh=True)
+        else:
+            self._live.update(content, refresh=True)
+
+    def _named(self, pairs: Pairs) -> Text:
+        text = Text("  ", no_wrap=True, overflow="ellipsis")
+        for number, (name, value) in enumerate(pairs):
+            text.append(" · " if number else "", "dim")
+            text.append(f"{name} " if name else "", "dim")
+            text.append(value)
+        return text
+
+    def _text(self, *parts: tuple[str, str] | str) -> Text:
+        text = Text()
+        for part in parts:
+            words, style = (part, "") if isinstance(part, str) else part
+            text.append(words, style if self.live else "")
+        return text

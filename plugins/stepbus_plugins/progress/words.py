@@ -1,0 +1,82 @@
+"""How numbers, times, places and files are put into words. Knows no rich."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from stepbus import TrainingState
+
+
+def number(value: Any) -> str:
+    """Return a metric or a rate in at most seven characters or so."""
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, int) or value != value or value in (float("inf"), float("-inf")):
+        return str(value)
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e4:
+        return f"{value:.4f}"
+    return f"{value:.2e}"
+
+
+def rate(value: float) -> str:
+    """Return how many per second: 81, 1,204 or 48k."""
+    if value >= 10_000:
+        return f"{value / 1000:.0f}k"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as 0:42, 12:05 or 3:07:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def epoch_of(state: TrainingState) -> str:
+    """Return how many epochs are done, with two decimals."""
+    return f"{state.step / state.steps_per_epoch:.2f}" if state.steps_per_epoch else str(state.epoch)
+
+
+def where(state: TrainingState) -> str:
+    """Return the step and the epoch, as a log line begins."""
+    width = len(str(state.total_steps))
+    return f"step {state.step:>{width}}/{state.total_steps}  epoch {epoch_of(state)}"
+
+
+def took(began: float) -> str:
+    """Return the time since a moment of the monotonic clock."""
+    return duration(time.monotonic() - began)
+
+
+def place(name: str, fits: list[str]) -> str:
+    """Return a fit's name with its place: "fold 2 of 5", or nothing for the only one."""
+    if len(fits) < 2:
+        return ""
+    position = fits.index(name) + 1
+    match = re.fullmatch(r"(\w+)[-_](\d+)", name)
+    if match and int(match[2]) == position:
+        return f"{match[1]} {position} of {len(fits)}"
+    return f"{name}, fit {position} of {len(fits)}"
+
+
+def places(paths: list[Path]) -> str:
+    """Return where files lie, the last one and how many there are beside it."""
+    here = Path.cwd()
+    shown = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in paths]
+    if len(shown) <= 2:
+        return ", ".join(shown)
+    return f"{shown[0]} … {shown[-1]} ({len(shown)})"
+
+
+def best_of(name: str, history: list[dict[str, Any]], greater_is_better: bool | None) -> list[str]:
+    """Return the best value of a metric over all evaluations, and its step."""
+    known = [(record[name], record["step"]) for record in history if record.get(name) == record.get(name, float("nan"))]
+    if not known or greater_is_better is None:
+        return ["", ""]
+    value, step = (max if greater_is_better else min)(known, key=lambda pair: pair[0])
+    return [number(value), str(step)]

@@ -1,0 +1,81 @@
+"""Rows that already hold text: one column, or two for a sentence pair."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import define
+
+from stepbus import Component, DataConfig, DataError, Rows, setting
+
+
+@define(frozen=True, kw_only=True)
+class TextDataConfig(DataConfig):
+    """Settings of `data: {type: text}`."""
+
+    text: str | list[str] = setting(
+        meaning="column of the text, or two columns for a sentence pair",
+        check=lambda value: isinstance(value, str) or (len(value) in (1, 2) and len(set(value)) == len(value)),
+        expected="a column, or a list of two different columns",
+    )
+    missing: str | None = setting(None, "what an empty text is read as; none makes an empty text an error")
+
+
+class TextColumns:
+    """Takes each row's text from its column.
+
+    Args:
+        config: The data section.
+    """
+
+    def __init__(self, config: TextDataConfig) -> None:
+        self.config = config
+        self.columns = [config.text] if isinstance(config.text, str) else list(config.text)
+
+    def fit(self, rows: Rows) -> None:
+        """Look whether a label is among the texts; there is nothing to learn.
+
+        Raises:
+            DataError: A text column is a label too.
+        """
+        labels = [self.config.label] if isinstance(self.config.label, str) else self.config.label or []
+        both = [column for column in self.columns if column in labels]
+        if both:
+            raise DataError(
+                f"data.text: expected a column that is no label, got {both[0]!r}, which data.label names too"
+            )
+
+    def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        """Return the texts as they are written.
+
+        Raises:
+            DataError: There is no such column, or a text is empty.
+        """
+        first, *rest = [self._column(rows, name) for name in self.columns]
+        return first, rest[0] if rest else None
+
+    def _column(self, rows: Rows, name: str) -> list[str]:
+        values = rows.column(name, "data.text")
+        texts = []
+        for index, (value, empty) in enumerate(zip(values, rows.missing(name), strict=True)):
+            if empty and self.config.missing is None:
+                raise rows.error(
+                    index, name, "expected text, got nothing; mend the row, or say in data.missing how to read it"
+                )
+            if not empty and isinstance(value, list | dict | bytes):
+                raise rows.error(index, name, f"expected text, got a {type(value).__name__}")
+            texts.append(self.config.missing or "" if empty else str(value))
+        return texts
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: nothing is learnt."""
+        return {}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over nothing."""
+
+
+class TextData:
+    """Read texts or sentence pairs from columns."""
+
+    components: ClassVar[list[Component]] = [Component("data", "text", TextDataConfig, TextColumns)]

@@ -1,0 +1,3 @@
+"""Load the fast BLAS before any test imports MLX."""
+
+from stepbus import backend as backend

@@ -1,0 +1,238 @@
+"""The bus: order, attribution, blame, policy, and everything that pluggy would let pass in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attrs import define
+
+from stepbus import Control, PluginError, PluginFailure, StepbusError, hookimpl
+from stepbus.bus import SPECIFICATIONS, Bus, Member, check_policy, hooks_of
+from stepbus.callback import Callback
+
+
+class Recorder:
+    def __init__(self, name: str, heard: list[str]) -> None:
+        self.name, self.heard = name, heard
+
+    @hookimpl
+    def on_step_end(self, step: Any) -> None:
+        self.heard.append(self.name)
+
+
+def member(plugin: Any, name: str = "sample", **more: Any) -> Member:
+    return Member(name, f"{name}, some-package 1.2", plugin, **more)
+
+
+def end_step(bus: Bus) -> None:
+    bus.hook.on_step_end(trainer=None, state=None, step=None)
+
+
+def test_plugins_are_called_in_the_order_given() -> None:
+    heard: list[str] = []
+    end_step(Bus([member(Recorder(name, heard), name) for name in "abc"]))
+    assert heard == ["a", "b", "c"]
+
+
+def test_tryfirst_goes_before_the_order() -> None:
+    heard: list[str] = []
+
+    class Eager(Recorder):
+        @hookimpl(tryfirst=True)
+        def on_step_end(self, step: Any) -> None:
+            heard.append("eager")
+
+    end_step(Bus([member(Recorder("a", heard), "a"), member(Eager("", heard), "b")]))
+    assert heard == ["eager", "a"]
+
+
+def test_plugins_that_are_equal_by_value_are_still_two() -> None:
+    heard: list[str] = []
+
+    @define
+    class Equal:
+        @hookimpl
+        def on_step_end(self) -> None:
+            heard.append("x")
+
+    assert Equal() == Equal()
+    end_step(Bus([member(Equal(), "a"), member(Equal(), "b")]))
+    assert heard == ["x", "x"]
+
+
+def test_a_threaded_hook_passes_its_value_along() -> None:
+    class Add:
+        def __init__(self, letter: str | None) -> None:
+            self.letter = letter
+
+        @hookimpl
+        def expand_fits(self, fits: list[str]) -> list[str] | None:
+            return None if self.letter is None else [fit + self.letter for fit in fits]
+
+    bus = Bus([member(Add(letter), f"p{index}") for index, letter in enumerate(["x", None, "y"])])
+    assert bus.thread("expand_fits", run=None, fits=["fit"]) == ["fitxy"]
+
+
+def test_a_request_says_who_asked_and_why() -> None:
+    control = Control()
+
+    class Stop:
+        @hookimpl
+        def on_step_end(self) -> None:
+            control.request_stop("enough")
+
+    control.step = 7
+    end_step(Bus([member(Stop(), "early_stopping")], control))
+    assert control.why("stop") == "early_stopping at step 7: enough"
+    assert control.asking == "engine"
+
+
+class Breaks:
+    def __init__(self) -> None:
+        self.closed = False
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    @hookimpl
+    def on_close(self) -> None:
+        self.closed = True
+
+
+def test_an_error_names_plugin_package_hook_step_and_mend() -> None:
+    control = Control(step=12)
+    with pytest.raises(PluginFailure) as caught:
+        end_step(Bus([member(Breaks())], control))
+    assert str(caught.value) == (
+        "sample, some-package 1.2: on_step_end raised ZeroDivisionError at step 12: division by zero; "
+        "switch the plugin off with plugins: {sample: false}"
+    )
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_disable_switches_a_plugin_off_and_still_closes_it() -> None:
+    plugin, said = Breaks(), []
+    bus = Bus([member(plugin, on_error="disable")])
+    bus.on_disabled = said.append
+    end_step(bus)
+    end_step(bus)
+    assert len(said) == 1
+    assert "ZeroDivisionError" in bus.members[0].disabled
+    assert bus.close(run=None, status="ok") == []
+    assert plugin.closed
+
+
+def test_an_error_said_on_purpose_keeps_its_words() -> None:
+    class Diverged:
+        @hookimpl
+        def on_step_end(self) -> None:
+            raise StepbusError("the loss is not finite")
+
+    with pytest.raises(StepbusError, match=r"^the loss is not finite$"):
+        end_step(Bus([member(Diverged())]))
+
+
+def test_close_reaches_everybody_whatever_the_others_do() -> None:
+    closed = []
+
+    class Bad:
+        @hookimpl
+        def on_close(self) -> None:
+            raise ValueError("no")
+
+    class Good:
+        @hookimpl
+        def on_close(self, status: str) -> None:
+            closed.append(status)
+
+    raised = Bus([member(Good(), "a"), member(Bad(), "b"), member(Good(), "c")]).close(run=None, status="failed")
+    assert closed == ["failed", "failed"]
+    assert [type(error) for error in raised] == [PluginFailure]
+
+
+def test_a_plugin_that_changes_the_computation_cannot_be_disabled() -> None:
+    class Clip:
+        @hookimpl
+        def transform_gradients(self) -> None:
+            return None
+
+    with pytest.raises(PluginError, match="transform_gradients"):
+        check_policy(member(Clip(), on_error="disable"))
+    check_policy(member(Clip()))
+
+
+def test_time_in_hooks_is_counted() -> None:
+    heard: list[str] = []
+    bus = Bus([member(Recorder("a", heard))])
+    end_step(bus)
+    assert bus.members[0].seconds > 0
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+class Misspelt:
+    @hookimpl
+    def on_step_ends(self) -> None: ...
+
+
+class WrongArgument:
+    @hookimpl
+    def on_step_end(self, stepp: Any) -> None: ...
+
+
+class Default:
+    @hookimpl
+    def on_step_end(self, step: Any = None) -> None: ...
+
+
+class Forgotten:
+    def on_step_end(self) -> None: ...
+
+
+class ThreadedWrapper:
+    @hookimpl(wrapper=True)
+    def expand_fits(self) -> Any:
+        return (yield)
+
+
+class RunHookInFit:
+    @hookimpl
+    def on_close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("cls", "words"),
+    [
+        (Misspelt, "there is no hook 'on_step_ends' (did you mean 'on_step_end'?)"),
+        (WrongArgument, "on_step_end gives no argument 'stepp' (did you mean 'step'?); it gives: trainer, state, step"),
+        (Default, "on_step_end(step=…): an argument with a default would never be filled"),
+        (Forgotten, "on_step_end is a hook's name; write @hookimpl above it"),
+        (ThreadedWrapper, "expand_fits passes a value along, so it cannot be a wrapper"),
+        (RunHookInFit, 'on_close belongs to the run; write scope = "run" in the class'),
+    ],
+)
+def test_what_pluggy_lets_pass_is_an_error(cls: type, words: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        hooks_of(cls(), "sample, some-package 1.2", "fit")
+    assert str(caught.value) == f"sample, some-package 1.2: {words}"
+
+
+def test_a_callback_needs_no_decorator() -> None:
+    class Print(Callback):
+        def on_epoch_end(self, trainer: Any, state: Any) -> None: ...
+
+        def helper(self) -> None: ...
+
+    assert list(hooks_of(Print(), "Print")) == ["on_epoch_end"]
+
+
+def test_every_hook_says_when_it_fires() -> None:
+    from stepbus import events
+
+    for name in SPECIFICATIONS:
+        first = (getattr(events, name).__doc__ or "").strip().partition("\n")[0]
+        assert first.endswith("."), name
+        assert first.split()[0] in {"Fires", "Find", "Give", "Change", "Turn", "Combine", "Say"}, name

@@ -1,0 +1,412 @@
+"""Model folders: found, read and written; damaged, hostile and half-written ones refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import mlx.core as mx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stepbus import durable, folders
+from stepbus.errors import ModelError
+from stepbus.folders import find_folder, read_config, read_safetensors, read_tensors, write_folder
+
+CONFIG = {"model_type": "toy", "hidden_size": 2}
+
+
+def tensors() -> dict[str, mx.array]:
+    return {"a.weight": mx.array([[1.5, -2.25], [3e-30, 4e30]]), "b": mx.array([0.1, float("inf")])}
+
+
+def model_folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(CONFIG))
+    mx.save_safetensors(str(path / "model.safetensors"), tensors())
+    return path
+
+
+def bytes_of(arrays: dict[str, mx.array]) -> dict[str, bytes]:
+    return {name: np.array(array).tobytes() for name, array in arrays.items()}
+
+
+def raw(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + data
+
+
+# Finding
+
+
+def test_a_local_folder_is_itself(tmp_path: Path) -> None:
+    assert find_folder(str(model_folder(tmp_path / "m"))) == tmp_path / "m"
+
+
+@pytest.mark.parametrize("inside", ["", "0_Transformer"])
+@pytest.mark.parametrize(
+    "kind", ["sentence_transformers.models.Transformer", "sentence_transformers.base.modules.transformer.Transformer"]
+)
+def test_a_sentence_transformers_folder_leads_to_its_encoder(tmp_path: Path, inside: str, kind: str) -> None:
+    expected = model_folder(tmp_path / "m" / inside if inside else tmp_path / "m")
+    modules = [{"idx": 0, "path": inside, "type": kind}, {"idx": 1, "path": "1_Pooling", "type": "x.Pooling"}]
+    (tmp_path / "m" / "modules.json").write_text(json.dumps(modules))
+    assert find_folder(str(tmp_path / "m")).samefile(expected)
+
+
+def test_a_module_outside_of_the_folder_is_refused(tmp_path: Path) -> None:
+    model_folder(tmp_path / "other")
+    (model_folder(tmp_path / "m") / "modules.json").write_text(json.dumps([{"path": "../other", "type": "Transformer"}]))
+    with pytest.raises(ModelError, match="leads out of the folder"):
+        find_folder(str(tmp_path / "m"))
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "7", "[7]", '[{"type": "x.Pooling"}]', "[", "\x00"])
+def test_a_malformed_list_of_modules_is_refused(tmp_path: Path, text: str) -> None:
+    (model_folder(tmp_path / "m") / "modules.json").write_text(text)
+    with pytest.raises(ModelError, match=r"modules\.json"):
+        find_folder(str(tmp_path / "m"))
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package that must not be imported: its first line raises."""
+    name = "folders_test_package"
+    root = tmp_path / "site" / name
+    model_folder(root / "data" / "model")
+    (root / "__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    return name
+
+
+def test_a_packages_folder_is_found_without_import(package: str, tmp_path: Path) -> None:
+    assert find_folder(f"package:{package}/data/model") == tmp_path / "site" / package / "data" / "model"
+    assert package not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("package:no_such_package_here/model", r"not installed; install it \(pip install no-such-package-here\)"),
+        ("package:{}/nowhere", "has no folder 'nowhere'"),
+        ("package:{}/data", "config.json"),
+        ("package:{}/../x", "expected package:NAME"),
+        ("package:{}//etc", "expected package:NAME"),
+        ("package:", "expected package:NAME"),
+        ("package:a.b/c", "expected package:NAME"),
+        ("package:__main__/c", "not installed"),
+        ("package:json.py", "expected package:NAME"),
+    ],
+)
+def test_a_packages_folder_that_is_not_there_is_explained(package: str, source: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        find_folder(source.format(package))
+    assert package not in sys.modules
+
+
+@pytest.mark.parametrize("source", ["./nowhere", "/no/where", "a/b/c", "", "..", "a b", "-x/y"])
+def test_a_folder_that_is_not_there_is_said(source: str) -> None:
+    with pytest.raises(ModelError, match=r"no such folder|config\.json"):
+        find_folder(source)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("")
+    with pytest.raises(ModelError, match="got a file"):
+        find_folder(str(tmp_path / "f"))
+
+
+def test_pickled_weights_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"pickle .* save_pretrained"):
+        find_folder(str(folder))
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (model_folder(tmp_path / "m") / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"expected model\.safetensors or .*index\.json, found neither"):
+        find_folder(str(tmp_path / "m"))
+
+
+def test_a_hub_name_is_downloaded_without_pickles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    def download(name: str, allow_patterns: list[str]) -> str:
+        asked[name] = allow_patterns
+        return str(model_folder(tmp_path / "snapshot"))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.chdir(tmp_path)
+    assert find_folder("org/name") == tmp_path / "snapshot"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(asked["org/name"])
+    assert not any(pattern.endswith((".bin", "*")) for pattern in asked["org/name"])
+
+
+def test_a_local_folder_goes_before_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_folder(tmp_path / "org" / "name")
+    monkeypatch.chdir(tmp_path)
+    assert find_folder("org/name") == Path("org/name")
+
+
+def _offline() -> Exception:
+    return huggingface_hub.errors.OfflineModeIsEnabled("offline")
+
+
+def _no_network() -> Exception:
+    return huggingface_hub.errors.LocalEntryNotFoundError("no network, nothing cached")
+
+
+def _refused(kind: type) -> Any:
+    error = kind.__new__(kind)
+    Exception.__init__(error, "401")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (_offline, "could not be downloaded .OfflineModeIsEnabled.: check the network"),
+        (_no_network, "could not be downloaded .LocalEntryNotFoundError."),
+        (lambda: _refused(huggingface_hub.errors.RepositoryNotFoundError), "no such model, or it is private"),
+        (lambda: _refused(huggingface_hub.errors.GatedRepoError), "access to it must be granted"),
+        (lambda: huggingface_hub.errors.HFValidationError("bad"), "could not be downloaded"),
+    ],
+)
+def test_a_hub_that_does_not_answer_is_explained(make: Any, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(name: str, allow_patterns: list[str]) -> str:
+        raise make()
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(ModelError, match=rf"^org/nowhere: .*{words}"):
+        find_folder("org/nowhere")
+
+
+# Reading
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "{", "null", "\xff"])
+def test_a_config_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ModelError, match=r"config\.json: expected"):
+        read_config(tmp_path)
+
+
+def test_tensors_are_read_and_the_file_is_free_afterwards(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m")
+    found = read_tensors(folder)
+    (folder / "model.safetensors").write_bytes(b"")
+    assert bytes_of(found) == bytes_of(tensors())
+
+
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16, mx.float32])
+def test_every_kind_of_float_becomes_float32_exactly(tmp_path: Path, dtype: mx.Dtype) -> None:
+    array = mx.array([1.5, -0.375, 3e-5]).astype(dtype)
+    mx.save_safetensors(str(tmp_path / "x.safetensors"), {"x": array, "ids": mx.arange(3)})
+    found = read_safetensors(tmp_path / "x.safetensors")
+    assert found["x"].dtype == mx.float32
+    np.testing.assert_array_equal(found["x"], array.astype(mx.float32))
+    assert found["ids"].dtype == mx.int32
+
+
+def test_links_of_the_hubs_cache_are_followed(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m")
+    (folder / "model.safetensors").rename(tmp_path / "blob")
+    (folder / "model.safetensors").symlink_to(tmp_path / "blob")
+    assert bytes_of(read_tensors(folder)) == bytes_of(tensors())
+
+
+def sharded(folder: Path) -> dict[str, Any]:
+    model_folder(folder)
+    (folder / "model.safetensors").unlink()
+    places = {}
+    for number, (name, array) in enumerate(tensors().items(), 1):
+        places[name] = f"model-0000{number}-of-00002.safetensors"
+        mx.save_safetensors(str(folder / places[name]), {name: array})
+    return {"metadata": {"total_size": 24}, "weight_map": places}
+
+
+def test_shards_are_read_as_one(tmp_path: Path) -> None:
+    index = sharded(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert bytes_of(read_tensors(find_folder(str(tmp_path / "m")))) == bytes_of(tensors())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda index: index.pop("weight_map"), "expected a mapping weight_map"),
+        (lambda index: index["weight_map"].update(b=3), "expected a mapping weight_map"),
+        (lambda index: index["weight_map"].update(b="../x.safetensors"), "expected the name of a safetensors file"),
+        (lambda index: index["weight_map"].update(b="x.bin"), "expected the name of a safetensors file"),
+        (lambda index: index["weight_map"].update(b="gone.safetensors"), r"gone\.safetensors: "),
+        (lambda index: index["weight_map"].update(c=index["weight_map"]["b"]), "disagree about the tensor 'c'"),
+        (lambda index: index["weight_map"].pop("b") and index["weight_map"].update({"b2": "model-00002-of-00002.safetensors"}), "disagree about the tensor 'b'"),
+    ],
+)  # fmt: skip
+def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path: Path, change: Any, words: str) -> None:
+    index = sharded(tmp_path / "m")
+    change(index)
+    (tmp_path / "m" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=words):
+        read_tensors(tmp_path / "m")
+
+
+def entry(start: int, end: int, dtype: str = "F32", shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape or ((end - start) // 4,)), "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\x01\x02", id="shorter than its length field"),
+        pytest.param(raw(b"", length=2**63), id="header larger than any file"),
+        pytest.param(raw(b" " * 100, length=17 * 2**20), id="header over the limit"),
+        pytest.param(raw(b"{"), id="no JSON"),
+        pytest.param(raw(b"[]"), id="no mapping"),
+        pytest.param(raw({"x": entry(0, 8)}, b"1234"), id="truncated"),
+        pytest.param(raw({"x": entry(0, 8)}, b"0" * 12), id="trailing bytes"),
+        pytest.param(raw({"x": entry(4, 8)}, b"0" * 8), id="hole"),
+        pytest.param(raw({"x": entry(0, 8), "y": entry(4, 12)}, b"0" * 12), id="overlap"),
+        pytest.param(raw({"x": entry(0, 8, shape=(3,))}, b"0" * 8), id="shape against size"),
+        pytest.param(raw({"x": entry(0, 8, dtype="F99")}, b"0" * 8), id="unknown dtype"),
+        pytest.param(raw({"x": entry(0, 8, dtype="F8_E4M3", shape=(8,))}, b"0" * 8), id="dtype that MLX lacks"),
+        pytest.param(raw({"x": entry(0, 8, shape=(2**62, 2**62))}, b"0" * 8), id="shape that overflows"),
+        pytest.param(raw({"x": 7}, b""), id="no entry"),
+        pytest.param(raw(b"[" * 100000), id="nested deeply"),
+        pytest.param(b"\x80\x05\x95" + b"0" * 100, id="a pickle"),
+    ],
+)
+def test_a_damaged_or_hostile_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.safetensors: "):
+        read_tensors(tmp_path)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_a_flipped_byte_is_refused_or_leaves_whole_arrays(tmp_path_factory: Any, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("flip")
+    mx.save_safetensors(str(folder / "model.safetensors"), tensors())
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    (folder / "model.safetensors").write_bytes(content)
+    try:
+        found = read_tensors(folder)
+    except ModelError:
+        return
+    assert sum(array.size * array.itemsize for array in found.values()) <= 2 * len(content)
+
+
+# Writing
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_written_folder_is_found_and_read_back_bit_for_bit(tmp_path: Path) -> None:
+    tokenizer = tmp_path / "tokenizer"
+    tokenizer.mkdir()
+    for name in ("tokenizer.json", "vocab.txt", "README.md"):
+        (tokenizer / name).write_text(name)
+    folder = write_folder(tmp_path / "out" / "m", CONFIG, tensors(), tokenizer, {"stepbus.json": {"labels": ["ä"]}})
+    assert names_in(folder) == ["config.json", "model.safetensors", "stepbus.json", "tokenizer.json", "vocab.txt"]
+    assert (folder / "vocab.txt").read_text() == "vocab.txt"
+    assert bytes_of(read_tensors(find_folder(str(folder)))) == bytes_of(tensors())
+    assert read_config(folder) == {**CONFIG, "dtype": "float32"}
+    assert durable.from_json((folder / "stepbus.json").read_bytes()) == {"labels": ["ä"]}
+    assert names_in(tmp_path / "out") == ["m"]
+
+
+def test_where_it_came_from_and_its_old_type_are_not_written(tmp_path: Path) -> None:
+    config = {**CONFIG, "_name_or_path": "/home/somebody/m", "torch_dtype": "float16", "dtype": "float16"}
+    assert read_config(write_folder(tmp_path / "m", config, tensors(), None)) == {**CONFIG, "dtype": "float32"}
+
+
+def test_metadata_says_a_framework_that_transformers_knows(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", CONFIG, tensors(), None)
+    content = (tmp_path / "m" / "model.safetensors").read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert header["__metadata__"] == {"format": "pt"}
+
+
+def test_a_model_that_stood_there_is_replaced_even_by_itself(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m")
+    (folder / "tokenizer.json").write_text("t")
+    loaded = mx.load(str(folder / "model.safetensors"))  # lazy: still in the file that is replaced
+    assert isinstance(loaded, dict)
+    write_folder(folder, {**CONFIG, "new": 1}, loaded, folder)
+    assert read_config(folder)["new"] == 1
+    assert (folder / "tokenizer.json").read_text() == "t"
+    assert bytes_of(read_tensors(folder)) == bytes_of(tensors())
+    assert names_in(tmp_path) == ["m"]
+
+
+def test_what_is_no_model_is_never_replaced(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m")
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(ModelError, match="holds 'thesis.txt', which is no part of a model"):
+        write_folder(folder, CONFIG, tensors(), None)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(folder)
+    for name in ("file", "link"):
+        with pytest.raises(ModelError, match="a file or a link"):
+            write_folder(tmp_path / name, CONFIG, tensors(), None)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    assert names_in(tmp_path) == ["file", "link", "m"]
+
+
+@pytest.mark.parametrize("failing", ["write_file", "fsync_folder", "tensor_files.write_tensors", "Path.rename"])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_failure_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, before: bool
+) -> None:
+    folder = tmp_path / "m"
+    if before:
+        model_folder(folder)
+
+    def fail(*arguments: Any, **more: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"stepbus.folders.{failing}", fail)
+    with pytest.raises(ModelError, match=r"could not be written.*No space left"):
+        write_folder(folder, {**CONFIG, "new": 1}, tensors(), None)
+    monkeypatch.undo()
+    assert names_in(tmp_path) == (["m"] if before else [])
+    if before:
+        assert read_config(folder) == CONFIG
+        assert bytes_of(read_tensors(folder)) == bytes_of(tensors())
+
+
+def test_the_old_folder_comes_back_when_the_last_rename_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = model_folder(tmp_path / "m")
+    rename = Path.rename
+
+    def once(path: Path, target: Path) -> Path:
+        if path.name.startswith(".tmp-"):
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr("stepbus.folders.Path.rename", once)
+    with pytest.raises(ModelError, match="Input/output error"):
+        write_folder(folder, {**CONFIG, "new": 1}, tensors(), None)
+    monkeypatch.undo()
+    assert names_in(tmp_path) == ["m"]
+    assert read_config(folder) == CONFIG
+
+
+def test_what_json_cannot_say_is_refused_before_anything_is_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="could not be written: odd: expected a JSON value"):
+        write_folder(tmp_path / "m", {**CONFIG, "odd": object()}, tensors(), None)
+    assert names_in(tmp_path) == []
+
+
+def test_files_that_a_model_may_have_are_listed_once() -> None:
+    assert len(set(folders.TOKENIZER_FILES)) == len(folders.TOKENIZER_FILES)

@@ -1,0 +1,242 @@
+"""progress: plain lines, the live bar in a real terminal, a reader that goes away."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stepbus import Control, StepResult, TrainingState
+from stepbus.state import Best
+from stepbus_plugins.progress import Progress
+from stepbus_plugins.progress.screen import Screen, TolerantFile
+from stepbus_plugins.progress.words import duration, number, rate
+
+
+def play(plugin: Progress, names: list[str], folder: Path, status: str = "ok", steps: int = 4) -> None:
+    """Go through a run as the engine does: two epochs, one evaluation each."""
+    run = SimpleNamespace(fits=[SimpleNamespace(name=name) for name in names], next_command="stepbus predict runs/x")
+    plugin.on_run_start()
+    for name in names:
+        trainer = SimpleNamespace(
+            run=run,
+            fit_name=name,
+            control=Control(),
+            facts={"model": "bert, 22.7 M parameters", "rows": "train 64 · validation 16"},
+            directions={"eval_loss": False, "eval_accuracy": True},
+        )
+        state = TrainingState(total_steps=steps, steps_per_epoch=steps // 2)
+        plugin.on_fit_start(trainer, state)
+        for step in range(1, steps + 1):
+            state.step, state.epoch = step, (step - 1) // state.steps_per_epoch
+            result = StepResult(
+                loss=1 / step, weight=32, sequences=32, tokens=3000, learning_rate=5e-5 / step, seconds=0.5
+            )
+            plugin.on_step_end(state, result)
+            record = {"step": step, "epoch": step / 2, "loss": 1 / step, "learning_rate": 5e-5 / step}
+            plugin.on_log(state, record | {"sequences_per_second": 64.0, "tokens_per_second": 48000.0})
+            if step % state.steps_per_epoch == 0:
+                metrics = {"eval_loss": step / 10, "eval_accuracy": 0.5 + step / 10}
+                state.metrics = metrics
+                state.best = state.best or Best("eval_loss", step / 10, step)
+                state.history.append({"step": step, **metrics})
+                plugin.on_evaluate_start(state, "validation", "epoch")
+                plugin.on_evaluate(state, "validation", metrics)
+                plugin.on_metrics(state, metrics)
+        plugin.on_checkpoint(folder / "checkpoints" / "step-000004")
+        plugin.on_fit_end(trainer, state, SimpleNamespace(status=status, metrics=state.metrics))
+        plugin.on_artifact("model", folder / name / "model")
+    plugin.on_report("Confusion", ["label", "no", "yes"], [["no", "7", "1"], ["yes", "0", "8"]])
+    plugin.on_message("the file [bold]x[/bold] is odd :smile:", "warning")
+    plugin.on_run_end(run)
+    plugin.on_close(status)
+
+
+def test_plain_lines_for_a_log(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    play(Progress(Progress.Config()), ["fit"], tmp_path / "runs")
+    out = re.sub(r"\d+:\d\d(?=\n)", "T", capsys.readouterr().out)
+    assert out == (
+        "  model  bert, 22.7 M parameters\n"
+        "  rows   train 64 · validation 16\n"
+        "step 1/4  epoch 0.50  loss 1.0000  learning_rate 5.00e-05  64 sequences/s  48k tokens/s  0:02 left\n"
+        "step 2/4  epoch 1.00  loss 0.5000  learning_rate 2.50e-05  64 sequences/s  48k tokens/s  0:01 left\n"
+        "step 2/4  epoch 1.00  eval_loss 0.2000  eval_accuracy 0.7000  best\n"
+        "step 3/4  epoch 1.50  loss 0.3333  learning_rate 1.67e-05  64 sequences/s  48k tokens/s  0:00 left\n"
+        "step 4/4  epoch 2.00  loss 0.2500  learning_rate 1.25e-05  64 sequences/s  48k tokens/s\n"
+        "step 4/4  epoch 2.00  eval_loss 0.4000  eval_accuracy 0.9000\n"
+        "  trained 4 steps in 0:00, 64 sequences/s, 6,000 tokens/s\n"
+        "\n"
+        "  Metrics\n"
+        "  metric          final    best  at step\n"
+        "  eval_loss      0.4000  0.2000        2\n"
+        "  eval_accuracy  0.9000  0.9000        4\n"
+        "\n"
+        "  Confusion\n"
+        "  label  no  yes\n"
+        "  no      7    1\n"
+        "  yes     0    8\n"
+        "  warning: the file [bold]x[/bold] is odd :smile:\n"
+        "\n"
+        "  checkpoints  runs/checkpoints\n"
+        "  model        runs/fit/model\n"
+        "  try next     stepbus predict runs/x\n"
+        "  finished after T\n"
+    )
+
+
+def test_several_fits_say_their_place_and_the_summary_comes_once(tmp_path: Path, capsys: Any) -> None:
+    play(Progress(Progress.Config()), ["fold-1", "fold-2", "odd"], tmp_path)
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if " of 3" in line] == [
+        "  fold 1 of 3",
+        "  fold 2 of 3",
+        "  odd, fit 3 of 3",
+    ]
+    assert out.count("22.7 M") == 1
+    assert f"{tmp_path}/fold-1/model … {tmp_path}/odd/model (3)" in out
+
+
+def test_a_final_evaluation_is_shown(capsys: Any) -> None:
+    plugin = Progress(Progress.Config())
+    state = TrainingState(step=3, total_steps=9, steps_per_epoch=3)
+    plugin.on_evaluate_start(state, "validation", "final")
+    plugin.on_evaluate(state, "validation", {"eval_loss": 0.25})
+    assert capsys.readouterr().out == "step 3/9  epoch 1.00  eval_loss 0.2500  final, validation\n"
+
+
+@pytest.mark.parametrize("status", ["interrupted", "failed"])
+def test_the_last_line_says_how_it_ended(status: str, tmp_path: Path, capsys: Any) -> None:
+    play(Progress(Progress.Config()), ["fit"], tmp_path, status=status)
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"  {status} after 0:0")
+
+
+def test_the_bar_shows_speed_loss_rate_and_metrics(monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    file = io.StringIO()
+    screen = Screen("always", 1000.0, file)
+    plugin = Progress(Progress.Config(bar="always", refresh_per_second=1000.0))
+    plugin.screen = screen
+    state = TrainingState(step=30, epoch=1, total_steps=60, steps_per_epoch=20, metrics={"eval_accuracy": 0.875})
+    time.sleep(0.002)
+    plugin.on_step_end(
+        state, StepResult(loss=0.25, weight=32, sequences=32, tokens=3200, learning_rate=3e-5, seconds=0.5)
+    )
+    plugin.on_message("written between", "info")
+    screen.clear()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+    assert "50%  0:15 left" in text
+    assert "epoch 2 of 3 · step 30 of 60 · 64 sequences/s · 6,400 tokens/s" in text
+    assert "loss 0.2500 · learning rate 3.00e-05 · eval accuracy 0.8750" in text
+    assert "  written between" in text
+    assert file.getvalue().count("\x1b[?25l") == file.getvalue().count("\x1b[?25h") == 1, "the cursor comes back"
+
+
+def test_the_bar_is_drawn_no_oftener_than_asked() -> None:
+    plugin = Progress(Progress.Config(bar="always", refresh_per_second=0.001))
+    file = io.StringIO()
+    plugin.screen = Screen("always", 0.001, file)
+    plugin._draw(TrainingState(total_steps=9, steps_per_epoch=3))
+    drawn = len(file.getvalue())
+    step = StepResult(loss=0.25, weight=32, sequences=32, tokens=3200, learning_rate=3e-5, seconds=0.5)
+    for number_of_step in range(9):
+        plugin.on_step_end(TrainingState(step=number_of_step, total_steps=9, steps_per_epoch=3), step)
+    assert len(file.getvalue()) == drawn
+    plugin.screen.clear()
+
+
+@pytest.mark.parametrize("bar", ["auto", "never"])
+def test_no_escape_codes_where_there_is_no_bar(bar: Any, tmp_path: Path, capsys: Any) -> None:
+    play(Progress(Progress.Config(bar=bar)), ["fold-1", "fold-2"], tmp_path)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\r" not in out
+
+
+class Closed(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("bar", ["auto", "always"])
+def test_a_stream_that_breaks_never_breaks_the_run(bar: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    for file in (Closed(), io.StringIO()):
+        if not isinstance(file, Closed):
+            file.close()
+        monkeypatch.setattr(sys, "stdout", file)
+        play(Progress(Progress.Config(bar=bar)), ["fit"], tmp_path)
+
+
+def test_a_narrow_encoding_gets_question_marks() -> None:
+    raw = io.BytesIO()
+    file = TolerantFile(io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    file.write("a · b")
+    assert raw.getvalue() == b"a ? b"
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from test_progress import play, Progress
+play(Progress(Progress.Config()), ["fit"], Path("runs"), steps=2000)
+print("done", file=sys.stderr)
+"""
+
+
+def run_script(**options: Any) -> subprocess.Popen[str]:
+    path = [str(Path(__file__).parent), *sys.path]
+    return subprocess.Popen([sys.executable, "-c", SCRIPT.format(path=path)], text=True, **options)
+
+
+def test_a_pipe_whose_reader_leaves_does_not_end_the_run() -> None:
+    process = run_script(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(), errors) == (0, "done\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def test_a_real_terminal_gets_a_bar_and_its_cursor_back() -> None:
+    ours, theirs = os.openpty()
+    process = run_script(stdout=theirs, stderr=theirs, stdin=theirs, env={**os.environ, "TERM": "xterm-256color"})
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side has closed
+            break
+        if not part:
+            break
+        output += part
+    os.close(ours)
+    text = output.decode()
+    assert process.wait() == 0
+    assert "━" in text
+    assert text.rstrip().endswith("done")
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+
+
+def test_numbers_are_short() -> None:
+    assert [number(value) for value in (0.5, 5e-5, 0.0, float("nan"), 123456.0, 7, "word")] == [
+        "0.5000", "5.00e-05", "0", "nan", "1.23e+05", "7", "word"
+    ]  # fmt: skip
+    assert [rate(value) for value in (3.25, 81.2, 1204.0, 48123.0)] == ["3.2", "81", "1,204", "48k"]
+    assert [duration(value) for value in (0.2, 42, 725, 11220)] == ["0:00", "0:42", "12:05", "3:07:00"]

@@ -1,0 +1,196 @@
+"""Kill a process before each file operation of a save; run as a script, because forking wants a process without MLX.
+
+    python kill_points.py each SCENARIO FOLDER      one line of JSON for each operation
+    python kill_points.py random COUNT SEED FOLDER  one line of JSON for each moment
+    python kill_points.py fill FOLDER               save until the disk is full; one line of JSON
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepbus.checkpoints import Checkpoint, Retention, Snapshot, latest_valid, read_document, retire, scan
+from stepbus.checkpoints import write_checkpoint as write
+from stepbus.durable import lock_folder
+from stepbus.errors import CheckpointError
+
+# A killed process loses nothing that it gave to the system, so these tests need no disk (test_checkpoints.py holds the
+# order of the syncs); they count as operations all the same.
+os.fsync = lambda descriptor: None  # type: ignore[assignment]
+fcntl.fcntl = lambda descriptor, command: 0  # type: ignore[assignment, misc]
+
+OPERATIONS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir", "ftruncate", "pwrite")
+# Scenario -> (steps that are there, step that is saved, the best step).
+SCENARIOS: dict[str, tuple[list[int], int, int]] = {
+    "first": ([], 0, 0),
+    "next": ([0, 100], 200, 0),
+    "again": ([0, 100], 100, 0),
+    "only": ([100], 100, 100),
+    "retiring": ([0, 100, 200, 300, 400], 500, 100),
+    "recovering": ([0, 100, 150], 200, 0),
+}
+
+
+def snapshot(step: int, label: str, size: int = 50) -> Snapshot:
+    numbers = np.random.default_rng(step).standard_normal((size, 3)).astype(np.float32)
+    return Snapshot(
+        step=step,
+        arrays={"model": {"weight": numbers}, "optimizer": {"m": numbers * 2, "step": np.array(step)}},
+        documents={"state.json": {"step": step, "label": label}},
+        copies={"script.txt": Path(__file__)},
+        facts={"config": {"seed": 1}},
+    )
+
+
+def save(folder: Path, step: int, label: str, best: int) -> None:
+    """Do what a resumed run does until its next boundary."""
+    with lock_folder(folder.parent):
+        latest_valid(folder, lambda text: None)
+        write(folder, snapshot(step, label))
+        retire(folder, Retention(last=2, best=1), [best])
+
+
+def die_before(number: int) -> None:
+    """Let every file operation count, and kill this process before the one with that number; a write is torn first."""
+    count = 0
+
+    def counted(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number:
+                if name == "write":
+                    original(args[0], bytes(args[1])[: len(args[1]) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **kwargs)
+
+        return operation
+
+    for name in OPERATIONS:
+        setattr(os, name, counted(name, getattr(os, name)))
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Start a child and return its process id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(3)
+        os._exit(0)
+    return child
+
+
+def outcome(folder: Path, best: int) -> dict[str, Any]:
+    """Say what a run that is started now finds, and what is left after its next save."""
+    said: list[str] = []
+    with lock_folder(folder.parent):  # the dead holder's lock is free at once
+        try:
+            found: Checkpoint | None = latest_valid(folder, said.append)
+        except CheckpointError as error:
+            return {"error": str(error)}
+        result: dict[str, Any] = {"said": said, "step": None}
+        if found is not None:
+            result |= {"step": found.step, "label": read_document(found, "state.json")["label"]}
+        result["best"] = best in [int(path.name[5:]) for path in scan(folder)]
+    save(folder, 1000, "after", best)
+    result["left"] = sorted(path.name for path in folder.iterdir())
+    return result
+
+
+def each(scenario: str, folder: Path) -> None:
+    present, step, best = SCENARIOS[scenario]
+    template = folder / "template" / "checkpoints"
+    template.mkdir(parents=True)
+    for earlier in present:
+        write(template, snapshot(earlier, "old"))
+    if scenario == "recovering":  # killed between two renames, and the newest is damaged besides
+        (template / "step-00000100").rename(template / f".replaced-step-00000100-{'0' * 32}")
+        (template / "step-00000150" / "state.json").write_text("{")
+    number, status = 0, signal.SIGKILL.value
+    while status != 0:
+        number += 1
+        run = folder / f"run-{number}"
+        shutil.copytree(template.parent, run)
+
+        def work(run: Path = run, number: int = number) -> None:
+            die_before(number)
+            save(run / "checkpoints", step, "new", best)
+
+        _, status = os.waitpid(in_child(work), 0)
+        if status not in (0, signal.SIGKILL.value):
+            raise SystemExit(f"the child of operation {number} ended with status {status}")
+        result = {"operation": number, "killed": status != 0, **outcome(run / "checkpoints", best)}
+        print(json.dumps(result), flush=True)
+        shutil.rmtree(run)
+
+
+def at_random(count: int, seed: int, folder: Path) -> None:
+    moments = random.Random(seed)
+    for number in range(count):
+        checkpoints = folder / f"run-{number}" / "checkpoints"
+        checkpoints.mkdir(parents=True)
+        write(checkpoints, snapshot(0, "old"))
+        journal = folder / f"journal-{number}"
+        journal.touch()
+
+        def work(checkpoints: Path = checkpoints, journal: Path = journal) -> None:
+            for step in range(1, 1000):
+                save(checkpoints, step, "new", 0)
+                with journal.open("a") as file:  # what was reported durable
+                    file.write(f"{step}\n")
+
+        child = in_child(work)
+        time.sleep(moments.uniform(0.002, 0.08))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        reported = [int(line) for line in journal.read_text().split()]
+        print(json.dumps({"reported": max(reported, default=0), **outcome(checkpoints, 0)}), flush=True)
+        shutil.rmtree(checkpoints.parent)
+
+
+def fill(folder: Path) -> None:
+    """Save ever larger checkpoints on a disk that is too small, then on one that is read-only."""
+    checkpoints = folder / "run" / "checkpoints"
+    result: dict[str, Any] = {}
+    step = 0
+    while "full" not in result:
+        try:
+            write(checkpoints, snapshot(step, "new", size=1000))
+            step += 1
+        except CheckpointError as error:
+            result["full"] = str(error)
+    found = latest_valid(checkpoints, print)
+    result |= {"saved": step, "found": None if found is None else found.step}
+    result["left"] = sorted(path.name for path in checkpoints.iterdir())
+    os.system(f"mount -o remount,ro {folder}")
+    try:
+        write(checkpoints, snapshot(0, "new"))
+    except CheckpointError as error:
+        result["read_only"] = str(error)
+    found = latest_valid(checkpoints, print)
+    result["found_read_only"] = None if found is None else found.step
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "each":
+        each(sys.argv[2], Path(sys.argv[3]))
+    elif sys.argv[1] == "random":
+        at_random(int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        fill(Path(sys.argv[2]))
