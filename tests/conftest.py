@@ -1,3 +1,94 @@
-"""Load the fast BLAS before any test imports MLX."""
+"""What many tests share: the fast BLAS before MLX, and a tiny model with a tiny data set that train in a second."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from stepbus import backend as backend
+
+GOOD = ["good", "great", "fine", "lovely"]
+BAD = ["bad", "poor", "awful", "dull"]
+PLAIN = ["the", "a", "film", "was", "and", "very", "it", "plot", "cast", "end"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's token cache."""
+    monkeypatch.setenv("STEPBUS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def tokenizer_folder(tmp_path: Path) -> Path:
+    """A folder with a WordPiece vocabulary of a few words."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *GOOD, *BAD, *PLAIN]) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    return folder
+
+
+def reviews(number: int, seed: int) -> list[tuple[str, int]]:
+    """Return sentences and whether their one telling word is a good one."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(number):
+        label = draw.randint(0, 1)
+        words = draw.choices(PLAIN, k=draw.randint(3, 12))
+        words[draw.randrange(len(words))] = draw.choice(GOOD if label else BAD)
+        rows.append((" ".join(words), label))
+    return rows
+
+
+@pytest.fixture
+def review_files(tmp_path: Path) -> dict[str, Path]:
+    """train.csv of 44 rows and dev.csv of 20, columns text and label."""
+    files = {}
+    for name, number, seed in (("train", 44, 1), ("dev", 20, 2)):
+        files[name] = tmp_path / f"{name}.csv"
+        lines = [f"{text},{label}" for text, label in reviews(number, seed)]
+        files[name].write_text("\n".join(["text,label", *lines]) + "\n")
+    return files
+
+
+@pytest.fixture
+def tiny_config(
+    tmp_path: Path, tokenizer_folder: Path, review_files: dict[str, Path]
+) -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a configuration of 2 epochs of 11 updates; keywords are laid over its sections."""
+
+    def make(**sections: Any) -> dict[str, Any]:
+        tree: dict[str, Any] = {
+            "model": {
+                "type": "bert",
+                "tokenizer": str(tokenizer_folder),
+                "hidden_size": 16,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "vocab_size": len([*SPECIAL, *GOOD, *BAD, *PLAIN]),
+                "max_position_embeddings": 32,
+            },
+            "data": {
+                "train": str(review_files["train"]),
+                "validation": str(review_files["dev"]),
+                "text": "text",
+                "label": "label",
+                "batch_size": 4,
+                "max_length": 16,
+            },
+            "optimizer": {"learning_rate": 3e-3},
+            "training": {"num_epochs": 2, "log_steps": 3},
+            "environment": {"output_dir": str(tmp_path / "run")},
+            "plugins": {"progress": False},
+        }
+        for name, section in sections.items():
+            tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
+        return tree
+
+    return make

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepbus.checkpoints import Retention as Retention
     from stepbus.components import Component as Component
     from stepbus.components import Selected as Selected
+    from stepbus.create import create_model as create_model
     from stepbus.dataset import TextSource as TextSource
     from stepbus.durable import write_text_atomically as write_text_atomically
     from stepbus.errors import BadInput as BadInput
@@ -50,6 +51,12 @@ if TYPE_CHECKING:
     from stepbus.state import Control as Control
     from stepbus.state import StepResult as StepResult
     from stepbus.state import TrainingState as TrainingState
+    from stepbus.config import load_config as load_config
+    from stepbus.config import get_trainer_config as get_trainer_config
+    from stepbus.opening import open_trainer as open_trainer
+    from stepbus.callback import Callback as Callback
+    from stepbus.trainer import Trainer as Trainer
+    from stepbus.trainer import create_trainer as create_trainer
 
 __version__ = "0.1.0"
 
@@ -87,6 +94,7 @@ _HOME = {
     "component": "settings",
     "compose": "model",
     "cpu_streams": "backend",
+    "create_model": "create",
     "did_you_mean": "errors",
     "find_folder": "folders",
     "hookimpl": "markers",
@@ -94,6 +102,12 @@ _HOME = {
     "no_decay_names": "optimizer",
     "read_config": "folders",
     "read_tensors": "folders",
+    "create_trainer": "trainer",
+    "Trainer": "trainer",
+    "Callback": "callback",
+    "open_trainer": "opening",
+    "get_trainer_config": "config",
+    "load_config": "config",
     "setting": "settings",
     "write_text_atomically": "durable",
 }

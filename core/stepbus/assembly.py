@@ -33,10 +33,9 @@ def new_encoder(config: Config) -> RowEncoder:
     source = model.tokenizer or model.pretrained
     if source is None:
         raise BadInput("model.tokenizer: a model from scratch needs a folder with a tokenizer.json; name one")
-    head = model.head
-    task = config.data.settings.task or (head.component.facts["task"] if head is not None else None)
+    task = config.data.settings.task or model.head.component.facts["task"]
     codec = LabelCodec(config.data.settings.label, task, config.data.settings.target)
-    return RowEncoder(config.data.build(), find_folder(source), codec, config.data.settings)
+    return RowEncoder(config.data.build(), find_folder(source, weights=False), codec, config.data.settings)
 
 
 def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
@@ -189,7 +188,7 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
         like: A model whose weights to start from.
     """
     head = config.model.settings.head
-    if head is None:
+    if head.component.facts["task"] is None:  # auto
         part = config.components.get("head", codec.task)
         head = Selected(part, part.config())
     elif head.component.facts["task"] != codec.task:

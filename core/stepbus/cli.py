@@ -120,16 +120,18 @@ def _plugins_list(arguments: argparse.Namespace) -> None:
 def _config_show(arguments: argparse.Namespace) -> None:
     from stepbus.config import load_config
 
-    print(load_config(arguments.config, arguments.overrides).to_yaml(), end="")
+    from stepbus.yaml_writer import to_yaml
+
+    print(to_yaml(load_config(arguments.config, arguments.overrides).resolved()), end="")
 
 
 def _config_presets(arguments: argparse.Namespace) -> None:
-    from stepbus.presets import preset_names, preset_purpose
+    from stepbus.presets import preset_names, preset_summary
 
     names = preset_names()
     width = max(map(len, names))
     for name in names:
-        print(f"{name:<{width}}  {preset_purpose(name)}")
+        print(f"{name:<{width}}  {preset_summary(name)}")
 
 
 def _info(arguments: argparse.Namespace) -> None:

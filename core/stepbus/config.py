@@ -10,14 +10,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any
 
 import attrs
 from attrs import field, frozen
 
 from stepbus import plugins as installed_plugins
+from stepbus.choices import Loader, PluginChoice, Plugins, choice
 from stepbus.components import Components, Selected
-from stepbus.errors import ConfigError, PluginError, Problem
+from stepbus.errors import ConfigError, Problem
 from stepbus.keywords import keyword_layer, late_keywords
 from stepbus.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
 from stepbus.presets import configs_folder
@@ -29,12 +30,8 @@ from stepbus.sections import (
     SchedulerConfig,
     TrainingConfig,
 )
-from stepbus.settings import show
 from stepbus.structuring import Invalid, Structurer, show_path
-from stepbus.yaml_tree import Mark, Node, from_python, read_tree
-
-if TYPE_CHECKING:
-    from stepbus.plugins import InstalledPlugin, LoadedPlugin
+from stepbus.yaml_tree import Mark, Node, read_tree
 
 BASES: dict[str, type] = {
     "model": ModelConfig,
@@ -44,36 +41,6 @@ BASES: dict[str, type] = {
     "training": TrainingConfig,
     "environment": EnvironmentConfig,
 }
-POLICIES = ("raise", "disable")
-# Plugins may switch each other on; a chain longer than this runs in a circle.
-MAX_EXPANSIONS = 10
-
-
-class Loader(Protocol):
-    """What finds and imports plugins: the module `stepbus.plugins`, or a test's own."""
-
-    def installed(self) -> dict[str, InstalledPlugin]: ...
-
-    def load_class(self, name: str, use: str | None = None, base: Path | None = None) -> LoadedPlugin: ...
-
-
-@frozen
-class PluginChoice:
-    """A plugin that a configuration switched on.
-
-    Args:
-        name: Its name there.
-        loaded: Its class and where that comes from.
-        settings: An instance of its Config, or None if it has none.
-        on_error: raise, or disable: what an exception in one of its hooks does.
-        mark: Where it was switched on.
-    """
-
-    name: str
-    loaded: LoadedPlugin
-    settings: Any
-    on_error: Literal["raise", "disable"]
-    mark: Mark
 
 
 @frozen(eq=False)
@@ -107,7 +74,7 @@ class Config:
     hooks: tuple[str, ...]
     components: Components
     base: Path
-    _node: Node = field(repr=False)
+    _user: Node = field(repr=False)
     _loader: Loader = field(repr=False)
     _extras: tuple[Any, ...] = field(repr=False)
 
@@ -123,7 +90,7 @@ class Config:
         """
         if not keywords and not overrides:
             return self
-        return _assemble([self._node], self.base, overrides, keywords, self._extras, self._loader, [])
+        return _assemble([self._user], self.base, overrides, keywords, self._extras, self._loader, [])
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting with its value, defaults included, as JSON values."""
@@ -205,11 +172,7 @@ def _plain(value: Any, places: bool) -> Any:
         for each in attrs.fields(type(value)):
             item = getattr(value, each.name)
             location = each.metadata.get("location")
-            if (
-                not places
-                and isinstance(item, str)
-                and (location == "output" or (location and Path(item).is_absolute()))
-            ):
+            if location and not places and (item is None or location == "output" or _is_absolute(item)):
                 continue
             kept[each.alias or each.name] = _plain(item, places)
         return kept
@@ -220,6 +183,10 @@ def _plain(value: Any, places: bool) -> Any:
     return (
         value if value is None or isinstance(value, bool | int | float | str) else str(getattr(value, "value", value))
     )
+
+
+def _is_absolute(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_absolute()
 
 
 def _assemble(
@@ -237,10 +204,15 @@ def _assemble(
     user = merge_all(map(tidy, [*layers, by_path, *(override_layer(text, problems) for text in overrides)]))
     defaults_file = configs_folder() / "defaults.yaml"
     defaults = tidy(read_tree(defaults_file, shown(defaults_file)))
-    chosen = _Plugins(loader, tidy, problems)
+    # What a section lacks is missing in the user's file, not in the defaults.
+    home = Mark(layers[-1].mark.file if layers else None, None, base)
+    for name in BASES:
+        defaults.value[name] = defaults.value[name].remark(lambda mark: home)
+    chosen = Plugins(loader, tidy, problems)
     tree = chosen.expand(defaults, user)
     components = chosen.components(extras)
-    tree = merge(tree, late_keywords(late, tree, components, chosen.loaded, BASES, problems))
+    by_name = late_keywords(late, tree, components, chosen.loaded, BASES, problems)
+    user, tree = merge(user, by_name), merge(tree, by_name)
     # Structuring writes absolute paths into the tree and takes stale keys out: it gets a copy.
     tree = tree.remark(lambda mark: mark)
 
@@ -255,7 +227,7 @@ def _assemble(
                 continue
         else:
             sections[name] = structurer.settings(cls, tree.value[name], (name,))
-    choices = [_choice(loaded, tree.value["plugins"].value[name], structurer) for name, loaded in chosen.loaded.items()]
+    choices = [choice(loaded, tree.value["plugins"].value[name], structurer) for name, loaded in chosen.loaded.items()]
     if not problems:
         problems += _across(sections, tree)
     if problems:
@@ -267,111 +239,11 @@ def _assemble(
         hooks=tuple(tree.value["hooks"].plain()),
         components=components,
         base=base,
-        node=tree,
+        user=user,
         loader=loader,
         extras=extras,
         **sections,
     )
-
-
-class _Plugins:
-    """The plugins that a tree switches on, imported once each."""
-
-    def __init__(self, loader: Loader, tidy: Tidy, problems: list[Problem]) -> None:
-        self.loader, self.tidy, self.problems = loader, tidy, problems
-        self.seen: dict[tuple[str, str | None], LoadedPlugin | None] = {}
-        self.loaded: dict[str, LoadedPlugin] = {}
-        self.marks: dict[str, Mark] = {}
-        self.failed = False
-
-    def expand(self, defaults: Node, user: Node) -> Node:
-        """Return the user's tree over what its plugins' `expand` lay below it, over the defaults."""
-        tree, expansions = merge(defaults, user), list[Node]()
-        for _ in range(MAX_EXPANSIONS):
-            self.load(tree)
-            before = [node.plain() for node in expansions]
-            expansions = [node for name, loaded in self.loaded.items() if (node := self.expansion(name, loaded, tree))]
-            if [node.plain() for node in expansions] == before:
-                return tree
-            tree = merge_all([defaults, *expansions, user])
-        names = ", ".join(name for name, loaded in self.loaded.items() if hasattr(loaded.cls, "expand"))
-        self.problems.append(Problem("plugins", f"the configuration that {names} lay under it never settles"))
-        return tree
-
-    def load(self, tree: Node) -> None:
-        self.loaded = {}
-        for name, node in tree.value["plugins"].value.items():
-            if node.value is False:
-                continue
-            use = node.value.get("use")
-            use_text = use.value if use is not None else None
-            key = (name, str(use_text) if use is not None else None)
-            if key not in self.seen:
-                self.seen[key] = self.imported(name, use_text, use or node)
-            loaded = self.seen[key]
-            if loaded is not None:
-                self.loaded[name], self.marks[name] = loaded, node.mark
-
-    def imported(self, name: str, use: Any, node: Node) -> LoadedPlugin | None:
-        if use is not None and not isinstance(use, str):
-            self.refuse((*("plugins", name), "use"), f"expected module:Class or ./file.py:Class, got {show(use)}", node)
-            return None
-        try:
-            return self.loader.load_class(name, use, node.mark.folder)
-        except PluginError as error:
-            self.refuse(("plugins", name), str(error), node)
-            return None
-
-    def refuse(self, path: tuple[str, ...], message: str, node: Node) -> None:
-        self.failed = True
-        self.problems.append(Problem(show_path(path), message, node.mark.file, node.mark.line))
-
-    def expansion(self, name: str, loaded: LoadedPlugin, tree: Node) -> Node | None:
-        if not hasattr(loaded.cls, "expand"):
-            return None
-        node = tree.value["plugins"].value[name]
-        settings = {key: value for key, value in node.plain().items() if key not in ("use", "on_error")}
-        mark = attrs.evolve(node.mark, text=None, written=None)
-        try:
-            return self.tidy(from_python(loaded.cls.expand(settings) or {}, mark))
-        except ConfigError as error:
-            reason: Any = "; ".join(str(problem) for problem in error.problems)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-        self.refuse(("plugins", name), f"its expand() cannot be used: {reason} ({loaded.label})", node)
-        # Asking again would report it again.
-        self.seen = {key: None if key[0] == name else each for key, each in self.seen.items()}
-        return None
-
-    def components(self, extras: tuple[Any, ...]) -> Components:
-        """Return what the plugins and the objects passed in Python offer."""
-        offered = [(loaded.components, loaded.label, self.marks[name]) for name, loaded in self.loaded.items()]
-        for extra in extras:
-            label = f"{getattr(extra, '__name__', type(extra).__name__)} (passed in Python)"
-            offered.append((list(getattr(extra, "components", ())), label, Mark()))
-        components = Components()
-        for parts, label, mark in offered:
-            for part in parts:
-                try:
-                    components.add(part, label)
-                except PluginError as error:
-                    self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
-        return components
-
-
-def _choice(loaded: LoadedPlugin, node: Node, structurer: Structurer) -> PluginChoice:
-    path, policy, settings = ("plugins", loaded.name), node.value.get("on_error"), None
-    structurer.label = loaded.label
-    if policy is not None and policy.value not in POLICIES:
-        structurer.refuse(f"expected raise or disable, got {show(policy.value)}", (*path, "on_error"), policy.mark)
-    if loaded.config_class is not None:
-        settings = structurer.settings(loaded.config_class, node, path, ignore=("use", "on_error"))
-    else:
-        for key, item in node.value.items():
-            if key not in ("use", "on_error"):
-                structurer.refuse(f"expected no settings, got {key!r}", (*path, key), item.mark)
-    structurer.label = ""
-    return PluginChoice(loaded.name, loaded, settings, policy.value if policy is not None else "raise", node.mark)
 
 
 def _across(sections: dict[str, Any], tree: Node) -> list[Problem]:
@@ -379,7 +251,8 @@ def _across(sections: dict[str, Any], tree: Node) -> list[Problem]:
     limit, warmup = sections["training"].max_steps, sections["scheduler"].settings.warmup_steps
     if limit is None or warmup < limit:
         return []
-    mark = tree.value["scheduler"].value["warmup_steps"].mark
+    section = tree.value["scheduler"]
+    mark = section.value.get("warmup_steps", section).mark
     message = f"expected a warm-up shorter than training.max_steps ({limit}), got {warmup}"
     return [Problem("scheduler.warmup_steps", message, mark.file, mark.line)]
 

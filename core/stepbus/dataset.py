@@ -11,7 +11,8 @@ from stepbus.errors import DataError
 from stepbus.labels import LabelCodec
 from stepbus.rows import Rows
 from stepbus.sections import DataConfig
-from stepbus.tokens import TextTokenizer, Tokens, cache_folder, tokenizer_files
+from stepbus.token_cache import cache_folder, encode_cached
+from stepbus.tokens import TextTokenizer, Tokens, tokenizer_files
 
 VERSION = 1
 
@@ -83,7 +84,7 @@ class RowEncoder:
         texts, pairs = self.source.texts(rows)
         if len(texts) != len(rows) or (pairs is not None and len(pairs) != len(rows)):
             raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
-        tokens = self.tokenizer.encode_cached(texts, pairs, cache_folder(self.config.cache))
+        tokens = encode_cached(self.tokenizer, texts, pairs, cache_folder(self.config.cache))
         return evolve(tokens, labels=labels, row_ids=rows.ids)
 
     def state_dict(self) -> dict[str, Any]:

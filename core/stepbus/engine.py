@@ -51,10 +51,10 @@ def is_boundary(trainer: Trainer, step: int) -> bool:
     state, training = trainer.state, trainer.config.training
     in_epoch = step - state.step + state.step_in_epoch
     return (
-        step == state.total_steps
+        any(trainer.bus.hook.is_boundary(trainer=trainer, step=step))
+        or step == state.total_steps
         or in_epoch == state.steps_per_epoch
         or (training.eval_steps is not None and step % training.eval_steps == 0)
-        or any(trainer.bus.hook.is_boundary(trainer=trainer, step=step))
     )
 
 

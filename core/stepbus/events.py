@@ -3,8 +3,8 @@
 The order of a run, held true by a test (`for` repeats its lines, `if` may skip them):
 
     expand_fits
-    on_run_start
     validate_plan
+    on_run_start
     for each fit:
         parameter_groups
         transform_gradients
@@ -37,7 +37,8 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
             if it was not scored at this very step:
                 on_evaluate
         on_fit_end
-    combine_results
+    for each axis that the plan grew along:
+        combine_results
     on_run_end
     on_close
 

@@ -35,12 +35,13 @@ _FROM_HUB = ["config.json", "modules.json", WEIGHTS, INDEX, "model-*-of-*.safete
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
-def find_folder(source: str) -> Path:
+def find_folder(source: str, *, weights: bool = True) -> Path:
     """Return the folder that holds a model's config.json and weights.
 
     Args:
         source: A directory (Hugging Face's layout or sentence-transformers'), `package:NAME/sub/folder` inside an
             installed package, which is not imported, or a name on the Hugging Face hub, downloaded once.
+        weights: Whether a model is wanted; without, the folder may hold a tokenizer alone.
 
     Raises:
         ModelError: There is no such folder, it cannot be downloaded, or it has no safetensors weights.
@@ -56,6 +57,8 @@ def find_folder(source: str) -> Path:
     else:
         raise ModelError(f"{source}: no such folder")
     folder = _transformer_inside(folder)
+    if not weights:
+        return folder
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: expected a model folder with a config.json, found none")
     if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
@@ -174,10 +177,10 @@ def read_safetensors(path: Path) -> dict[str, mx.array]:
     Raises:
         ModelError: The file is missing or damaged, or holds a kind of number that MLX does not know.
     """
-    real = path.resolve()  # the hub's cache is made of links
+    real = path.resolve()  # the hub's cache is made of links to files without an ending
     try:
         tensor_files.check_tensors(real)
-        loaded = tensor_files.read_tensors(real)
+        loaded = tensor_files.read_tensors(path)
     except CheckpointError as error:
         raise ModelError(f"{path}: {str(error).removeprefix(f'{real}: ')}") from error
     floats = {name: array for name, array in loaded.items() if mx.issubdtype(array.dtype, mx.floating)}
@@ -190,7 +193,7 @@ def write_folder(
     folder: Path,
     model_config: Mapping[str, Any],
     tensors: Mapping[str, mx.array],
-    tokenizer_files_from: Path | None,
+    tokenizer_files: Path | Mapping[str, bytes] | None,
     extra: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write a model folder that transformers and stepbus open, whole or not at all.
@@ -202,7 +205,7 @@ def write_folder(
         folder: Where it shall be.
         model_config: The content of config.json.
         tensors: Arrays by their Hugging Face names.
-        tokenizer_files_from: Folder whose tokenizer files are copied, or None.
+        tokenizer_files: Folder whose tokenizer files are copied, their contents by name, or None.
         extra: Further JSON files by name, such as `stepbus.json`.
 
     Returns:
@@ -215,19 +218,16 @@ def write_folder(
     config = {name: value for name, value in model_config.items() if name not in ("torch_dtype", "_name_or_path")}
     # transformers opens the weights in the type that the config names.
     config["dtype"] = kinds.pop() if len(kinds) == 1 else "float32"
-    contents: dict[str, Mapping[str, Any]] = {"config.json": config, **(extra or {})}
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link
     temporary = folder.with_name(f".tmp-{folder.name}-{uuid.uuid4().hex}")
     try:
-        _check_replaceable(folder, {*contents, WEIGHTS, INDEX, *TOKENIZER_FILES, ".DS_Store"})
+        files = _contents(tokenizer_files)
+        files |= {name: to_json(value).encode() for name, value in {"config.json": config, **(extra or {})}.items()}
+        _check_replaceable(folder, {*files, WEIGHTS, INDEX, *TOKENIZER_FILES, ".DS_Store"})
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
-        for name, content in contents.items():
-            write_file(temporary / name, [to_json(content).encode()])
-        if tokenizer_files_from is not None:
-            for name in TOKENIZER_FILES:
-                if (tokenizer_files_from / name).is_file():
-                    write_file(temporary / name, [(tokenizer_files_from / name).read_bytes()])
+        for name, content in files.items():
+            write_file(temporary / name, [content])
         arrays = dict(tensors)
         mx.eval(arrays)
         tensor_files.write_tensors(temporary / WEIGHTS, arrays)
@@ -238,6 +238,14 @@ def write_folder(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _contents(tokenizer_files: Path | Mapping[str, bytes] | None) -> dict[str, bytes]:
+    if not isinstance(tokenizer_files, Path):
+        return dict(tokenizer_files or {})
+    return {
+        name: (tokenizer_files / name).read_bytes() for name in TOKENIZER_FILES if (tokenizer_files / name).is_file()
+    }
 
 
 def _check_replaceable(folder: Path, ours: set[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepbus.errors import DataError, did_you_mean
-from stepbus.rows import FEW, Rows
+from stepbus.rows import FEW, Rows, shown
 from stepbus.sections import Task
 from stepbus.tokens import LabelArray
 
@@ -80,9 +80,10 @@ class LabelCodec:
             self.names = _sorted(set(self._words(rows)))
             if len(self.names) < 2 or (task == "binary" and len(self.names) != 2):
                 some = ", ".join(self.names[:10]) + (", …" if len(self.names) > 10 else "")
+                wanted = "two" if task == "binary" else "at least two"
                 raise DataError(
-                    f"{rows.source}: column {self.columns[0]!r}: expected {'two' if task == 'binary' else 'at least two'} "
-                    f"different labels for {task}, got {len(self.names)}: {some}"
+                    f"{rows.source}: column {self.columns[0]!r}: expected {wanted} different labels for {task}, "
+                    f"got {len(self.names)}: {some}"
                 )
 
     def _infer(self, rows: Rows) -> Task:
@@ -198,7 +199,7 @@ class LabelCodec:
         for index, number in enumerate(numbers):
             if number is None or not np.isfinite(number):
                 value = rows.frame[column].iloc[index]
-                raise rows.error(index, column, f"expected a finite number as regression target, got {value!r}")
+                raise rows.error(index, column, f"expected a finite number as regression target, got {shown(value)}")
             if self.target == "log1p" and number <= -1:
                 raise rows.error(index, column, f"expected a target above -1 for data.target: log1p, got {number:g}")
         return np.array(numbers, dtype=np.float64)

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from stepbus.errors import ConfigError, Problem, did_you_mean
-from stepbus.presets import configs_folder, preset_names, preset_path
+from stepbus.presets import configs_folder, preset_path
 from stepbus.settings import show
 from stepbus.structuring import resolve_place, show_path
 from stepbus.yaml_tree import Keys, Mark, Node, from_python, parse, read_tree

@@ -98,6 +98,11 @@ def for_fit(
     return fresh + [Member(name, name, part) for name, part in parts if hooks_of(part, name, "fit")]
 
 
+def run_scoped(members: Iterable[Member]) -> list[Member]:
+    """Return the members that serve the whole run."""
+    return [member for member in members if member.scope == "run"]
+
+
 def plugin_table(config: Config) -> dict[str, dict[str, str]]:
     """Return name -> distribution and version of every plugin, for manifests."""
     return {

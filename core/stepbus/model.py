@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import mlx.core as mx
@@ -62,7 +62,7 @@ class Classifier(nn.Module):
         dropout: Probability of dropping a pooled feature in training.
         config: What config.json shall say.
 
-    `loaded` is the report of the last load.
+    `loaded` is the report of the last load, and `section` the model section that it was made from, where known.
 
     Raises:
         ModelError: Two tensors of the parts would have the same name in a file.
@@ -87,8 +87,10 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.loaded = LoadReport()
         self.config: dict[str, Any]
+        self.section: dict[str, Any]
         # A dict set the usual way would be taken for a part of the parameter tree.
         object.__setattr__(self, "config", dict(config or {}))
+        object.__setattr__(self, "section", {})
         names = [self.tensor_name(path) for path, _ in _flat(self)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -142,54 +144,60 @@ class Classifier(nn.Module):
         Raises:
             ModelError: A tensor of the encoder is missing or has another shape or kind than expected.
         """
-        parameters = dict(_flat(self))
-        paths = {self.tensor_name(path): path for path in parameters}
-        prefixed = any(name.startswith(self.prefix) for name in tensors)
-        found: dict[str, tuple[str, mx.array]] = {}
-        unexpected = []
-        for spelt, array in tensors.items():
-            name = _present_name(spelt)
-            if name not in paths and not prefixed:
-                name = self.prefix + name
-            if name in paths:
-                if name in found:
-                    raise ModelError(f"{source}: {found[name][0]!r} and {spelt!r} are the same tensor; keep one")
-                found[name] = (spelt, array)
-            elif not name.endswith("position_ids"):  # a constant that older files carry
-                unexpected.append(spelt)
+        parameters = {self.tensor_name(path): (path, array) for path, array in _flat(self)}
+        found, unexpected = _match(tensors, parameters, self.prefix, source)
         if strict and unexpected:
             raise ModelError(f"{source}: unexpected tensor {unexpected[0]!r}: this file belongs to another model")
-
         updates: list[tuple[str, mx.array]] = []
         initialised: dict[str, str] = {}
-        for name, path in paths.items():
-            expected = tuple(parameters[path].shape)
+        for name, (path, parameter) in parameters.items():
             part = path.partition(".")[0]
             if name not in found:
                 if strict or part == "encoder":
                     raise ModelError(
-                        f"{source}: tensor {name!r} is missing (expected shape {expected}); "
-                        "the folder's config.json and weights do not belong together"
+                        f"{source}: tensor {name!r} is missing (expected shape {parameter.shape}); "
+                        "config.json and weights do not belong together"
                     )
                 initialised[name] = "missing"
                 continue
-            array = found[name][1]
-            if tuple(array.shape) != expected:
+            spelt, array = found[name]
+            if array.shape != parameter.shape:
                 if strict or part != "head":
                     raise ModelError(
-                        f"{source}: tensor {found[name][0]!r}: expected shape {expected}, got {tuple(array.shape)}"
+                        f"{source}: tensor {spelt!r}: expected shape {parameter.shape}, got {array.shape}; "
+                        "config.json and weights do not belong together"
                     )
-                initialised[name] = f"the file's shape is {tuple(array.shape)}, expected {expected}"
+                initialised[name] = f"the file's shape is {array.shape}, expected {parameter.shape}"
                 continue
             if not mx.issubdtype(array.dtype, mx.floating):
                 raise ModelError(
-                    f"{source}: tensor {found[name][0]!r}: expected floating-point numbers, got {array.dtype}; "
+                    f"{source}: tensor {spelt!r}: expected floating-point numbers, got {array.dtype}; "
                     "quantised weights cannot be trained"
                 )
-            updates.append((path, array.astype(parameters[path].dtype)))
+            updates.append((path, array.astype(parameter.dtype)))
         self.update(tree_unflatten(updates))
         self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()))
         return self.loaded
+
+
+def _match(
+    tensors: Mapping[str, mx.array], known: Collection[str], prefix: str, source: str
+) -> tuple[dict[str, tuple[str, mx.array]], list[str]]:
+    """Return a file's tensors by the model's names, each with the file's spelling, and the names of the others."""
+    prefixed = any(name.startswith(prefix) for name in tensors)
+    found: dict[str, tuple[str, mx.array]] = {}
+    unexpected = []
+    for spelt, array in tensors.items():
+        name = _present_name(spelt)
+        if name not in known and not prefixed:
+            name = prefix + name
+        if name in found:
+            raise ModelError(f"{source}: {found[name][0]!r} and {spelt!r} are the same tensor; keep one")
+        if name in known:
+            found[name] = (spelt, array)
+        elif not name.endswith("position_ids"):  # a constant that older files carry
+            unexpected.append(spelt)
+    return found, unexpected
 
 
 def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
@@ -205,8 +213,8 @@ def _present_name(name: str) -> str:
     return name
 
 
-def initialise(model: Classifier, seed: int, std: float = 0.02) -> None:
-    """Give every parameter its starting value, a function of the seed and the parameter's name alone.
+def initialise(model: Classifier, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
+    """Give parameters their starting values, a function of the seed and the parameter's name alone.
 
     Matrices are drawn from a normal distribution and biases are 0, as in BERT's reference code; what else there is
     (a norm's weight of 1) stays as its module made it. The numbers come from NumPy, so that neither the device nor
@@ -216,10 +224,13 @@ def initialise(model: Classifier, seed: int, std: float = 0.02) -> None:
         model: The model to fill.
         seed: The run's seed, 0 or more.
         std: Standard deviation of the matrices.
+        names: The tensors to fill; None fills them all.
     """
     updates = []
     for path, array in _flat(model):
         name = model.tensor_name(path)
+        if names is not None and name not in names:
+            continue
         if array.ndim >= 2:
             generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
             values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
@@ -227,7 +238,6 @@ def initialise(model: Classifier, seed: int, std: float = 0.02) -> None:
         elif name.endswith("bias"):
             updates.append((path, mx.zeros_like(array)))
     model.update(tree_unflatten(updates))
-    mx.eval(model.parameters())
 
 
 def label_keys(names: list[str]) -> dict[str, Any]:
@@ -294,8 +304,7 @@ def compose(
             **label_keys([f"LABEL_{index}" for index in range(outputs)]),
         },
     )
-    initialise(model, seed, float(config.get("initializer_range", 0.02)))
-    if tensors is not None:
-        model.load_tensors(tensors, source=source)
+    missing = None if tensors is None else model.load_tensors(tensors, source=source).initialised
+    initialise(model, seed, float(config.get("initializer_range", 0.02)), missing)
     mx.eval(model.parameters())
     return model

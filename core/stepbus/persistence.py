@@ -9,6 +9,7 @@ from stepbus import checkpoints, folders
 from stepbus.backend import mx
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.members import plugin_table, restore_state, state_of
+from stepbus.model import label_keys
 
 if TYPE_CHECKING:
     from stepbus.trainer import Trainer
@@ -38,7 +39,7 @@ def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True
         step=trainer.state.step,
         arrays=stems,
         documents={
-            "config.json": trainer.model_config(),
+            "config.json": model_config(trainer),
             DESCRIPTION: describe(trainer),
             "state.json": {
                 "state": trainer.state.state_dict(),
@@ -48,7 +49,7 @@ def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True
                 "disabled": {member.name: member.disabled for member in trainer.bus.members if member.disabled},
             },
         },
-        copies={path.name: path for path in trainer.encoder.tokenizer_files},
+        copies=trainer.encoder.tokenizer_files,
         facts=facts(trainer),
     )
     written = checkpoints.write_checkpoint(folder or checkpoint_folder(trainer), snapshot)
@@ -60,9 +61,11 @@ def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True
 def retire(trainer: Trainer, retention: Retention | None) -> None:
     """Remove the checkpoints that need not stay."""
     best = trainer.state.best
-    ranked = [(best.step, best.value)] if best is not None else []
     checkpoints.retire(
-        checkpoint_folder(trainer), retention or Retention(), best=[step for step, _ in ranked], say=trainer.message
+        checkpoint_folder(trainer),
+        retention or Retention(),
+        best=[best.step] if best is not None else [],
+        say=lambda text: trainer.message(text, "warning"),
     )
 
 
@@ -90,16 +93,25 @@ def load(trainer: Trainer, path: Path, *, optimizer: bool = True) -> Checkpoint:
 def export(trainer: Trainer) -> Path:
     """Write the model as a Hugging Face folder from which `evaluate` and `predict` rebuild everything."""
     folder = trainer.directory / "model"
-    files = trainer.encoder.tokenizer_files
     folders.write_folder(
         folder,
-        trainer.model_config(),
+        model_config(trainer),
         trainer.model.tensors(),
-        files[0].parent if files else None,
+        trainer.encoder.tokenizer_files,
         {DESCRIPTION: describe(trainer)},
     )
     trainer.run.artifact("model", folder)
     return folder
+
+
+def model_config(trainer: Trainer) -> dict[str, Any]:
+    """Return the content of config.json: the model's own, with the labels' names."""
+    codec, config = trainer.encoder.codec, dict(trainer.model.config)
+    if codec.task == "regression":
+        # Others who open the folder read standardised values; this says how they become the target's own.
+        config["stepbus_target"] = {"mean": codec.mean, "sd": codec.sd, "transform": codec.target}
+        return config | label_keys(list(codec.columns))
+    return config | label_keys(codec.names)
 
 
 def describe(trainer: Trainer) -> dict[str, Any]:

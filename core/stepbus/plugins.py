@@ -138,6 +138,8 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
     Raises:
         PluginError: It is not installed, offered twice, or cannot be imported.
     """
+    import stepbus.backend  # noqa: F401  # a plugin may import MLX, and the fast BLAS must be there before
+
     if not NAME.fullmatch(name):
         raise PluginError(f"expected a plugin name of small letters, digits and _, got {name!r}")
     if use is not None:

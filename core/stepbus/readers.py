@@ -36,8 +36,8 @@ Table = tuple["pd.DataFrame", IntArray | None]
 def read_table(source: str, encoding: str) -> Table:
     """Read a file, or a table that ships with scikit-learn.
 
-    A column all of whose values are numbers becomes one of numbers, where an empty field, "NA" and the like are missing;
-    whole numbers stay whole. Every other column stays text, where only an empty field is missing.
+    A column all of whose values are numbers becomes one of numbers, where an empty field, "NA" and the like are
+    missing; whole numbers stay whole. Every other column stays text, where only an empty field is missing.
 
     Args:
         source: Path of a .csv, .tsv, .jsonl or .parquet file, or `sklearn:NAME`.
@@ -101,8 +101,8 @@ def _text(path: Path, encoding: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         other = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252" if encoding != "cp1252" else "utf-8"
         raise DataError(
-            f"{path}:{line}: expected text in {encoding}, got byte 0x{data[error.start]:02x} at position {error.start}; "
-            f"save the file in {encoding} or set data.encoding, perhaps to {other}"
+            f"{path}:{line}: expected text in {encoding}, got byte 0x{data[error.start]:02x} at position {error.start} "
+            f"of the file; save the file in {encoding} or set data.encoding, perhaps to {other}"
         ) from None
 
 
@@ -161,7 +161,8 @@ def _records(path: Path, records: list[tuple[int, list[str]]], separator: str) -
     for line, row in body:
         if len(row) != len(header):
             raise DataError(
-                f"{path}:{line}: expected {len(header)} fields separated by {separator}, as in the header, got {len(row)}"
+                f"{path}:{line}: expected {len(header)} fields separated by {separator}, as in the header, "
+                f"got {len(row)}"
             )
     if not body:
         raise DataError(f"{path}: expected rows after the header, got none")
@@ -175,10 +176,12 @@ def _written(values: tuple[str, ...]) -> pd.Series[Any]:
     import pandas as pd
 
     present = {value for value in values if value and value not in MISSING_NUMBERS}
-    if present and all(INTEGER.fullmatch(value) and len(value) < 19 for value in present):
+    whole = bool(present) and all(INTEGER.fullmatch(value) for value in present)
+    if whole and all(len(value) < 19 for value in present):
         numbers = [int(value) if value in present else None for value in values]
         return pd.Series(numbers, dtype="Int64" if None in numbers else "int64")
-    if present and all(NUMBER.fullmatch(value) for value in present):
+    # Whole numbers beyond 64 bits are kept as they are written.
+    if present and not whole and all(NUMBER.fullmatch(value) for value in present):
         return pd.Series([float(value) if value in present else np.nan for value in values], dtype="float64")
     return pd.Series([value or None for value in values], dtype=object)
 
@@ -199,6 +202,7 @@ def _jsonl(path: Path, encoding: str) -> Table:
             continue
         try:
             row = json.loads(line, object_pairs_hook=pairs)
+            json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
         except ValueError as error:
             raise DataError(f"{path}:{number}: expected a JSON object on one line, got {error}") from None
         if not isinstance(row, dict):

@@ -137,9 +137,16 @@ def _ids(rows: Rows, column: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
         value = values.iloc[repeated[0]]
         first = int(np.flatnonzero((values == value).to_numpy())[0])
         raise rows.error(
-            int(repeated[0]), column, f"expected ids that differ, got {value!r} again (first at {rows.where(first)})"
+            int(repeated[0]),
+            column,
+            f"expected ids that differ, got {shown(value)} again (first at {rows.where(first)})",
         )
     return values.to_numpy()
+
+
+def shown(value: Any) -> str:
+    """Return a value as messages show it: text in quotes, a number without its NumPy type."""
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def split_rows(
@@ -156,8 +163,8 @@ def split_rows(
         rows: All rows.
         fraction: Share to set aside, between 0 and 1; with groups it is met as nearly as whole groups allow.
         seed: Seed of the split.
-        stratify_by: Value of each row whose shares stay the same on both sides, [N]; numbers with more than 20 different
-            values are taken by their tenths. Values with a single row stay in training, and the log says so.
+        stratify_by: Value of each row whose shares stay the same on both sides, [N] or [N, K]; numbers with more than
+            20 different values are taken by their tenths. A value's only row stays in training, and the log says so.
         groups: Value of each row whose rows stay on one side, [N].
 
     Returns:
@@ -217,12 +224,15 @@ def _classes(values: Sequence[Hashable] | np.ndarray[Any, Any]) -> IntArray:
     import pandas as pd
 
     array = np.asarray(values)
-    if array.ndim == 2:
-        return np.unique(array, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-    if array.dtype.kind in "iuf" and len(np.unique(array)) > FEW:
-        ranks = pd.Series(array).rank(method="average", pct=True).to_numpy()
-        return np.minimum(ranks * 10, 9).astype(np.int64)
-    return pd.factorize(pd.Series(list(values), dtype=object), use_na_sentinel=False)[0].astype(np.int64)
+    if array.ndim == 1 and array.dtype.kind in "iuf" and len(np.unique(array[~np.isnan(array)])) > FEW:
+        # Tenths by rank; missing values are a class of their own.
+        ranks = pd.Series(array).rank(method="average").to_numpy()
+        return np.where(np.isnan(ranks), 10, (np.nan_to_num(ranks) - 1) * 10 // np.sum(~np.isnan(ranks))).astype(
+            np.int64
+        )
+    keys = [tuple(row) for row in array] if array.ndim == 2 else list(values)
+    series = pd.Series(pd.Index(keys, tupleize_cols=False), dtype=object)
+    return pd.factorize(series, use_na_sentinel=False)[0].astype(np.int64)
 
 
 def _first_fold(splitter: Any, everything: IntArray, classes: IntArray, keys: IntArray, source: str) -> Any:

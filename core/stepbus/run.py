@@ -17,6 +17,7 @@ from stepbus.errors import BadInput, ConfigError, DataError, Interrupted
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.members import prototypes, run_scoped
 from stepbus.summary import fit_facts
+from stepbus.yaml_writer import to_yaml
 
 if TYPE_CHECKING:
     from stepbus.bus import Member
@@ -141,7 +142,7 @@ class Run:
         problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
         problems += resume.plan_problems(plan, can_combine=self.bus.has("combine_results"))
         if problems:
-            raise ConfigError(self.config.place(problem) for problem in problems)
+            raise ConfigError(self.config.locate(problem) for problem in problems)
 
     def _rows(self) -> dict[str, Any]:
         from stepbus.rows import read_rows, split_rows
@@ -173,7 +174,7 @@ class Run:
             write_json_atomically(
                 self.directory / RUN_FILE, {"id": self.id, "config_digest": self.config.digest(), "fits": fits}
             )
-            write_text_atomically(self.directory / "config.yaml", self.config.to_yaml())
+            write_text_atomically(self.directory / "config.yaml", to_yaml(self.config.resolved()))
         elif not self.allow_changed and resume.read_run(self.directory)["fits"] != fits:
             raise BadInput(f"{self.directory}: this run was planned with other fits; use --allow-changed, or start anew")
 

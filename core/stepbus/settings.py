@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -126,7 +127,12 @@ def show(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    text = repr(value)
+    text = yaml_float(value) if isinstance(value, float) else repr(value)
     return text if len(text) <= 60 else f"{text[:56]} …{text[-1]}"
+
+
+def yaml_float(value: float) -> str:
+    """Return a float as YAML writes it, shortly: 2e-5, .inf, .nan."""
+    if not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    return re.sub(r"e([-+])0+(?=\d)", r"e\1", repr(value))

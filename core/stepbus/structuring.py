@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import math
 import os
 import re
 import sys
@@ -103,7 +102,7 @@ class Structurer:
                 names = {field.name for field in attrs.fields(base)}
                 known = {key: item for key, item in node.value.items() if key in names}
                 self.settings(base, Node(known, node.mark), path)
-            if self.incomplete:
+            if self.incomplete and not did_you_mean(picked.value, self.components.names(kind)):
                 raise Invalid from None
             where = (*path, "type") if isinstance(node.value, dict) else path
             raise self.refuse(str(error), where, picked.mark) from None
@@ -215,7 +214,7 @@ class Structurer:
                 return value
         elif hint is float:
             if type(value) in (int, float):
-                if not math.isfinite(value) or abs(value) > sys.float_info.max:
+                if not abs(value) <= sys.float_info.max:
                     raise self.refuse(f"expected a finite number, got {show(value)}", path, node.mark)
                 return float(value)
         elif hint is str or hint is Path:
@@ -266,7 +265,7 @@ class Structurer:
             self.as_typed = outer
 
     def _choice(self, hint: Any, node: Node, path: Keys) -> Any:
-        choices = list(hint) if isinstance(hint, type) else list(typing.get_args(hint))
+        choices: list[Any] = [*hint] if isinstance(hint, enum.EnumMeta) else [*typing.get_args(hint)]
         for choice in choices:
             plain = choice.value if isinstance(choice, enum.Enum) else choice
             if type(plain) is type(node.value) and plain == node.value:
@@ -275,7 +274,7 @@ class Structurer:
         raise self.refuse(f"expected {words(hint)}, got {show(node.value)}{near}", path, node.mark)
 
     def _list(self, kind: Any, arguments: tuple[Any, ...], node: Node, path: Keys) -> Any:
-        make: Any = {tuple: tuple, set: set, frozenset: frozenset, abc.Set: frozenset}.get(kind, list)
+        make: Any = {tuple: tuple, set: set, frozenset: frozenset, abc.Set: frozenset}.get(kind) or list
         if kind is tuple and arguments and arguments[-1] is not Ellipsis:
             if len(node.value) != len(arguments):
                 message = f"expected a list of {len(arguments)}, got one of {len(node.value)}"
@@ -299,10 +298,10 @@ class Structurer:
         return made
 
     def _foreign(self, hint: Any, node: Node, path: Keys) -> Any:
-        import cattrs
+        from cattrs.preconf.json import make_converter
 
         try:
-            return cattrs.Converter(forbid_extra_keys=True).structure(node.plain(), hint)
+            return make_converter(forbid_extra_keys=True).structure(node.plain(), hint)
         except Exception as error:
             message = f"expected {words(hint)}, got {show(node.value)}: {error}"
             raise self.refuse(message, path, node.mark) from error

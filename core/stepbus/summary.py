@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from mlx.utils import tree_flatten
 
 from stepbus import backend
 
 if TYPE_CHECKING:
+    from stepbus.labels import LabelCodec
     from stepbus.trainer import Trainer
 
 
@@ -28,7 +30,7 @@ def fit_facts(trainer: Trainer) -> dict[str, str]:
         "model": f"{config.model.name} ({source}), {numbers / 1e6:.1f} M parameters",
         "device": f"{machine['device']}, BLAS {machine['blas']}",
         "rows": rows,
-        "labels": codec.describe(),
+        "labels": describe_labels(codec, trainer.targets["train"]),
         "batches": trainer.shapes.describe(),
         "steps": f"{state.total_steps:,} ({config.training.num_epochs} epochs of {state.steps_per_epoch:,})",
         "optimizer": f"{config.optimizer.name} at {rate:g}, {config.scheduler.name} schedule",
@@ -38,3 +40,21 @@ def fit_facts(trainer: Trainer) -> dict[str, str]:
     if truncated:
         facts["cut"] = f"{truncated:,} training rows are longer than {config.data.settings.max_length} tokens"
     return facts
+
+
+def describe_labels(codec: LabelCodec, targets: np.ndarray[Any, Any]) -> str:
+    """Return the training labels in words: their counts, or where their values lie.
+
+    Args:
+        codec: The labels.
+        targets: Those of the training rows, in their own unit.
+    """
+    if codec.task == "regression":
+        low, middle, high = np.quantile(targets, [0.0, 0.5, 1.0])
+        return f"regression from {low:g} to {high:g}, median {middle:g}"
+    if codec.task == "multilabel":
+        counts = targets.sum(axis=0).astype(int)
+    else:
+        counts = np.bincount(targets, minlength=len(codec.names))
+    named = ", ".join(f"{name} {count:,}" for name, count in list(zip(codec.names, counts, strict=True))[:8])
+    return f"{codec.task}: {named}{', …' if len(codec.names) > 8 else ''}"

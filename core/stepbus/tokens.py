@@ -1,13 +1,9 @@
-"""Texts become token ids, once: the Rust tokenizer of the model's folder, and a cache on disk. NumPy only."""
+"""Texts become token ids, by the Rust tokenizer of the model's folder."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,8 +19,6 @@ if TYPE_CHECKING:
 IntArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.integer[Any]]]
 LabelArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
-# Part of the cache's key: raise it when the same texts would give other tokens.
-VERSION = 1
 CHUNK = 2048
 # What a Hugging Face folder may hold about its tokenizer; export copies what is there.
 TOKENIZER_FILES = (
@@ -36,8 +30,6 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
 )
-
-log = logging.getLogger(__name__)
 
 
 @frozen(eq=False)
@@ -74,6 +66,15 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def digest(self) -> str:
+        """Return a SHA-256 of everything that training sees of these rows: tokens, labels, weights and ids."""
+        found = hashlib.sha256("\0".join(map(str, self.row_ids.tolist())).encode())
+        for array in (self.ids, self.offsets, self.types, self.labels, self.weights):
+            if array is not None:
+                found.update(f"{array.dtype} {array.shape}".encode())
+                found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
     @property
     def lengths(self) -> IntArray:
@@ -125,7 +126,7 @@ def tokenizer_files(folder: Path) -> dict[str, bytes]:
 
 
 def _from_vocabulary(files: dict[str, bytes]) -> Tokenizer:
-    """Build BERT's WordPiece tokenizer (Devlin et al. 2018) from vocab.txt and the switches of tokenizer_config.json."""
+    """Build BERT's WordPiece tokenizer (Devlin et al. 2018) from vocab.txt and what tokenizer_config.json says."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     settings = json.loads(files.get("tokenizer_config.json", b"{}"))
@@ -163,7 +164,7 @@ class TextTokenizer:
         max_length: Longest row in tokens, special ones included.
 
     Raises:
-        ModelError: tokenizer.json cannot be understood, or `max_length` has no room beside the special tokens.
+        ModelError: tokenizer.json cannot be understood.
     """
 
     def __init__(self, files: dict[str, bytes], max_length: int) -> None:
@@ -181,19 +182,7 @@ class TextTokenizer:
         pad = settings.get("pad_token") or "[PAD]"
         pad_id = self._tokenizer.token_to_id(pad["content"] if isinstance(pad, dict) else str(pad))
         self.pad_id = 0 if pad_id is None else pad_id
-        self._single = self._frame(self._tokenizer.encode("a"))
-        self._pair = self._frame(self._tokenizer.encode("a", "a"))
-
-    @staticmethod
-    def _frame(probe: Any) -> list[list[tuple[int, int]]]:
-        """Read off the special tokens before, between and after the texts, as (id, type)."""
-        runs: list[list[tuple[int, int]]] = [[]]
-        for token, kind, sequence in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):
-            if sequence is None:
-                runs[-1].append((token, kind))
-            elif len(runs) == sequence + 1:
-                runs.append([])
-        return runs
+        self._frames = {1: _Frame.read(self._tokenizer.encode("a")), 2: _Frame.read(self._tokenizer.encode("a", "a"))}
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Tokens:
         """Tokenize rows.
@@ -209,39 +198,33 @@ class TextTokenizer:
             The rows, without labels.
 
         Raises:
-            ModelError: `max_length` leaves no room for a text beside the special tokens.
+            ModelError: `max_length` leaves no room for text beside the special tokens.
         """
-        frame = self._single if pairs is None else self._pair
-        room = self.max_length - sum(len(run) for run in frame)
-        if room < (1 if pairs is None else 2):
+        sides = [texts] if pairs is None else [texts, pairs]
+        frame = self._frames[len(sides)]
+        room = self.max_length - sum(len(run) for run in frame.ids)
+        if room < len(sides):
             raise ModelError(
                 f"data.max_length: expected room for text beside {self.max_length - room} special tokens, "
                 f"got {self.max_length}"
             )
-        specials = [np.array([token for token, _ in run], dtype=np.int32) for run in frame]
-        kinds = [np.array([kind for _, kind in run], dtype=np.uint8) for run in frame]
         ids: list[IntArray] = []
         types: list[IntArray] = []
         lengths: list[int] = []
         truncated = 0
         for start in range(0, len(texts), CHUNK):
-            chunks = [texts[start : start + CHUNK]] + ([] if pairs is None else [pairs[start : start + CHUNK]])
-            sides = [self._tokenizer.encode_batch_fast(list(chunk), add_special_tokens=False) for chunk in chunks]
-            for row in zip(*sides, strict=True):
+            chunks = [list(side[start : start + CHUNK]) for side in sides]
+            encoded = [self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False) for chunk in chunks]
+            for row in zip(*encoded, strict=True):
                 pieces = [piece.ids for piece in row]
                 kept = cut([len(piece) for piece in pieces], room)
                 truncated += sum(kept) < sum(len(piece) for piece in pieces)
-                length = len(specials[0])
-                ids.append(specials[0])
-                types.append(kinds[0])
-                for side, (piece, size) in enumerate(zip(pieces, kept, strict=True)):
-                    ids += [np.array(piece[:size], dtype=np.int32), specials[side + 1]]
-                    types += [
-                        np.full(size, side if pairs is not None and self._typed else 0, np.uint8),
-                        kinds[side + 1],
-                    ]
-                    length += size + len(specials[side + 1])
-                lengths.append(length)
+                ids.append(frame.ids[0])
+                types.append(frame.types[0])
+                for side, size in enumerate(kept):
+                    ids += [np.array(pieces[side][:size], dtype=np.int32), frame.ids[side + 1]]
+                    types += [np.full(size, frame.text_types[side], dtype=np.uint8), frame.types[side + 1]]
+                lengths.append(sum(kept) + self.max_length - room)
         every_type = np.concatenate(types) if types else np.zeros(0, np.uint8)
         return Tokens(
             ids=np.concatenate(ids) if ids else np.zeros(0, np.int32),
@@ -251,31 +234,36 @@ class TextTokenizer:
             pad_id=self.pad_id,
         )
 
-    @property
-    def _typed(self) -> bool:
-        """Whether the second text of a pair has a token type of its own (BERT), or not (RoBERTa)."""
-        return any(self._tokenizer.encode("a", "a").type_ids)
 
-    def encode_cached(self, texts: Sequence[str], pairs: Sequence[str] | None, cache: Path | None) -> Tokens:
-        """Tokenize rows, or read what an earlier run made of the same texts.
+@frozen(eq=False)
+class _Frame:
+    """The special tokens before, between and after the texts, read off an encoded probe.
 
-        Args:
-            texts: One text a row.
-            pairs: The second text of each row, or None.
-            cache: Folder of the cache; None does without.
+    Args:
+        ids: Special token ids before the first text, after it and after the second.
+        types: Their token types.
+        text_types: Token type of each text's own tokens.
+    """
 
-        Returns:
-            The rows, without labels.
-        """
-        if cache is None:
-            return self.encode(texts, pairs)
-        key = cache_key(texts, pairs, self.source, self.max_length)
-        path = cache / f"{key}.npz"
-        tokens = _read(path, key, len(texts), self.pad_id)
-        if tokens is None:
-            tokens = self.encode(texts, pairs)
-            _write(path, key, tokens)
-        return tokens
+    ids: list[IntArray]
+    types: list[IntArray]
+    text_types: list[int]
+
+    @classmethod
+    def read(cls, probe: Any) -> _Frame:
+        runs: list[list[tuple[int, int]]] = [[]]
+        text_types: list[int] = []
+        for token, kind, text in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):
+            if text is None:
+                runs[-1].append((token, kind))
+            elif len(text_types) == text:
+                text_types.append(kind)
+                runs.append([])
+        return cls(
+            [np.array([token for token, _ in run], dtype=np.int32) for run in runs],
+            [np.array([kind for _, kind in run], dtype=np.uint8) for run in runs],
+            text_types,
+        )
 
 
 def cut(lengths: list[int], room: int) -> list[int]:
@@ -297,77 +285,3 @@ def cut(lengths: list[int], room: int) -> list[int]:
     if short + long > room:
         short, long = room // 2, room - room // 2
     return [long, short] if lengths[0] > lengths[1] else [short, long]
-
-
-def cache_folder(setting: bool | str) -> Path | None:
-    """Return where tokens are cached: the folder given, or $STEPBUS_CACHE, or ~/.cache/stepbus (XDG), or nowhere."""
-    if setting is False:
-        return None
-    if isinstance(setting, str):
-        return Path(setting)
-    root = os.environ.get("STEPBUS_CACHE")
-    if root:
-        return Path(root) / "tokens"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "stepbus" / "tokens"
-
-
-def cache_key(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: bytes, max_length: int) -> str:
-    """Return the SHA-256 of everything that the tokens depend on."""
-    digest = hashlib.sha256(f"{VERSION} {max_length} {len(texts)} {pairs is not None} {len(tokenizer)} ".encode())
-    digest.update(tokenizer)
-    for column in (texts, pairs or ()):
-        for text in column:
-            data = text.encode("utf-8", "surrogatepass")
-            # The length in front keeps ["ab", "c"] apart from ["a", "bc"].
-            digest.update(len(data).to_bytes(8, "little"))
-            digest.update(data)
-    return digest.hexdigest()
-
-
-def _digest(key: str, ids: IntArray, offsets: IntArray, types: IntArray, truncated: int) -> str:
-    digest = hashlib.sha256(f"{key} {truncated} ".encode())
-    for array in (ids, offsets, types):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _read(path: Path, key: str, rows: int, pad_id: int) -> Tokens | None:
-    """Return the cached rows, or None where there are none that can be trusted."""
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            ids, offsets, types = saved["ids"], saved["offsets"], saved["types"]
-            truncated, digest = int(saved["truncated"]), str(saved["digest"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        log.warning("%s: the cached tokens cannot be read (%s); tokenizing again", path, error)
-        return None
-    if digest != _digest(key, ids, offsets, types, truncated) or len(offsets) != rows + 1:
-        log.warning("%s: the cached tokens are not what was written; tokenizing again", path)
-        return None
-    return Tokens(ids=ids, offsets=offsets, types=types if len(types) else None, truncated=truncated, pad_id=pad_id)
-
-
-def _write(path: Path, key: str, tokens: Tokens) -> None:
-    """Write beside and rename, so that no reader ever sees half a file; a cache that cannot be written is no error."""
-    types = tokens.types if tokens.types is not None else np.zeros(0, np.uint8)
-    digest = _digest(key, tokens.ids, tokens.offsets, types, tokens.truncated)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", suffix=".npz", delete=False) as file:
-            temporary = Path(file.name)
-            np.savez(
-                file,
-                ids=tokens.ids,
-                offsets=tokens.offsets,
-                types=types,
-                truncated=np.int64(tokens.truncated),
-                digest=np.str_(digest),
-            )
-        temporary.replace(path)
-    except OSError as error:
-        log.warning("%s: the tokens cannot be cached (%s)", path, error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,300})")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _FLOAT_WORDS = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE_PAIR = re.compile(r"\\\\|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -133,8 +134,9 @@ def read_tree(path: Path, shown: str | None = None) -> Node:
         line = data.count(b"\n", 0, error.start) + 1
         raise _error(f"expected UTF-8 text, got the byte 0x{data[error.start]:02x}", shown, line) from error
     if path.suffix.lower() == ".json":
-        # JSON may indent with tabs, YAML may not; inside JSON strings a bare tab is not allowed anyway.
-        text = text.replace("\t", " ")
+        # JSON may indent with tabs, YAML may not; inside JSON strings a bare tab is not allowed anyway. And JSON writes
+        # characters beyond U+FFFF as two escapes, which YAML refuses.
+        text = _SURROGATE_PAIR.sub(_one_character, text.replace("\t", " "))
     mark = Mark(shown, 1, path.parent.absolute())
     tree = parse(text, mark)
     if tree is None:
@@ -143,6 +145,12 @@ def read_tree(path: Path, shown: str | None = None) -> Node:
         kind = "a list" if isinstance(tree.value, list) else repr(tree.value)
         raise _error(f"expected a mapping of sections, got {kind}", shown, tree.mark.line)
     return tree
+
+
+def _one_character(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return match[0]
+    return chr(0x10000 + ((int(match[1], 16) & 0x3FF) << 10) + (int(match[2], 16) & 0x3FF))
 
 
 def parse(text: str, mark: Mark) -> Node | None:
@@ -244,13 +252,9 @@ class _Builder:
         return node
 
     def text(self, text: str, line: int) -> str:
-        """Join the surrogate pairs that JSON writes as two escapes."""
-        if not _LONE_SURROGATE.search(text):
-            return text
-        try:
-            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
-        except UnicodeDecodeError as error:
-            raise self.refuse("expected text, got half of a surrogate pair", line) from error
+        if _LONE_SURROGATE.search(text):
+            raise self.refuse("expected text, got half of a character (a surrogate escape)", line)
+        return text
 
     def at(self, line: int) -> Mark:
         if self.mark.line is not None and self.mark.line != line:

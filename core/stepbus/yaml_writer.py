@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
 import yaml
 
+from stepbus.settings import yaml_float
 from stepbus.yaml_tree import FLOAT
 
 
@@ -22,13 +22,16 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _write_float(dumper: _Dumper, value: float) -> yaml.ScalarNode:
-    if math.isfinite(value):
-        text = re.sub(r"e([-+])0+(?=\d)", r"e\1", repr(value))
-    else:
-        text = ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+    return dumper.represent_scalar("tag:yaml.org,2002:float", yaml_float(value))
 
 
+def _write_text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    # In other styles these count as line breaks, and would come back as spaces.
+    style = '"' if re.search("[\x85\u2028\u2029]", value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(str, _write_text)
 _Dumper.add_representer(float, _write_float)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"^(?:{FLOAT.pattern})$"), list("-+.0123456789"))
 

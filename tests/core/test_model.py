@@ -13,6 +13,7 @@ from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx.utils import tree_flatten
+
 from stepbus.components import Component, Selected
 from stepbus.errors import ModelError
 from stepbus.model import Classifier, LoadReport, compose, initialise, label_keys
@@ -285,7 +286,9 @@ def test_a_missing_encoder_tensor_is_named_with_its_file_and_shape() -> None:
     model = build()
     tensors = trained_tensors(model)
     del tensors["toy.encoder.layer.0.weight"]
-    with pytest.raises(ModelError, match=r"m\.safetensors: tensor 'toy\.encoder\.layer\.0\.weight' is missing .*\(4, 4\)"):
+    with pytest.raises(
+        ModelError, match=r"m\.safetensors: tensor 'toy\.encoder\.layer\.0\.weight' is missing .*\(4, 4\)"
+    ):
         model.load_tensors(tensors, source="m.safetensors")
 
 

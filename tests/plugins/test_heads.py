@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx.utils import tree_flatten
+
 from stepbus import Component, ModelError
 from stepbus_plugins.heads import (
     AttentionPooling,

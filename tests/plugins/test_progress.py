@@ -154,6 +154,20 @@ def test_the_bar_is_drawn_no_oftener_than_asked() -> None:
     plugin.screen.clear()
 
 
+def test_a_table_wider_than_the_terminal_comes_in_parts(monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    file = io.StringIO()
+    names = [f"metric_{at}" for at in range(9)]
+    values = [f"{at / 8:.4f}" for at in range(9)]
+    Screen("always", 4.0, file).table("Folds", ["fold", *names], [["mean", *values]])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
+    assert all(len(line) <= 60 for line in text.splitlines())
+    assert text.count("mean") == text.count("fold") > 1
+    assert text.split().count("mean") + len(values) == len(re.findall(r"mean|\d\.\d{4}", text))
+    assert re.findall(r"metric_\d", text) == names
+
+
 @pytest.mark.parametrize("bar", ["auto", "never"])
 def test_no_escape_codes_where_there_is_no_bar(bar: Any, tmp_path: Path, capsys: Any) -> None:
     play(Progress(Progress.Config(bar=bar)), ["fold-1", "fold-2"], tmp_path)

@@ -133,9 +133,12 @@ def read_manifest(path: Path) -> Checkpoint:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode):
             raise CheckpointError(f"{path}: expected a checkpoint's folder, got something else (a link, or a file)")
-        manifest = from_json(_read(file, MAX_MANIFEST))
+        content = _read(file, MAX_MANIFEST)
+        manifest = from_json(content)
         if not isinstance(manifest, dict) or manifest.get("digest") != manifest_digest(manifest):
             raise ValueError("its digest does not match")
+        if content != to_json(manifest).encode():
+            raise ValueError("its bytes are not those that were written")
         if manifest["format"] != FORMAT:
             raise CheckpointError(
                 f"{file}: expected format {FORMAT}, got {manifest['format']!r}; another version of stepbus wrote it"
@@ -184,7 +187,7 @@ def _read(path: Path, most: int) -> bytes:
 
 def _hash(path: Path, size: int) -> Written:
     """Return size and digest of a file; where the size is not the expected one, without reading it."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(BLOCK))
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(BLOCK, size + 1)))
     try:
         with os.fdopen(open_file(path), "rb", buffering=0) as file:
             found = os.fstat(file.fileno()).st_size

@@ -36,7 +36,7 @@ class Snapshot:
         step: Optimizer updates done.
         arrays: File stem -> name -> array, MLX's or NumPy's, evaluated; each stem becomes STEM.safetensors.
         documents: File name -> JSON value.
-        copies: File name -> file to copy (a tokenizer's).
+        copies: File name -> its content, or the file to copy (a tokenizer's).
         facts: JSON values that a resume compares: run id, configuration, plugins with distribution and version, data
             digest (see `compare_facts`).
     """
@@ -44,7 +44,7 @@ class Snapshot:
     step: int
     arrays: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     documents: Mapping[str, Any] = field(factory=dict)
-    copies: Mapping[str, Path] = field(factory=dict)
+    copies: Mapping[str, Path | bytes] = field(factory=dict)
     facts: Mapping[str, Any] = field(factory=dict)
 
 
@@ -127,7 +127,10 @@ def _write_files(folder: Path, snapshot: Snapshot, pinned: bool) -> None:
     fsync_folder(folder)
 
 
-def _blocks_of(source: Path) -> Iterator[bytes]:
+def _blocks_of(source: Path | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
     with source.open("rb") as file:
         while block := file.read(BLOCK):
             yield block

@@ -116,14 +116,27 @@ class Screen:
         self.console.print(grid)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Write a table with a title; columns of numbers are aligned to the right."""
+        """Write a table with a title; columns of numbers are aligned to the right, too wide a table comes in parts."""
         self.line()
         self.line((title, "bold"))
-        table = Table(box=box.SIMPLE_HEAD if self.live else None, header_style="dim", padding=(0, 1), pad_edge=True)
-        for number, column in enumerate(columns):
-            cells = [row[number] for row in rows if row[number]]
-            numbers = bool(cells) and all(re.match(r"[-+]?[\d.]|nan$", cell) for cell in cells)
-            table.add_column(self._text(column), justify="right" if numbers else "left", no_wrap=numbers)
+        widths = [max(map(len, [column, *(row[at] for row in rows)])) + 3 for at, column in enumerate(columns)]
+        parts, room = [[0]], self.console.width - widths[0] - 2
+        for at in range(1, len(columns)):
+            # Each part begins with the first column, which says what a row is.
+            if room < widths[at] and len(parts[-1]) > 1:
+                parts.append([0])
+                room = self.console.width - widths[0] - 2
+            parts[-1].append(at)
+            room -= widths[at]
+        for part in parts:
+            self._part([columns[at] for at in part], [[row[at] for at in part] for row in rows])
+
+    def _part(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        table = Table(box=box.SIMPLE_HEAD if self.live else None, header_style="dim")
+        for at, column in enumerate(columns):
+            cells = [row[at] for row in rows if row[at]]
+            numbers = bool(cells) and all(re.match(r"[-+]?[\d.]|nan$|-$", cell) for cell in cells)
+            table.add_column(self._text(column), justify="right" if numbers else "left")
         for row in rows:
             table.add_row(*(self._text(cell) for cell in row))
         self.console.print(Padding(table, (0, 0, 0, 1)))

@@ -76,4 +76,4 @@ class Exponential(Scheduler):
         """Return the rate at an update after the warm-up."""
         if not self.decay_steps:
             raise StepbusError("scheduler.decay_steps: expected a number, because no fit has said how long an epoch is")
-        return max(min(self.settings.min_lr, base), base * self.settings.gamma ** (step / self.decay_steps))
+        return max(min(self.settings.min_lr, base), base * math.pow(self.settings.gamma, step / self.decay_steps))

@@ -1,98 +1,21 @@
-"""A table row as text: `column: value; …`, a format string, or a function of one's own; numbers as words of their rank."""
+"""A row of a table as text: `column: value; …`, a format string, or a function of one's own."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import logging
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from string import Formatter
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
-from attrs import define
 
-from stepbus import Component, DataConfig, DataError, Rows, did_you_mean, import_module, setting
+from stepbus import DataError, Rows, import_module
+from stepbus_plugins.table_data.numbers import plain, quantile_edges, ranks, scale
+from stepbus_plugins.table_data.settings import REFERENCE, TableDataConfig, template_columns
 
 log = logging.getLogger(__name__)
-
-# A column of whole numbers with at most this many different values is a code or a count: its values say more.
-FEW = 20
-REFERENCE = re.compile(r"[^{}\s]+:[A-Za-z_]\w*")
-# The lower half of the scale for 2 to 11 words, from the outside; the upper half mirrors it, `average` is between.
-LOW = {
-    1: ["low"],
-    2: ["very low", "low"],
-    3: ["very low", "low", "below average"],
-    4: ["extremely low", "very low", "low", "below average"],
-    5: ["lowest", "extremely low", "very low", "low", "below average"],
-}
-
-
-@define(frozen=True, kw_only=True)
-class TableDataConfig(DataConfig):
-    """Settings of `data: {type: table}`."""
-
-    columns: list[str] | None = setting(None, "columns to tell; none takes all but label, id and group")
-    template: str | None = setting(
-        None,
-        "a format string such as '{Sex} aged {Age}', or ./file.py:function or module:function, which is given a row as "
-        "a dict and returns a text or a pair; none makes 'column: value; …'",
-        location="source",
-    )
-    numbers: Literal["value", "words", "both"] = setting(
-        "words", "how a number is told: as it is, as a word for its rank among the training rows, or both"
-    )
-    bins: int = setting(
-        10, "words on the scale of a number", check=lambda value: 2 <= value <= 100, expected="an int from 2 to 100"
-    )
-    missing: str = setting("missing", "what is said where a value is missing")
-
-    def problems(self) -> list[tuple[str, str]]:
-        """Return what is wrong between the settings, as (setting, message)."""
-        if self.template is None or REFERENCE.fullmatch(self.template):
-            return []
-        try:
-            fields = list(template_columns(self.template))
-        except ValueError as error:
-            return [("template", f"expected columns in braces, such as '{{Sex}} aged {{Age}}', got {error}")]
-        if not fields:
-            return [("template", f"expected at least one column in braces, or file.py:function, got {self.template!r}")]
-        if self.columns is not None:
-            return [("columns", "expected either columns or a template that names them, got both")]
-        return []
-
-
-def template_columns(template: str) -> Iterator[str]:
-    """Yield the columns that a format string names.
-
-    Raises:
-        ValueError: It has unbalanced braces, empty ones, or asks for a conversion or a format.
-    """
-    for _, name, form, conversion in Formatter().parse(template):
-        if name is None:
-            continue
-        if not name or form or conversion:
-            raise ValueError(f"{{{name}{'!' + conversion if conversion else ''}{':' + form if form else ''}}}")
-        yield name
-
-
-def scale(words: int) -> list[str]:
-    """Return as many words as asked for, from low to high; more than 11 are numbered as well."""
-    if words > 11:
-        levels = scale(5)
-        return [f"{levels[rank * 5 // words]} {rank + 1} of {words}" for rank in range(words)]
-    low = LOW[words // 2]
-    high = [word.replace("lowest", "highest").replace("low", "high").replace("behigh", "above") for word in low[::-1]]
-    return low + ["average"] * (words % 2) + high
-
-
-def plain(value: float) -> str:
-    """Return a number as a person writes it: whole ones whole, others with four significant digits, no exponent."""
-    if float(value).is_integer():
-        return str(int(value))
-    return np.format_float_positional(value, precision=4, fractional=False, trim="-")
 
 
 class TableText:
@@ -140,7 +63,8 @@ class TableText:
             rows.column(name, self._setting)
         if not self.columns:
             raise DataError(f"{rows.source}: expected columns beside label, id and group, got none")
-        self.edges = {name: self._edges(rows, name) for name in self.columns if self._numeric(rows, name)}
+        numeric = [name for name in self.columns if self._numeric(rows, name)]
+        self.edges = {name: quantile_edges(self._numbers(rows, name), self.config.bins) for name in numeric}
 
     @property
     def _setting(self) -> str:
@@ -153,15 +77,6 @@ class TableText:
         values = rows.frame[name]
         return is_numeric_dtype(values) and not is_bool_dtype(values)
 
-    def _edges(self, rows: Rows, name: str) -> list[float] | None:
-        """Return the values between one word and the next; None where the values are told as they are."""
-        numbers = self._numbers(rows, name)
-        known = numbers[~np.isnan(numbers)]
-        different = np.unique(known)
-        if len(different) <= 1 or (len(different) <= FEW and np.all(different == np.round(different))):
-            return None
-        return [float(edge) for edge in np.quantile(known, np.arange(1, self.config.bins) / self.config.bins)]
-
     def _numbers(self, rows: Rows, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         values, absent = rows.frame[name], rows.missing(name)
         numbers = np.full(len(rows), np.nan)
@@ -173,7 +88,7 @@ class TableText:
             except (TypeError, ValueError):
                 raise rows.error(index, name, f"expected a number, as in the training rows, got {value!r}") from None
             if not np.isfinite(numbers[index]):
-                raise rows.error(index, name, f"expected a finite number, got {value!r}")
+                raise rows.error(index, name, f"expected a finite number, got {value}")
         return numbers
 
     def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
@@ -205,20 +120,18 @@ class TableText:
         numbers, edges = self._numbers(rows, name), self.edges[name]
         if edges is None or self.config.numbers == "value":
             return [self.config.missing if np.isnan(number) else plain(number) for number in numbers]
-        # A value that spans several quantiles, such as many zeros, gets the rank in the middle of them.
-        ranks = (np.searchsorted(edges, numbers, "left") + np.searchsorted(edges, numbers, "right")) // 2
         words = scale(self.config.bins)
         both = self.config.numbers == "both"
         return [
             self.config.missing if np.isnan(number) else f"{plain(number)} ({words[rank]})" if both else words[rank]
-            for number, rank in zip(numbers, ranks, strict=True)
+            for number, rank in zip(numbers, ranks(numbers, edges), strict=True)
         ]
 
     def _by_function(self, rows: Rows) -> tuple[list[str], list[str] | None]:
         assert self.function is not None
         absent = {name: rows.missing(name) for name in self.columns}
         columns = {name: rows.frame[name].tolist() for name in self.columns}
-        results = []
+        results: list[Any] = []
         for index in range(len(rows)):
             row = {name: None if absent[name][index] else columns[name][index] for name in self.columns}
             try:
@@ -234,8 +147,8 @@ class TableText:
                 results and isinstance(results[0], str) != isinstance(result, str)
             ):
                 raise DataError(
-                    f"{rows.where(index)}: data.template: expected {self.config.template} to return a text, or a pair of "
-                    f"texts for every row, got {result!r}"
+                    f"{rows.where(index)}: data.template: expected {self.config.template} to return a text for every "
+                    f"row, or a pair of texts for every row, got {result!r}"
                 )
             results.append(result)
         if isinstance(results[0], str):
@@ -259,9 +172,3 @@ class TableText:
             return hashlib.sha256(inspect.getsource(self.function).encode()).hexdigest()
         except (OSError, TypeError):  # no source: a compiled or built-in function
             return None
-
-
-class TableData:
-    """Tell each row of a table as text, by a template."""
-
-    components: ClassVar[list[Component]] = [Component("data", "table", TableDataConfig, TableText)]

@@ -2,86 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from attrs import define, evolve
 
 from stepbus import (
-    DataError,
     Fit,
     FitResult,
     LabelCodec,
-    Predictions,
     Problem,
     Rows,
     hookimpl,
     setting,
     write_text_atomically,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Array = np.ndarray[Any, Any]
-Strategy = Literal["stratified", "kfold", "group", "stratified_group", "time_series"]
+from stepbus_plugins.cross_validation.folds import Array, set_aside, split, strata
+from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
 
 HERE = "plugins.cross_validation"
 SELECTED = "selected on validation"
-
-
-def strata(labels: Array, task: str, least: int) -> Array:
-    """Return a class number for each row, whose shares the folds keep.
-
-    Args:
-        labels: [N] class numbers, [N, K] 0/1, or [N] targets.
-        task: binary, multiclass, multilabel or regression.
-        least: Combinations of labels that are rarer than this count as one class.
-
-    Returns:
-        int64 [N]: the classes, combinations of labels, or tenths of a regression target.
-    """
-    if task == "regression":
-        ranks = np.argsort(np.argsort(labels, kind="stable"), kind="stable")
-        return np.asarray(ranks * min(10, max(1, len(labels) // least)) // len(labels), np.int64)
-    if task == "multilabel":
-        _, classes, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
-        classes = classes.reshape(-1)
-        return np.where(counts[classes] < least, -1, classes)
-    return labels.astype(np.int64)
-
-
-def split(
-    strategy: Strategy, folds: int, classes: Array, groups: Array | None, seed: int | None
-) -> list[tuple[Array, Array]]:
-    """Return the training and the held-out positions of each fold, both ascending.
-
-    Args:
-        strategy: How rows are dealt out.
-        folds: How many folds.
-        classes: int [N], as `strata` returns them.
-        groups: int [N]; rows of one group stay together.
-        seed: Shuffles before dealing; None deals in the order of the file.
-    """
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
-
-    shuffle: dict[str, Any] = {} if seed is None else {"shuffle": True, "random_state": seed}
-    if strategy == "group" and seed is not None and groups is not None:
-        # Equal groups are dealt in the order of their numbers, so new numbers make new folds.
-        groups = np.random.default_rng(seed).permutation(int(groups.max()) + 1)[groups]
-    splitter = {
-        "kfold": lambda: KFold(folds, **shuffle),
-        "stratified": lambda: StratifiedKFold(folds, **shuffle),
-        "group": lambda: GroupKFold(folds),
-        "stratified_group": lambda: StratifiedGroupKFold(folds, **shuffle),
-        "time_series": lambda: TimeSeriesSplit(folds),
-    }[strategy]()
-    with warnings.catch_warnings():
-        # What is too rare is refused or lumped together before; whole groups may still leave a fold without a class.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        pairs = splitter.split(np.zeros(len(classes)), classes, groups)
-        return [(np.sort(train), np.sort(held)) for train, held in pairs]
 
 
 class CrossValidation:
@@ -94,10 +34,10 @@ class CrossValidation:
         folds: int = setting(
             5, "how many folds", check=lambda value: value >= 2, expected="a whole number of at least 2"
         )
-        strategy: Strategy = setting(
+        strategy: Literal["stratified", "kfold", "group", "stratified_group", "time_series"] = setting(
             "stratified",
-            "how rows are dealt out; stratified keeps the shares of classes (tenths of a regression target), group keeps "
-            "groups whole, time_series always predicts later rows from earlier ones",
+            "how rows are dealt out; stratified keeps the shares of classes (or of a regression target's tenths), "
+            "group keeps groups whole, time_series always predicts later rows from earlier ones",
         )
         shuffle: bool = setting(True, "deal rows out at random; false follows the order of the file")
         seed: int | None = setting(
@@ -109,7 +49,7 @@ class CrossValidation:
         group: str | None = setting(None, "column whose rows with one value stay together; data.group when not given")
         inner_validation: float | None = setting(
             None,
-            "about this share of a fold's training rows decides on stops and best weights, so that the held-out rows do not",
+            "share of a fold's training rows that decides on stops and best weights in place of the scored ones",
             check=lambda value: 0 < value <= 0.5,
             expected="a share above 0 and at most 0.5",
         )
@@ -137,8 +77,8 @@ class CrossValidation:
         """Warn when the held-out rows also decide."""
         if any(fit.notice == SELECTED for fit in run.fits):
             run.message(
-                f"the score of each fold is {SELECTED}, because {' and '.join(self.selecting)} looks at the rows that are "
-                f"scored; set {HERE}.inner_validation: 0.1 for an honest one",
+                f"the score of each fold is {SELECTED}, because {' and '.join(self.selecting)} looks at the rows that "
+                f"are scored; set {HERE}.inner_validation: 0.1 for an honest one",
                 "warning",
             )
 
@@ -178,21 +118,8 @@ class CrossValidation:
         """Return the row sets of one fold."""
         sets = {"validation": rows.take(held, "validation")}
         if self.config.inner_validation is not None:
-            parts = max(2, round(1 / self.config.inner_validation))
-            if self.config.strategy == "time_series":
-                cut = len(train) - max(1, len(train) // parts)
-                train, stop = train[:cut], train[cut:]
-            else:
-                inner = groups[train] if groups is not None else None
-                if inner is not None:
-                    parts = min(parts, len(np.unique(inner)))
-                known, counts = np.unique(classes[train], return_counts=True)
-                rare = np.isin(classes[train], known[counts < parts])
-                # A class too rare for the inner parts is dealt out with the other rare ones.
-                lumped = np.where(rare, classes.min() - 1, classes[train])
-                strategy = self.config.strategy if (counts >= parts).any() else "kfold"
-                kept, aside = split(strategy, parts, lumped, inner, seed)[0]
-                train, stop = train[kept], train[aside]
+            share, strategy = self.config.inner_validation, self.config.strategy
+            train, stop = set_aside(strategy, share, train, classes, groups, seed)
             sets["stop"] = rows.take(stop, "stop")
         return sets | {"train": rows.take(train, "train")}
 
@@ -206,7 +133,8 @@ class CrossValidation:
         if strategy not in ("group", "stratified_group"):
             self._refuse(
                 "strategy",
-                f"expected group or stratified_group, because rows with one {column!r} must stay together, got {strategy}",
+                f"expected group or stratified_group, because rows of one {column!r} must stay together, "
+                f"got {strategy}",
             )
         values = rows.column(column, f"{HERE}.group" if self.config.group else "data.group")
         if len(empty := np.flatnonzero(rows.missing(column))):
@@ -255,7 +183,11 @@ class CrossValidation:
         for name in each[0]:
             values = [fold[name] for fold in each]
             metrics |= {f"cv_{name}_mean": float(np.mean(values)), f"cv_{name}_sd": float(np.std(values, ddof=1))}
-        self._show(run, group, results, each, scores, metrics, len(whole.row_ids), selected)
+        title = f"Cross-validation{f' of {group}' if group else ''}: {len(results)} folds, {self.config.strategy}"
+        rows = _table(results, each, scores, metrics, len(whole.row_ids))
+        run.report(f"{title}, {SELECTED}" if selected else title, ["fold", "rows", *each[0]], rows)
+        if self.config.strategy == "time_series":
+            run.message("the earliest rows have no out-of-fold prediction: nothing came before them to learn from")
         return FitResult(
             evolve(first, name=group or "cross-validation", scope=scope, notice=SELECTED if selected else first.notice),
             metrics=metrics,
@@ -264,67 +196,23 @@ class CrossValidation:
             steps=sum(result.steps for result in results),
         )
 
-    def _show(
-        self,
-        run: Any,
-        group: str,
-        results: list[FitResult],
-        each: list[dict[str, float]],
-        scores: dict[str, float],
-        metrics: dict[str, float],
-        predicted: int,
-        selected: bool,
-    ) -> None:
-        names = list(each[0])
-        rows = [
-            [str(result.fit.scope["fold"] + 1), str(len(result.fit.sets["validation"])), *_words(fold, names)]
-            for result, fold in zip(results, each, strict=True)
-        ]
-        spread = [f"{metrics[f'cv_{name}_mean']:.4f} ± {metrics[f'cv_{name}_sd']:.4f}" for name in names]
-        rows += [["mean ± sd", "", *spread], ["out-of-fold", str(predicted), *_words(scores, names)]]
-        title = f"Cross-validation{f' of {group}' if group else ''}: {len(results)} folds, {self.config.strategy}"
-        run.report(f"{title}, {SELECTED}" if selected else title, ["fold", "rows", *names], rows)
-        if self.config.strategy == "time_series":
-            run.message("the earliest rows have no out-of-fold prediction: nothing came before them to learn from")
 
-
-def out_of_fold(results: list[FitResult], codec: LabelCodec, id_name: str) -> tuple[Predictions, pd.DataFrame]:
-    """Return the held-out predictions of all folds in the order of the source, as arrays and as a table.
-
-    Args:
-        results: One for each fold.
-        codec: Turns predictions into words.
-        id_name: Head of the column of row ids.
-
-    Raises:
-        DataError: The folds know different classes, or a fold predicted other rows than it was given.
-    """
-    import pandas as pd
-
-    held = [result.predictions["validation"] for result in results]
-    given = [result.fit.sets["validation"] for result in results]
-    for result, predictions, rows in zip(results, held, given, strict=True):
-        if [str(row) for row in predictions.row_ids] != [str(row) for row in rows.ids]:
-            raise DataError(f"{result.fit.name}: expected predictions of its held-out rows, got other row ids")
-        if predictions.values.shape[1:] != held[0].values.shape[1:]:
-            raise DataError(
-                f"{result.fit.name}: expected the classes of the other folds, got others; use stratified folds"
-            )
-    order = np.argsort(np.concatenate([rows.numbers for rows in given]), kind="stable")
-    ids = np.concatenate([rows.ids for rows in given])[order]
-    values = np.concatenate([predictions.values for predictions in held])[order]
-    labels = np.concatenate([np.asarray(predictions.labels) for predictions in held])[order]
-
-    frame = pd.concat([rows.frame for rows in given], ignore_index=True).iloc[order].reset_index(drop=True)
-    decoded = {codec.columns[0]: values.reshape(len(values))} if codec.task == "regression" else codec.decode(values)
-    table = {id_name: ids} | {column: frame[column] for column in codec.columns}
-    for name, column in decoded.items():
-        one = name in codec.columns and len(codec.columns) == 1
-        table["prediction" if one else f"prediction_{name}" if name in codec.columns else name] = column
-    table["fold"] = np.repeat([result.fit.scope["fold"] + 1 for result in results], [len(rows) for rows in given])[
-        order
+def _table(
+    results: list[FitResult],
+    each: list[dict[str, float]],
+    scores: dict[str, float],
+    metrics: dict[str, float],
+    predicted: int,
+) -> list[list[str]]:
+    """Return the rows of the report: the folds, their mean and spread, and the score of all predictions at once."""
+    names = list(each[0])
+    rows = [
+        [str(result.fit.scope["fold"] + 1), str(len(result.fit.sets["validation"])), *_words(fold, names)]
+        for result, fold in zip(results, each, strict=True)
     ]
-    return Predictions(ids, values, labels), pd.DataFrame(table)
+    for row, kind in (("mean", "mean"), ("± sd", "sd")):
+        rows.append([row, "", *(f"{metrics[f'cv_{name}_{kind}']:.4f}" for name in names)])
+    return [*rows, ["out-of-fold", str(predicted), *_words(scores, names)]]
 
 
 def _selecting(config: Any) -> list[str]:

@@ -1,0 +1,111 @@
+"""Models for who writes Python: from a name, the kind of head, and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stepbus.components import Components, Selected
+from stepbus.errors import BadInput, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from stepbus.model import Classifier
+
+# What a head type may be called -> the task, and the number of outputs where that is fixed.
+HEAD_TYPES: dict[str, tuple[str, int | None]] = {
+    "binary_classification": ("binary", 2),
+    "multiclass_classification": ("multiclass", None),
+    "multilabel_classification": ("multilabel", None),
+    "binary": ("binary", 2),
+    "multiclass": ("multiclass", None),
+    "multilabel": ("multilabel", None),
+    "regression": ("regression", 1),
+}
+
+
+def head_for(components: Components, head: Selected | None, task: str) -> Selected:
+    """Return the head that was picked, or for `auto` the one that fits the labels.
+
+    Args:
+        components: What the plugins offer.
+        head: The model section's `head`.
+        task: What the labels are: binary, multiclass, multilabel or regression.
+
+    Raises:
+        DataError: The picked head is for other labels.
+    """
+    meant = head.component.facts["task"] if head is not None else None
+    if head is not None and meant == task:
+        return head
+    if head is None or meant is None:
+        part = components.get("head", task)
+        return Selected(part, part.config())
+    raise DataError(
+        f"model.head: {head.name} is for {meant} labels, and the labels are {task}; set data.task, or leave head out"
+    )
+
+
+def build_model(components: Components, selected: Selected, *, outputs: int, task: str, seed: int) -> Classifier:
+    """Build the model of a configuration for one kind of labels.
+
+    Args:
+        components: What the plugins offer.
+        selected: The model section.
+        outputs: Logits a row.
+        task: What the labels are: binary, multiclass, multilabel or regression.
+        seed: Seed of whatever is newly initialised.
+
+    Raises:
+        BadInput: The section, the folder or the head cannot be used.
+    """
+    head = head_for(components, selected.settings.head, task)
+    model: Classifier = selected.build(outputs=outputs, head=head, seed=seed)
+    return model
+
+
+def create_model(
+    name: str = "bert_with_head",
+    head_type: str = "binary_classification",
+    num_labels: int | None = None,
+    pretrained: str | None = None,
+    *,
+    seed: int = 42,
+    plugins: Sequence[Any] = (),
+    **settings: Any,
+) -> Classifier:
+    """Create a model: an encoder with a head for one kind of labels.
+
+    Args:
+        name: The model component, with or without `_with_head`.
+        head_type: binary_classification, multiclass_classification, multilabel_classification or regression.
+        num_labels: Number of classes, or of labels; not needed for binary and regression.
+        pretrained: A model folder, `package:NAME/FOLDER` or a hub name; none starts from random weights.
+        seed: Seed of whatever is newly initialised.
+        plugins: Further plugin classes whose components may be picked.
+        **settings: Further settings of the model section (`pooling="cls"`, `size="mini"`).
+
+    Returns:
+        The model; `model.section` holds its section of a configuration, and `model.loaded` what its file lacked.
+
+    Raises:
+        BadInput: A setting, the folder or the weights cannot be used.
+    """
+    from stepbus.config import load_config
+
+    if head_type not in HEAD_TYPES:
+        known = ", ".join(HEAD_TYPES)
+        raise BadInput(f"head_type: expected one of {known}, got {head_type!r}{did_you_mean(head_type, HEAD_TYPES)}")
+    task, outputs = HEAD_TYPES[head_type]
+    if outputs is None:
+        if not isinstance(num_labels, int) or num_labels < (2 if task == "multiclass" else 1):
+            raise BadInput(
+                f"num_labels: {head_type} needs the number of its {'classes' if task == 'multiclass' else 'labels'}"
+            )
+        outputs = num_labels
+    elif num_labels not in (None, outputs):
+        raise BadInput(f"num_labels: {head_type} has {outputs}, got {num_labels}; pick another head_type")
+    section = {"type": name.removesuffix("_with_head"), "pretrained": pretrained, "head": task, **settings}
+    config = load_config(None, keywords={"model": section}, extra_plugins=plugins)
+    model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
+    object.__setattr__(model, "section", config.tree["model"])  # no part of the parameter tree
+    return model

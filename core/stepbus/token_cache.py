@@ -1,0 +1,118 @@
+"""Tokens kept on disk, so that the second run of the same texts need not tokenize. No pickle; nothing is trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stepbus.tokens import IntArray, TextTokenizer, Tokens
+
+# Part of the key: raise it when the same texts would give other tokens.
+VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+def encode_cached(
+    tokenizer: TextTokenizer, texts: Sequence[str], pairs: Sequence[str] | None, folder: Path | None
+) -> Tokens:
+    """Tokenize rows, or read what an earlier run made of the same texts.
+
+    Args:
+        tokenizer: What tokenizes.
+        texts: One text a row.
+        pairs: The second text of each row, or None.
+        folder: Folder of the cache; None does without.
+
+    Returns:
+        The rows, without labels.
+    """
+    if folder is None:
+        return tokenizer.encode(texts, pairs)
+    key = cache_key(texts, pairs, tokenizer.source, tokenizer.max_length)
+    path = folder / f"{key}.npz"
+    tokens = _read(path, key, len(texts), tokenizer.pad_id)
+    if tokens is None:
+        tokens = tokenizer.encode(texts, pairs)
+        _write(path, key, tokens)
+    return tokens
+
+
+def cache_folder(setting: bool | str) -> Path | None:
+    """Return where tokens are cached: the folder given, or $STEPBUS_CACHE, or ~/.cache/stepbus (XDG), or nowhere."""
+    if setting is False:
+        return None
+    if isinstance(setting, str):
+        return Path(setting)
+    root = os.environ.get("STEPBUS_CACHE")
+    if root:
+        return Path(root) / "tokens"
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "stepbus" / "tokens"
+
+
+def cache_key(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: bytes, max_length: int) -> str:
+    """Return the SHA-256 of everything that the tokens depend on."""
+    digest = hashlib.sha256(f"{VERSION} {max_length} {len(texts)} {pairs is not None} {len(tokenizer)} ".encode())
+    digest.update(tokenizer)
+    for column in (texts, pairs or ()):
+        for text in column:
+            data = text.encode("utf-8", "surrogatepass")
+            # The length in front keeps ["ab", "c"] apart from ["a", "bc"].
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _digest(key: str, ids: IntArray, offsets: IntArray, types: IntArray, truncated: int) -> str:
+    digest = hashlib.sha256(f"{key} {truncated} ".encode())
+    for array in (ids, offsets, types):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str, rows: int, pad_id: int) -> Tokens | None:
+    """Return the cached rows, or None where there are none that can be trusted."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            ids, offsets, types = saved["ids"], saved["offsets"], saved["types"]
+            truncated, digest = int(saved["truncated"]), str(saved["digest"])
+    except Exception as error:  # whatever is wrong with the file, tokenizing again is the cure
+        log.warning("%s: the cached tokens cannot be read (%s); tokenizing again", path, error)
+        return None
+    if digest != _digest(key, ids, offsets, types, truncated) or len(offsets) != rows + 1:
+        log.warning("%s: the cached tokens are not what was written; tokenizing again", path)
+        return None
+    return Tokens(ids=ids, offsets=offsets, types=types if len(types) else None, truncated=truncated, pad_id=pad_id)
+
+
+def _write(path: Path, key: str, tokens: Tokens) -> None:
+    """Write beside and rename, so that no reader ever sees half a file; a cache that cannot be written is no error."""
+    types = tokens.types if tokens.types is not None else np.zeros(0, np.uint8)
+    digest = _digest(key, tokens.ids, tokens.offsets, types, tokens.truncated)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", suffix=".npz", delete=False) as file:
+            temporary = Path(file.name)
+            np.savez(
+                file,
+                ids=tokens.ids,
+                offsets=tokens.offsets,
+                types=types,
+                truncated=np.int64(tokens.truncated),
+                digest=np.str_(digest),
+            )
+        temporary.replace(path)
+    except OSError as error:
+        log.warning("%s: the tokens cannot be cached (%s)", path, error)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""Metrics of whole sets, chosen by task, and the tables at the end of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import define
+
+from stepbus import Component, hookimpl, setting
+from stepbus_plugins.metrics.settings import AveragedConfig, DecisionConfig, RankConfig, ValueConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CLASSES = ("binary", "multiclass", "multilabel")
+VALUES = ("regression",)
+
+
+def _metric(
+    name: str, config: type, build: Callable[[Any], Any], tasks: tuple[str, ...], *, greater: bool, default: Any
+) -> Component:
+    """Return a component; `default` holds the tasks that compute it when training.metrics names none."""
+    return Component(
+        "metric", name, config, build, {"tasks": tasks, "greater_is_better": greater, "default": tuple(default)}
+    )
+
+
+def _later(maker: str, *arguments: str) -> Callable[[Any], Any]:
+    """Return a build function that imports the scores only when it is called."""
+
+    def build(settings: Any) -> Any:
+        from stepbus_plugins.metrics import scores
+
+        function = getattr(scores, maker)
+        return function(*arguments)(settings) if arguments else function(settings)
+
+    return build
+
+
+class Metrics:
+    """Compute accuracy, precision, recall, F1, AUC and regression errors over whole sets; show a confusion table."""
+
+    components: ClassVar[list[Component]] = [
+        _metric("accuracy", DecisionConfig, _later("accuracy"), CLASSES, greater=True, default=CLASSES),
+        *(
+            _metric(name, AveragedConfig, _later("averaged", name), CLASSES, greater=True, default=("binary",))
+            for name in ("precision", "recall", "f1")
+        ),
+        *(
+            _metric(
+                f"f1_{average}",
+                DecisionConfig,
+                _later("averaged", "f1", average),
+                CLASSES,
+                greater=True,
+                default=("multiclass", "multilabel"),
+            )
+            for average in ("macro", "micro")
+        ),
+        *(
+            _metric(name, RankConfig, _later("ranked", name), CLASSES, greater=True, default=("binary", "multilabel"))
+            for name in ("auc_roc", "auc_pr")
+        ),
+        *(
+            _metric(name, ValueConfig, _later("regression", name), VALUES, greater=name == "r2", default=default)
+            for name, default in (("mse", VALUES), ("mae", VALUES), ("rmse", VALUES), ("r2", VALUES), ("rmsle", ()))
+        ),
+    ]
+
+    @define(frozen=True, kw_only=True)
+    class Config:
+        tables: bool = setting(True, "show the confusion table and each class's scores after the final evaluation")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @hookimpl
+    def on_predictions(
+        self,
+        trainer: Any,
+        name: str,
+        labels: np.ndarray[Any, Any],
+        predictions: np.ndarray[Any, Any],
+        final: bool,
+    ) -> None:
+        """Show the tables of a set that was evaluated for the last time."""
+        if not (final and self.config.tables):
+            return
+        from stepbus_plugins.metrics.tables import tables
+
+        for title, columns, rows in tables(labels, predictions, trainer.encoder.codec.names):
+            trainer.report(f"{name}: {title}", columns, rows)

@@ -1,0 +1,61 @@
+"""The tables shown at the end: who was taken for whom, and each class's own scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stepbus_plugins.metrics.scores import decide
+
+Array = np.ndarray[Any, Any]
+Table = tuple[str, list[str], list[list[str]]]
+
+# A wider confusion table does not fit a terminal.
+WIDEST = 12
+
+
+def confusion(labels: Array, predicted: Array, classes: int) -> Array:
+    """Return the counts [K, K] of true class (row) and predicted class (column).
+
+    Args:
+        labels: [N] class numbers.
+        predicted: [N] class numbers.
+        classes: K.
+    """
+    counts = np.bincount(labels.astype(np.int64) * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def tables(labels: Array, predictions: Array, names: Sequence[str]) -> list[Table]:
+    """Return (title, columns, rows) of what is worth showing of a set; nothing for a regression.
+
+    Args:
+        labels: [N] class numbers, [N, K] 0/1, or [N] values.
+        predictions: [N, K] probabilities, or [N] values.
+        names: K class or label names.
+    """
+    if predictions.ndim == 1 or len(labels) == 0 or not np.isfinite(predictions).all():
+        return []
+    found: list[Table] = []
+    predicted = decide(labels, predictions)
+    if labels.ndim == 1:
+        counts = confusion(labels, predicted, len(names))
+        hits, true, guessed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+        if len(names) <= WIDEST:
+            rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
+            found.append(("confusion (rows: true, columns: predicted)", ["", *names], rows))
+    else:
+        hits, true, guessed = (predicted * labels).sum(axis=0), labels.sum(axis=0), predicted.sum(axis=0)
+    columns = ["class" if labels.ndim == 1 else "label", "precision", "recall", "f1", "rows"]
+    each = [
+        [name, _ratio(hit, guess), _ratio(hit, rows), _ratio(2 * hit, guess + rows), str(int(rows))]
+        for name, hit, rows, guess in zip(names, hits, true, guessed, strict=True)
+    ]
+    return [*found, (f"each {columns[0]}", columns, each)]
+
+
+def _ratio(part: float, whole: float) -> str:
+    """Return a share with four digits, or a dash where there is nothing to share."""
+    return f"{part / whole:.4f}" if whole else "-"

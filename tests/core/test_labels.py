@@ -1,0 +1,155 @@
+"""Labels as arrays, and back as words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stepbus.errors import DataError
+from stepbus.labels import LabelCodec
+from stepbus.rows import Rows, read_rows
+from stepbus.sections import DataConfig, Task
+
+
+def rows(values: list[Any] | None = None, **columns: list[Any]) -> Rows:
+    frame = pd.DataFrame(columns if values is None else {"label": values})
+    return read_rows(frame, name="train", config=DataConfig())
+
+
+def fitted(values: list[Any], task: Task | None = None, target: str = "none") -> LabelCodec:
+    codec = LabelCodec("label", task, target)
+    codec.fit(rows(values))
+    return codec
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "names"),
+    [
+        (["pos", "neg", "pos"], "binary", ["neg", "pos"]),
+        (["b", "a", "c"], "multiclass", ["a", "b", "c"]),
+        ([0, 1, 1], "binary", ["0", "1"]),
+        ([10, 9, 2], "multiclass", ["2", "9", "10"]),
+        ([1.0, 2.0, 3.0], "multiclass", ["1", "2", "3"]),
+        (["1.0", "0"], "binary", ["0", "1"]),
+        ([True, False], "binary", ["False", "True"]),
+        (list(range(20)), "multiclass", [str(number) for number in range(20)]),
+        (list(range(21)), "regression", ["label"]),
+        ([0.5, 1.0, 2.0], "regression", ["label"]),
+        (["0.5", "x"], "binary", ["0.5", "x"]),
+    ],
+)
+def test_task_is_told_by_the_labels(values: list[Any], task: str, names: list[str]) -> None:
+    codec = fitted(values)
+    assert (codec.task, codec.names) == (task, names)
+    assert codec.outputs == (1 if task == "regression" else len(names))
+
+
+def test_one_spelling_for_one_label() -> None:
+    codec = fitted(["1", "0"])
+    for values in ([1, 0], [1.0, 0.0], ["1.0", "0"], [" 1", "0 "]):
+        assert codec.encode(rows(values)).tolist() == [1, 0]
+    assert codec.encode(rows([1])).dtype == np.int32
+
+
+def test_words_come_back_with_probabilities() -> None:
+    codec = fitted(["no", "yes"])
+    table = codec.decode(np.array([[0.9, 0.1], [0.2, 0.8]]))
+    assert {name: column.tolist() for name, column in table.items()} == {
+        "label": ["no", "yes"],
+        "probability_no": [0.9, 0.2],
+        "probability_yes": [0.1, 0.8],
+    }
+    numbers = fitted([7, 3]).decode(np.array([[0.9, 0.1]]))["label"]
+    assert numbers.tolist() == [3]
+    assert numbers.dtype.kind == "i"
+
+
+def test_several_columns_are_multilabel() -> None:
+    codec = LabelCodec(["joy", "fear"])
+    table = rows(joy=[1, 0, True], fear=["1.0", "0", "true"])
+    codec.fit(table)
+    assert (codec.task, codec.outputs, codec.names) == ("multilabel", 2, ["joy", "fear"])
+    assert codec.encode(table).tolist() == [[1, 1], [0, 0], [1, 1]]
+    assert codec.encode(table).dtype == np.float32
+    decoded = codec.decode(np.array([[0.5, 0.49]]))
+    assert {name: column.tolist() for name, column in decoded.items()} == {
+        "joy": [1],
+        "fear": [0],
+        "probability_joy": [0.5],
+        "probability_fear": [0.49],
+    }
+    with pytest.raises(DataError, match=r"row 2: column 'fear': expected 0 or 1, as in every label column, got '2'"):
+        codec.encode(rows(joy=[1, 0], fear=[0, 2]))
+
+
+@pytest.mark.parametrize("target", ["none", "log1p"])
+def test_regression_is_standardised_and_comes_back_in_its_own_units(target: str) -> None:
+    values = [0.0, 1.5, 10.0, 100.0]
+    codec = fitted(values, "regression", target)
+    encoded = codec.encode(rows(values))
+    assert encoded.dtype == np.float32
+    np.testing.assert_allclose([encoded.mean(), encoded.std()], [0, 1], atol=1e-6)
+    np.testing.assert_allclose(codec.to_units(encoded[:, None]), values, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(codec.decode(encoded[:, None])["label"], values, rtol=1e-5, atol=1e-5)
+    assert codec.targets_in_units(rows(values)).tolist() == values
+    # Training rows set the units; other rows do not.
+    np.testing.assert_allclose(codec.to_units(codec.encode(rows([7.0, 8.0]))), [7, 8], rtol=1e-5)
+
+
+def test_classes_keep_their_predictions_and_targets() -> None:
+    codec = fitted(["a", "b"])
+    chances = np.array([[0.25, 0.75]])
+    assert codec.to_units(chances) is chances
+    assert codec.targets_in_units(rows(["b", "a"])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "target", "message"),
+    [
+        (["a", None], None, "none", "row 2: column 'label': expected a label, got an empty field"),
+        ([1.0, np.nan, np.nan], None, "none", r"row 2: .*got an empty field \(2 rows have none\)"),
+        (["a", " "], None, "none", "row 2: column 'label': expected a label, got an empty field"),
+        (["1", "x"], "regression", "none", "row 2: .*expected a finite number as regression target, got 'x'"),
+        ([1.0, np.inf], "regression", "none", "row 2: .*expected a finite number as regression target, got inf"),
+        ([1.5, -1.0], "regression", "log1p", "row 2: .*above -1 for data.target: log1p, got -1"),
+        ([2.5, 2.5], "regression", "none", "expected targets that differ, got one value"),
+        (["a", "a"], None, "none", "expected two different labels for binary, got 1: a"),
+        (["a", "b", "c"], "binary", "none", "expected two different labels for binary, got 3: a, b, c"),
+        (["a", "b"], "multiclass", "log1p", "expected none for multiclass, got 'log1p'"),
+    ],
+)
+def test_unusable_labels_get_one_sentence(values: list[Any], task: Task | None, target: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fitted(values, task, target)
+
+
+def test_a_label_that_training_has_not_seen_names_row_and_known_labels() -> None:
+    with pytest.raises(
+        DataError,
+        match=r"row 2: column 'label': expected a label that training has seen \(negative, positive\), "
+        r"got 'postive' \(did you mean 'positive'\?\)",
+    ):
+        fitted(["negative", "positive"]).encode(rows(["negative", "postive"]))
+
+
+def test_columns_that_are_not_there_or_too_many() -> None:
+    with pytest.raises(DataError, match=r"data.label: expected a column 'lable' \(did you mean 'label'\?\), got label"):
+        LabelCodec("lable").fit(rows(["a", "b"]))
+    with pytest.raises(DataError, match="expected the column to predict, got none"):
+        LabelCodec(None).fit(rows(["a", "b"]))
+    with pytest.raises(DataError, match="expected one column for regression, got 2"):
+        LabelCodec(["x", "y"], "regression").fit(rows(x=[1, 2], y=[1, 2]))
+
+
+@pytest.mark.parametrize("values", [["no", "yes"], [0.5, 1.5, 2.5], [3, 1, 2]])
+def test_state_goes_through_json(values: list[Any]) -> None:
+    codec = fitted(values)
+    fresh = LabelCodec(None)
+    fresh.load_state_dict(json.loads(json.dumps(codec.state_dict())))
+    assert fresh.state_dict() == codec.state_dict()
+    assert (fresh.outputs, fresh.columns) == (codec.outputs, ("label",))
+    np.testing.assert_array_equal(fresh.encode(rows(values)), codec.encode(rows(values)))

@@ -1,0 +1,135 @@
+"""checkpoint: when it asks, what it keeps, which plans it refuses."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stepbus import Control, Retention, TrainingState
+from stepbus.state import Best
+from stepbus_plugins.checkpoint import CheckpointPolicy
+
+
+def policy(**settings: Any) -> CheckpointPolicy:
+    return CheckpointPolicy(CheckpointPolicy.Config(**settings))
+
+
+def play(
+    plugin: CheckpointPolicy,
+    *,
+    steps: int = 6,
+    per_epoch: int = 4,
+    scores: dict[int, float] | None = None,
+    start: int = 0,
+) -> dict[int, list[str]]:
+    """Go through a fit as the engine does; step -> reasons of the checkpoints asked for."""
+    trainer = SimpleNamespace(control=Control(asking="checkpoint"))
+    state = TrainingState(step=start, total_steps=steps, steps_per_epoch=per_epoch)
+    asked: dict[int, list[str]] = {}
+
+    def serve() -> None:
+        if trainer.control.checkpoint:
+            asked[state.step] = [request.reason for request in trainer.control.checkpoint]
+            trainer.control.checkpoint.clear()
+
+    plugin.on_fit_start(trainer, state)
+    serve()
+    for step in range(start + 1, steps + 1):
+        announced = plugin.is_boundary(step)
+        state.step, state.epoch = step, (step - 1) // per_epoch
+        plugin.on_step_end(trainer, state)
+        due = bool(trainer.control.checkpoint)
+        assert due <= bool(announced or step == steps), f"step {step} was not announced before its launch"
+        if scores and step in scores:
+            if state.best is None or scores[step] < state.best.value:
+                state.best = Best("eval_loss", scores[step], step)
+            plugin.on_metrics(trainer, state)
+        if step % per_epoch == 0:
+            plugin.on_epoch_end(trainer, state)
+        serve()
+    return asked
+
+
+def test_each_epoch_by_default() -> None:
+    assert play(policy(), steps=12) == {
+        0: ["before the first update"],
+        4: ["end of epoch 1"],
+        8: ["end of epoch 2"],
+        12: ["end of the training"],
+    }
+
+
+def test_training_that_ends_within_an_epoch() -> None:
+    assert list(play(policy(), steps=6)) == [0, 4, 6]
+
+
+def test_every_n_steps_and_at_the_end() -> None:
+    asked = play(policy(save_strategy="steps", save_steps=3), steps=10)
+    assert asked == {
+        0: ["before the first update"],
+        3: ["every 3 steps"],
+        6: ["every 3 steps"],
+        9: ["every 3 steps"],
+        10: ["end of the training"],
+    }
+    assert list(play(policy(save_strategy="steps", save_steps=5), steps=10)) == [0, 5, 10]
+
+
+def test_each_new_best() -> None:
+    scores = {2: 0.5, 4: 0.6, 6: 0.4, 8: 0.4}
+    asked = play(policy(save_strategy="best", at_start=False), steps=9, scores=scores)
+    assert asked == {2: ["best eval_loss so far: 0.5"], 6: ["best eval_loss so far: 0.4"]}
+    # With the other strategies too: only a best that was saved can be kept.
+    assert list(play(policy(at_start=False), steps=9, scores=scores)) == [2, 4, 6, 8, 9]
+    assert list(play(policy(save_strategy="steps", save_steps=7), steps=9, scores=scores)) == [0, 2, 6, 7, 9]
+
+
+def test_never() -> None:
+    assert play(policy(save_strategy="no"), scores={2: 0.5, 4: 0.4}, steps=8) == {}
+
+
+def test_a_resumed_fit_asks_for_no_beginning_and_no_best_of_the_past() -> None:
+    assert list(play(policy(), steps=8, start=4)) == [8]
+    plugin, trainer = policy(save_strategy="best"), SimpleNamespace(control=Control())
+    state = TrainingState(step=8, best=Best("eval_loss", 0.1, 4))
+    plugin.on_metrics(trainer, state)
+    assert trainer.control.checkpoint == []
+
+
+def test_boundaries_are_announced() -> None:
+    plugin = policy(save_strategy="steps", save_steps=5)
+    assert [step for step in range(1, 21) if plugin.is_boundary(step)] == [5, 10, 15, 20]
+    assert not any(policy().is_boundary(step) for step in range(1, 21))
+
+
+def test_retention() -> None:
+    assert policy().checkpoint_retention() == Retention(last=2, best=1)
+    assert policy(keep_last=5, keep_best=3).checkpoint_retention() == Retention(last=5, best=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, []),
+        ({"save_strategy": "steps", "save_steps": 10}, []),
+        ({"save_strategy": "steps"}, ["save_strategy"]),
+        ({"save_steps": 10}, ["save_steps"]),
+        ({"save_strategy": "best", "save_steps": 10}, ["save_steps"]),
+    ],
+)
+def test_settings_that_contradict_each_other(settings: dict[str, Any], names: list[str]) -> None:
+    assert [name for name, _ in CheckpointPolicy.Config(**settings).problems()] == names
+
+
+@pytest.mark.parametrize("strategy", ["best", "epoch", "no"])
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_a_best_that_nobody_measures(strategy: str, has_validation: bool) -> None:
+    problems = policy(save_strategy=strategy).validate_plan(SimpleNamespace(has_validation=has_validation))
+    if strategy == "best" and not has_validation:
+        assert problems is not None
+        assert [problem.path for problem in problems] == ["plugins.checkpoint.save_strategy"]
+        assert "data.validation" in problems[0].message
+    else:
+        assert problems is None

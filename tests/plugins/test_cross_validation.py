@@ -1,0 +1,379 @@
+"""cross_validation: how rows are dealt out, what is refused, what is put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepbus import DataConfig, DataError, Fit, FitResult, LabelCodec, Predictions, Rows
+from stepbus_plugins.cross_validation import SELECTED, CrossValidation
+from stepbus_plugins.cross_validation.folds import set_aside, split, strata
+
+
+def rows_of(frame: pd.DataFrame) -> Rows:
+    numbers = np.arange(len(frame), dtype=np.int64)
+    return Rows(frame=frame, ids=numbers + 100, source="train.csv", name="train", numbers=numbers + 1)
+
+
+def words(number: int = 40, classes: int = 2, groups: int = 10) -> pd.DataFrame:
+    """Rows whose class changes with every row and whose group changes with every run of rows."""
+    return pd.DataFrame(
+        {
+            "text": [f"row {row}" for row in range(number)],
+            "label": [f"class {row % classes}" for row in range(number)],
+            "group": [f"g{row * groups // number}" for row in range(number)],
+        }
+    )
+
+
+class Run:
+    """What the plugin needs of a run."""
+
+    def __init__(
+        self, folder: Path = Path(), *, data: dict[str, Any] | None = None, others: tuple[str, ...] = ()
+    ) -> None:
+        self.directory = folder
+        self.config = SimpleNamespace(
+            data=SimpleNamespace(settings=DataConfig(**({"label": "label"} | (data or {})))),
+            training=SimpleNamespace(seed=7),
+            plugins=[SimpleNamespace(name=name) for name in ("progress", *others)],
+            scheduler=SimpleNamespace(name="linear"),
+        )
+        self.fits: list[Fit] = []
+        self.said: list[tuple[str, str]] = []
+        self.shown: list[tuple[str, list[str], list[list[str]]]] = []
+        self.kept: list[tuple[str, Path]] = []
+        self.codec = LabelCodec(self.config.data.settings.label)
+        self.trainer = SimpleNamespace(encoder=SimpleNamespace(codec=self.codec))
+
+    def expand(self, plugin: CrossValidation, frame: pd.DataFrame, **sets: Rows) -> list[Fit]:
+        self.fits = plugin.expand_fits(self, [Fit("fit", {"train": rows_of(frame), **sets}, seed=7)])
+        return self.fits
+
+    def message(self, text: str, level: str = "info") -> None:
+        self.said.append((text, level))
+
+    def report(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
+        self.shown.append((title, columns, rows))
+
+    def artifact(self, kind: str, path: Path) -> None:
+        self.kept.append((kind, path))
+
+    def score(self, labels: Any, values: Any) -> dict[str, float]:
+        if values.ndim == 1:
+            return {"mae": float(np.abs(labels - values).mean())}
+        found = values.argmax(axis=1) if labels.ndim == 1 else values >= 0.5
+        return {"accuracy": float((found == labels).mean())}
+
+
+def plugin(**chosen: Any) -> CrossValidation:
+    return CrossValidation(CrossValidation.Config(**chosen))
+
+
+# How rows are dealt out -----------------------------------------------------------------------------------------------
+
+many = settings(max_examples=50, deadline=None)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    strategy=st.sampled_from(["kfold", "stratified", "group", "stratified_group"]),
+    folds=st.integers(2, 6),
+    data=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 11)), min_size=60, max_size=120),
+    seed=st.one_of(st.none(), st.integers(0, 2**32 - 1)),
+)
+def test_every_row_is_held_out_once_and_groups_stay_whole(
+    strategy: Any, folds: int, data: list[tuple[int, int]], seed: int | None
+) -> None:
+    # Every class has a row for each fold, and there are as many groups.
+    data = data + [(number % 3, number % 12) for number in range(36)]
+    classes, groups = (np.array(column) for column in zip(*data, strict=True))
+    pairs = split(strategy, folds, classes, groups, seed)
+    assert len(pairs) == folds
+    assert sorted(np.concatenate([held for _, held in pairs]).tolist()) == list(range(len(data)))
+    for train, held in pairs:
+        assert sorted([*train, *held]) == list(range(len(data)))
+        assert len(held) > 0
+        if "group" in strategy:
+            assert not set(groups[train]) & set(groups[held])
+        if strategy == "stratified":
+            expected = np.bincount(classes, minlength=3) / folds
+            assert np.all(np.abs(np.bincount(classes[held], minlength=3) - expected) < 1)
+    again = split(strategy, folds, classes, groups, seed)
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(pairs, again, strict=True))
+
+
+@pytest.mark.parametrize("strategy", ["kfold", "stratified", "group", "stratified_group"])
+def test_another_seed_makes_other_folds(strategy: Any) -> None:
+    classes, groups = np.arange(60) % 2, np.arange(60) // 5
+    held = [split(strategy, 3, classes, groups, seed)[0][1].tolist() for seed in range(5)]
+    assert len({tuple(rows) for rows in held}) > 1
+
+
+@many
+@given(number=st.integers(12, 100), folds=st.integers(2, 8))
+def test_time_series_never_learns_from_later_rows(number: int, folds: int) -> None:
+    pairs = split("time_series", folds, np.zeros(number), None, None)
+    held = np.concatenate([rows for _, rows in pairs])
+    assert len(set(held.tolist())) == len(held) < number, "each row at most once, the earliest never"
+    assert all(train.max() < rows.min() for train, rows in pairs)
+
+
+@many
+@given(
+    strategy=st.sampled_from(["kfold", "stratified", "group", "stratified_group", "time_series"]),
+    share=st.floats(0.02, 0.5),
+    data=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=30, max_size=90),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_rows_set_aside_come_from_training_rows_and_keep_groups_whole(
+    strategy: Any, share: float, data: list[tuple[int, int]], seed: int
+) -> None:
+    data = data + [(number % 5, number) for number in range(10)]
+    classes, groups = (np.array(column) for column in zip(*data, strict=True))
+    train = np.arange(0, len(data), 2) if strategy != "time_series" else np.arange(len(data) // 2)
+    grouped = groups if "group" in strategy else None
+    kept, aside = set_aside(strategy, share, train, classes, grouped, seed)
+    assert sorted([*kept, *aside]) == train.tolist()
+    assert len(kept) > 0
+    assert len(aside) > 0
+    if grouped is not None:
+        assert not set(groups[kept]) & set(groups[aside])
+    if strategy == "time_series":
+        assert kept.max() < aside.min()
+
+
+def test_strata_are_classes_combinations_or_tenths() -> None:
+    assert strata(np.array([1, 0, 1]), "binary", 2).tolist() == [1, 0, 1]
+    flags = np.array([[0, 1], [0, 1], [1, 1], [1, 0], [0, 1]])
+    assert strata(flags, "multilabel", 2).tolist() == [0, 0, -1, -1, 0], "rare combinations are one class"
+    tenths = strata(np.random.default_rng(0).permutation(200).astype(float), "regression", 5)
+    assert np.bincount(tenths).tolist() == [20] * 10
+    assert np.bincount(strata(np.ones(12), "regression", 5)).min() >= 5, "no stratum is smaller than the folds"
+
+
+# Planning -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fit_becomes_one_for_each_fold() -> None:
+    fits = Run().expand(plugin(), words())
+    assert [fit.name for fit in fits] == [f"fold-{number}" for number in range(1, 6)]
+    assert [fit.scope for fit in fits] == [{"fold": number} for number in range(5)]
+    assert {fit.seed for fit in fits} == {7}
+    held = sorted(int(row) for fit in fits for row in fit.sets["validation"].ids)
+    assert held == list(range(100, 140))
+    for fit in fits:
+        assert set(fit.sets) == {"train", "validation"}
+        assert fit.sets["validation"].frame["label"].value_counts().tolist() == [4, 4]
+        assert not fit.lineage & {str(row) for row in fit.sets["validation"].ids}
+
+
+def test_fits_of_another_axis_are_multiplied_and_share_their_folds() -> None:
+    rows = rows_of(words())
+    members = [Fit(f"member-{number}", {"train": rows}, seed=number, scope={"member": number - 1}) for number in (1, 2)]
+    fits = plugin(folds=2).expand_fits(Run(), members)
+    assert [fit.name for fit in fits] == ["member-1-fold-1", "member-1-fold-2", "member-2-fold-1", "member-2-fold-2"]
+    assert fits[3].scope == {"member": 1, "fold": 1}
+    assert fits[0].sets["validation"].ids.tolist() == fits[2].sets["validation"].ids.tolist()
+
+
+@pytest.mark.parametrize("strategy", ["stratified", "group", "time_series"])
+def test_an_inner_split_decides_in_place_of_the_scored_rows(strategy: Any) -> None:
+    data = {"group": "group"} if strategy == "group" else {}
+    run = Run(data=data, others=("early_stopping",))
+    chosen = plugin(strategy=strategy, folds=4, inner_validation=0.25)
+    for fit in run.expand(chosen, words()):
+        parts = [set(fit.sets[name].ids.tolist()) for name in ("train", "stop", "validation")]
+        assert all(parts)
+        assert sum(map(len, parts)) == len(set.union(*parts))
+        assert fit.monitored == "stop"
+        assert fit.notice == ""
+        assert {str(row) for row in parts[1]} <= fit.lineage
+        if strategy == "group":
+            groups = [set(fit.sets[name].frame["group"]) for name in ("train", "stop", "validation")]
+            assert sum(map(len, groups)) == 10
+    chosen.on_run_start(run)
+    assert run.said == []
+
+
+def test_early_stopping_on_the_scored_fold_is_called_by_its_name() -> None:
+    chosen, run = plugin(), Run(others=("early_stopping",))
+    assert {fit.notice for fit in run.expand(chosen, words())} == {SELECTED}
+    chosen.on_run_start(run)
+    [(text, level)] = run.said
+    assert level == "warning"
+    assert "selected on validation, because early_stopping looks at" in text
+    chosen, run = plugin(), Run()
+    run.config.scheduler.name = "reduce_on_plateau"
+    assert {fit.notice for fit in run.expand(chosen, words())} == {SELECTED}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "data", "frame", "path", "sentence"),
+    [
+        (
+            {},
+            {"group": "group"},
+            words(),
+            "strategy",
+            "expected group or stratified_group, because rows of one",
+        ),
+        ({"strategy": "kfold", "group": "group"}, {}, words(), "strategy", "must stay together, got kfold"),
+        ({"strategy": "group"}, {}, words(), "group", "expected a column for strategy: group, got none"),
+        (
+            {"folds": 7},
+            {},
+            words(12, classes=3),
+            "folds",
+            "at least 7 rows of each class, one a fold, got 4 of",
+        ),
+        ({"strategy": "group", "folds": 5}, {"group": "group"}, words(groups=3), "folds", "got 3 groups"),
+        ({"strategy": "kfold", "folds": 9}, {}, words(8), "folds", "got 8 rows"),
+    ],
+)
+def test_what_cannot_be_dealt_out_is_a_plan_problem(
+    chosen: dict[str, Any], data: dict[str, Any], frame: pd.DataFrame, path: str, sentence: str
+) -> None:
+    made = plugin(**chosen)
+    assert len(Run(data=data).expand(made, frame)) == 1
+    [problem] = made.validate_plan()
+    assert problem.path == f"plugins.cross_validation.{path}"
+    assert sentence in problem.message
+
+
+def test_validation_rows_beside_the_folds_are_refused() -> None:
+    made = plugin()
+    Run().expand(made, words(), validation=rows_of(words(5)))
+    [problem] = made.validate_plan()
+    assert str(problem) == "plugins.cross_validation: expected no validation rows, since each fold is one; leave " + (
+        "data.validation out"
+    )
+
+
+def test_a_row_without_a_group_is_named() -> None:
+    frame = words()
+    frame.loc[3, "group"] = None
+    with pytest.raises(DataError, match=r"train.csv, row 4: column 'group': expected a group, got an empty field"):
+        Run(data={"group": "group"}).expand(plugin(strategy="group"), frame)
+
+
+# Combining ------------------------------------------------------------------------------------------------------------
+
+
+def results_of(run: Run, fits: list[Fit], values: Any) -> list[FitResult]:
+    """Results as the engine gives them; `values` says what is predicted of a row."""
+    run.codec.fit(rows_of(pd.concat([fit.sets["validation"].frame for fit in fits])))
+    results = []
+    for fit in fits:
+        rows = fit.sets["validation"]
+        labels = run.codec.targets_in_units(rows)
+        predicted = np.array([values(row) for row in rows.ids])
+        scores = {f"eval_{name}": value for name, value in run.score(labels, predicted).items()} | {"eval_loss": 0.5}
+        found = {"validation": Predictions(rows.ids, predicted, labels)}
+        results.append(FitResult(fit, metrics=scores, predictions=found, steps=10))
+    return results
+
+
+def test_out_of_fold_predictions_are_saved_scored_and_shown(tmp_path: Path) -> None:
+    made, run = plugin(folds=4), Run(tmp_path)
+    fits = run.expand(made, words(12))
+    # Row 100 + r is of class r % 2; the model is wrong on row 103 only.
+    results = results_of(run, fits, lambda row: [0.9, 0.1] if row % 2 == 0 or row == 103 else [0.25, 0.75])
+    whole = made.combine_results(run, "fold", results)
+    assert whole is not None
+    assert whole.metrics["oof_accuracy"] == pytest.approx(11 / 12)
+    folds = [result.metrics["eval_accuracy"] for result in results]
+    assert whole.metrics["cv_accuracy_mean"] == pytest.approx(np.mean(folds))
+    assert whole.metrics["cv_accuracy_sd"] == pytest.approx(np.std(folds, ddof=1))
+    assert whole.predictions["validation"].row_ids.tolist() == list(range(100, 112))
+    assert (whole.fit.scope, whole.steps, whole.directory) == ({}, 40, tmp_path)
+
+    table = pd.read_csv(tmp_path / "out_of_fold.csv")
+    assert list(table) == ["row", "label", "prediction", "probability_class 0", "probability_class 1", "fold"]
+    assert table["row"].tolist() == list(range(100, 112))
+    assert (table["label"] != table["prediction"]).tolist() == [row == 103 for row in range(100, 112)]
+    for fit in fits:
+        own = table[table["row"].isin(fit.sets["validation"].ids)]
+        assert set(own["fold"]) == {fit.scope["fold"] + 1}
+    assert run.kept == [("out-of-fold", tmp_path / "out_of_fold.csv")]
+
+    [(title, columns, rows)] = run.shown
+    assert title == "Cross-validation: 4 folds, stratified"
+    assert columns == ["fold", "rows", "accuracy", "loss"]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "mean", "± sd", "out-of-fold"]
+    assert rows[-3:] == [
+        ["mean", "", f"{np.mean(folds):.4f}", "0.5000"],
+        ["± sd", "", f"{np.std(folds, ddof=1):.4f}", "0.0000"],
+        ["out-of-fold", "12", "0.9167", ""],
+    ]
+
+
+def test_selection_is_said_with_the_score(tmp_path: Path) -> None:
+    made, run = plugin(folds=2), Run(tmp_path, others=("early_stopping",))
+    whole = made.combine_results(run, "fold", results_of(run, run.expand(made, words(12)), lambda row: [0.5, 0.5]))
+    assert whole is not None
+    assert whole.fit.notice == SELECTED
+    assert run.shown[0][0].endswith(", selected on validation")
+
+
+def test_with_an_inner_split_the_held_out_metrics_are_the_scored_ones(tmp_path: Path) -> None:
+    made, run = plugin(folds=2, inner_validation=0.5), Run(tmp_path)
+    results = results_of(run, run.expand(made, words(16)), lambda row: [0.5, 0.5])
+    for result in results:
+        result.metrics = {"eval_accuracy": 1.0, "validation_accuracy": 0.25}
+    whole = made.combine_results(run, "fold", results)
+    assert whole is not None
+    assert whole.metrics["cv_accuracy_mean"] == 0.25
+
+
+def test_rows_that_no_fold_held_out_are_absent(tmp_path: Path) -> None:
+    made, run = plugin(folds=3, strategy="time_series"), Run(tmp_path)
+    results = results_of(run, run.expand(made, words(12)), lambda row: [0.5, 0.5])
+    made.combine_results(run, "fold", results)
+    assert pd.read_csv(tmp_path / "out_of_fold.csv")["row"].tolist() == list(range(103, 112))
+    assert run.said == [
+        ("the earliest rows have no out-of-fold prediction: nothing came before them to learn from", "info")
+    ]
+
+
+def test_regression_keeps_the_unit_of_the_target(tmp_path: Path) -> None:
+    made, run = plugin(folds=3), Run(tmp_path, data={"label": "price", "id": "house", "task": "regression"})
+    frame = pd.DataFrame({"house": range(100, 130), "price": np.arange(30) * 1000.0})
+    whole = made.combine_results(run, "fold", results_of(run, run.expand(made, frame), lambda row: row * 1000.0))
+    assert whole is not None
+    assert whole.metrics["oof_mae"] == 100_000
+    table = pd.read_csv(tmp_path / "out_of_fold.csv")
+    assert list(table) == ["house", "price", "prediction", "fold"]
+    assert (table["prediction"] - table["price"]).unique().tolist() == [100_000]
+
+
+def test_multilabel_has_a_prediction_for_each_column(tmp_path: Path) -> None:
+    made, run = plugin(folds=2), Run(tmp_path, data={"label": ["joy", "fear"]})
+    frame = pd.DataFrame({"joy": [0, 1] * 6, "fear": [0, 0, 1] * 4})
+    made.combine_results(run, "fold", results_of(run, run.expand(made, frame), lambda row: [0.75, 0.25]))
+    table = pd.read_csv(tmp_path / "out_of_fold.csv")
+    assert list(table) == [
+        "row", "joy", "fear", "prediction_joy", "prediction_fear", "probability_joy", "probability_fear", "fold"
+    ]  # fmt: skip
+    assert table["prediction_joy"].unique().tolist() == [1]
+    assert table["joy"].tolist() == frame["joy"].tolist()
+
+
+def test_predictions_of_other_rows_are_refused(tmp_path: Path) -> None:
+    made, run = plugin(folds=2), Run(tmp_path)
+    results = results_of(run, run.expand(made, words(12)), lambda row: [0.5, 0.5])
+    held = results[0].predictions["validation"]
+    results[0].predictions["validation"] = Predictions(held.row_ids[::-1], held.values, held.labels)
+    with pytest.raises(DataError, match=r"fold-1: expected predictions of its held-out rows, got other row ids"):
+        made.combine_results(run, "fold", results)
+
+
+def test_other_axes_are_left_to_others(tmp_path: Path) -> None:
+    assert plugin().combine_results(Run(tmp_path), "member", []) is None

@@ -1,0 +1,235 @@
+"""Each optimizer against mlx.optimizers and a float64 reference written here, ten steps from the same start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import mlx.core as mx
+import mlx.optimizers as optim
+import numpy as np
+import pytest
+
+from stepbus import ParameterUpdater
+from stepbus_plugins.optimizers import Optimizers
+
+PARTS = {part.name: part for part in Optimizers.components}
+STEPS = 10
+SHAPES = {"encoder.weight": (6, 10), "encoder.bias": (10,), "tall.weight": (12, 5), "head.weight": (3, 4)}
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def start() -> dict[str, Floats]:
+    rng = np.random.default_rng(7)
+    return {name: rng.normal(size=shape).astype(np.float32).astype(np.float64) for name, shape in SHAPES.items()}
+
+
+def gradient(step: int) -> dict[str, Floats]:
+    rng = np.random.default_rng(100 + step)
+    return {name: rng.normal(size=shape).astype(np.float32).astype(np.float64) for name, shape in SHAPES.items()}
+
+
+def arrays(tree: dict[str, Floats]) -> dict[str, mx.array]:
+    return {name: mx.array(values.astype(np.float32)) for name, values in tree.items()}
+
+
+def updater(name: str, **options: Any) -> ParameterUpdater:
+    settings = PARTS[name].config(**options)
+    made = ParameterUpdater(PARTS[name].build(settings), settings.learning_rate, settings.weight_decay)
+    made.init(arrays(start()))
+    return made
+
+
+def run(made: ParameterUpdater, *, compiled: bool = True) -> dict[str, mx.array]:
+    step = mx.compile(made.apply, inputs=made.state, outputs=made.state) if compiled else made.apply
+    tree = arrays(start())
+    for number in range(1, STEPS + 1):
+        tree = step(arrays(gradient(number)), tree)
+        mx.eval(tree, made.state)
+    return tree
+
+
+def run_mlx(optimizer: Any) -> dict[str, mx.array]:
+    tree = arrays(start())
+    optimizer.init(tree)
+    for number in range(1, STEPS + 1):
+        tree = optimizer.apply_gradients(arrays(gradient(number)), tree)
+        mx.eval(tree)
+    return tree
+
+
+Rule = Callable[[Floats, Floats, dict[str, Any], int], Floats]
+
+
+def run_reference(rule: Rule) -> dict[str, Floats]:
+    tree, states = start(), {name: {} for name in SHAPES}
+    for number in range(1, STEPS + 1):
+        tree = {name: rule(tree[name], grad, states[name], number) for name, grad in gradient(number).items()}
+    return tree
+
+
+def close(got: dict[str, mx.array], expected: dict[str, Any], tolerance: float) -> None:
+    for name, array in got.items():
+        np.testing.assert_allclose(np.array(array), np.array(expected[name]), rtol=0, atol=tolerance, err_msg=name)
+
+
+def adam_rule(rate: float, decay: float, l2: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Rule:
+    def rule(p: Floats, g: Floats, state: dict[str, Any], t: int) -> Floats:
+        g = g + l2 * p
+        state["m"] = b1 * state.get("m", 0.0) + (1 - b1) * g
+        state["v"] = b2 * state.get("v", 0.0) + (1 - b2) * g**2
+        m, v = state["m"] / (1 - b1**t), state["v"] / (1 - b2**t)
+        return p * (1 - rate * decay) - rate * m / (np.sqrt(v) + eps)
+
+    return rule
+
+
+# Numbers are of size 1, so the tolerances below are a few float32 roundings (6e-8) for each of ten steps.
+
+
+def test_adamw_is_the_paper_and_mlx() -> None:
+    got = run(updater("adamw", learning_rate=0.05, weight_decay=0.1))
+    close(got, run_reference(adam_rule(0.05, 0.1, 0.0)), 5e-7)
+    # MLX takes 1 - 0.999^t in float32, which costs it digits: hence 5e-6.
+    mlx = optim.AdamW(0.05, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.1, bias_correction=True)
+    close(got, run_mlx(mlx), 5e-6)
+
+
+def test_adamw_with_a_large_epsilon_is_not_folded_wrongly() -> None:
+    got = run(updater("adamw", learning_rate=0.05, weight_decay=0.0, epsilon=0.1, beta1=0.0, beta2=0.5))
+    close(got, run_reference(adam_rule(0.05, 0.0, 0.0, 0.0, 0.5, 0.1)), 5e-7)
+
+
+def test_adam_puts_the_penalty_through_the_moments() -> None:
+    close(run(updater("adam", learning_rate=0.05)), run_mlx(optim.Adam(0.05, bias_correction=True)), 5e-6)
+    got = run(updater("adam", learning_rate=0.05, weight_decay=0.1))
+    close(got, run_reference(adam_rule(0.05, 0.0, 0.1)), 5e-7)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_sgd_is_mlx(momentum: float, nesterov: bool, decay: float) -> None:
+    if nesterov and not momentum:
+        config = PARTS["sgd"].config(momentum=0.0, nesterov=True)
+        assert config.problems() == [("nesterov", "expected a momentum above 0 with nesterov: true, got 0")]
+        return
+    options: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
+    assert PARTS["sgd"].config(**options).problems() == []
+    close(run(updater("sgd", learning_rate=0.05, **options)), run_mlx(optim.SGD(0.05, **options)), 1e-6)
+
+
+def test_lion_is_mlx() -> None:
+    got = run(updater("lion", learning_rate=0.01, weight_decay=0.1))
+    close(got, run_mlx(optim.Lion(0.01, betas=[0.9, 0.99], weight_decay=0.1)), 5e-7)
+
+
+@pytest.mark.parametrize("options", [{}, {"scale_parameter": True}, {"beta1": 0.9, "clip_threshold": 0.5}])
+def test_adafactor_is_mlx(options: dict[str, Any]) -> None:
+    got = run(updater("adafactor", learning_rate=0.05, weight_decay=0.1, **options))
+    mlx = optim.Adafactor(
+        0.05,
+        weight_decay=0.1,
+        relative_step=False,
+        beta_1=options.get("beta1"),
+        scale_parameter=options.get("scale_parameter", False),
+        clip_threshold=options.get("clip_threshold", 1.0),
+    )
+    close(got, run_mlx(mlx), 2e-6)
+
+
+def newton_schulz(matrix: Floats) -> Floats:
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix) / (np.linalg.norm(matrix) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if tall else x
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_muon_for_hidden_matrices_and_adamw_for_the_rest(nesterov: bool) -> None:
+    def rule(p: Floats, g: Floats, state: dict[str, Any], t: int) -> Floats:
+        state["m"] = 0.95 * state.get("m", 0.0) + 0.05 * g
+        ahead = 0.05 * g + 0.95 * state["m"] if nesterov else state["m"]
+        scale = max(1.0, p.shape[0] / p.shape[1]) ** 0.5
+        return p * (1 - 0.02 * 0.1) - 0.02 * scale * newton_schulz(ahead)
+
+    got = run(updater("muon", learning_rate=0.02, adamw_learning_rate=0.05, weight_decay=0.1, nesterov=nesterov))
+    hidden = {name: array for name, array in got.items() if name in {"encoder.weight", "tall.weight"}}
+    others = {name: array for name, array in got.items() if name not in hidden}
+
+    def hidden_rule(p: Floats, g: Floats, state: dict[str, Any], t: int) -> Floats:
+        return rule(p, g, state, t) if p.shape in {(6, 10), (12, 5)} else p
+
+    # Five iterations in float32: 1e-6 in the step of ten updates of 0.02.
+    close(hidden, run_reference(hidden_rule), 1e-6)
+    close(others, run_reference(adam_rule(0.05, 0.1, 0.0)), 1e-6)
+
+
+def test_muon_steps_have_singular_values_near_1() -> None:
+    from stepbus_plugins.optimizers.muon import orthogonalise
+
+    matrix = np.random.default_rng(3).normal(size=(64, 16)).astype(np.float32)
+    values = np.linalg.svd(np.array(orthogonalise(mx.array(matrix), 5)), compute_uv=False)
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_quadratic_goes_down(name: str) -> None:
+    rates = {"sgd": 0.01, "lion": 0.01, "muon": 0.02}
+    made = updater(name, learning_rate=rates.get(name, 0.05), weight_decay=0.0)
+    if name == "muon":
+        made = updater(name, learning_rate=0.02, adamw_learning_rate=0.05, weight_decay=0.0)
+    target = arrays(gradient(0))
+
+    def loss(tree: dict[str, mx.array]) -> mx.array:
+        return sum(((tree[name] - target[name]) ** 2).sum() for name in tree)
+
+    step = mx.compile(lambda tree: made.apply(mx.grad(loss)(tree), tree), inputs=made.state, outputs=made.state)
+    tree = arrays(start())
+    before = loss(tree).item()
+    for _ in range(150):
+        tree = step(tree)
+        mx.eval(tree, made.state)
+    assert loss(tree).item() < 0.1 * before
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_compiled_twice_is_bit_equal(name: str) -> None:
+    first, second = updater(name), updater(name)
+    a, b = run(first), run(second)
+    assert all(mx.array_equal(a[key], b[key]).item() for key in a)
+    assert all(mx.array_equal(array, second.arrays()[key]).item() for key, array in first.arrays().items())
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_state_round_trip(name: str) -> None:
+    made, other = updater(name), updater(name)
+    tree = run(made)
+    other.load_arrays(made.arrays())
+    a, b = made.apply(arrays(gradient(99)), tree), other.apply(arrays(gradient(99)), tree)
+    assert all(mx.array_equal(a[key], b[key]).item() for key in a)
+    assert other.state["step"].item() == STEPS + 1
+    assert all(array.dtype == mx.float32 for key, array in made.arrays().items() if key != "step")
+
+
+def test_plain_sgd_and_adafactor_keep_little_state() -> None:
+    assert set(updater("sgd", momentum=0.0).arrays()) == {"step", "learning_rate"}
+    kept = updater("adafactor").state["parameters"]["tall.weight"]
+    assert {key: array.shape for key, array in kept.items()} == {"row": (12,), "column": (5,)}
+
+
+def test_norms_and_biases_have_no_decay_unless_asked() -> None:
+    model = SimpleNamespace(trainable_parameters=lambda: arrays(start()))
+    plugin = Optimizers(Optimizers.Config())
+    assert plugin.parameter_groups(model) == {"encoder.bias": {"weight_decay": 0.0}}
+    assert Optimizers(Optimizers.Config(decay_norms_and_biases=True)).parameter_groups(model) is None
+    settings = PARTS["adamw"].config(learning_rate=0.05, weight_decay=0.1)
+    made = ParameterUpdater(PARTS["adamw"].build(settings), 0.05, 0.1, plugin.parameter_groups(model))
+    made.init(arrays(start()))
+    got = run(made)
+    decayed, kept = run_reference(adam_rule(0.05, 0.1, 0.0)), run_reference(adam_rule(0.05, 0.0, 0.0))
+    close(got, decayed | {"encoder.bias": kept["encoder.bias"]}, 5e-7)

@@ -1,0 +1,237 @@
+"""Rows of a table as text."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepbus import DataError, PluginError, Rows
+from stepbus.rows import read_rows
+from stepbus.sections import DataConfig
+from stepbus_plugins.table_data import TableData
+from stepbus_plugins.table_data.numbers import plain, quantile_edges, ranks, scale
+from stepbus_plugins.table_data.settings import TableDataConfig
+from stepbus_plugins.table_data.text import TableText
+
+
+def rows(name: str = "train", **columns: list[Any]) -> Rows:
+    return read_rows(pd.DataFrame(columns), name=name, config=DataConfig())
+
+
+def source(**settings: Any) -> TableText:
+    (component,) = TableData.components
+    assert (component.kind, component.name) == ("data", "table")
+    built: TableText = component.build(TableDataConfig(**settings))
+    return built
+
+
+def told(table: Rows, **settings: Any) -> list[str]:
+    made = source(**settings)
+    made.fit(table)
+    texts, pairs = made.texts(table)
+    assert pairs is None
+    return texts
+
+
+PEOPLE: dict[str, list[Any]] = {
+    "id": [1, 2, 3],
+    "sex": ["male", None, "female"],
+    "age": [22.5, np.nan, 71.28333],
+    "class": [3, 1, 3],
+    "label": [0, 1, 1],
+}
+
+
+def test_all_columns_but_label_id_and_group() -> None:
+    texts = told(rows(**PEOPLE), label="label", id="id", numbers="value")
+    assert texts == [
+        "sex: male; age: 22.5; class: 3",
+        "sex: missing; age: missing; class: 1",
+        "sex: female; age: 71.28; class: 3",
+    ]
+    assert told(rows(**PEOPLE), label=["label"], group="sex", id="id", columns=["class"])[0] == "class: 3"
+
+
+def test_a_format_string_takes_the_columns_it_names() -> None:
+    assert told(rows(**PEOPLE), template="a {sex} of {age}, {{{sex}}}", numbers="value", missing="unknown") == [
+        "a male of 22.5, {male}",
+        "a unknown of unknown, {unknown}",
+        "a female of 71.28, {female}",
+    ]
+    assert told(rows(**{"mean radius": [1, 2]}), template="r {mean radius}") == ["r 1", "r 2"]
+
+
+def test_numbers_become_words_for_their_rank_among_the_training_rows() -> None:
+    train = rows(size=[float(number) + 0.5 for number in range(100)])
+    made = source(bins=4)
+    made.fit(train)
+    other = rows("test", size=[-1000, 30, 50.5, 1e9, np.nan])
+    assert made.texts(other)[0] == [
+        "size: very low",
+        "size: low",
+        "size: high",
+        "size: very high",
+        "size: missing",
+    ]
+    both = source(bins=4, numbers="both")
+    both.fit(train)
+    assert both.texts(other)[0][1] == "size: 30 (low)"
+
+
+def test_codes_and_counts_stay_numbers() -> None:
+    texts = told(rows(rooms=list(range(20)) * 2, flag=[True, False] * 20, same=[1.5] * 40))
+    assert texts[21] == "rooms: 1; flag: False; same: 1.5"
+
+
+@pytest.mark.parametrize("bins", range(2, 30))
+def test_every_scale_has_different_words_and_mirrors(bins: int) -> None:
+    words = scale(bins)
+    assert len(words) == len(set(words)) == bins
+    if bins <= 11:
+        mirror = {"low": "high", "below": "above", "lowest": "highest"}
+        mirrored = [" ".join(mirror.get(part, part) for part in word.split()) for word in words[: bins // 2]]
+        assert words[::-1][: bins // 2] == mirrored
+    else:
+        assert words[-1] == f"very high {bins} of {bins}"
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    numbers=st.lists(st.floats(-1e6, 1e6, width=32) | st.just(0.0), min_size=2, max_size=60),
+    bins=st.integers(2, 12),
+)
+def test_a_larger_number_never_has_a_lower_word(numbers: list[float], bins: int) -> None:
+    values = np.array(numbers)
+    edges = quantile_edges(values, bins)
+    if edges is not None:
+        order = ranks(np.sort(values), edges)
+        assert (np.diff(order) >= 0).all()
+        assert 0 <= order.min() <= order.max() < bins
+
+
+def test_many_equal_numbers_share_the_middle_rank() -> None:
+    values = np.array([0.0] * 90 + [0.5 + number for number in range(10)])
+    edges = quantile_edges(values, 10)
+    assert edges is not None
+    assert ranks(np.array([0.0, 9.5]), edges).tolist() == [4, 9]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (22.0, "22"),
+        (-3.0, "-3"),
+        (8.4583, "8.458"),
+        (0.000123456, "0.0001235"),
+        (208512.3, "208500"),
+        (1e21, "1" + "0" * 21),
+    ],
+)
+def test_numbers_are_written_as_people_do(value: float, text: str) -> None:
+    assert plain(value) == text
+
+
+def test_state_goes_through_json_and_needs_no_training_rows() -> None:
+    train = rows(size=[float(number) / 3 for number in range(50)], word=["a"] * 50, label=[0, 1] * 25)
+    made = source(label="label")
+    made.fit(train)
+    fresh = source(label="label")
+    fresh.load_state_dict(json.loads(json.dumps(made.state_dict())))
+    test = rows("test", word=["b", "c"], size=[1.0, 20.0], more=[1, 2])
+    assert fresh.texts(test) == made.texts(test)
+    assert fresh.texts(test)[0][0] == "size: lowest; word: b"
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns", "message"),
+    [
+        ({"columns": ["agee"]}, PEOPLE, r"data.columns: expected a column 'agee' \(did you mean 'age'\?\)"),
+        ({"template": "{sexx}"}, PEOPLE, r"data.template: expected a column 'sexx' \(did you mean 'sex'\?\)"),
+        ({"template": "{label}", "label": "label"}, PEOPLE, r"data.template: .* no label, got 'label'"),
+        ({"columns": ["label"], "label": "label"}, PEOPLE, r"data.columns: .* no label, got 'label'"),
+        ({"label": "a"}, {"a": [1, 2]}, "expected columns beside label, id and group, got none"),
+        ({}, {"a": [0.5, np.inf]}, r"train frame, row 2: column 'a': expected a finite number, got inf"),
+    ],
+)
+def test_unusable_columns_get_one_sentence(settings: dict[str, Any], columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        source(**settings).fit(rows(**columns))
+
+
+def test_rows_to_predict_must_have_the_columns_and_kinds_of_training() -> None:
+    made = source()
+    made.fit(rows(a=[0.5, 1.5], b=["x", "y"]))
+    with pytest.raises(DataError, match=r"test frame: data\.columns: expected a column 'b', got a"):
+        made.texts(rows("test", a=[1.0]))
+    with pytest.raises(DataError, match=r"test frame, row 2: column 'a': expected a number, .* got 'many'"):
+        made.texts(rows("test", a=["1", "many"], b=["x", "y"]))
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("no column", "expected at least one column in braces, or file.py:function, got 'no column'"),
+        ("{a", "expected columns in braces"),
+        ("{}", r"got \{\}"),
+        ("{a!r}", r"got \{a!r\}"),
+        ("{a:.2f}", r"got \{a:.2f\}"),
+    ],
+)
+def test_a_bad_template_is_found_before_any_row_is_read(template: str, message: str) -> None:
+    ((name, problem),) = TableDataConfig(template=template).problems()
+    assert name == "template"
+    import re
+
+    assert re.search(message, problem)
+
+
+def test_settings_that_go_together() -> None:
+    assert TableDataConfig(template="{a} and {b c}").problems() == []
+    assert TableDataConfig(template="./mine.py:tell").problems() == []
+    assert TableDataConfig(template="{a}", columns=["a"]).problems()[0][0] == "columns"
+
+
+FUNCTIONS = """
+def one(row):
+    return f"{row['sex'] or 'somebody'} in class {row['class']}"
+
+def two(row):
+    return str(row["sex"]), str(row["class"])
+
+def wrong(row):
+    return 3 if row["class"] == 1 else "x"
+
+def broken(row):
+    return row["absent"]
+"""
+
+
+def test_a_function_of_ones_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(FUNCTIONS)
+    assert told(rows(**PEOPLE), template=f"{file}:one", label="label")[:2] == ["male in class 3", "somebody in class 1"]
+    made = source(template=f"{file}:two")
+    made.fit(rows(**PEOPLE))
+    assert made.texts(rows(**PEOPLE)) == (["male", "None", "female"], ["3", "1", "3"])
+    with pytest.raises(DataError, match=r"row 2: data.template: .*mine.py:wrong to return a text .* got 3"):
+        told(rows(**PEOPLE), template=f"{file}:wrong")
+    with pytest.raises(DataError, match=r"row 1: data.template: .*mine.py:broken raised KeyError: 'absent'"):
+        told(rows(**PEOPLE), template=f"{file}:broken")
+    with pytest.raises(DataError, match="which has no function 'non'"):
+        source(template=f"{file}:non")
+    with pytest.raises(PluginError, match="there is no file"):
+        source(template=f"{tmp_path}/nothing.py:one")
+    state = made.state_dict()
+    with caplog.at_level(logging.WARNING):
+        made.load_state_dict(state)
+        assert not caplog.records
+        made.load_state_dict({**state, "function": "another"})
+        assert "has changed since the model was trained" in caplog.text

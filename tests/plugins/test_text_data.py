@@ -1,0 +1,63 @@
+"""Texts and pairs from columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stepbus import DataError, Rows
+from stepbus.rows import read_rows
+from stepbus.sections import DataConfig
+from stepbus_plugins.text_data import TextColumns, TextData, TextDataConfig
+
+
+def rows(**columns: list[Any]) -> Rows:
+    return read_rows(pd.DataFrame(columns), name="train", config=DataConfig())
+
+
+def source(**settings: Any) -> TextColumns:
+    (component,) = TextData.components
+    assert (component.kind, component.name) == ("data", "text")
+    built: TextColumns = component.build(TextDataConfig(**settings))
+    return built
+
+
+def test_one_column_as_it_is_written() -> None:
+    table = rows(text=["a  b", " c\n"], label=[0, 1])
+    made = source(text="text", label="label")
+    made.fit(table)
+    assert made.texts(table) == (["a  b", " c\n"], None)
+    assert made.state_dict() == {}
+
+
+def test_two_columns_are_a_pair_and_numbers_are_text_too() -> None:
+    assert source(text=["q", "n"]).texts(rows(q=["x", "y"], n=[1, 2])) == (["x", "y"], ["1", "2"])
+    assert source(text=["q"]).texts(rows(q=["x"])) == (["x"], None)
+
+
+@pytest.mark.parametrize("empty", [None, "", "  ", float("nan")])
+def test_an_empty_text_is_an_error_unless_it_has_a_meaning(empty: Any) -> None:
+    table = rows(text=["x", empty])
+    with pytest.raises(DataError, match=r"train frame, row 2: column 'text': expected text, got nothing"):
+        source(text="text").texts(table)
+    assert source(text="text", missing="nothing said").texts(table) == (["x", "nothing said"], None)
+    assert source(text="text", missing="").texts(table) == (["x", ""], None)
+
+
+def test_columns_that_cannot_be_texts() -> None:
+    with pytest.raises(DataError, match=r"data.text: expected a column 'txt' \(did you mean 'text'\?\), got text"):
+        source(text="txt").texts(rows(text=["x"]))
+    with pytest.raises(DataError, match=r"expected a column that is no label, got 'b', which data\.label names"):
+        source(text=["a", "b"], label=["b", "c"]).fit(rows(a=["x"], b=[1], c=[0]))
+    with pytest.raises(DataError, match=r"row 1: column 'text': expected text, got a list"):
+        source(text="text").texts(rows(text=[["x"]]))
+
+
+@pytest.mark.parametrize("value", [[], ["a", "b", "c"], ["a", "a"]])
+def test_settings_refuse_what_is_neither_text_nor_pair(value: list[str]) -> None:
+    check = TextDataConfig.__attrs_attrs__.text.metadata["check"]
+    assert not check(value)
+    assert check("a")
+    assert check(["a", "b"])
