@@ -58,9 +58,7 @@ def review_files(tmp_path: Path) -> dict[str, Path]:
 
 
 @pytest.fixture
-def tiny_config(
-    tmp_path: Path, tokenizer_folder: Path, review_files: dict[str, Path]
-) -> Callable[..., dict[str, Any]]:
+def tiny_config(tmp_path: Path, tokenizer_folder: Path, review_files: dict[str, Path]) -> Callable[..., dict[str, Any]]:
     """Return a function that makes a configuration of 2 epochs of 11 updates; keywords are laid over its sections."""
 
     def make(**sections: Any) -> dict[str, Any]:

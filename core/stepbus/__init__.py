@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepbus.backend import cpu_streams as cpu_streams
+    from stepbus.callback import Callback as Callback
     from stepbus.checkpoints import Retention as Retention
     from stepbus.components import Component as Component
     from stepbus.components import Selected as Selected
+    from stepbus.config import get_trainer_config as get_trainer_config
+    from stepbus.config import load_config as load_config
     from stepbus.create import create_model as create_model
     from stepbus.dataset import TextSource as TextSource
     from stepbus.durable import write_text_atomically as write_text_atomically
@@ -36,25 +39,25 @@ if TYPE_CHECKING:
     from stepbus.markers import hookimpl as hookimpl
     from stepbus.metric import Metric as Metric
     from stepbus.model import compose as compose
+    from stepbus.opening import open_trainer as open_trainer
     from stepbus.optimizer import Optimizer as Optimizer
     from stepbus.optimizer import ParameterUpdater as ParameterUpdater
+    from stepbus.optimizer import hoist as hoist
     from stepbus.optimizer import no_decay_names as no_decay_names
     from stepbus.plugins import import_module as import_module
     from stepbus.rows import Rows as Rows
     from stepbus.scheduler import Scheduler as Scheduler
     from stepbus.sections import DataConfig as DataConfig
+    from stepbus.sections import EnvironmentConfig as EnvironmentConfig
     from stepbus.sections import ModelConfig as ModelConfig
     from stepbus.sections import OptimizerConfig as OptimizerConfig
     from stepbus.sections import SchedulerConfig as SchedulerConfig
+    from stepbus.sections import TrainingConfig as TrainingConfig
     from stepbus.settings import component as component
     from stepbus.settings import setting as setting
     from stepbus.state import Control as Control
     from stepbus.state import StepResult as StepResult
     from stepbus.state import TrainingState as TrainingState
-    from stepbus.config import load_config as load_config
-    from stepbus.config import get_trainer_config as get_trainer_config
-    from stepbus.opening import open_trainer as open_trainer
-    from stepbus.callback import Callback as Callback
     from stepbus.trainer import Trainer as Trainer
     from stepbus.trainer import create_trainer as create_trainer
 
@@ -69,6 +72,7 @@ _HOME = {
     "Control": "state",
     "DataConfig": "sections",
     "DataError": "errors",
+    "EnvironmentConfig": "sections",
     "Fit": "fits",
     "FitResult": "fits",
     "LabelCodec": "labels",
@@ -90,6 +94,7 @@ _HOME = {
     "StepResult": "state",
     "StepbusError": "errors",
     "TextSource": "dataset",
+    "TrainingConfig": "sections",
     "TrainingState": "state",
     "component": "settings",
     "compose": "model",
@@ -97,6 +102,7 @@ _HOME = {
     "create_model": "create",
     "did_you_mean": "errors",
     "find_folder": "folders",
+    "hoist": "optimizer",
     "hookimpl": "markers",
     "import_module": "plugins",
     "no_decay_names": "optimizer",

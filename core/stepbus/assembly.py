@@ -8,6 +8,7 @@ from stepbus import device
 from stepbus.batches import plan_shapes
 from stepbus.bus import Bus
 from stepbus.components import Selected
+from stepbus.create import build_model
 from stepbus.dataset import RowEncoder
 from stepbus.errors import BadInput, DataError
 from stepbus.fits import Fit, Plan
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from stepbus.bus import Member
     from stepbus.config import Config
-    from stepbus.rows import Rows
     from stepbus.run import Run
     from stepbus.trainer import Trainer
 
@@ -126,7 +126,7 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
     named = f"scheduler.{config.scheduler.name}"
     trainer.bus = Bus(for_fit(members, [(named, scheduler)], alone=alone, extras=trainer.plugins), trainer.control)
     trainer.bus.on_disabled = lambda text: trainer.message(text, "warning")
-    trainer.model = build_model(trainer)
+    trainer.model = fit_model(trainer)
     groups: dict[str, dict[str, float]] = {}
     for given in trainer.bus.in_order("parameter_groups", trainer=trainer, model=trainer.model):
         for name, group in given.items():
@@ -134,10 +134,12 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
             scale = own.get("learning_rate_scale", 1.0) * group.get("learning_rate_scale", 1.0)
             own.update(group, learning_rate_scale=scale)
     settings = config.optimizer.settings
-    if trainer.model.loaded.initialised or trainer.model.loaded.unexpected:
+    if trainer.fit is trainer.run.fits[0]:  # the same for every fit
         for line in trainer.model.loaded.lines():
             trainer.message(line)
-    trainer.optimizer = ParameterUpdater(config.optimizer.build(), settings.learning_rate, settings.weight_decay, groups)
+    trainer.optimizer = ParameterUpdater(
+        config.optimizer.build(), settings.learning_rate, settings.weight_decay, groups
+    )
     trainer.optimizer.init(trainer.model.trainable_parameters())
     trainer.scheduler = scheduler
 
@@ -163,7 +165,7 @@ def compile_evaluation(trainer: Trainer) -> None:
     trainer.steps = CompiledSteps(trainer.model, unused, [], rate=lambda step: 0.0, seed=0)
 
 
-def build_model(trainer: Trainer) -> Any:
+def fit_model(trainer: Trainer) -> Any:
     """Return the fit's model: the caller's own, or a new one from the configuration and the seed."""
     codec, given = trainer.encoder.codec, trainer.given_model
     if given is not None:
@@ -187,16 +189,7 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
         seed: Where new weights start.
         like: A model whose weights to start from.
     """
-    head = config.model.settings.head
-    if head.component.facts["task"] is None:  # auto
-        part = config.components.get("head", codec.task)
-        head = Selected(part, part.config())
-    elif head.component.facts["task"] != codec.task:
-        raise DataError(
-            f"model.head: {head.name} is for {head.component.facts['task']}, and the labels are {codec.task}; "
-            "set data.task, or leave head out"
-        )
-    model = config.model.build(outputs=codec.outputs, head=head, seed=seed)
+    model = build_model(config.components, config.model, outputs=codec.outputs, task=codec.task, seed=seed)
     if like is not None:
         model.load_tensors(like.tensors(), source="the model")
     return model

@@ -91,7 +91,7 @@ def _check(name: str, function: Any, options: dict[str, Any], label: str, scope:
     if hook in events.THREADED and (options.get("wrapper") or options.get("hookwrapper")):
         raise PluginError(f"{label}: {hook} passes a value along, so it cannot be a wrapper")
     if hook in events.RUN_HOOKS and scope == "fit":
-        raise PluginError(f"{label}: {hook} belongs to the run; write scope = \"run\" in the class")
+        raise PluginError(f'{label}: {hook} belongs to the run; write scope = "run" in the class')
 
 
 class _Guarded:
@@ -207,5 +207,6 @@ def check_policy(member: Member) -> None:
         changing = sorted(set(hooks_of(member.plugin, member.label)) & events.BUILD_HOOKS)
         if changing:
             raise PluginError(
-                f"{member.label}: on_error: disable fits plugins that only watch; this one implements {', '.join(changing)}"
+                f"{member.label}: on_error: disable fits plugins that only watch; this one implements "
+                f"{', '.join(changing)}"
             )

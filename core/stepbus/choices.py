@@ -11,9 +11,10 @@ from attrs import frozen
 from stepbus.components import Components
 from stepbus.errors import ConfigError, PluginError, Problem
 from stepbus.layers import Tidy, merge, merge_all
+from stepbus.python_tree import from_python
 from stepbus.settings import show
 from stepbus.structuring import Structurer, show_path
-from stepbus.yaml_tree import Keys, Mark, Node, from_python
+from stepbus.yaml_tree import Keys, Mark, Node
 
 if TYPE_CHECKING:
     from stepbus.plugins import InstalledPlugin, LoadedPlugin

@@ -119,7 +119,6 @@ def _plugins_list(arguments: argparse.Namespace) -> None:
 
 def _config_show(arguments: argparse.Namespace) -> None:
     from stepbus.config import load_config
-
     from stepbus.yaml_writer import to_yaml
 
     print(to_yaml(load_config(arguments.config, arguments.overrides).resolved()), end="")

@@ -101,8 +101,12 @@ class Config:
 
         Where files lie, where results go and how a value was spelt make no difference.
         """
-        values = self._values(places=False)
+        values = self.deciding()
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def deciding(self) -> dict[str, Any]:
+        """Return every setting that decides what the run computes, as JSON values, without mere places."""
+        return self._values(places=False)
 
     def locate(self, problem: Problem) -> Problem:
         """Return a problem with the file and line of its path, or of what is nearest above it."""

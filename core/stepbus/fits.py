@@ -23,7 +23,7 @@ class Fit:
     """What one fit is about to do.
 
     Args:
-        name: A folder name: "fit", "fold-0".
+        name: A folder name: "fit", "fold-1".
         sets: Named rows: `train`; `validation`, which is scored; `stop`, which decides when there is one.
         seed: Where its randomness starts.
         scope: Its place on each axis: {"fold": 0}.

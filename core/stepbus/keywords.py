@@ -10,8 +10,9 @@ import attrs
 from stepbus.components import Components
 from stepbus.errors import ConfigError, PluginError, Problem, did_you_mean
 from stepbus.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS, aliases, merge, nest
+from stepbus.python_tree import from_python
 from stepbus.structuring import show_path
-from stepbus.yaml_tree import Keys, Mark, Node, from_python
+from stepbus.yaml_tree import Keys, Mark, Node
 
 if TYPE_CHECKING:
     from stepbus.plugins import LoadedPlugin

@@ -12,14 +12,19 @@ import attrs
 
 from stepbus.errors import ConfigError, Problem, did_you_mean
 from stepbus.presets import configs_folder, preset_path
+from stepbus.python_tree import from_python
 from stepbus.settings import show
 from stepbus.structuring import resolve_place, show_path
-from stepbus.yaml_tree import Keys, Mark, Node, from_python, parse, read_tree
+from stepbus.yaml_tree import Keys, Mark, Node, parse, read_tree
 
 COMPONENT_SECTIONS = ("model", "data", "optimizer", "scheduler")
 SECTIONS = (*COMPONENT_SECTIONS, "training", "environment")
 TOP_KEYS = (*SECTIONS, "plugins", "hooks")
 MAX_FILES = 50
+
+
+class TooManyFiles(ConfigError):
+    """Bases of bases have grown out of hand; unlike other problems of a base, this one ends the reading."""
 
 
 def merge(under: Node, over: Node) -> Node:
@@ -68,7 +73,7 @@ def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Pr
     if source is None:
         return [], Path.cwd()
     if isinstance(source, Mapping):
-        return _with_bases(from_python(source, Mark()), (), problems), Path.cwd()
+        return _with_bases(from_python(source, Mark()), (), [], problems), Path.cwd()
     if isinstance(source, str) and not _names_file(source):
         path = preset_path(source)
         tree = read_tree(path, shown(path))
@@ -78,14 +83,15 @@ def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Pr
             near = did_you_mean(path.name, os.listdir(path.parent) if path.parent.is_dir() else [])  # noqa: PTH208
             raise ConfigError([Problem("", f"there is no file {str(source)!r}{near}")])
         tree = read_tree(path, str(source))
-    return _with_bases(tree, (path.resolve(),), problems), path.parent.absolute()
+    return _with_bases(tree, (path.resolve(),), [], problems), path.parent.absolute()
 
 
 def _names_file(text: str) -> bool:
     return Path(text).suffix.lower() in (".yaml", ".yml", ".json") or "/" in text or os.sep in text
 
 
-def _with_bases(tree: Node, chain: tuple[Path, ...], problems: list[Problem]) -> list[Node]:
+def _with_bases(tree: Node, chain: tuple[Path, ...], read: list[Path], problems: list[Problem]) -> list[Node]:
+    """Return a tree's bases and the tree; `chain` led to it, `read` counts every file of the configuration."""
     extends = tree.value.pop("extends", None)
     if extends is None or extends.value is None:
         return [tree]
@@ -93,11 +99,11 @@ def _with_bases(tree: Node, chain: tuple[Path, ...], problems: list[Problem]) ->
     layers: list[Node] = []
     for base in bases:
         try:
-            layers += _base(base, chain, problems)
+            layers += _base(base, chain, read, problems)
+        except TooManyFiles:
+            raise
         except ConfigError as error:
             problems += [attrs.evolve(each, **_where(each, base)) for each in error.problems]
-        if len(layers) > MAX_FILES:
-            raise _problem("extends", f"expected at most {MAX_FILES} files in all, got more", extends)
     return [*layers, tree]
 
 
@@ -106,7 +112,7 @@ def _where(problem: Problem, base: Node) -> dict[str, Any]:
     return {} if problem.file else {"path": "extends", "file": base.mark.file, "line": base.mark.line}
 
 
-def _base(base: Node, chain: tuple[Path, ...], problems: list[Problem]) -> list[Node]:
+def _base(base: Node, chain: tuple[Path, ...], read: list[Path], problems: list[Problem]) -> list[Node]:
     name = base.value
     if not isinstance(name, str):
         raise _problem("extends", f"expected a file, a preset or a list of them, got {show(name)}", base)
@@ -117,7 +123,11 @@ def _base(base: Node, chain: tuple[Path, ...], problems: list[Problem]) -> list[
     if path.resolve() in chain:
         circle = " → ".join(each.name for each in (*chain, path))
         raise _problem("extends", f"expected a file that does not come back to this one, got {circle}", base)
-    return _with_bases(read_tree(path, shown(path)), (*chain, path.resolve()), problems)
+    read.append(path)
+    if len(read) > MAX_FILES:
+        message = f"expected at most {MAX_FILES} files in all, got more"
+        raise TooManyFiles([Problem("extends", message, base.mark.file, base.mark.line)])
+    return _with_bases(read_tree(path, shown(path)), (*chain, path.resolve()), read, problems)
 
 
 def _problem(path: str, message: str, node: Node) -> ConfigError:

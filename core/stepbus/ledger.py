@@ -65,7 +65,7 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
                 name: Predictions(
                     arrays[f"{name}/row_ids"],
                     arrays[f"{name}/values"],
-                    arrays[f"{name}/labels"] if f"{name}/labels" in arrays else None,
+                    arrays.get(f"{name}/labels"),
                 )
                 for name in names
             }

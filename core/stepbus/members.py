@@ -12,7 +12,6 @@ from stepbus.errors import PluginError
 from stepbus.plugins import import_module
 
 if TYPE_CHECKING:
-    from stepbus.components import Selected
     from stepbus.config import Config
 
 
@@ -121,5 +120,3 @@ def restore_state(members: Iterable[Member], saved: dict[str, Any]) -> None:
     for member in members:
         if member.name in saved and hasattr(member.plugin, "load_state_dict"):
             member.plugin.load_state_dict(saved[member.name])
-
-

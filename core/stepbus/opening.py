@@ -53,7 +53,9 @@ def open_trainer(path: str | Path, **overrides: Any) -> Trainer:
         tree, encoder = saved["config"], saved["encoder"]
         tree["model"] = {**tree["model"], "pretrained": str(folder.resolve()), "tokenizer": None}
     except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
-        raise ModelError(f"{folder / DESCRIPTION}: expected how the model was made, got a damaged file ({error})") from error
+        raise ModelError(
+            f"{folder / DESCRIPTION}: expected how the model was made, got a damaged file ({error})"
+        ) from error
     # What only watches a training run has no business here, and may not be installed.
     tree["hooks"] = []
     config = load_config(tree, keywords=overrides)

@@ -59,12 +59,14 @@ def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True
 
 
 def retire(trainer: Trainer, retention: Retention | None) -> None:
-    """Remove the checkpoints that need not stay."""
-    best = trainer.state.best
+    """Remove the checkpoints that need not stay; the best are ranked by the monitored metric."""
+    monitor, greater = trainer.monitor, trainer.directions.get(trainer.monitor)
+    values = {record["step"]: record[monitor] for record in trainer.state.history if monitor in record}
+    numbers = [step for step, value in values.items() if value == value and greater is not None]
     checkpoints.retire(
         checkpoint_folder(trainer),
         retention or Retention(),
-        best=[best.step] if best is not None else [],
+        best=sorted(numbers, key=lambda step: -values[step] if greater else values[step]),
         say=lambda text: trainer.message(text, "warning"),
     )
 
@@ -132,7 +134,7 @@ def facts(trainer: Trainer) -> dict[str, Any]:
     """Return what a resume compares."""
     return {
         "run": trainer.run.id,
-        "config": trainer.config.tree,
+        "config": trainer.config.deciding(),
         "config_digest": trainer.config.digest(),
         "plugins": plugin_table(trainer.config),
         "data": {name: tokens.digest() for name, tokens in trainer.tokens.items()},

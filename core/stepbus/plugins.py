@@ -76,6 +76,11 @@ class LoadedPlugin:
         return getattr(self.cls, "scope", "fit")
 
     @property
+    def affects_result(self) -> bool:
+        """False for a plugin that only watches or saves: a resume may change it."""
+        return getattr(self.cls, "affects_result", True)
+
+    @property
     def components(self) -> list[Any]:
         """The components that the class offers."""
         return list(getattr(self.cls, "components", ()))

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus import checkpoints, persistence
+from stepbus.config import check_schedule
 from stepbus.durable import from_json
-from stepbus.errors import CheckpointError, Problem
+from stepbus.errors import CheckpointError, Problem, did_you_mean
 from stepbus.fits import Plan, grown_axes
 
 if TYPE_CHECKING:
+    from stepbus.run import Run
     from stepbus.trainer import Trainer
 
 RUN_FILE = "run.json"
-# Where results go and what watches a run change nothing of what it computes.
-HARMLESS = ("environment.output_dir", "training.log_steps", "plugins.progress", "plugins.history", "extends")
+# Names of a run and where it writes change nothing of what it computes.
+HARMLESS = ("environment.output_dir", "run", "config_digest")
 
 
 def free_folder(wanted: Path) -> Path:
@@ -61,7 +63,7 @@ def read_run(directory: Path) -> dict[str, Any]:
     path = directory / RUN_FILE
     try:
         found: dict[str, Any] = from_json(path.read_text(encoding="utf-8"))
-        found["id"], found["fits"]
+        found["id"], found["facts"]
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: expected what a run is, got a damaged file ({error})") from error
     return found
@@ -87,28 +89,51 @@ def restore(trainer: Trainer, given: bool | str | Path, *, allow_changed: bool) 
         if newest is None:
             return  # killed before its first checkpoint: this fit starts from the beginning
         checkpoint = newest
-    differences = checkpoints.compare_facts(checkpoint.facts, persistence.facts(trainer), ignore=HARMLESS)
-    if differences and not allow_changed:
-        listed = "\n  ".join(differences)
-        raise CheckpointError(
-            f"{checkpoint.path}: this run began with other settings, so resuming would not be exact:\n  {listed}\n"
-            "give the old ones back, or say --allow-changed"
-        )
-    for difference in differences:
-        trainer.message(f"resumed although {difference}", "warning")
+    refuse_changes(
+        trainer.run, str(checkpoint.path), checkpoint.facts, persistence.facts(trainer), allow_changed=allow_changed
+    )
+    if checkpoint.path == named:
+        checkpoints.set_aside(folder, checkpoint.step, trainer.message)
     planned = (trainer.state.total_steps, trainer.state.steps_per_epoch)
     persistence.load(trainer, checkpoint.path)
     trainer.state.total_steps, trainer.state.steps_per_epoch = planned
     trainer.message(f"resumed at step {checkpoint.step} from {checkpoint.path}")
 
 
+def check_run(run: Run, facts: dict[str, Any], *, allow_changed: bool) -> None:
+    """Hold a resumed run against what it began as, before any weights are loaded.
+
+    Raises:
+        CheckpointError: Something differs.
+    """
+    saved = read_run(run.directory)["facts"]
+    refuse_changes(run, str(run.directory), saved, facts, allow_changed=allow_changed)
+
+
+def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, Any], *, allow_changed: bool) -> None:
+    """Refuse what would make a resume inexact, by name; or only mention it, where that was allowed.
+
+    Raises:
+        CheckpointError: Something differs.
+    """
+    watchers = [f"plugins.{choice.name}" for choice in run.config.plugins if not choice.loaded.affects_result]
+    differences = checkpoints.compare_facts(saved, now, ignore=[*HARMLESS, *watchers])
+    if differences and not allow_changed:
+        listed = "\n  ".join(differences)
+        raise CheckpointError(
+            f"{place}: this run began with other settings, so resuming would not be exact:\n  {listed}\n"
+            "give the old ones back, or say --allow-changed"
+        )
+    for difference in differences:
+        run.message(f"resumed although {difference}", "warning")
+
+
 def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
     """Return what core itself finds wrong with a plan."""
-    problems = []
+    problems: list[Problem] = []
     training = plan.config.training
+    problems += check_schedule(plan.config, plan.total_steps)
     if plan.monitor not in plan.metrics and plan.has_validation:
-        from stepbus.errors import did_you_mean
-
         problems.append(
             Problem(
                 "training.monitor",

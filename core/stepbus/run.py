@@ -15,15 +15,13 @@ from stepbus.bus import Bus
 from stepbus.durable import lock_folder, write_json_atomically, write_text_atomically
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
-from stepbus.members import prototypes, run_scoped
+from stepbus.members import plugin_table, prototypes, run_scoped
 from stepbus.summary import fit_facts
 from stepbus.yaml_writer import to_yaml
 
 if TYPE_CHECKING:
     from stepbus.bus import Member
     from stepbus.trainer import Trainer
-
-RUN_FILE = "run.json"
 
 
 class Run:
@@ -168,15 +166,14 @@ class Run:
         return sets
 
     def _describe(self) -> None:
-        """Write what this run is, so that it can be found, read and resumed."""
-        fits = [{"name": fit.name, "scope": fit.scope, "seed": fit.seed} for fit in self.fits]
-        if not self.resume:
-            write_json_atomically(
-                self.directory / RUN_FILE, {"id": self.id, "config_digest": self.config.digest(), "fits": fits}
-            )
-            write_text_atomically(self.directory / "config.yaml", to_yaml(self.config.resolved()))
-        elif not self.allow_changed and resume.read_run(self.directory)["fits"] != fits:
-            raise BadInput(f"{self.directory}: this run was planned with other fits; use --allow-changed, or start anew")
+        """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
+        fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
+        facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.config)}
+        if self.resume:
+            resume.check_run(self, facts, allow_changed=self.allow_changed)
+            return
+        write_json_atomically(self.directory / resume.RUN_FILE, {"id": self.id, "facts": facts})
+        write_text_atomically(self.directory / "config.yaml", to_yaml(self.config.resolved()))
 
     def _one(self, fit: Fit) -> FitResult:
         """Do one fit, or take its result from the ledger."""

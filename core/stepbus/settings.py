@@ -85,8 +85,9 @@ def structure(
     Raises:
         ConfigError: Every problem at once.
     """
+    from stepbus.python_tree import from_python
     from stepbus.structuring import Structurer
-    from stepbus.yaml_tree import Mark, Node, from_python
+    from stepbus.yaml_tree import Mark, Node
 
     structurer = Structurer(components)
     node = tree if isinstance(tree, Node) else from_python(tree, Mark(), path)

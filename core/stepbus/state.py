@@ -57,6 +57,7 @@ class TrainingState:
         total_steps: Updates of the whole fit.
         steps_per_epoch: Updates of one epoch.
         interval: Sums since the last log record.
+        evaluated: Set name -> the step that it was last evaluated at.
     """
 
     epoch: int = 0
@@ -71,6 +72,7 @@ class TrainingState:
     total_steps: int = 0
     steps_per_epoch: int = 0
     interval: dict[str, float] = field(factory=dict)
+    evaluated: dict[str, int] = field(factory=dict)
 
     def add_to_interval(self, step: StepResult) -> None:
         """Add one update to the sums of the log interval."""
@@ -154,7 +156,8 @@ class Control:
     def why(self, kind: str) -> str:
         """Return the requests of one kind as words: "early_stopping at step 1200: …"."""
         return "; ".join(
-            f"{ask.plugin} at step {ask.step}" + (f": {ask.reason}" if ask.reason else "") for ask in getattr(self, kind)
+            f"{ask.plugin} at step {ask.step}" + (f": {ask.reason}" if ask.reason else "")
+            for ask in getattr(self, kind)
         )
 
     @property

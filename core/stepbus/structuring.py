@@ -93,7 +93,7 @@ class Structurer:
         picked: Any = node.value.get("type", Node(None, node.mark)) if isinstance(node.value, dict) else node
         if not isinstance(picked.value, str):
             got = f"got {show(picked.value)}" if picked.value is not None else "got none"
-            raise self.refuse(f"expected a {kind} by name or as a mapping with type:, {got}", path, picked.mark)
+            raise self.refuse(f"expected a name, or a mapping with type:, for the {kind}, {got}", path, picked.mark)
         assert self.components is not None
         try:
             part = self.components.get(kind, picked.value)

@@ -62,7 +62,7 @@ class Trainer:
         self.tokens: dict[str, Tokens] = {}
         self.targets: dict[str, np.ndarray[Any, Any]] = {}
         self.best_arrays: dict[str, Any] = {}
-        self.scored: dict[str, tuple[int, Predictions, dict[str, float]]] = {}
+        self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
 
     # -- what users call ----------------------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Trainer:
 
     @property
     def fit_name(self) -> str:
-        """The name of this fit: "fit", "fold-0"."""
+        """The name of this fit: "fit", "fold-1"."""
         return self.fit.name
 
     def log(self, numbers: Mapping[str, float]) -> None:
@@ -229,15 +229,16 @@ class Trainer:
     def evaluate_set(self, name: str, prefix: str, reason: str, *, final: bool = False) -> dict[str, float]:
         """Evaluate one named set, with its events, and return its metrics."""
         hook, state = self.bus.hook, self.state
-        known = self.scored.get(name)
-        fresh = known is None or known[0] != state.step or not known[2].keys() & {f"{prefix}_loss"}
+        # At the end, a set that was scored at this very step is not announced again; after a resume it is
+        # computed again in silence, so that the log stays that of a run which was never cut.
+        fresh = not final or state.evaluated.get(name) != state.step
         if fresh:
             hook.on_evaluate_start(trainer=self, state=state, name=name, reason=reason)
+        if fresh or name not in self.scored:
             predictions, loss, _ = evaluation.predict(self, self.tokens[name], self.targets[name])
-            known = (state.step, predictions, evaluation.score(self, predictions, loss, prefix))
-            self.scored[name] = known
-        assert known is not None
-        _, predictions, metrics = known
+            self.scored[name] = predictions, evaluation.score(self, predictions, loss, prefix)
+            state.evaluated[name] = state.step
+        predictions, metrics = self.scored[name]
         hook.on_predictions(
             trainer=self, state=state, name=name, labels=predictions.labels, predictions=predictions.values, final=final
         )
@@ -275,13 +276,15 @@ class Trainer:
         state = self.state
         if self.best_arrays and state.best is not None and state.best.step != state.step:
             self.model.load_tensors(self.best_arrays, source="the best weights")
-            self.scored.clear()
-            self.message(f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}")
+            state.evaluated.clear()
+            self.message(
+                f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}"
+            )
         for name in self.tokens:
             if name != "train":
                 prefix = "eval" if name == self.fit.monitored else name
                 state.metrics.update(self.evaluate_set(name, prefix, "final", final=True))
-                result.predictions[name] = self.scored[name][1]
+                result.predictions[name] = self.scored[name][0]
         result.model_path = persistence.export(self)
 
     def _rows(self, data: Any, name: str) -> Any:
@@ -303,9 +306,7 @@ def _windows(batches: Any, size: int) -> Iterator[list[Batch]]:
         yield window
 
 
-def create_trainer(
-    model: Any = None, config: Any = None, *, plugins: Sequence[Any] = (), **overrides: Any
-) -> Trainer:
+def create_trainer(model: Any = None, config: Any = None, *, plugins: Sequence[Any] = (), **overrides: Any) -> Trainer:
     """Create a trainer.
 
     Args:
@@ -320,4 +321,7 @@ def create_trainer(
     Raises:
         ConfigError: Something in the configuration is wrong; every problem at once.
     """
-    return Trainer(load_config(config, keywords=overrides), model, plugins=plugins)
+    section = {} if model is None else {"model": model.section}
+    return Trainer(
+        load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), model, plugins=plugins
+    )

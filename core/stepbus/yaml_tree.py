@@ -7,9 +7,8 @@ duplicate keys, anchors, aliases, merge keys and tags are refused. What is refus
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import yaml
 from attrs import frozen
 
 from stepbus.errors import ConfigError, Problem
+from stepbus.settings import show
 
 # Where a value stands: names of mappings, numbers in lists.
 Keys = tuple[str | int, ...]
@@ -35,7 +35,7 @@ FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9
 _FLOAT_WORDS = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SURROGATE_PAIR = re.compile(r"\\\\|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @frozen
@@ -142,8 +142,7 @@ def read_tree(path: Path, shown: str | None = None) -> Node:
     if tree is None:
         raise _error("expected a mapping of sections, the file is empty", shown, 1)
     if not isinstance(tree.value, dict):
-        kind = "a list" if isinstance(tree.value, list) else repr(tree.value)
-        raise _error(f"expected a mapping of sections, got {kind}", shown, tree.mark.line)
+        raise _error(f"expected a mapping of sections, got {show(tree.value)}", shown, tree.mark.line)
     return tree
 
 
@@ -252,7 +251,7 @@ class _Builder:
         return node
 
     def text(self, text: str, line: int) -> str:
-        if _LONE_SURROGATE.search(text):
+        if LONE_SURROGATE.search(text):
             raise self.refuse("expected text, got half of a character (a surrogate escape)", line)
         return text
 
@@ -263,35 +262,6 @@ class _Builder:
 
     def refuse(self, message: str, line: int) -> ConfigError:
         return _error(message, self.mark.file, line if self.mark.line is not None else None)
-
-
-def from_python(value: Any, mark: Mark, path: str = "", depth: int = 0) -> Node:
-    """Turn Python values into a tree.
-
-    Raises:
-        ConfigError: A value is nothing that YAML holds.
-    """
-    if depth > MAX_DEPTH:
-        raise ConfigError([Problem(path, f"expected at most {MAX_DEPTH} levels of nesting, got more", mark.file)])
-    if isinstance(value, Node):
-        return value
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if isinstance(value, Mapping):
-        wrong = next((key for key in value if not isinstance(key, str) or key == ""), None)
-        if wrong is not None:
-            raise ConfigError([Problem(path, f"expected names as keys, got {wrong!r}", mark.file)])
-        return Node(
-            {key: from_python(item, mark, f"{path}.{key}".strip("."), depth + 1) for key, item in value.items()}, mark
-        )
-    if isinstance(value, list | tuple):
-        return Node([from_python(item, mark, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)], mark)
-    if value is None or type(value) in (bool, int, float):
-        return Node(value, mark)
-    if isinstance(value, str) and not _LONE_SURROGATE.search(value):
-        return Node(str(value), mark)
-    message = f"expected a number, text, true, false, None, a list or a mapping, got {type(value).__name__}"
-    raise ConfigError([Problem(path, message, mark.file)])
 
 
 def _error(message: str, file: str | None, line: int | None = None) -> ConfigError:

@@ -16,6 +16,8 @@ def _count(default: int | None, meaning: str) -> Any:
 class CheckpointPolicy:
     """Save checkpoints at epochs, every n steps or at each new best, and keep the newest and the best of them."""
 
+    affects_result = False  # a resume may change it
+
     @define(frozen=True, kw_only=True)
     class Config:
         save_strategy: Literal["epoch", "steps", "best", "no"] = setting(

@@ -42,12 +42,14 @@ class GradientClipping:
         def clip(gradients: Any) -> tuple[Any, dict[str, Any]]:
             import mlx.core as mx
 
+            from stepbus import hoist
+
             norm = global_norm(gradients, over)
             if max_value is not None:
                 gradients = over(lambda array: mx.clip(array, -max_value, max_value), gradients)
             if max_norm is not None:
                 limited = norm if max_value is None else global_norm(gradients, over)
-                factor = norm_factor(limited, max_norm)
+                factor = hoist(norm_factor(limited, max_norm))
                 gradients = over(lambda array: array * factor.astype(array.dtype), gradients)
             return gradients, {"gradient_norm": norm}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define
 
-from stepbus import StepbusError, TrainingState, hookimpl
+from stepbus import StepbusError, TrainingState, hookimpl, write_text_atomically
 
 _WALL_CLOCK = ("seconds", "_per_second", "runtime", "memory")
 
@@ -89,6 +89,8 @@ def as_table(records: list[dict[str, Any]]) -> str:
 class History:
     """Write every logged record and every evaluation of a fit to history.jsonl and history.csv."""
 
+    affects_result = False  # a resume may change it
+
     @define(frozen=True, kw_only=True)
     class Config:
         pass
@@ -111,7 +113,7 @@ class History:
             kept = [record for record in kept if record["kind"] != "end" and record["step"] <= state.step]
         self.written = len(kept)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(self.path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
+        write_text_atomically(self.path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
 
     @hookimpl
     def on_log(self, state: TrainingState, record: dict[str, Any]) -> None:
@@ -142,7 +144,7 @@ class History:
             end["why"] = why
         self._append(end)
         table = self.path.with_suffix(".csv")
-        _replace(table, as_table(read_records(self.path)))
+        write_text_atomically(table, as_table(read_records(self.path)))
         trainer.run.artifact("history", self.path)
         trainer.run.artifact("history", table)
         self.path = None
@@ -166,13 +168,3 @@ class History:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(as_line(record))
         self.written += 1
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

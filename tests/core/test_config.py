@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 import time
@@ -18,7 +17,9 @@ from stepbus.config import Config, check_schedule, get_trainer_config, load_conf
 from stepbus.errors import ConfigError, Problem
 from stepbus.layers import merge, merge_all
 from stepbus.plugins import import_module
-from stepbus.yaml_tree import Mark, Node, from_python, parse
+from stepbus.python_tree import from_python
+from stepbus.sections import DataConfig, TrainingConfig
+from stepbus.yaml_tree import Mark, Node, parse
 from stepbus.yaml_writer import to_yaml
 
 fakes = import_module(str(Path(__file__).parents[1] / "fixtures" / "fake_plugins.py"))
@@ -254,7 +255,8 @@ def test_too_many_bases_are_refused(here: Path) -> None:
     for number in range(12):
         write(here / f"{number}.yaml", f"extends: [{number + 1}.yaml, {number + 1}.yaml]\n")
     write(here / "12.yaml", "data: {}\n")
-    assert any("expected at most 50 files" in line for line in refused("0.yaml"))
+    (line,) = refused("0.yaml")
+    assert line.endswith("yaml:1: extends: expected at most 50 files in all, got more")
 
 
 def test_a_missing_file_is_one_sentence(here: Path) -> None:
@@ -488,6 +490,20 @@ def test_the_digest_says_what_a_run_computes(here: Path) -> None:
         assert plain.digest() != load(changed).digest()
 
 
+def test_settings_objects_stand_for_what_was_set_in_them() -> None:
+    base = {"training": {"seed": 7}, "optimizer": {"learning_rate": 1e-4}}
+    config = load(base, training=TrainingConfig(num_epochs=9, monitor="eval_f1"), data=DataConfig(batch_size=4))
+    assert (config.training.num_epochs, config.training.monitor, config.training.seed) == (9, "eval_f1", 7)
+    assert (config.data.name, config.data.settings.batch_size) == ("text", 4)
+    again = load(
+        None, model={"pooling": config.model.settings.pooling}, early_stopping=fakes.EarlyStopping.Config(patience=8)
+    )
+    assert again.plugins[-1].settings.patience == 8
+    assert refused(None, training=TrainingConfig(num_epochs=0)) == [
+        "training.num_epochs: expected a number of at least 1, got 0"
+    ]
+
+
 def test_update_keeps_everything_else(here: Path) -> None:
     write(here / "run.yaml", "training: {seed: 9}\ndata: {train: a.csv}\n")
     config = load("run.yaml")
@@ -558,13 +574,13 @@ def node(value: Any) -> Node:
     return from_python(value, Mark())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(mappings, mappings, mappings)
 def test_laws_of_merging(one: Any, two: Any, three: Any) -> None:
     a, b, c = node(one), node(two), node(three)
     assert merge(a, Node({})).plain() == one == merge(Node({}), a).plain()
     assert merge(a, a).plain() == one
-    assert merge(merge(a, b), c).plain() == merge(a, merge(b, c)).plain() == merge_all([a, b, c]).plain()
+    assert merge_all([a, b, c]).plain() == merge(merge(a, b), c).plain()
     merged = merge(a, b).plain()
     assert set(merged) == set(one) | set(two)
     assert all(merged[key] == value for key, value in two.items() if not isinstance(value, dict))
@@ -574,5 +590,16 @@ def test_laws_of_merging(one: Any, two: Any, three: Any) -> None:
     assert (a.plain(), b.plain()) == (one, two)
 
 
-def test_the_fixture_is_importable_by_path() -> None:
-    assert runpy.run_path(str(fakes.__file__))["Loader"].known.keys() == fakes.Loader.known.keys()
+# Keys that hold mappings in every layer or in none: between a mapping and a leaf, the order of laying matters.
+shaped = st.recursive(
+    st.dictionaries(st.sampled_from("abc"), leaves, max_size=3),
+    lambda inner: st.dictionaries(st.sampled_from("xyz"), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(shaped, shaped, shaped)
+def test_layers_of_one_shape_may_be_grouped_at_will(one: Any, two: Any, three: Any) -> None:
+    a, b, c = node(one), node(two), node(three)
+    assert merge(merge(a, b), c).plain() == merge(a, merge(b, c)).plain()

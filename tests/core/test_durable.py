@@ -236,9 +236,8 @@ def test_lock_of_a_live_holder_and_of_a_dead_one(arguments: tuple[str, ...], tmp
 
 def test_lock_is_released_and_taken_again(tmp_path: Path) -> None:
     for _ in range(3):
-        with lock_folder(tmp_path):
-            with pytest.raises(CheckpointError, match="this very process"), lock_folder(tmp_path):
-                pytest.fail("held twice")
+        with lock_folder(tmp_path), pytest.raises(CheckpointError, match="this very process"), lock_folder(tmp_path):
+            pytest.fail("held twice")
     with pytest.raises(KeyError), lock_folder(tmp_path):
         raise KeyError
     with lock_folder(tmp_path):

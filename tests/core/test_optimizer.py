@@ -79,7 +79,7 @@ def test_groups_give_single_parameters_their_own_settings() -> None:
         ({"layers.1.bais": {}}, r"names 'layers\.1\.bais' \(did you mean 'layers\.1\.bias'\?\), expected a parameter"),
         (
             {"table": {"weight_deca": 0.0}},
-            r"a 'weight_deca' \(did you mean 'weight_decay'\?\), expected weight_decay or",
+            r"a 'weight_deca' \(did you mean 'weight_decay'\?\), expected weight_decay",
         ),
     ],
 )

@@ -248,9 +248,9 @@ def test_components_are_picked_by_name_or_type(parts: Components) -> None:
     [
         ("wid", "pooling", "expected a known pooling, got 'wid' (did you mean 'wide'?); known: mean, wide"),
         ({"type": "wid"}, "pooling.type", "expected a known pooling, got 'wid'"),
-        ({"width": 3}, "pooling", "expected a pooling by name or as a mapping with type:, got none"),
-        (3, "pooling", "expected a pooling by name or as a mapping with type:, got 3"),
-        (None, "pooling", "expected a pooling by name or as a mapping with type:, got none"),
+        ({"width": 3}, "pooling", "expected a name, or a mapping with type:, for the pooling, got none"),
+        (3, "pooling", "expected a name, or a mapping with type:, for the pooling, got 3"),
+        (None, "pooling", "expected a name, or a mapping with type:, for the pooling, got none"),
         ({"type": "wide", "width": "x"}, "pooling.width", "expected int, got 'x' (heads, stepbus 0.1.0)"),
         ({"type": "wide", "size": 1}, "pooling.size", "expected a known setting, got 'size'; known: width"),
         ("mean", "pooling.size", "expected a value, got none; it has no default"),

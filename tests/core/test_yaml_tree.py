@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from stepbus import yaml_tree
 from stepbus.errors import ConfigError
-from stepbus.yaml_tree import MAX_BYTES, MAX_DEPTH, Mark, Node, from_python, parse, read_tree, scalar
+from stepbus.python_tree import from_python
+from stepbus.yaml_tree import MAX_BYTES, MAX_DEPTH, Mark, Node, parse, read_tree, scalar
 from stepbus.yaml_writer import to_yaml
 
 HERE = Mark("run.yaml", 1)
@@ -162,7 +163,7 @@ def test_size_and_number_of_values_are_bounded(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf", 1, "the file is empty"),
         (b"- 1\n- 2\n", 1, "expected a mapping of sections, got a list"),
         (b"\n\nhello", 3, "expected a mapping of sections, got 'hello'"),
-        (b"null", 1, "expected a mapping of sections, got None"),
+        (b"null", 1, "expected a mapping of sections, got null"),
         (b"a: 1\nb: \xff\xfe", 2, "expected UTF-8 text, got the byte 0xff"),
         ("a: 1".encode("utf-16"), 1, "expected UTF-8 text"),
         (b"a: caf\xe9", 1, "expected UTF-8 text, got the byte 0xe9"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +43,7 @@ def updater(name: str, **options: Any) -> ParameterUpdater:
     return made
 
 
-def run(made: ParameterUpdater, *, compiled: bool = True) -> dict[str, mx.array]:
+def run(made: ParameterUpdater, *, compiled: bool = False) -> dict[str, mx.array]:
     step = mx.compile(made.apply, inputs=made.state, outputs=made.state) if compiled else made.apply
     tree = arrays(start())
     for number in range(1, STEPS + 1):
@@ -150,7 +152,9 @@ def newton_schulz(matrix: Floats) -> Floats:
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_muon_for_hidden_matrices_and_adamw_for_the_rest(nesterov: bool) -> None:
-    def rule(p: Floats, g: Floats, state: dict[str, Any], t: int) -> Floats:
+    def hidden_rule(p: Floats, g: Floats, state: dict[str, Any], t: int) -> Floats:
+        if p.shape not in {(6, 10), (12, 5)}:
+            return p
         state["m"] = 0.95 * state.get("m", 0.0) + 0.05 * g
         ahead = 0.05 * g + 0.95 * state["m"] if nesterov else state["m"]
         scale = max(1.0, p.shape[0] / p.shape[1]) ** 0.5
@@ -160,12 +164,9 @@ def test_muon_for_hidden_matrices_and_adamw_for_the_rest(nesterov: bool) -> None
     hidden = {name: array for name, array in got.items() if name in {"encoder.weight", "tall.weight"}}
     others = {name: array for name, array in got.items() if name not in hidden}
 
-    def hidden_rule(p: Floats, g: Floats, state: dict[str, Any], t: int) -> Floats:
-        return rule(p, g, state, t) if p.shape in {(6, 10), (12, 5)} else p
-
-    # Five iterations in float32: 1e-6 in the step of ten updates of 0.02.
-    close(hidden, run_reference(hidden_rule), 1e-6)
-    close(others, run_reference(adam_rule(0.05, 0.1, 0.0)), 1e-6)
+    # A rounding of 6e-8 grows by 3.44 in each of five iterations, to 3e-5 of a step of 0.02, ten times: 6e-6 at worst.
+    close(hidden, run_reference(hidden_rule), 5e-6)
+    close(others, run_reference(adam_rule(0.05, 0.1, 0.0)), 5e-7)
 
 
 def test_muon_steps_have_singular_values_near_1() -> None:
@@ -179,20 +180,19 @@ def test_muon_steps_have_singular_values_near_1() -> None:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_quadratic_goes_down(name: str) -> None:
-    rates = {"sgd": 0.01, "lion": 0.01, "muon": 0.02}
-    made = updater(name, learning_rate=rates.get(name, 0.05), weight_decay=0.0)
-    if name == "muon":
-        made = updater(name, learning_rate=0.02, adamw_learning_rate=0.05, weight_decay=0.0)
+    # Lion and Muon take steps of a fixed size: 150 of them must reach as far as the farthest target, about 3 away.
+    rates = {"sgd": 0.01, "lion": 0.02, "muon": 0.04}
+    own = {"adamw_learning_rate": 0.05} if name == "muon" else {}
+    made = updater(name, learning_rate=rates.get(name, 0.05), weight_decay=0.0, **own)
     target = arrays(gradient(0))
 
     def loss(tree: dict[str, mx.array]) -> mx.array:
         return sum(((tree[name] - target[name]) ** 2).sum() for name in tree)
 
-    step = mx.compile(lambda tree: made.apply(mx.grad(loss)(tree), tree), inputs=made.state, outputs=made.state)
     tree = arrays(start())
     before = loss(tree).item()
     for _ in range(150):
-        tree = step(tree)
+        tree = made.apply(mx.grad(loss)(tree), tree)
         mx.eval(tree, made.state)
     assert loss(tree).item() < 0.1 * before
 
@@ -200,7 +200,7 @@ def test_a_quadratic_goes_down(name: str) -> None:
 @pytest.mark.parametrize("name", PARTS)
 def test_compiled_twice_is_bit_equal(name: str) -> None:
     first, second = updater(name), updater(name)
-    a, b = run(first), run(second)
+    a, b = run(first, compiled=True), run(second, compiled=True)
     assert all(mx.array_equal(a[key], b[key]).item() for key in a)
     assert all(mx.array_equal(array, second.arrays()[key]).item() for key, array in first.arrays().items())
 
@@ -233,3 +233,17 @@ def test_norms_and_biases_have_no_decay_unless_asked() -> None:
     got = run(made)
     decayed, kept = run_reference(adam_rule(0.05, 0.1, 0.0)), run_reference(adam_rule(0.05, 0.0, 0.0))
     close(got, decayed | {"encoder.bias": kept["encoder.bias"]}, 5e-7)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_scalars_stay_out_of_the_kernels_that_pass_over_parameters(name: str, tmp_path: Path) -> None:
+    made = updater(name)
+    after = mx.compile(made.apply, inputs=made.state, outputs=made.state)(arrays(gradient(1)), arrays(start()))
+    graph = tmp_path / "graph.dot"
+    mx.export_to_dot(str(graph), after, made.state["parameters"])
+    kernels = re.findall(r'label *= *"(Compiled\w+)"', graph.read_text())
+    passes = [kernel for kernel in kernels if kernel.endswith("Subtract") and kernel.count("Multiply") >= 2]
+    assert passes
+    assert not [kernel for kernel in passes if re.search("Expm1|Power|Maximum", kernel)]
+    if name in {"adamw", "adam"}:
+        assert len(passes) == len(SHAPES)  # one pass over each parameter

@@ -110,7 +110,10 @@ def test_a_final_evaluation_is_shown(capsys: Any) -> None:
     state = TrainingState(step=3, total_steps=9, steps_per_epoch=3)
     plugin.on_evaluate_start(state, "validation", "final")
     plugin.on_evaluate(state, "validation", {"eval_loss": 0.25})
-    assert capsys.readouterr().out == "step 3/9  epoch 1.00  eval_loss 0.2500  final, validation\n"
+    plugin.on_evaluate(state, "stop", {"stop_loss": 0.5})
+    assert capsys.readouterr().out == (
+        "step 3/9  epoch 1.00  eval_loss 0.2500  final\nstep 3/9  epoch 1.00  stop_loss 0.5000  final, stop\n"
+    )
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed"])

@@ -244,7 +244,7 @@ def test_finder_leaves_its_traces(two: Path, tmp_path: Path) -> None:
     assert verify(folder / "step-00000200").step == 200
 
 
-# --- hostile headers, in a checkpoint whose manifest vouches for them --------------------------------------------------
+# --- hostile headers, in a checkpoint whose manifest vouches for them -----------------------------------------------
 
 
 def tensors(header: bytes | dict[str, Any], data: bytes = bytes(16), length: int | None = None) -> bytes:

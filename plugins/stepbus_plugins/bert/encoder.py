@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+
+from stepbus import cpu_streams
+from stepbus_plugins.bert import kernels
+
+ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
+    "gelu_new": nn.gelu_approx,
+    "gelu_pytorch_tanh": nn.gelu_approx,
+    "relu": nn.relu,
+}
+
+Keys = Iterator[mx.array | None]
 
 
 class Embeddings(nn.Module):
@@ -18,13 +30,13 @@ class Embeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config["max_position_embeddings"], size)
         self.token_type_embeddings = nn.Embedding(config["type_vocab_size"], size)
         self.LayerNorm = nn.LayerNorm(size, eps=config["layer_norm_eps"])
-        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
 
-    def __call__(self, input_ids: mx.array, token_type_ids: mx.array | None) -> mx.array:
+    def __call__(self, words: mx.array, token_type_ids: mx.array | None, ops: kernels.Kernels) -> mx.array:
         types = self.token_type_embeddings
-        type_rows = types.weight[0] if token_type_ids is None else types(token_type_ids)
-        positions = self.position_embeddings.weight[: input_ids.shape[1]]
-        return self.dropout(self.LayerNorm(self.word_embeddings(input_ids) + positions + type_rows))
+        rest = self.position_embeddings.weight[: words.shape[1]]
+        rest = rest + (types.weight[0] if token_type_ids is None else types(token_type_ids))
+        norm = self.LayerNorm
+        return ops.add_norm(words, mx.broadcast_to(rest, words.shape), norm.weight, norm.bias, norm.eps)
 
 
 class Output(nn.Module):
@@ -34,10 +46,11 @@ class Output(nn.Module):
         super().__init__()
         self.dense = nn.Linear(inputs, config["hidden_size"])
         self.LayerNorm = nn.LayerNorm(config["hidden_size"], eps=config["layer_norm_eps"])
-        self.dropout = nn.Dropout(config["hidden_dropout_prob"])
+        self.dropout = config["hidden_dropout_prob"]
 
-    def __call__(self, x: mx.array, residual: mx.array) -> mx.array:
-        return self.LayerNorm(residual + self.dropout(self.dense(x)))
+    def __call__(self, x: mx.array, residual: mx.array, ops: kernels.Kernels, keys: Keys) -> mx.array:
+        norm = self.LayerNorm
+        return ops.add_norm(self.dense(x), residual, norm.weight, norm.bias, norm.eps, self.dropout, next(keys))
 
 
 class SelfAttention(nn.Module):
@@ -50,16 +63,26 @@ class SelfAttention(nn.Module):
         self.query = nn.Linear(size, size)
         self.key = nn.Linear(size, size)
         self.value = nn.Linear(size, size)
-        self.dropout = nn.Dropout(config["attention_probs_dropout_prob"])
+        self.dropout = config["attention_probs_dropout_prob"]
 
-    def __call__(self, x: mx.array, bias: mx.array, queries: mx.array) -> mx.array:
-        def heads(y: mx.array) -> mx.array:
-            return y.reshape(*y.shape[:2], self.heads, -1).swapaxes(1, 2)
+    def __call__(
+        self, x: mx.array, bias: mx.array, first_token_only: bool, ops: kernels.Kernels, keys: Keys
+    ) -> mx.array:
+        if first_token_only:
+            queries = self._heads([self.query], x[:, :1])
+            q, k, v = *queries, *self._heads([self.key, self.value], x)
+        else:
+            q, k, v = self._heads([self.query, self.key, self.value], x)
+        mixed = ops.attention(q, k, v, bias, self.dropout, next(keys))
+        return mixed.swapaxes(1, 2).reshape(x.shape[0], -1, x.shape[2])
 
-        q, k, v = heads(self.query(queries)), heads(self.key(x)), heads(self.value(x))
-        scores = (q * q.shape[-1] ** -0.5) @ k.swapaxes(-1, -2) + bias
-        mixed = self.dropout(mx.softmax(scores, axis=-1)) @ v
-        return mixed.swapaxes(1, 2).reshape(queries.shape)
+    def _heads(self, projections: list[Any], x: mx.array) -> list[mx.array]:
+        """Return each projection of `x` as contiguous heads [B, H, L, d], all from one product."""
+        weight = mx.concatenate([projection.weight for projection in projections])
+        shift = mx.concatenate([projection.bias for projection in projections])
+        y = mx.addmm(shift, x, weight.T).reshape(*x.shape[:2], len(projections), self.heads, -1)
+        # Copied once here; each product with a transposed operand would copy it again.
+        return [mx.contiguous(part.squeeze(2).swapaxes(1, 2)) for part in mx.split(y, len(projections), axis=2)]
 
 
 class Layer(nn.Module):
@@ -71,11 +94,16 @@ class Layer(nn.Module):
         self.attention = {"self": SelfAttention(config), "output": Output(config, size)}
         self.intermediate = {"dense": nn.Linear(size, inner)}
         self.output = Output(config, inner)
+        self.activation = ACTIVATIONS.get(config.get("hidden_act", "gelu"))
 
-    def __call__(self, x: mx.array, bias: mx.array, first_token_only: bool) -> mx.array:
-        queries = x[:, :1] if first_token_only else x
-        x = self.attention["output"](self.attention["self"](x, bias, queries), queries)
-        return self.output(nn.gelu(self.intermediate["dense"](x)), x)
+    def __call__(
+        self, x: mx.array, bias: mx.array, first_token_only: bool, ops: kernels.Kernels, keys: Keys
+    ) -> mx.array:
+        mixed = self.attention["self"](x, bias, first_token_only, ops, keys)
+        x = self.attention["output"](mixed, x[:, :1] if first_token_only else x, ops, keys)
+        inner = self.intermediate["dense"](x)
+        inner = self.activation(inner) if self.activation else ops.gelu(inner)
+        return self.output(inner, x, ops, keys)
 
 
 class Encoder(nn.Module):
@@ -92,9 +120,20 @@ class Encoder(nn.Module):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
+        defaults = {
+            "max_position_embeddings": 512,
+            "type_vocab_size": 2,
+            "layer_norm_eps": 1e-12,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+        }
+        config = {**defaults, **config}
         self.hidden_size: int = config["hidden_size"]
         self.embeddings = Embeddings(config)
         self.encoder = {"layer": [Layer(config) for _ in range(config["num_hidden_layers"])]}
+        self.dropout = config["hidden_dropout_prob"]
+        self.has_dropout = bool(self.dropout or config["attention_probs_dropout_prob"])
+        self._ops = kernels.for_device(mx.default_device())
 
     def __call__(
         self,
@@ -114,10 +153,31 @@ class Encoder(nn.Module):
         Returns:
             Hidden states [B, L, D], or [B, 1, D] with `first_token_only`.
         """
-        x = self.embeddings(input_ids, token_type_ids)
+        # Looked up for all rows at once, so that the table gets its gradient in one piece.
+        words = self.embeddings.word_embeddings(input_ids)
+        streams = cpu_streams()[: input_ids.shape[0]] if self._ops is kernels.FAST else ()
+        if not streams:
+            return self._rows(words, attention_mask, token_type_ids, first_token_only)
+        # Each stream computes on a thread of its own: so every core works on a share of the rows, start to end.
+        ends = [len(words) * (i + 1) // len(streams) for i in range(len(streams))]
+        parts = []
+        for stream, start, end in zip(streams, [0, *ends], ends):
+            rows = slice(start, end)
+            types = None if token_type_ids is None else token_type_ids[rows]
+            with mx.stream(stream):
+                parts.append(self._rows(words[rows], attention_mask[rows], types, first_token_only))
+        return mx.concatenate(parts)
+
+    def _rows(
+        self, words: mx.array, attention_mask: mx.array, token_type_ids: mx.array | None, first_token_only: bool
+    ) -> mx.array:
+        layers = self.encoder["layer"]
+        masks = 1 + 3 * len(layers) if self.training and self.has_dropout else 0
+        keys: Keys = iter(kernels.dropout_keys(masks) if masks else [None] * (1 + 3 * len(layers)))
+        x = self.embeddings(words, token_type_ids, self._ops)
+        x = self._ops.dropout(x, self.dropout, next(keys))
         # A large finite number: minus infinity would give NaN on a padded row.
         bias = (attention_mask[:, None, None, :] - 1.0) * 1e9
-        layers = self.encoder["layer"]
         for index, layer in enumerate(layers):
-            x = layer(x, bias, first_token_only and index == len(layers) - 1)
+            x = layer(x, bias, first_token_only and index == len(layers) - 1, self._ops, keys)
         return x

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from stepbus import Optimizer
+from stepbus import Optimizer, hoist
 from stepbus_plugins.optimizers.settings import AdafactorConfig
 
 State = dict[str, mx.array]
@@ -47,8 +47,8 @@ class Adafactor(Optimizer):
         settings, rate = self.settings, learning_rate
         new: State = {}
         if settings.scale_parameter:
-            rate = rate * mx.maximum(_root_mean_square(parameter), settings.epsilon_scale)
-        beta2 = 1 - step ** (-settings.decay_rate)
+            rate = hoist(rate * mx.maximum(_root_mean_square(parameter), settings.epsilon_scale))
+        beta2 = hoist(1 - step ** (-settings.decay_rate))
         square = gradient * gradient + settings.epsilon
         if parameter.ndim >= 2:
             row = beta2 * state["row"] + (1 - beta2) * square.mean(axis=-1)
@@ -59,10 +59,10 @@ class Adafactor(Optimizer):
         else:
             new["v"] = beta2 * state["v"] + (1 - beta2) * square
             change = gradient * mx.rsqrt(new["v"])
-        change = change * (rate / mx.maximum(_root_mean_square(change) / settings.clip_threshold, 1.0))
+        change = change * hoist(rate / mx.maximum(_root_mean_square(change) / settings.clip_threshold, 1.0))
         if settings.beta1:
             change = new["m"] = settings.beta1 * state["m"] + (1 - settings.beta1) * change
-        return parameter * (1 - rate * weight_decay) - change, new
+        return parameter * hoist(1 - rate * weight_decay) - change, new
 
 
 def _root_mean_square(array: mx.array) -> mx.array:

@@ -10,7 +10,7 @@ import math
 
 import mlx.core as mx
 
-from stepbus import Optimizer
+from stepbus import Optimizer, hoist
 from stepbus_plugins.optimizers.settings import AdamConfig, AdamWConfig
 
 State = dict[str, mx.array]
@@ -49,9 +49,9 @@ class AdamW(Optimizer):
         step: mx.array,
     ) -> tuple[mx.array, State]:
         """Return the parameter and both moments after one update."""
-        rate = learning_rate if self.rate_scale == 1 else learning_rate * self.rate_scale
+        rate = learning_rate if self.rate_scale == 1 else hoist(learning_rate * self.rate_scale)
         change, state = self.change(gradient, state, rate, step)
-        kept = parameter if weight_decay == 0 else parameter * (1 - rate * weight_decay)
+        kept = parameter if weight_decay == 0 else parameter * hoist(1 - rate * weight_decay)
         return kept - change, state
 
     def change(
@@ -65,8 +65,8 @@ class AdamW(Optimizer):
         m = self.beta1 * state["m"] + (1 - self.beta1) * gradient
         v = self.beta2 * state["v"] + (1 - self.beta2) * (gradient * gradient)
         root = mx.sqrt(correction(self.beta2, step))
-        scale = learning_rate * root / correction(self.beta1, step)
-        return scale * m / (mx.sqrt(v) + self.epsilon * root), {"m": m, "v": v}
+        scale, epsilon = hoist(learning_rate * root / correction(self.beta1, step)), hoist(self.epsilon * root)
+        return scale * m / (mx.sqrt(v) + epsilon), {"m": m, "v": v}
 
 
 class Adam(AdamW):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from stepbus import Optimizer
+from stepbus import Optimizer, hoist
 from stepbus_plugins.optimizers.adam import AdamW
 from stepbus_plugins.optimizers.settings import MuonConfig
 
@@ -56,9 +56,9 @@ class Muon(Optimizer):
         m = momentum * state["m"] + (1 - momentum) * gradient
         ahead = (1 - momentum) * gradient + momentum * m if self.settings.nesterov else m
         rows, columns = parameter.shape
-        rate = learning_rate * max(1.0, rows / columns) ** 0.5
+        rate = hoist(learning_rate * max(1.0, rows / columns) ** 0.5)
         change = orthogonalise(ahead, self.settings.newton_schulz_steps)
-        return parameter * (1 - learning_rate * weight_decay) - rate * change, {"m": m}
+        return parameter * hoist(1 - learning_rate * weight_decay) - rate * change, {"m": m}
 
 
 def orthogonalise(matrix: mx.array, steps: int) -> mx.array:
@@ -71,7 +71,7 @@ def orthogonalise(matrix: mx.array, steps: int) -> mx.array:
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
-    x = x / (mx.sqrt((x * x).sum(axis=0).sum()) + 1e-7)
+    x = x * hoist(1 / (mx.sqrt((x * x).sum(axis=0).sum()) + 1e-7))
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * (gram @ gram)) @ x

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from stepbus import Optimizer
+from stepbus import Optimizer, hoist
 from stepbus_plugins.optimizers.settings import LionConfig, SGDConfig
 
 State = dict[str, mx.array]
@@ -77,4 +77,4 @@ class Lion(Optimizer):
         beta1, beta2 = self.settings.beta1, self.settings.beta2
         direction = mx.sign(beta1 * state["m"] + (1 - beta1) * gradient)
         m = beta2 * state["m"] + (1 - beta2) * gradient
-        return parameter * (1 - learning_rate * weight_decay) - learning_rate * direction, {"m": m}
+        return parameter * hoist(1 - learning_rate * weight_decay) - learning_rate * direction, {"m": m}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Progress:
     """Show a summary, a live bar with speed, loss and metrics (plain lines in a log), and where the results lie."""
 
+    affects_result = False  # a resume may change it
+
     scope: ClassVar[str] = "run"
 
     @define(frozen=True, kw_only=True)
@@ -113,8 +115,6 @@ class Progress:
         if len(fits) > 1:
             screen.line()
             screen.line((f"  {self.label}", "bold"))
-        if state.step:
-            screen.line(f"  resumed at step {state.step} of {state.total_steps}")
         self._draw(state)
 
     @hookimpl
@@ -155,7 +155,7 @@ class Progress:
         """Write the metrics of a final evaluation; those during training come with their cycle."""
         self.status = ""
         if self.reason == "final":
-            self._evaluation(state, metrics, f"final, {name}")
+            self._evaluation(state, metrics, "final" if name == "validation" else f"final, {name}")
 
     @hookimpl
     def on_metrics(self, state: TrainingState, metrics: dict[str, float]) -> None:
@@ -230,7 +230,7 @@ class Progress:
         shown = {"train loss": self.record["loss"]} if "loss" in self.record else {}
         shown |= metrics
         # As many columns as the terminal has room for; the history file has them all.
-        room, heads = screen.console.width - 32, list[str]()
+        room, heads = screen.console.width - 30, list[str]()
         for name in shown:
             room -= max(len(name), 8) + 2
             if room < 0:

@@ -1,0 +1,305 @@
+"""The encoder's kernels: MLX's own operations, and faster forms of the same functions for the CPU.
+
+MLX's CPU backend computes exp and erf one number at a time and gives every operation of a stream one thread. Written
+as below, `mx.compile` fuses each function into one or two loops that the compiler turns into vector instructions:
+
+- A transcendental is 1 / p(x)^k with a polynomial p, written as a product of quadratics (z + b) z + c. Such a product
+  is shallow, and mx.compile cuts a fused loop at a depth of 11 operations, each cut being a pass over memory.
+- A sum over the last axis is a product with a column of ones, which BLAS does faster than the reduction.
+- A number per row is kept out of the fused loop by `mx.contiguous`; fused, it would be computed for each element.
+- A dropout mask is a hash of the element's index and a key: computed where it is needed, again in the backward pass.
+
+The gradients are written by hand, with what the forward pass already knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from attrs import frozen
+
+Quadratics = tuple[tuple[float, float], ...]
+
+# p(a)^4 = 0.5 / Q(a) with Q the upper tail of the normal distribution, on [0, 5.5]; least largest error of a Q(a), 8e-7.
+TAIL: Quadratics = (
+    (-7.724919306774279, 22.680678006886378),
+    (-3.5382269393333097, 11.809413698106392),
+    (0.19210409588546373, 6.606762915197049),
+    (3.469936586424766, 4.282967498399604),
+)
+TAIL_SCALE = 0.0001319448980985193**-4
+# N(a) / p(a)^4 = Q(a) - a phi(a), the derivative of gelu below 0, with error 4e-6.
+SLOPE: Quadratics = (
+    (-5.586599366645411, 67.64269101444239),
+    (3.9074092698125993, 5.469839309521426),
+    (-10.686550089189613, 7.468887300244336),
+)
+SLOPE_SCALE = 0.0001809493956606473 * TAIL_SCALE
+# p(t)^8 = exp(8 t) on [0, 17 / 8]; error of 1 / p^8 at most 5e-9.
+EXP: Quadratics = (
+    (-2.388948349742659, 14.966231947994498),
+    (2.133917774330322, 6.970759353376243),
+    (3.996574539851199, 4.682580778884763),
+)
+EXP_SCALE = 0.0020470203511054907**-8
+
+
+def _product(z: mx.array, quadratics: Quadratics) -> mx.array:
+    factors = [(z + b) * z + c for b, c in quadratics]
+    while len(factors) > 1:
+        pairs = [factors[i] * factors[i + 1] for i in range(0, len(factors) - 1, 2)]
+        factors = pairs + factors[2 * len(pairs) :]
+    return factors[0]
+
+
+def _raised(x: mx.array, squarings: int) -> mx.array:
+    for _ in range(squarings):
+        x = x * x
+    return x
+
+
+def _sum_last(x: mx.array) -> mx.array:
+    """Return the sums over the last axis, kept as an axis of 1."""
+    return (x.reshape(-1, x.shape[-1]) @ mx.ones((x.shape[-1], 1))).reshape(*x.shape[:-1], 1)
+
+
+def _sum_rows(x: mx.array) -> mx.array:
+    """Return the sum over all axes but the last."""
+    flat = x.reshape(-1, x.shape[-1])
+    return (mx.ones((1, flat.shape[0])) @ flat).reshape(-1)
+
+
+def with_gradient(
+    forward: Callable[..., Any], backward: Callable[[Sequence[mx.array], Any, Any], Any]
+) -> Callable[..., Any]:
+    """Join a function and its gradient; the gradient is computed on the stream that the function ran on.
+
+    Args:
+        forward: Arrays → one array or several.
+        backward: (arguments, gradient of the result, result) → gradients of the arguments.
+    """
+
+    def call(*arrays: mx.array) -> Any:
+        stream = mx.default_stream(mx.default_device())
+        function = mx.custom_function(forward)
+
+        @function.vjp
+        def gradient(primals: Any, cotangent: Any, output: Any) -> Any:
+            with mx.stream(stream):
+                return backward(primals, cotangent, output)
+
+        return function(*arrays)
+
+    return call
+
+
+# -- gelu --------------------------------------------------------------------------------------------------------------
+
+
+def _gelu(x: mx.array) -> mx.array:
+    a = mx.abs(x)
+    return (x + a) * 0.5 - (a * (0.5 * TAIL_SCALE)) / _raised(_product(a, TAIL), 2)
+
+
+def _gelu_gradient(primals: Any, cotangent: mx.array, _: Any) -> mx.array:
+    x, g = primals, cotangent
+    a, sign = mx.abs(x), mx.sign(x)
+    slope = (g * sign * SLOPE_SCALE) * _product(a, SLOPE)
+    return g * (sign * 0.5 + 0.5) - slope / _raised(_product(a, TAIL), 2)
+
+
+gelu = with_gradient(_gelu, _gelu_gradient)
+
+# -- dropout -----------------------------------------------------------------------------------------------------------
+
+
+def dropout_keys(count: int) -> list[mx.array]:
+    """Return keys for `count` masks, two random words each, all from one draw of MLX's generator."""
+    words = mx.random.randint(0, 2**31 - 1, (count, 2)).astype(mx.uint32)
+    return [mx.contiguous(words[index]) for index in range(count)]
+
+
+def _uint(value: int) -> mx.array:
+    return mx.array(value, dtype=mx.uint32)
+
+
+def _kept(shape: Sequence[int], key: mx.array, probability: float) -> mx.array:
+    """Return a dropout mask: 1 / (1 - probability) with that chance, else 0, from a hash of index and key.
+
+    The hash is `lowbias32` of C. Wellons' hash prospector, with the key's second word added half-way. The probability
+    is met to 1 / 65536.
+    """
+    size = 1
+    for length in shape:
+        size *= length
+    x = mx.arange(size, dtype=mx.uint32) ^ key[0]
+    x = (x ^ (x >> _uint(16))) * _uint(0x21F0AAAD) + key[1]
+    x = (x ^ (x >> _uint(15))) * _uint(0xD35A2D97)
+    # The carry out of 16 bits is the mask: a comparison would not become vector code.
+    dropped = round(probability * 65536)
+    bit = ((x >> _uint(16)) + _uint(65536 - dropped)) >> _uint(16)
+    return (bit.astype(mx.int32).astype(mx.float32) * (65536 / (65536 - dropped))).reshape(shape)
+
+
+def dropout(x: mx.array, probability: float, key: mx.array | None) -> mx.array:
+    """Drop elements of `x` with `probability` and scale up the rest; without a key nothing is dropped."""
+    if key is None or probability == 0:
+        return x
+
+    def forward(x: mx.array, key: mx.array) -> mx.array:
+        return x * _kept(x.shape, key, probability)
+
+    def backward(primals: Any, cotangent: mx.array, _: Any) -> list[mx.array]:
+        return [forward(cotangent, primals[1]), mx.zeros_like(primals[1])]
+
+    result: mx.array = with_gradient(forward, backward)(x, key)
+    return result
+
+
+# -- layer norm --------------------------------------------------------------------------------------------------------
+
+
+def add_norm(
+    x: mx.array,
+    residual: mx.array,
+    weight: mx.array,
+    bias: mx.array,
+    eps: float,
+    probability: float = 0.0,
+    key: mx.array | None = None,
+) -> mx.array:
+    """Return layer norm of `residual` + dropout of `x`.
+
+    Args:
+        x: What is added, [B, L, D]; dropped with `probability` where there is a key.
+        residual: What it is added to, of the same shape.
+        weight: Scale [D].
+        bias: Shift [D].
+        eps: Added to the variance.
+        probability: Chance of an element to be dropped.
+        key: Two random words, or None for no dropout.
+    """
+    size = x.shape[-1]
+
+    def forward(x: mx.array, residual: mx.array, weight: mx.array, bias: mx.array, *key: mx.array) -> list[mx.array]:
+        total = residual + (x * _kept(x.shape, key[0], probability) if key else x)
+        centred = total - mx.contiguous(_sum_last(total) * (1 / size))
+        scale = mx.contiguous(mx.rsqrt(_sum_last(centred * centred) * (1 / size) + eps))
+        return [centred * scale * weight + bias, centred, scale]
+
+    def backward(primals: Any, cotangents: Any, outputs: Any) -> list[mx.array]:
+        x, _, weight, _, *key = primals
+        g, (_, centred, scale) = cotangents[0], outputs
+        column = (weight * (1 / size)).reshape(-1, 1)
+        normed = g * centred * scale  # the gradient times the normalised value
+        mean = (g.reshape(-1, size) @ column).reshape(scale.shape)
+        along = mx.contiguous((normed.reshape(-1, size) @ column).reshape(scale.shape) * scale)
+        change = (g * weight - mean - centred * along) * scale
+        dropped = change * _kept(x.shape, key[0], probability) if key else change
+        return [dropped, change, _sum_rows(normed), _sum_rows(g), *(mx.zeros_like(words) for words in key)]
+
+    keys = () if key is None or probability == 0 else (key,)
+    result: mx.array = with_gradient(forward, backward)(x, residual, weight, bias, *keys)[0]
+    return result
+
+
+# -- attention ---------------------------------------------------------------------------------------------------------
+
+
+def attention(
+    q: mx.array, k: mx.array, v: mx.array, bias: mx.array, probability: float = 0.0, key: mx.array | None = None
+) -> mx.array:
+    """Return softmax(q k' / sqrt(d) + bias) v, with dropout of the weights where there is a key.
+
+    The weights are never divided by their sum: the result is, whose rows are shorter.
+
+    Args:
+        q: Queries [B, H, Lq, d].
+        k: Keys [B, H, L, d].
+        v: Values [B, H, L, d].
+        bias: 0 for tokens, a large negative number for padding [B, 1, 1, L].
+        probability: Chance of a weight to be dropped.
+        key: Two random words, or None for no dropout.
+    """
+    scale = float(q.shape[-1]) ** -0.5
+
+    def forward(q: mx.array, k: mx.array, v: mx.array, bias: mx.array, *key: mx.array) -> list[mx.array]:
+        scores = (q @ k.swapaxes(-1, -2)) * (scale / 8) + bias
+        distance = mx.contiguous(scores.max(axis=-1, keepdims=True)) - scores
+        weights = EXP_SCALE / _raised(_product(distance, EXP), 3)
+        kept = weights * _kept(weights.shape, key[0], probability) if key else weights
+        share = mx.contiguous(1 / _sum_last(weights))
+        return [(kept @ v) * share, weights, kept, share]
+
+    def backward(primals: Any, cotangents: Any, outputs: Any) -> list[mx.array]:
+        q, k, v, bias, *key = primals
+        mixed, weights, kept, share = outputs
+        g = cotangents[0] * share
+        along = mx.contiguous(_sum_last(g * mixed) * scale)
+        change = kept * (g @ v.swapaxes(-1, -2)) * scale - weights * along
+        return [
+            change @ k,
+            change.swapaxes(-1, -2) @ q,
+            kept.swapaxes(-1, -2) @ g,
+            mx.zeros_like(bias),
+            *(mx.zeros_like(words) for words in key),
+        ]
+
+    keys = () if key is None or probability == 0 else (key,)
+    result: mx.array = with_gradient(forward, backward)(q, k, v, bias, *keys)[0]
+    return result
+
+
+# -- the choice --------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Kernels:
+    """The functions that an encoder is made of; all take the arguments of those above."""
+
+    gelu: Callable[[mx.array], mx.array]
+    dropout: Callable[..., mx.array]
+    add_norm: Callable[..., mx.array]
+    attention: Callable[..., mx.array]
+
+
+def _plain_dropout(x: mx.array, probability: float, key: mx.array | None) -> mx.array:
+    if key is None or probability == 0:
+        return x
+    keep = mx.random.bernoulli(1 - probability, x.shape, key=key)
+    return mx.where(keep, x * (1 / (1 - probability)), mx.zeros_like(x))
+
+
+def _plain_add_norm(
+    x: mx.array,
+    residual: mx.array,
+    weight: mx.array,
+    bias: mx.array,
+    eps: float,
+    probability: float = 0.0,
+    key: mx.array | None = None,
+) -> mx.array:
+    return mx.fast.layer_norm(residual + _plain_dropout(x, probability, key), weight, bias, eps)
+
+
+def _plain_attention(
+    q: mx.array, k: mx.array, v: mx.array, bias: mx.array, probability: float = 0.0, key: mx.array | None = None
+) -> mx.array:
+    scale = float(q.shape[-1]) ** -0.5
+    if key is None or probability == 0:
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=bias.astype(q.dtype))
+    weights = mx.softmax((q * scale) @ k.swapaxes(-1, -2) + bias, axis=-1)
+    return _plain_dropout(weights, probability, key) @ v
+
+
+FAST = Kernels(gelu, dropout, add_norm, attention)
+# For Metal and CUDA, which were not at hand: these kernels are tested on the CPU only.
+PLAIN = Kernels(nn.gelu, _plain_dropout, _plain_add_norm, _plain_attention)
+
+
+def for_device(device: mx.Device) -> Kernels:
+    """Return the kernels for a device."""
+    return FAST if device.type == mx.DeviceType.cpu else PLAIN

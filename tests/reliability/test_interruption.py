@@ -1,0 +1,168 @@
+"""Killed, interrupted, resumed, through the command line in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+SAVES = {"progress": False, "checkpoint": {"save_strategy": "steps", "save_steps": 1, "keep_last": 3}}
+
+# A plugin that sends the process a signal at one step: the moment is exact, whatever the machine's speed.
+SENDER = """
+import os, signal
+from attrs import define
+from stepbus import hookimpl
+
+class Sender:
+    @define(frozen=True, kw_only=True)
+    class Config:
+        step: int
+        signal: str
+
+    def __init__(self, config): self.config = config
+
+    @hookimpl
+    def on_step_end(self, state):
+        if state.step == self.config.step and not os.path.exists("sent"):
+            open("sent", "w").close()
+            os.kill(os.getpid(), getattr(signal, self.config.signal))
+"""
+
+
+def stepbus(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stepbus.cli", *map(str, words)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture
+def prepared(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes sender.py and a configuration which names it, and returns the latter."""
+    (tmp_path / "sender.py").write_text(SENDER)
+
+    def write(name: str, **sections: Any) -> Path:
+        tree = tiny_config(plugins=SAVES, **sections)
+        sender = {"use": "./sender.py:Sender", "step": 7, "signal": name, "on_error": "raise"}
+        tree["plugins"] = {**tree["plugins"], "sender": sender}
+        path = tmp_path / "run.yaml"
+        path.write_text(yaml.safe_dump(tree, sort_keys=False))
+        return path
+
+    return write
+
+
+def weights(directory: Path) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in load_file(directory / "model" / "model.safetensors").items()}
+
+
+def test_sigkill_and_resume_gives_the_same_bits(prepared: Callable[..., Path], tmp_path: Path) -> None:
+    config = prepared("SIGKILL")
+    killed = stepbus("train", config, "--output", "killed", folder=tmp_path)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model").exists()
+    resumed = stepbus("train", config, "--output", "killed", "--resume", folder=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    whole = stepbus("train", config, "--output", "whole", folder=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_writes_a_checkpoint_and_says_so(
+    name: str, code: int, prepared: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = prepared(name)
+    tree = yaml.safe_load(config.read_text())
+    tree["plugins"]["checkpoint"] = {"save_strategy": "no"}
+    config.write_text(yaml.safe_dump(tree, sort_keys=False))
+    stopped = stepbus("train", config, "--output", "run", folder=tmp_path)
+    assert stopped.returncode == code, stopped.stderr
+    assert f"interrupted by {name}; a checkpoint was written" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step-0*7")] == ["step-00000007"]
+    resumed = stepbus("train", config, "--output", "run", "--resume", folder=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 22
+
+
+def test_a_killed_cross_validation_goes_on_in_its_fold(prepared: Callable[..., Path], tmp_path: Path) -> None:
+    config = prepared("SIGKILL", data={"validation": None})
+    tree = yaml.safe_load(config.read_text())
+    tree["plugins"] |= {"cross_validation": {"folds": 3}, "sender": {**tree["plugins"]["sender"], "step": 3}}
+    # The second fold is the one that dies.
+    sender = SENDER.replace("(self, state)", "(self, trainer, state)")
+    sender = sender.replace("if state.step", "if trainer.fit_name == 'fold-2' and state.step")
+    (tmp_path / "sender.py").write_text(sender)
+    config.write_text(yaml.safe_dump(tree, sort_keys=False))
+    killed = stepbus("train", config, "--output", "killed", folder=tmp_path)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    first = tmp_path / "killed" / "fits" / "fold-1" / "result.json"
+    written = first.stat().st_mtime_ns
+    resumed = stepbus("train", config, "--output", "killed", "--resume", folder=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert first.stat().st_mtime_ns == written
+    whole = stepbus("train", config, "--output", "whole", folder=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    for fold in ("fold-1", "fold-2", "fold-3"):
+        assert weights(tmp_path / "killed" / "fits" / fold) == weights(tmp_path / "whole" / "fits" / fold)
+    one, other = (tmp_path / name / "out_of_fold.csv" for name in ("killed", "whole"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_two_runs_in_one_folder_are_refused(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    from stepbus import CheckpointError, create_trainer
+    from stepbus.durable import lock_folder
+
+    with lock_folder(tmp_path / "run"), pytest.raises(CheckpointError, match=r"this very process is running"):
+        create_trainer(config=tiny_config()).train()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"optimizer": {"learning_rate": 1e-4}}, "optimizer.learning_rate was 0.003, is 0.0001"),
+        ({"data": {"batch_size": 8}}, "data.batch_size was 4, is 8"),
+        ({"training": {"num_epochs": 2, "seed": 7}}, "training.seed was 42, is 7"),
+        ({"plugins": {**SAVES, "nan_guard": False}}, "plugins.nan_guard was"),
+    ],
+)
+def test_resuming_with_something_else_is_refused_by_name(
+    change: dict[str, Any], words: str, tiny_config: Callable[..., dict[str, Any]]
+) -> None:
+    from stepbus import CheckpointError, create_trainer
+
+    create_trainer(config=tiny_config(plugins=SAVES, training={"max_steps": 3})).train()
+    import shutil
+
+    directory = Path(tiny_config()["environment"]["output_dir"])
+    (directory / "result.json").unlink()
+    shutil.rmtree(directory / "model")
+    changed = tiny_config(**{"plugins": SAVES, "training": {"max_steps": 3}, **change})
+    changed["training"]["max_steps"] = 3
+    with pytest.raises(CheckpointError) as caught:
+        create_trainer(config=changed).train(resume=True)
+    assert words in str(caught.value)
+    assert "--allow-changed" in str(caught.value)
+
+
+def test_resuming_where_nothing_is_says_so(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    from stepbus import CheckpointError, create_trainer
+
+    with pytest.raises(CheckpointError, match="there is no run to resume here"):
+        create_trainer(config=tiny_config()).train(resume=True)
+
+
+def test_a_second_run_takes_a_folder_of_its_own(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    from stepbus import create_trainer
+
+    quick = tiny_config(training={"max_steps": 1})
+    first, second = (create_trainer(config=quick).train() for _ in range(2))
+    assert (first.directory.name, second.directory.name) == ("run", "run-2")
