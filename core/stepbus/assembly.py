@@ -59,9 +59,7 @@ def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
         tokens_per_batch=settings.tokens_per_batch,
         bucket_multiple=128 if device.kind() == "cuda" else 8,
     )
-    batches = trainer.shapes.batches
-    if settings.drop_last and batches > 1 and trainer.shapes.sequences % settings.batch_size:
-        batches -= 1
+    batches = trainer.shapes.epoch_batches(drop_last=settings.drop_last)
     state = trainer.state
     state.steps_per_epoch = -(-batches // trainer.accumulation)
     state.total_steps = config.training.num_epochs * state.steps_per_epoch
@@ -127,6 +125,7 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
     trainer.bus = Bus(for_fit(members, [(named, scheduler)], alone=alone, extras=trainer.plugins), trainer.control)
     trainer.bus.on_disabled = lambda text: trainer.message(text, "warning")
     trainer.model = fit_model(trainer)
+    check_lengths(trainer)
     groups: dict[str, dict[str, float]] = {}
     for given in trainer.bus.in_order("parameter_groups", trainer=trainer, model=trainer.model):
         for name, group in given.items():
@@ -142,6 +141,18 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
     )
     trainer.optimizer.init(trainer.model.trainable_parameters())
     trainer.scheduler = scheduler
+
+
+def check_lengths(trainer: Trainer) -> None:
+    """Refuse rows that are longer than the model has positions.
+
+    Raises:
+        DataError: There is such a row.
+    """
+    positions = trainer.model.config.get("max_position_embeddings")
+    longest = max(int(tokens.lengths.max()) for tokens in trainer.tokens.values())
+    if positions is not None and longest > positions:
+        raise DataError(f"data.max_length: expected at most the model's {positions} positions, got a row of {longest}")
 
 
 def compile_steps(trainer: Trainer) -> None:

@@ -20,6 +20,7 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from stepbus.errors import CheckpointError, PluginError, did_you_mean
 
 State = dict[str, mx.array]
+Scalars = dict[str, mx.array]
 
 GROUP_SETTINGS = ("weight_decay", "learning_rate_scale")
 
@@ -39,25 +40,24 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def update(
-        self,
-        parameter: mx.array,
-        gradient: mx.array,
-        state: State,
-        *,
-        learning_rate: mx.array,
-        weight_decay: float,
-        step: mx.array,
-    ) -> tuple[mx.array, State]:
+    def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> Scalars:
+        """Return the 0-d numbers that `update` needs, each computed once for all parameters of one group.
+
+        Args:
+            learning_rate: The rate in use, 0-d float32.
+            weight_decay: A constant of the group.
+            step: The number of this update from 1, 0-d float32.
+        """
+        return {"learning_rate": learning_rate, "weight_decay": mx.array(weight_decay), "step": step}
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: Scalars) -> tuple[mx.array, State]:
         """Return a parameter after one update, and its new state; a pure function, traced by `mx.compile`.
 
         Args:
             parameter: The parameter, in float32.
             gradient: Its gradient, in float32.
             state: What `init` or the update before returned.
-            learning_rate: The rate in use, 0-d float32.
-            weight_decay: A constant of this parameter.
-            step: The number of this update from 1, 0-d float32.
+            scalars: What `scalars` returned.
         """
         raise NotImplementedError
 
@@ -182,20 +182,21 @@ class ParameterUpdater:
         """
         step = self.state["step"] + 1
         self.state["step"] = step
-        number, rate = hoist(step.astype(mx.float32)), self.state["learning_rate"]
+        number, rate = step.astype(mx.float32), self.state["learning_rate"]
         flat, states = _flat(parameters), self.state["parameters"]
+        shared: dict[tuple[int, str, float, float], Scalars] = {}
 
         def updated(name: str, gradient: mx.array) -> mx.array:
-            group, parameter = self._groups.get(name, {}), flat[name]
+            group, parameter, optimizer = self._groups.get(name, {}), flat[name], self._optimizers[name]
             scale = float(group.get("learning_rate_scale", 1.0))
+            decay = float(group.get("weight_decay", self._weight_decay))
+            key = (id(optimizer), str(self._streams.get(name)), scale, decay)
             with self.on_stream(name):
-                new, states[name] = self._optimizers[name].update(
-                    parameter.astype(mx.float32),
-                    gradient.astype(mx.float32),
-                    states[name],
-                    learning_rate=rate if scale == 1 else hoist(rate * scale),
-                    weight_decay=float(group.get("weight_decay", self._weight_decay)),
-                    step=number,
+                if key not in shared:
+                    found = optimizer.scalars(rate if scale == 1 else rate * scale, decay, number)
+                    shared[key] = {word: hoist(scalar) for word, scalar in found.items()}
+                new, states[name] = optimizer.update(
+                    parameter.astype(mx.float32), gradient.astype(mx.float32), states[name], shared[key]
                 )
                 return new.astype(parameter.dtype)
 

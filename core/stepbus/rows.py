@@ -149,6 +149,19 @@ def shown(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
+def label_values(rows: Rows, label: str | list[str] | None) -> np.ndarray[Any, Any]:
+    """Return the labels as they are written, [N] or, of several columns, [N, K].
+
+    Raises:
+        DataError: No label is named, or there is no such column.
+    """
+    if label is None:
+        raise DataError("data.label: expected the column to predict, got none")
+    for column in [label] if isinstance(label, str) else label:
+        rows.column(column, "data.label")
+    return rows.frame[label].to_numpy()
+
+
 def split_rows(
     rows: Rows,
     fraction: float,

@@ -143,7 +143,7 @@ class Run:
             raise ConfigError(self.config.locate(problem) for problem in problems)
 
     def _rows(self) -> dict[str, Any]:
-        from stepbus.rows import read_rows, split_rows
+        from stepbus.rows import label_values, read_rows, split_rows
 
         settings = self.config.data.settings
         train, validation = self.given
@@ -158,7 +158,7 @@ class Run:
                 rows,
                 held_out,
                 seed=self.config.training.seed,
-                stratify_by=rows.column(settings.label, "data.label").to_numpy() if settings.stratify else None,
+                stratify_by=label_values(rows, settings.label) if settings.stratify else None,
                 groups=rows.column(settings.group, "data.group").to_numpy() if settings.group else None,
             )
         elif held_out is not None:

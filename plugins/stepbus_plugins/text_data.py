@@ -14,6 +14,7 @@ class TextDataConfig(DataConfig):
     """Settings of `data: {type: text}`."""
 
     text: str | list[str] = setting(
+        "text",
         meaning="column of the text, or two columns for a sentence pair",
         check=lambda value: isinstance(value, str) or (len(value) in (1, 2) and len(set(value)) == len(value)),
         expected="a column, or a list of two different columns",

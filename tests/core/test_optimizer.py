@@ -20,12 +20,12 @@ class Recorded(Optimizer):
     def init(self, parameter: mx.array) -> dict[str, mx.array]:
         return {"m": mx.zeros_like(parameter)}
 
-    def update(
-        self, parameter: mx.array, gradient: mx.array, state: Any, *, learning_rate: Any, weight_decay: float, step: Any
-    ) -> Any:
-        assert learning_rate.dtype == step.dtype == parameter.dtype == gradient.dtype == mx.float32
+    def update(self, parameter: mx.array, gradient: mx.array, state: Any, scalars: Any) -> Any:
+        assert all(array.dtype == mx.float32 for array in (parameter, gradient, *scalars.values()))
+        assert all(scalar.shape == () for scalar in scalars.values())
         m = gradient + state["m"] / 2
-        return parameter * (1 - weight_decay) - learning_rate * step * m, {"m": m}
+        kept = 1 - scalars["weight_decay"]
+        return parameter * kept - scalars["learning_rate"] * scalars["step"] * m, {"m": m}
 
 
 def parameters() -> dict[str, Any]:
@@ -86,6 +86,22 @@ def test_groups_give_single_parameters_their_own_settings() -> None:
 def test_a_group_that_fits_nothing_is_an_error(groups: Any, message: str) -> None:
     with pytest.raises(PluginError, match=message):
         updater(groups)
+
+
+def test_scalars_are_asked_for_once_for_each_group() -> None:
+    asked = []
+
+    class Counted(Recorded):
+        def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> Any:
+            asked.append(weight_decay)
+            return super().scalars(learning_rate, weight_decay, step)
+
+    many = {f"p{k}": mx.ones((4,)) for k in range(40)}
+    made = ParameterUpdater(Counted(), 0.1, 0.25, {"p3": {"weight_decay": 0.0}, "p7": {"weight_decay": 0.0}})
+    made.init(many)
+    made.apply(many, many)
+    assert set(asked) == {0.0, 0.25}
+    assert len(asked) <= 4  # two groups, on each of at most two streams
 
 
 def test_a_group_may_name_a_frozen_parameter() -> None:
@@ -229,7 +245,7 @@ def test_base_classes_say_what_is_left_to_fill_in() -> None:
     with pytest.raises(NotImplementedError):
         Optimizer().init(mx.zeros(1))
     with pytest.raises(NotImplementedError):
-        Optimizer().update(mx.zeros(1), mx.zeros(1), {}, learning_rate=mx.zeros(1), weight_decay=0, step=mx.zeros(1))
+        Optimizer().update(mx.zeros(1), mx.zeros(1), {}, {})
     with pytest.raises(NotImplementedError):
         Scheduler(SchedulerConfig()).rate(0, 10, 1.0)
 

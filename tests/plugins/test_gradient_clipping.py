@@ -22,7 +22,7 @@ class Plain(Optimizer):
     def init(self, parameter: mx.array) -> dict[str, mx.array]:
         return {}
 
-    def update(self, parameter: mx.array, gradient: mx.array, state: Any, **_: Any) -> Any:
+    def update(self, parameter: mx.array, gradient: mx.array, state: Any, scalars: Any) -> Any:
         return parameter - gradient, state
 
 

@@ -33,22 +33,17 @@ class Adafactor(Optimizer):
             state = {"v": mx.zeros_like(parameter)}
         return state | ({"m": mx.zeros_like(parameter)} if self.settings.beta1 else {})
 
-    def update(
-        self,
-        parameter: mx.array,
-        gradient: mx.array,
-        state: State,
-        *,
-        learning_rate: mx.array,
-        weight_decay: float,
-        step: mx.array,
-    ) -> tuple[mx.array, State]:
+    def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> State:
+        """Return the rate, the weight decay, and the second moment's decay, which goes to 1."""
+        decay = {"weight_decay": mx.array(weight_decay)}
+        return {"learning_rate": learning_rate, "beta2": 1 - step ** (-self.settings.decay_rate)} | decay
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
         """Return the parameter and its moments after one update."""
-        settings, rate = self.settings, learning_rate
+        settings, rate, beta2 = self.settings, scalars["learning_rate"], scalars["beta2"]
         new: State = {}
         if settings.scale_parameter:
             rate = hoist(rate * mx.maximum(_root_mean_square(parameter), settings.epsilon_scale))
-        beta2 = hoist(1 - step ** (-settings.decay_rate))
         square = gradient * gradient + settings.epsilon
         if parameter.ndim >= 2:
             row = beta2 * state["row"] + (1 - beta2) * square.mean(axis=-1)
@@ -62,7 +57,7 @@ class Adafactor(Optimizer):
         change = change * hoist(rate / mx.maximum(_root_mean_square(change) / settings.clip_threshold, 1.0))
         if settings.beta1:
             change = new["m"] = settings.beta1 * state["m"] + (1 - settings.beta1) * change
-        return parameter * hoist(1 - rate * weight_decay) - change, new
+        return parameter * hoist(1 - rate * scalars["weight_decay"]) - change, new
 
 
 def _root_mean_square(array: mx.array) -> mx.array:

@@ -10,7 +10,7 @@ import math
 
 import mlx.core as mx
 
-from stepbus import Optimizer, hoist
+from stepbus import Optimizer
 from stepbus_plugins.optimizers.settings import AdamConfig, AdamWConfig
 
 State = dict[str, mx.array]
@@ -38,53 +38,38 @@ class AdamW(Optimizer):
         """Return both moments, zero."""
         return {"m": mx.zeros_like(parameter), "v": mx.zeros_like(parameter)}
 
-    def update(
-        self,
-        parameter: mx.array,
-        gradient: mx.array,
-        state: State,
-        *,
-        learning_rate: mx.array,
-        weight_decay: float,
-        step: mx.array,
-    ) -> tuple[mx.array, State]:
-        """Return the parameter and both moments after one update."""
-        rate = learning_rate if self.rate_scale == 1 else hoist(learning_rate * self.rate_scale)
-        change, state = self.change(gradient, state, rate, step)
-        kept = parameter if weight_decay == 0 else parameter * hoist(1 - rate * weight_decay)
-        return kept - change, state
+    def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> State:
+        """Return what decay keeps of a parameter, and the corrections folded into a scale and an epsilon.
 
-    def change(
-        self, gradient: mx.array, state: State, learning_rate: mx.array, step: mx.array
-    ) -> tuple[mx.array, State]:
-        """Return what is taken from the parameter, and the new moments.
-
-        The corrections are folded into two scalars, so that the compiled step passes over each array once:
-        rate · (m / c1) / (sqrt(v / c2) + eps) = (rate · sqrt(c2) / c1) · m / (sqrt(v) + eps · sqrt(c2)).
+        rate · (m / c1) / (sqrt(v / c2) + eps) = (rate · sqrt(c2) / c1) · m / (sqrt(v) + eps · sqrt(c2)), so that the
+        compiled step passes over each parameter once.
         """
+        rate = learning_rate * self.rate_scale
+        root = mx.sqrt(correction(self.beta2, step))
+        return {
+            "kept": 1 - rate * weight_decay,
+            "scale": rate * root / correction(self.beta1, step),
+            "epsilon": self.epsilon * root,
+        }
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
+        """Return the parameter and both moments after one update."""
         m = self.beta1 * state["m"] + (1 - self.beta1) * gradient
         v = self.beta2 * state["v"] + (1 - self.beta2) * (gradient * gradient)
-        root = mx.sqrt(correction(self.beta2, step))
-        scale, epsilon = hoist(learning_rate * root / correction(self.beta1, step)), hoist(self.epsilon * root)
-        return scale * m / (mx.sqrt(v) + epsilon), {"m": m, "v": v}
+        change = scalars["scale"] * m / (mx.sqrt(v) + scalars["epsilon"])
+        return parameter * scalars["kept"] - change, {"m": m, "v": v}
 
 
 class Adam(AdamW):
     """Adam with bias correction, whose weight decay is an L2 penalty: it goes through the moments, as in PyTorch."""
 
-    def update(
-        self,
-        parameter: mx.array,
-        gradient: mx.array,
-        state: State,
-        *,
-        learning_rate: mx.array,
-        weight_decay: float,
-        step: mx.array,
-    ) -> tuple[mx.array, State]:
+    def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> State:
+        """Return those of AdamW without decay, and the penalty."""
+        return super().scalars(learning_rate, 0.0, step) | {"penalty": mx.array(weight_decay)}
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
         """Return the parameter and both moments after one update."""
-        penalised = gradient if weight_decay == 0 else gradient + weight_decay * parameter
-        return super().update(parameter, penalised, state, learning_rate=learning_rate, weight_decay=0.0, step=step)
+        return super().update(parameter, gradient + scalars["penalty"] * parameter, state, scalars)
 
 
 def correction(beta: float, step: mx.array) -> mx.array:

@@ -41,24 +41,19 @@ class Muon(Optimizer):
         """Return the running mean of the gradient, zero."""
         return {"m": mx.zeros_like(parameter)}
 
-    def update(
-        self,
-        parameter: mx.array,
-        gradient: mx.array,
-        state: State,
-        *,
-        learning_rate: mx.array,
-        weight_decay: float,
-        step: mx.array,
-    ) -> tuple[mx.array, State]:
+    def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> State:
+        """Return the rate, and what decay keeps of a parameter."""
+        return {"learning_rate": learning_rate, "kept": 1 - learning_rate * weight_decay}
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
         """Return the matrix and the running mean after one update."""
         momentum = self.settings.momentum
         m = momentum * state["m"] + (1 - momentum) * gradient
         ahead = (1 - momentum) * gradient + momentum * m if self.settings.nesterov else m
         rows, columns = parameter.shape
-        rate = hoist(learning_rate * max(1.0, rows / columns) ** 0.5)
+        rate = scalars["learning_rate"] * max(1.0, rows / columns) ** 0.5
         change = orthogonalise(ahead, self.settings.newton_schulz_steps)
-        return parameter * hoist(1 - learning_rate * weight_decay) - rate * change, {"m": m}
+        return parameter * scalars["kept"] - rate * change, {"m": m}
 
 
 def orthogonalise(matrix: mx.array, steps: int) -> mx.array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from stepbus import Optimizer, hoist
+from stepbus import Optimizer
 from stepbus_plugins.optimizers.settings import LionConfig, SGDConfig
 
 State = dict[str, mx.array]
@@ -28,25 +28,15 @@ class SGD(Optimizer):
         """Return the velocity, zero, or nothing without momentum."""
         return {"velocity": mx.zeros_like(parameter)} if self.settings.momentum else {}
 
-    def update(
-        self,
-        parameter: mx.array,
-        gradient: mx.array,
-        state: State,
-        *,
-        learning_rate: mx.array,
-        weight_decay: float,
-        step: mx.array,
-    ) -> tuple[mx.array, State]:
+    def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
         """Return the parameter and the velocity after one update."""
         momentum = self.settings.momentum
-        if weight_decay:
-            gradient = gradient + weight_decay * parameter
+        gradient = gradient + scalars["weight_decay"] * parameter
         if not momentum:
-            return parameter - learning_rate * gradient, {}
+            return parameter - scalars["learning_rate"] * gradient, {}
         velocity = momentum * state["velocity"] + gradient
         change = gradient + momentum * velocity if self.settings.nesterov else velocity
-        return parameter - learning_rate * change, {"velocity": velocity}
+        return parameter - scalars["learning_rate"] * change, {"velocity": velocity}
 
 
 class Lion(Optimizer):
@@ -63,18 +53,13 @@ class Lion(Optimizer):
         """Return the running mean, zero."""
         return {"m": mx.zeros_like(parameter)}
 
-    def update(
-        self,
-        parameter: mx.array,
-        gradient: mx.array,
-        state: State,
-        *,
-        learning_rate: mx.array,
-        weight_decay: float,
-        step: mx.array,
-    ) -> tuple[mx.array, State]:
+    def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> State:
+        """Return the rate, and what decay keeps of a parameter."""
+        return {"learning_rate": learning_rate, "kept": 1 - learning_rate * weight_decay}
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
         """Return the parameter and the running mean after one update."""
         beta1, beta2 = self.settings.beta1, self.settings.beta2
         direction = mx.sign(beta1 * state["m"] + (1 - beta1) * gradient)
         m = beta2 * state["m"] + (1 - beta2) * gradient
-        return parameter * hoist(1 - learning_rate * weight_decay) - learning_rate * direction, {"m": m}
+        return parameter * scalars["kept"] - scalars["learning_rate"] * direction, {"m": m}
