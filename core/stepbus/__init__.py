@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepbus.backend import cpu_streams as cpu_streams
+    from stepbus.backend import row_streams as row_streams
     from stepbus.callback import Callback as Callback
     from stepbus.checkpoints import Retention as Retention
     from stepbus.components import Component as Component
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from stepbus.metric import Metric as Metric
     from stepbus.model import compose as compose
     from stepbus.opening import open_trainer as open_trainer
+    from stepbus.opening import write_predictions as write_predictions
     from stepbus.optimizer import Optimizer as Optimizer
     from stepbus.optimizer import ParameterUpdater as ParameterUpdater
     from stepbus.optimizer import hoist as hoist
@@ -66,6 +68,7 @@ __version__ = "0.1.0"
 # Public name -> the module that defines it.
 _HOME = {
     "BadInput": "errors",
+    "Callback": "callback",
     "CheckpointError": "errors",
     "Component": "components",
     "ConfigError": "errors",
@@ -94,29 +97,33 @@ _HOME = {
     "StepResult": "state",
     "StepbusError": "errors",
     "TextSource": "dataset",
+    "Trainer": "trainer",
     "TrainingConfig": "sections",
     "TrainingState": "state",
     "component": "settings",
     "compose": "model",
     "cpu_streams": "backend",
     "create_model": "create",
+    "create_trainer": "trainer",
     "did_you_mean": "errors",
     "find_folder": "folders",
+    "get_trainer_config": "config",
     "hoist": "optimizer",
     "hookimpl": "markers",
     "import_module": "plugins",
+    "load_config": "config",
     "no_decay_names": "optimizer",
+    "open_trainer": "opening",
     "read_config": "folders",
     "read_tensors": "folders",
-    "create_trainer": "trainer",
-    "Trainer": "trainer",
-    "Callback": "callback",
-    "open_trainer": "opening",
-    "get_trainer_config": "config",
-    "load_config": "config",
+    "row_streams": "backend",
     "setting": "settings",
+    "write_predictions": "opening",
     "write_text_atomically": "durable",
 }
+
+# Modules that import MLX.
+_NEEDS_MLX = {"checkpoints", "create", "folders", "model", "opening", "optimizer", "trainer"}
 
 __all__ = sorted(_HOME)
 
@@ -124,6 +131,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'stepbus' has no attribute {name!r}")
+    if _HOME[name] in _NEEDS_MLX:
+        importlib.import_module("stepbus.backend")  # the fast BLAS goes in front before MLX is imported
     return getattr(importlib.import_module(f"stepbus.{_HOME[name]}"), name)
 
 

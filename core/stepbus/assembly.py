@@ -65,7 +65,13 @@ def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
     state.total_steps = config.training.num_epochs * state.steps_per_epoch
     if config.training.max_steps is not None:
         state.total_steps = min(state.total_steps, config.training.max_steps)
-    trainer.metrics, trainer.directions = chosen_metrics(config, trainer.encoder.codec.task)
+    trainer.metrics, trainer.directions = chosen_metrics(config, task_of(trainer.encoder.codec))
+
+
+def task_of(codec: LabelCodec) -> str:
+    """Return what the labels are; the codec has seen the training rows."""
+    assert codec.task is not None
+    return codec.task
 
 
 def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
@@ -75,14 +81,9 @@ def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], di
         config: The configuration; `training.metrics` names them, or the task's own are taken.
         task: binary, multiclass, multilabel or regression.
     """
-    chosen = config.training.metrics
-    if chosen is None:
-        offered = [part for part, _ in config.components if part.kind == "metric"]
-        chosen = [
-            Selected(part, part.config())
-            for part in offered
-            if task in part.facts["tasks"] and part.facts.get("default", False)
-        ]
+    offered = [part for part, _ in config.components if part.kind == "metric"]
+    usual = [Selected(part, part.config()) for part in offered if task in part.facts.get("default", ())]
+    chosen = usual if config.training.metrics is None else config.training.metrics
     directions: dict[str, bool | None] = {"eval_loss": False}
     built = []
     for selected in chosen:
@@ -102,7 +103,7 @@ def make_plan(trainer: Trainer, fits: list[Fit]) -> Plan:
     return Plan(
         config=trainer.config,
         fits=fits,
-        task=trainer.encoder.codec.task,
+        task=task_of(trainer.encoder.codec),
         metrics=trainer.directions,
         monitor=trainer.config.training.monitor,
         total_steps=trainer.state.total_steps,
@@ -200,7 +201,7 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
         seed: Where new weights start.
         like: A model whose weights to start from.
     """
-    model = build_model(config.components, config.model, outputs=codec.outputs, task=codec.task, seed=seed)
+    model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
     if like is not None:
         model.load_tensors(like.tensors(), source="the model")
     return model

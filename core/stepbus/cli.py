@@ -80,7 +80,7 @@ def _train(arguments: argparse.Namespace) -> None:
         overrides.append(f"environment.output_dir={arguments.output}")
     config = load_config(arguments.config, overrides)
     # Only now, with a good configuration, are the array library and the weights worth their time.
-    from stepbus.trainer import Trainer
+    from stepbus import Trainer
 
     Trainer(config).train(resume=arguments.resume, allow_changed=arguments.allow_changed)
 
@@ -88,7 +88,7 @@ def _train(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     import json
 
-    from stepbus.opening import open_trainer
+    from stepbus import open_trainer
 
     metrics = open_trainer(arguments.model).evaluate(arguments.data)
     if arguments.json:
@@ -100,7 +100,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from stepbus.opening import open_trainer, write_predictions
+    from stepbus import open_trainer, write_predictions
 
     rows = write_predictions(open_trainer(arguments.model), arguments.data, arguments.output)
     print(f"{rows:,} predictions: {arguments.output}")

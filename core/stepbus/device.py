@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stepbus.backend import mx
+import mlx.core as mx
+
 from stepbus.errors import BadInput
 
 

@@ -96,6 +96,6 @@ def _evaluation_reason(trainer: Trainer, epoch_ended: bool) -> str:
         return ""
     if training.eval_strategy == "epoch" and epoch_ended:
         return "epoch"
-    if training.eval_strategy == "steps" and trainer.state.step % training.eval_steps == 0:
+    if training.eval_steps is not None and trainer.state.step % training.eval_steps == 0:
         return "steps"
     return trainer.control.why("evaluation")

@@ -55,8 +55,12 @@ def score(trainer: Trainer, predictions: Predictions, loss: float, prefix: str) 
         prefix: What stands before each name.
     """
     found = {f"{prefix}_loss": loss}
+    undefined = []
     for name, metric in trainer.metrics:
         value = metric(predictions.labels, predictions.values)
         named = value if isinstance(value, dict) else {name: value}
         found |= {f"{prefix}_{key}": float(number) for key, number in named.items()}
+        undefined += [key for key, number in named.items() if number != number]
+    if undefined and hasattr(trainer, "run"):
+        trainer.message(f"undefined on these rows: {', '.join(undefined)} (a class may be absent)", "warning")
     return found

@@ -61,7 +61,7 @@ class Metric:
             tasks: The tasks it can be computed for.
             config: The attrs class of its settings, given to the constructor; none: the constructor takes nothing.
         """
-        facts = {"tasks": tasks, "greater_is_better": greater_is_better, "default": False}
+        facts = {"tasks": tasks, "greater_is_better": greater_is_better, "default": ()}
 
         def build(settings: Any) -> Metric:
             return cls() if config is None else cls(settings)  # type: ignore[call-arg]  # the subclass's constructor

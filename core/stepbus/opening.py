@@ -66,7 +66,7 @@ def open_trainer(path: str | Path, **overrides: Any) -> Trainer:
     trainer.model = assembly.config_model(config, trainer.encoder.codec, seed=0)
     if trainer.model.loaded.initialised:
         raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(trainer.model.loaded.lines())}")
-    trainer.metrics, trainer.directions = assembly.chosen_metrics(config, trainer.encoder.codec.task)
+    trainer.metrics, trainer.directions = assembly.chosen_metrics(config, assembly.task_of(trainer.encoder.codec))
     trainer.directory = folder
     assembly.compile_evaluation(trainer)
     return trainer

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus import checkpoints, folders
-from stepbus.backend import mx
+import mlx.core as mx
+
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.model import label_keys

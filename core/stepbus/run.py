@@ -115,8 +115,8 @@ class Run:
                 self.bus.hook.on_exception(run=self, error=error)
                 raise
             finally:
-                for error in self.bus.close(run=self, status=status):
-                    self.message(str(error), "warning")
+                for raised in self.bus.close(run=self, status=status):
+                    self.message(str(raised), "warning")
 
     def resume_from(self) -> None:
         """Find the run to go on with, or a folder that no other run uses."""

@@ -19,7 +19,7 @@ from attrs import frozen
 from mlx.utils import tree_map
 
 from stepbus.batches import Batch
-from stepbus.optimizer import ParameterUpdater
+from stepbus.optimizer import ParameterUpdater, hoist
 from stepbus.state import StepResult
 
 Arrays = dict[str, mx.array]
@@ -125,8 +125,8 @@ class CompiledSteps:
     def _apply_step(self, sums: Any) -> mx.array:
         """Update the parameters from the sums of a whole accumulation window."""
         self.traces += 1
-        scale = 1 / mx.maximum(sums["weight"], 1e-12)
-        gradients = tree_map(lambda array: array * scale, sums["gradients"])
+        scale = hoist(1 / mx.maximum(sums["weight"], 1e-12))
+        gradients = self.updater.map(lambda array: array * scale, sums["gradients"])
         return self._update(self.model.trainable_parameters(), gradients, sums["total"], sums["weight"])
 
     def _update(self, master: Any, gradients: Any, total: mx.array, weight: mx.array) -> mx.array:
@@ -198,7 +198,7 @@ class CompiledSteps:
         loss, predictions, logits = self._evaluate(to_device(batch))
         mx.eval(loss, predictions, logits)
         self.model.train()
-        return float(loss.item()), np.array(predictions), np.array(logits)
+        return float(np.array(loss)), np.array(predictions), np.array(logits)
 
     def restart_clock(self) -> None:
         """Leave what was not training (an evaluation, a checkpoint) out of the next update's time."""

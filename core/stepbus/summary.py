@@ -21,7 +21,8 @@ def fit_facts(trainer: Trainer) -> dict[str, str]:
         trainer: A fit that is ready to start.
     """
     config, state, codec = trainer.config, trainer.state, trainer.encoder.codec
-    numbers = sum(array.size for _, array in tree_flatten(trainer.model.trainable_parameters()))
+    parameters: Any = tree_flatten(trainer.model.trainable_parameters())
+    numbers = sum(array.size for _, array in parameters)
     source = config.model.settings.pretrained or "from scratch"
     machine = backend.describe()
     rows = ", ".join(f"{len(tokens):,} {name}" for name, tokens in trainer.tokens.items())

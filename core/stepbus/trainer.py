@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from stepbus.batches import ShapePlan
     from stepbus.config import Config
     from stepbus.dataset import RowEncoder
-    from stepbus.optimizer import ParameterUpdater, Scheduler
+    from stepbus.optimizer import ParameterUpdater
     from stepbus.run import Run
+    from stepbus.scheduler import Scheduler
     from stepbus.steps import CompiledSteps
     from stepbus.tokens import Tokens
 

@@ -8,7 +8,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from stepbus import cpu_streams
+from stepbus import row_streams
 from stepbus_plugins.bert import kernels
 
 ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
@@ -155,7 +155,7 @@ class Encoder(nn.Module):
         """
         # Looked up for all rows at once, so that the table gets its gradient in one piece.
         words = self.embeddings.word_embeddings(input_ids)
-        streams = cpu_streams()[: input_ids.shape[0]] if self._ops is kernels.FAST else ()
+        streams = row_streams()[: input_ids.shape[0]] if self._ops is kernels.FAST else ()
         if not streams:
             return self._rows(words, attention_mask, token_type_ids, first_token_only)
         # Each stream computes on a thread of its own: so every core works on a share of the rows, start to end.

@@ -122,6 +122,7 @@ gelu = with_gradient(_gelu, _gelu_gradient)
 def dropout_keys(count: int) -> list[mx.array]:
     """Return keys for `count` masks, a random word each, all from one draw of MLX's generator."""
     words = mx.random.randint(-(2**31), 2**31 - 1, (count,)).astype(mx.uint32)
+    words = words | _uint(1)  # odd: the hash multiplies by it
     return [word.reshape(()) for word in mx.split(words, count)] if count else []
 
 
@@ -131,9 +132,11 @@ def _uint(value: int) -> mx.array:
 
 @functools.lru_cache(maxsize=1)
 def _mixed_indices(size: int) -> mx.array:
-    """Return the first half of the hash, which no key enters, of the indices below `size`."""
-    x = mx.arange(size, dtype=mx.uint32)
+    """Return a hash of the indices below `size`: C. Wellons' `lowbias32`."""
+    x = mx.arange(size, dtype=mx.uint32) + _uint(0x9E3779B9)  # 0, which no key would move, comes late
     x = (x ^ (x >> _uint(16))) * _uint(0x21F0AAAD)
+    x = (x ^ (x >> _uint(15))) * _uint(0xD35A2D97)
+    x = x ^ (x >> _uint(15))
     mx.eval(x)
     return x
 
@@ -141,11 +144,11 @@ def _mixed_indices(size: int) -> mx.array:
 def _kept(shape: Sequence[int], key: mx.array, probability: float) -> mx.array:
     """Return a dropout mask: 1 / (1 - probability) with that chance, else 0, from a hash of index and key.
 
-    The hash is C. Wellons' `lowbias32` without its last shift, the key added half-way. The probability is met to
-    1 / 65536. It is drawn 4 times faster than from MLX's generator, and needs no memory for the backward pass.
+    The index's hash, made once, is multiplied by the key and mixed again; the probability is met to 1 / 65536. This
+    is 4 times faster than MLX's generator, and needs no memory for the backward pass.
     """
     size = math.prod(shape)
-    x = _mixed_indices(1 << (size - 1).bit_length())[:size].reshape(shape) + key
+    x = _mixed_indices(1 << (size - 1).bit_length())[:size].reshape(shape) * key
     x = (x ^ (x >> _uint(15))) * _uint(0xD35A2D97)
     # The carry out of 16 bits is the mask: a comparison would not become vector code.
     dropped = round(probability * 65536)
