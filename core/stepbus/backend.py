@@ -172,7 +172,9 @@ def _choose() -> Blas:
         try:
             return _put_in_front(Path(wish).expanduser(), f"STEPBUS_BLAS={wish}")
         except OSError as error:
-            raise BadInput(f"STEPBUS_BLAS: expected 'mlx' or the path of a BLAS library, got {wish!r}: {error}") from error
+            raise BadInput(
+                f"STEPBUS_BLAS: expected 'mlx' or the path of a BLAS library, got {wish!r}: {error}"
+            ) from error
     try:
         return _put_in_front(_openblas(), "PyPI's scipy-openblas32")
     except OSError as error:

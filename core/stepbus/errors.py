@@ -1,14 +1,14 @@
 """What can go wrong, as a tree.
 
-    StepbusError                exit code 1
-    ├── BadInput                exit code 2: one clear sentence, no traceback
-    │   ├── ConfigError         every problem of a configuration at once
-    │   ├── DataError           a row set that cannot be used
-    │   ├── ModelError          weights or a folder that cannot be used
-    │   ├── PluginError         a plugin that cannot be found, loaded or understood
-    │   └── CheckpointError     a checkpoint that cannot be written, trusted or resumed
-    ├── PluginFailure           a plugin raised while the run was under way
-    └── Interrupted             a signal asked for the end, and a checkpoint was written (130 or 143)
+StepbusError                exit code 1
+├── BadInput                exit code 2: one clear sentence, no traceback
+│   ├── ConfigError         every problem of a configuration at once
+│   ├── DataError           a row set that cannot be used
+│   ├── ModelError          weights or a folder that cannot be used
+│   ├── PluginError         a plugin that cannot be found, loaded or understood
+│   └── CheckpointError     a checkpoint that cannot be written, trusted or resumed
+├── PluginFailure           a plugin raised while the run was under way
+└── Interrupted             a signal asked for the end, and a checkpoint was written (130 or 143)
 """
 
 from __future__ import annotations
@@ -89,5 +89,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the nearest known word, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
-
-

@@ -79,6 +79,8 @@ class FitResult:
         history: One record for each evaluation cycle.
         steps: Updates done.
         reason: Why it stopped, if it stopped early.
+        traces: How often a step was traced: once for each shape of batches, for training and for evaluation.
+        seconds: Wall time of the loop: updates, evaluations and checkpoints; tracing too.
     """
 
     fit: Fit
@@ -91,6 +93,8 @@ class FitResult:
     history: list[dict[str, Any]] = field(factory=list)
     steps: int = 0
     reason: str = ""
+    traces: int = 0
+    seconds: float = 0.0
 
 
 @frozen(eq=False)

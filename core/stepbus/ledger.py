@@ -42,6 +42,8 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
             "history": result.history,
             "steps": result.steps,
             "reason": result.reason,
+            "traces": result.traces,
+            "seconds": result.seconds,
             "model": result.model_path.name if result.model_path else None,
         },
     )
@@ -80,6 +82,8 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["history"],
             saved["steps"],
             saved["reason"],
+            saved["traces"],
+            saved["seconds"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

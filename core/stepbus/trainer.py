@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -259,7 +260,9 @@ class Trainer:
         """Run the engine, put the best weights back if that was asked for, score what is to be scored."""
         result = FitResult(self.fit, status="failed", directory=self.directory)
         try:
+            began = time.perf_counter()
             engine.run_fit(self)
+            result.seconds = time.perf_counter() - began
             result.status = "interrupted" if self.interrupted else "stopped" if self.control.stop else "ok"
             result.reason = self.control.why("stop")
             if result.reason:
@@ -270,6 +273,7 @@ class Trainer:
             state = self.state
             result.metrics, result.best = dict(state.metrics), state.best
             result.history, result.steps = list(state.history), state.step
+            result.traces = self.steps.traces
             self.bus.hook.on_fit_end(trainer=self, state=state, result=result)
         return result
 

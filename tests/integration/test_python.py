@@ -1,0 +1,136 @@
+"""stepbus from Python: models, trainers, frames, plugins as objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stepbus import BadInput, Callback, ConfigError, create_model, create_trainer, hookimpl, open_trainer
+
+
+class Count(Callback):
+    """Counts epochs in the classic style."""
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+
+    def on_epoch_end(self, trainer: Any, state: Any) -> None:
+        self.epochs.append(state.epoch)
+
+
+def test_a_model_a_trainer_and_frames(
+    tiny_config: Callable[..., dict[str, Any]], review_files: dict[str, Path], tokenizer_folder: Path
+) -> None:
+    tree = tiny_config()
+    section = {name: value for name, value in tree.pop("model").items() if name != "type"}
+    model = create_model("bert_with_head", head_type="binary_classification", **section)
+    count = Count()
+    train, dev = (pd.read_csv(review_files[name]) for name in ("train", "dev"))
+    tree["data"] = {"label": "label", "batch_size": 4, "max_length": 16}
+    trainer = create_trainer(model, config=tree, plugins=[count], num_epochs=3, learning_rate=1e-3)
+    result = trainer.train(train, dev)
+    assert result.status == "ok"
+    assert result.steps == 33
+    assert count.epochs == [0, 1, 2]
+    assert trainer.model is model
+    metrics = trainer.evaluate(dev)
+    assert metrics["eval_accuracy"] == result.metrics["eval_accuracy"]
+    probabilities = trainer.predict(dev.drop(columns="label"))
+    assert probabilities.shape == (20, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
+    logits = trainer.predict(dev, return_logits=True)
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), probabilities, atol=1e-6)
+    assert result.model_path is not None
+    opened = open_trainer(result.model_path)
+    np.testing.assert_array_equal(opened.predict(dev), probabilities)
+
+
+def test_training_goes_on_with_other_settings(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    trainer = create_trainer(config=tiny_config(), num_epochs=1)
+    first = trainer.train()
+    before = {name: np.array(array) for name, array in trainer.model.tensors().items()}
+    trainer.update_config(learning_rate=1e-6, num_epochs=2)
+    second = trainer.train()
+    assert (first.steps, second.steps) == (11, 22)
+    assert second.directory != first.directory
+    # A rate of 1e-6 moves weights by about 22e-6 at most (Adam's bound), so they are still close to where they were.
+    for name, array in trainer.model.tensors().items():
+        np.testing.assert_allclose(np.array(array), before[name], atol=5e-5)
+
+
+def test_a_checkpoint_by_hand(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    trainer = create_trainer(config=tiny_config(training={"max_steps": 5}))
+    trainer.train()
+    path = trainer.save_checkpoint(tmp_path / "mine")
+    before = {name: np.array(array) for name, array in trainer.model.tensors().items()}
+    trainer.model.load_tensors({name: array * 0 for name, array in trainer.model.tensors().items()})
+    trainer.load_checkpoint(path)
+    for name, array in trainer.model.tensors().items():
+        np.testing.assert_array_equal(np.array(array), before[name])
+
+
+def test_a_wrong_keyword_is_said_with_a_suggestion(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'learning_rate'"):
+        create_trainer(config=tiny_config(), learning_rat=1e-5)
+
+
+def test_predicting_before_training_says_what_to_do(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(BadInput, match="call train first"):
+        create_trainer(config=tiny_config()).predict(pd.DataFrame({"text": ["good"]}))
+
+
+def test_a_plugin_may_change_the_rate_and_stop(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    class Halve:
+        @hookimpl
+        def on_step_end(self, trainer: Any, state: Any) -> None:
+            rates.append(state.learning_rate)
+            if state.step == 3:
+                trainer.optimizer.learning_rate *= 0.5
+            if state.step == 5:
+                trainer.control.request_stop("enough")
+
+    rates: list[float] = []
+    config = tiny_config(scheduler={"type": "constant"})
+    result = create_trainer(config=config, plugins=[Halve()]).train()
+    assert rates == [3e-3, 3e-3, 3e-3, 1.5e-3, 1.5e-3]
+    assert (result.status, result.steps) == ("stopped", 5)
+    assert result.reason == "halve at step 5: enough"
+
+
+@pytest.mark.parametrize(
+    ("sections", "columns", "task"),
+    [
+        ({"label": "label"}, {"label": ["no", "yes", "maybe"]}, "multiclass"),
+        ({"label": ["funny", "sad"]}, {"funny": [0, 1, 1], "sad": [1, 1, 0]}, "multilabel"),
+        ({"label": "stars", "task": "regression"}, {"stars": [1.5, 3.0, 4.5]}, "regression"),
+    ],
+)
+def test_other_kinds_of_labels(
+    sections: dict[str, Any],
+    columns: dict[str, list[Any]],
+    task: str,
+    tiny_config: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    frame = pd.DataFrame({"text": ["a good film", "the plot was dull", "it was fine"] * 6})
+    for name, values in columns.items():
+        frame[name] = values * 6
+    tree = tiny_config(training={"num_epochs": 1})
+    tree["data"] = {"batch_size": 4, "max_length": 16, **sections}
+    trainer = create_trainer(config=tree)
+    result = trainer.train(frame, frame)
+    assert trainer.encoder.codec.task == task
+    assert np.isfinite(list(result.metrics.values())).all()
+    predictions = trainer.predict(frame)
+    assert len(predictions) == 18
+    from stepbus import write_predictions
+
+    write_predictions(trainer, frame, tmp_path / "p.csv")
+    table = pd.read_csv(tmp_path / "p.csv")
+    for name in columns:
+        assert name in table.columns
