@@ -121,9 +121,12 @@ def describe(trainer: Trainer) -> dict[str, Any]:
     """Return what rebuilds the bus and the data's way: configuration, labels, templates, plugins."""
     from stepbus import __version__
 
+    # Sizes of a model from scratch stand in config.json from now on.
+    from_scratch = trainer.config.model.component.facts.get("from_scratch", ())
+    section = {key: value for key, value in trainer.config.tree["model"].items() if key not in from_scratch}
     return {
         "stepbus": __version__,
-        "config": trainer.config.tree,
+        "config": {**trainer.config.tree, "model": section},
         "encoder": trainer.encoder.state_dict(),
         "plugins": plugin_table(trainer.config),
         "metrics": {name: value for name, value in trainer.state.metrics.items() if value == value},

@@ -18,6 +18,7 @@ SIZES = {
 }
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+FROM_SCRATCH = ("size", *REQUIRED, "max_position_embeddings")  # what a folder's config.json says otherwise
 
 
 def _size(meaning: str) -> Any:
@@ -122,8 +123,7 @@ def build(settings: BertConfig, *, outputs: int, head: Selected, seed: int) -> A
     if settings.pretrained is None:
         source, config = "model", scratch_config(settings)
     else:
-        shape = ("size", *REQUIRED, "max_position_embeddings")
-        for name in (name for name in shape if getattr(settings, name) is not None):
+        for name in (name for name in FROM_SCRATCH if getattr(settings, name) is not None):
             raise ModelError(f"model.{name}: {settings.pretrained} has its own; leave {name} or pretrained out")
         folder = find_folder(settings.pretrained)
         source, config, tensors = str(folder), read_config(folder), read_tensors(folder)
@@ -148,4 +148,6 @@ def build(settings: BertConfig, *, outputs: int, head: Selected, seed: int) -> A
 class Bert:
     """BERT as the model: from a Hugging Face folder, a package, the hub, or from scratch by size."""
 
-    components: ClassVar[list[Component]] = [Component("model", "bert", BertConfig, build)]
+    components: ClassVar[list[Component]] = [
+        Component("model", "bert", BertConfig, build, {"from_scratch": FROM_SCRATCH})
+    ]
