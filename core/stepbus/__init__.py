@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stepbus.config import get_trainer_config as get_trainer_config
     from stepbus.config import load_config as load_config
     from stepbus.create import create_model as create_model
+    from stepbus.create import create_trainer as create_trainer
     from stepbus.dataset import TextSource as TextSource
     from stepbus.durable import write_text_atomically as write_text_atomically
     from stepbus.errors import BadInput as BadInput
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     from stepbus.state import StepResult as StepResult
     from stepbus.state import TrainingState as TrainingState
     from stepbus.trainer import Trainer as Trainer
-    from stepbus.trainer import create_trainer as create_trainer
 
 __version__ = "0.1.0"
 
@@ -104,7 +104,7 @@ _HOME = {
     "compose": "model",
     "cpu_streams": "backend",
     "create_model": "create",
-    "create_trainer": "trainer",
+    "create_trainer": "create",
     "did_you_mean": "errors",
     "find_folder": "folders",
     "get_trainer_config": "config",

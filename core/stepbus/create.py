@@ -1,4 +1,4 @@
-"""Models for who writes Python: from a name, the kind of head, and settings."""
+"""Models and trainers for who writes Python: from names and settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from stepbus.errors import BadInput, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from stepbus.model import Classifier
+    from stepbus.trainer import Trainer
 
 # What a head type may be called -> the task, and the number of outputs where that is fixed.
 HEAD_TYPES: dict[str, tuple[str, int | None]] = {
@@ -109,3 +110,27 @@ def create_model(
     model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
     object.__setattr__(model, "section", config.tree["model"])  # no part of the parameter tree
     return model
+
+
+def create_trainer(model: Any = None, config: Any = None, *, plugins: Sequence[Any] = (), **overrides: Any) -> Trainer:
+    """Create a trainer.
+
+    Args:
+        model: A model, as `create_model` returns it; none builds the one that the configuration describes.
+        config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
+        plugins: Classes, instances and modules with hooks.
+        **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
+
+    Returns:
+        The trainer.
+
+    Raises:
+        ConfigError: Something in the configuration is wrong; every problem at once.
+    """
+    from stepbus.config import load_config
+    from stepbus.trainer import Trainer
+
+    section = {} if model is None else {"model": model.section}
+    return Trainer(
+        load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), model, plugins=plugins
+    )

@@ -17,20 +17,10 @@ import mlx.core as mx
 from stepbus import tensor_files
 from stepbus.durable import fsync_folder, to_json, write_file
 from stepbus.errors import CheckpointError, ModelError
+from stepbus.tokens import TOKENIZER_FILES
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
 _FROM_HUB = ["config.json", "modules.json", WEIGHTS, INDEX, "model-*-of-*.safetensors", *TOKENIZER_FILES]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 

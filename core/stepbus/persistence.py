@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import checkpoints, folders
 import mlx.core as mx
 
+from stepbus import checkpoints, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.model import label_keys

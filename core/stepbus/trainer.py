@@ -13,7 +13,6 @@ import numpy as np
 from stepbus import device, engine, evaluation, persistence
 from stepbus.batches import Batch, Prefetch, epoch_order
 from stepbus.bus import Bus
-from stepbus.config import load_config
 from stepbus.errors import BadInput
 from stepbus.fits import Fit, FitResult, Predictions
 from stepbus.state import Best, Control, TrainingState
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from stepbus.scheduler import Scheduler
     from stepbus.steps import CompiledSteps
     from stepbus.tokens import Tokens
-
-__all__ = ["Trainer", "create_trainer"]
 
 
 class Trainer:
@@ -309,24 +306,3 @@ def _windows(batches: Any, size: int) -> Iterator[list[Batch]]:
             window = []
     if window:
         yield window
-
-
-def create_trainer(model: Any = None, config: Any = None, *, plugins: Sequence[Any] = (), **overrides: Any) -> Trainer:
-    """Create a trainer.
-
-    Args:
-        model: A model, as `create_model` returns it; none builds the one that the configuration describes.
-        config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
-        plugins: Classes, instances and modules with hooks.
-        **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
-
-    Returns:
-        The trainer.
-
-    Raises:
-        ConfigError: Something in the configuration is wrong; every problem at once.
-    """
-    section = {} if model is None else {"model": model.section}
-    return Trainer(
-        load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), model, plugins=plugins
-    )

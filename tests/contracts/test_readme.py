@@ -30,9 +30,10 @@ def test_the_table_of_plugins_is_true() -> None:
 
 def test_there_are_exactly_two_lines_of_setup() -> None:
     lines = [line for line in README.read_text().splitlines() if "python3 -m venv" in line]
+    install = "    python3 -m venv .venv && .venv/bin/pip install -e '.[{}]' && .venv/bin/{}"
     assert lines == [
-        "    python3 -m venv .venv && .venv/bin/pip install -e '.[demo]' && .venv/bin/stepbus train configs/quickstart.yaml",
-        "    python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest",
+        install.format("demo", "stepbus train configs/quickstart.yaml"),
+        install.format("dev", "pytest"),
     ]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from stepbus import row_streams
-from stepbus_plugins.bert import kernels
+from stepbus import ModelError, row_streams
+from stepbus_plugins.bert.kernels import FAST
+from stepbus_plugins.bert.plain import PLAIN, Kernels
 
 ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
     "gelu_new": nn.gelu_approx,
@@ -31,7 +32,7 @@ class Embeddings(nn.Module):
         self.token_type_embeddings = nn.Embedding(config["type_vocab_size"], size)
         self.LayerNorm = nn.LayerNorm(size, eps=config["layer_norm_eps"])
 
-    def __call__(self, words: mx.array, token_type_ids: mx.array | None, ops: kernels.Kernels) -> mx.array:
+    def __call__(self, words: mx.array, token_type_ids: mx.array | None, ops: Kernels) -> mx.array:
         types = self.token_type_embeddings
         rest = self.position_embeddings.weight[: words.shape[1]]
         rest = rest + (types.weight[0] if token_type_ids is None else types(token_type_ids))
@@ -48,9 +49,10 @@ class Output(nn.Module):
         self.LayerNorm = nn.LayerNorm(config["hidden_size"], eps=config["layer_norm_eps"])
         self.dropout = config["hidden_dropout_prob"]
 
-    def __call__(self, x: mx.array, residual: mx.array, ops: kernels.Kernels, keys: Keys) -> mx.array:
+    def __call__(self, x: mx.array, residual: mx.array, ops: Kernels, keys: Keys) -> mx.array:
         norm = self.LayerNorm
-        return ops.add_norm(self.dense(x), residual, norm.weight, norm.bias, norm.eps, self.dropout, next(keys))
+        projected = ops.linear(x, self.dense.weight, self.dense.bias)
+        return ops.add_norm(projected, residual, norm.weight, norm.bias, norm.eps, self.dropout, next(keys))
 
 
 class SelfAttention(nn.Module):
@@ -65,22 +67,20 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(size, size)
         self.dropout = config["attention_probs_dropout_prob"]
 
-    def __call__(
-        self, x: mx.array, bias: mx.array, first_token_only: bool, ops: kernels.Kernels, keys: Keys
-    ) -> mx.array:
+    def __call__(self, x: mx.array, bias: mx.array, first_token_only: bool, ops: Kernels, keys: Keys) -> mx.array:
         if first_token_only:
-            queries = self._heads([self.query], x[:, :1])
-            q, k, v = *queries, *self._heads([self.key, self.value], x)
+            queries = self._heads([self.query], x[:, :1], ops)
+            q, k, v = *queries, *self._heads([self.key, self.value], x, ops)
         else:
-            q, k, v = self._heads([self.query, self.key, self.value], x)
+            q, k, v = self._heads([self.query, self.key, self.value], x, ops)
         mixed = ops.attention(q, k, v, bias, self.dropout, next(keys))
         return mixed.swapaxes(1, 2).reshape(x.shape[0], -1, x.shape[2])
 
-    def _heads(self, projections: list[Any], x: mx.array) -> list[mx.array]:
+    def _heads(self, projections: list[Any], x: mx.array, ops: Kernels) -> list[mx.array]:
         """Return each projection of `x` as contiguous heads [B, H, L, d], all from one product."""
         weight = mx.concatenate([projection.weight for projection in projections])
         shift = mx.concatenate([projection.bias for projection in projections])
-        y = mx.addmm(shift, x, weight.T).reshape(*x.shape[:2], len(projections), self.heads, -1)
+        y = ops.linear(x, weight, shift).reshape(*x.shape[:2], len(projections), self.heads, -1)
         # Copied once here; each product with a transposed operand would copy it again.
         return [mx.contiguous(part.squeeze(2).swapaxes(1, 2)) for part in mx.split(y, len(projections), axis=2)]
 
@@ -96,12 +96,11 @@ class Layer(nn.Module):
         self.output = Output(config, inner)
         self.activation = ACTIVATIONS.get(config.get("hidden_act", "gelu"))
 
-    def __call__(
-        self, x: mx.array, bias: mx.array, first_token_only: bool, ops: kernels.Kernels, keys: Keys
-    ) -> mx.array:
+    def __call__(self, x: mx.array, bias: mx.array, first_token_only: bool, ops: Kernels, keys: Keys) -> mx.array:
         mixed = self.attention["self"](x, bias, first_token_only, ops, keys)
         x = self.attention["output"](mixed, x[:, :1] if first_token_only else x, ops, keys)
-        inner = self.intermediate["dense"](x)
+        dense = self.intermediate["dense"]
+        inner = ops.linear(x, dense.weight, dense.bias)
         inner = self.activation(inner) if self.activation else ops.gelu(inner)
         return self.output(inner, x, ops, keys)
 
@@ -132,8 +131,7 @@ class Encoder(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = {"layer": [Layer(config) for _ in range(config["num_hidden_layers"])]}
         self.dropout = config["hidden_dropout_prob"]
-        self.has_dropout = bool(self.dropout or config["attention_probs_dropout_prob"])
-        self._ops = kernels.for_device(mx.default_device())
+        self._on_cpu = mx.default_device().type == mx.DeviceType.cpu
 
     def __call__(
         self,
@@ -152,12 +150,22 @@ class Encoder(nn.Module):
 
         Returns:
             Hidden states [B, L, D], or [B, 1, D] with `first_token_only`.
+
+        Raises:
+            ModelError: The sequences are longer than the model's positions.
         """
+        length, longest = input_ids.shape[1], len(self.embeddings.position_embeddings.weight)
+        if length > longest:
+            raise ModelError(
+                f"got sequences of {length} tokens, the model takes at most {longest}; lower data.max_length"
+            )
         # Looked up for all rows at once, so that the table gets its gradient in one piece.
         words = self.embeddings.word_embeddings(input_ids)
-        streams = row_streams()[: input_ids.shape[0]] if self._ops is kernels.FAST else ()
+        if not self._on_cpu or words.dtype != mx.float32:
+            return self._rows(PLAIN, words, attention_mask, token_type_ids, first_token_only)
+        streams = row_streams()[: len(words)]
         if not streams:
-            return self._rows(words, attention_mask, token_type_ids, first_token_only)
+            return self._rows(FAST, words, attention_mask, token_type_ids, first_token_only)
         # Each stream computes on a thread of its own: so every core works on a share of the rows, start to end.
         ends = [len(words) * (i + 1) // len(streams) for i in range(len(streams))]
         parts = []
@@ -165,19 +173,24 @@ class Encoder(nn.Module):
             rows = slice(start, end)
             types = None if token_type_ids is None else token_type_ids[rows]
             with mx.stream(stream):
-                parts.append(self._rows(words[rows], attention_mask[rows], types, first_token_only))
+                parts.append(self._rows(FAST, words[rows], attention_mask[rows], types, first_token_only))
         return mx.concatenate(parts)
 
     def _rows(
-        self, words: mx.array, attention_mask: mx.array, token_type_ids: mx.array | None, first_token_only: bool
+        self,
+        ops: Kernels,
+        words: mx.array,
+        attention_mask: mx.array,
+        token_type_ids: mx.array | None,
+        first_token_only: bool,
     ) -> mx.array:
         layers = self.encoder["layer"]
-        masks = 1 + 3 * len(layers) if self.training and self.has_dropout else 0
-        keys: Keys = iter(kernels.dropout_keys(masks) if masks else [None] * (1 + 3 * len(layers)))
-        x = self.embeddings(words, token_type_ids, self._ops)
-        x = self._ops.dropout(x, self.dropout, next(keys))
+        masks = 1 + 3 * len(layers)
+        keys: Keys = iter(ops.keys(masks) if self.training else [None] * masks)
+        x = self.embeddings(words, token_type_ids, ops)
+        x = ops.dropout(x, self.dropout, next(keys))
         # A large finite number: minus infinity would give NaN on a padded row.
         bias = (attention_mask[:, None, None, :] - 1.0) * 1e9
         for index, layer in enumerate(layers):
-            x = layer(x, bias, first_token_only and index == len(layers) - 1, self._ops, keys)
+            x = layer(x, bias, first_token_only and index == len(layers) - 1, ops, keys)
         return x

@@ -1,4 +1,4 @@
-"""The encoder's kernels: MLX's own operations, and faster forms of the same functions for the CPU.
+"""The encoder's kernels for the CPU in float32: the functions of plain.py in faster forms.
 
 MLX's CPU backend computes exp and erf one number at a time and gives every operation of a stream one thread. Written
 as below, `mx.compile` fuses each function into one or two loops that the compiler turns into vector instructions:
@@ -14,14 +14,16 @@ The gradients are written by hand, with what the forward pass already knows.
 
 from __future__ import annotations
 
+import collections
 import functools
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
-from attrs import frozen
+
+from stepbus_plugins.bert.plain import Kernels
 
 Quadratics = tuple[tuple[float, float], ...]
 
@@ -64,6 +66,19 @@ def _raised(x: mx.array, squarings: int) -> mx.array:
     return x
 
 
+_calls: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
+
+
+def _alone(x: mx.array, user: str) -> mx.array:
+    """Return `x` with axes of length 1 around it, so that this use shares no constant with the user's last 255 uses.
+
+    mx.compile keeps one array for equal constants of equally shaped operations, and a fused loop that has to read its
+    constants from there is not vector code any more: in a whole step, gelu and its gradient took twice as long.
+    """
+    before, after = divmod(next(_calls[user]) % 256, 16)
+    return x.reshape((1,) * before + x.shape + (1,) * after)
+
+
 def _sum_last(x: mx.array) -> mx.array:
     """Return the sums over the last axis, kept as an axis of 1."""
     return (x.reshape(-1, x.shape[-1]) @ mx.ones((x.shape[-1], 1))).reshape(*x.shape[:-1], 1)
@@ -103,15 +118,17 @@ def with_gradient(
 
 
 def _gelu(x: mx.array) -> mx.array:
+    shape, x = x.shape, _alone(x, "gelu")
     a = mx.abs(x)
-    return (x + a) * 0.5 - (a * (0.5 * TAIL_AT_0**-8)) / _raised(_product(a, TAIL), 3)
+    return ((x + a) * 0.5 - (a * (0.5 * TAIL_AT_0**-8)) / _raised(_product(a, TAIL), 3)).reshape(shape)
 
 
 def _gelu_gradient(primals: Any, cotangent: mx.array, _: Any) -> mx.array:
-    x, g = primals, cotangent
+    x = _alone(primals, "gelu")
+    g = cotangent.reshape(x.shape)
     a, sign = mx.abs(x), mx.sign(x)
     slope = (g * sign * (SLOPE_AT_0 * TAIL_AT_0**-8)) * _product(a, SLOPE)
-    return g * (sign * 0.5 + 0.5) - slope / _raised(_product(a, TAIL), 3)
+    return (g * (sign * 0.5 + 0.5) - slope / _raised(_product(a, TAIL), 3)).reshape(cotangent.shape)
 
 
 gelu = with_gradient(_gelu, _gelu_gradient)
@@ -130,7 +147,7 @@ def _uint(value: int) -> mx.array:
     return mx.array(value, dtype=mx.uint32)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache  # of powers of two, so twice the largest at most
 def _mixed_indices(size: int) -> mx.array:
     """Return a hash of the indices below `size`: C. Wellons' `lowbias32`."""
     x = mx.arange(size, dtype=mx.uint32) + _uint(0x9E3779B9)  # 0, which no key would move, comes late
@@ -141,19 +158,19 @@ def _mixed_indices(size: int) -> mx.array:
     return x
 
 
-def _kept(shape: Sequence[int], key: mx.array, probability: float) -> mx.array:
-    """Return a dropout mask: 1 / (1 - probability) with that chance, else 0, from a hash of index and key.
+def _dropped(x: mx.array, key: mx.array, probability: float) -> mx.array:
+    """Return `x` with elements set to 0 with a probability, met to 1 / 65536, and the rest scaled up.
 
-    The index's hash, made once, is multiplied by the key and mixed again; the probability is met to 1 / 65536. This
-    is 4 times faster than MLX's generator, and needs no memory for the backward pass.
+    The choice is a hash of index and key: the index's own, made once, times the key and mixed again. This is 4 times
+    faster than MLX's generator, and needs no memory for the backward pass.
     """
-    size = math.prod(shape)
-    x = _mixed_indices(1 << (size - 1).bit_length())[:size].reshape(shape) * key
-    x = (x ^ (x >> _uint(15))) * _uint(0xD35A2D97)
+    shape, x = x.shape, _alone(x, "dropout")
+    hashed = _mixed_indices(1 << (x.size - 1).bit_length())[: x.size].reshape(x.shape) * key
+    hashed = (hashed ^ (hashed >> _uint(15))) * _uint(0xD35A2D97)
     # The carry out of 16 bits is the mask: a comparison would not become vector code.
     dropped = round(probability * 65536)
-    bit = ((x >> _uint(16)) + _uint(65536 - dropped)) >> _uint(16)
-    return bit.astype(mx.int32).astype(mx.float32) * (65536 / (65536 - dropped))
+    kept = ((hashed >> _uint(16)) + _uint(65536 - dropped)) >> _uint(16)
+    return (kept.astype(mx.int32).astype(mx.float32) * (x * (65536 / (65536 - dropped)))).reshape(shape)
 
 
 def dropout(x: mx.array, probability: float, key: mx.array | None) -> mx.array:
@@ -162,12 +179,36 @@ def dropout(x: mx.array, probability: float, key: mx.array | None) -> mx.array:
         return x
 
     def forward(x: mx.array, key: mx.array) -> mx.array:
-        return x * _kept(x.shape, key, probability)
+        return _dropped(x, key, probability)
 
     def backward(primals: Any, cotangent: mx.array, _: Any) -> list[mx.array]:
         return [forward(cotangent, primals[1]), mx.zeros_like(primals[1])]
 
     result: mx.array = with_gradient(forward, backward)(x, key)
+    return result
+
+
+# -- linear ------------------------------------------------------------------------------------------------------------
+
+
+def linear(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+    """Return x weight' + bias; the weight's gradient comes in its own layout, not transposed.
+
+    Args:
+        x: Inputs [..., I].
+        weight: [O, I].
+        bias: [O].
+    """
+
+    def forward(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+        return mx.addmm(bias, x, weight.T)
+
+    def backward(primals: Any, cotangent: mx.array, _: Any) -> list[mx.array]:
+        x, weight, _ = primals
+        g = cotangent.reshape(-1, cotangent.shape[-1])
+        return [cotangent @ weight, g.T @ x.reshape(-1, x.shape[-1]), _sum_rows(g)]
+
+    result: mx.array = with_gradient(forward, backward)(x, weight, bias)
     return result
 
 
@@ -197,7 +238,7 @@ def add_norm(
     size = x.shape[-1]
 
     def forward(x: mx.array, residual: mx.array, weight: mx.array, bias: mx.array, *key: mx.array) -> list[mx.array]:
-        total = residual + (x * _kept(x.shape, key[0], probability) if key else x)
+        total = residual + (_dropped(x, key[0], probability) if key else x)
         centred = total - mx.contiguous(_sum_last(total) * (1 / size))
         scale = mx.contiguous(mx.rsqrt(_sum_last(centred * centred) * (1 / size) + eps))
         return [centred * scale * weight + bias, centred, scale]
@@ -210,7 +251,7 @@ def add_norm(
         mean = (g.reshape(-1, size) @ column).reshape(scale.shape)
         along = mx.contiguous((normed.reshape(-1, size) @ column).reshape(scale.shape) * scale)
         change = (g * weight - mean - centred * along) * scale
-        dropped = change * _kept(x.shape, key[0], probability) if key else change
+        dropped = _dropped(change, key[0], probability) if key else change
         return [dropped, change, _sum_rows(normed), _sum_rows(g), *(mx.zeros_like(words) for words in key)]
 
     keys = () if key is None or probability == 0 else (key,)
@@ -219,6 +260,11 @@ def add_norm(
 
 
 # -- attention ---------------------------------------------------------------------------------------------------------
+
+
+def _exp_minus_8(x: mx.array) -> mx.array:
+    """Return exp(-8 x) for x >= 0."""
+    return (EXP_AT_0**-8 / _raised(_product(_alone(x, "exp"), EXP), 3)).reshape(x.shape)
 
 
 def attention(
@@ -241,8 +287,8 @@ def attention(
     def forward(q: mx.array, k: mx.array, v: mx.array, bias: mx.array, *key: mx.array) -> list[mx.array]:
         scores = (q @ k.swapaxes(-1, -2)) * (scale / 8) + bias
         distance = mx.contiguous(scores.max(axis=-1, keepdims=True)) - scores
-        weights = EXP_AT_0**-8 / _raised(_product(distance, EXP), 3)
-        kept = weights * _kept(weights.shape, key[0], probability) if key else weights
+        weights = _exp_minus_8(distance)
+        kept = _dropped(weights, key[0], probability) if key else weights
         share = mx.contiguous(1 / _sum_last(weights))
         return [(kept @ v) * share, weights, kept, share]
 
@@ -265,53 +311,4 @@ def attention(
     return result
 
 
-# -- the choice --------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Kernels:
-    """The functions that an encoder is made of; all take the arguments of those above."""
-
-    gelu: Callable[[mx.array], mx.array]
-    dropout: Callable[..., mx.array]
-    add_norm: Callable[..., mx.array]
-    attention: Callable[..., mx.array]
-
-
-def _plain_dropout(x: mx.array, probability: float, key: mx.array | None) -> mx.array:
-    if key is None or probability == 0:
-        return x
-    keep = mx.random.bernoulli(1 - probability, x.shape, key=key)
-    return mx.where(keep, x * (1 / (1 - probability)), mx.zeros_like(x))
-
-
-def _plain_add_norm(
-    x: mx.array,
-    residual: mx.array,
-    weight: mx.array,
-    bias: mx.array,
-    eps: float,
-    probability: float = 0.0,
-    key: mx.array | None = None,
-) -> mx.array:
-    return mx.fast.layer_norm(residual + _plain_dropout(x, probability, key), weight, bias, eps)
-
-
-def _plain_attention(
-    q: mx.array, k: mx.array, v: mx.array, bias: mx.array, probability: float = 0.0, key: mx.array | None = None
-) -> mx.array:
-    scale = float(q.shape[-1]) ** -0.5
-    if key is None or probability == 0:
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=bias.astype(q.dtype))
-    weights = mx.softmax((q * scale) @ k.swapaxes(-1, -2) + bias, axis=-1)
-    return _plain_dropout(weights, probability, key) @ v
-
-
-FAST = Kernels(gelu, dropout, add_norm, attention)
-# For Metal and CUDA, which were not at hand: these kernels are tested on the CPU only.
-PLAIN = Kernels(nn.gelu, _plain_dropout, _plain_add_norm, _plain_attention)
-
-
-def for_device(device: mx.Device) -> Kernels:
-    """Return the kernels for a device."""
-    return FAST if device.type == mx.DeviceType.cpu else PLAIN
+FAST = Kernels(gelu, linear, dropout_keys, dropout, add_norm, attention)

@@ -72,7 +72,8 @@ class Progress:
         self.screen.clear()
         style = {"ok": "green", "stopped": "green"}.get(status, "yellow")
         word = "finished" if status in ("ok", "stopped") else status
-        self.screen.line((f"  {word}", style), f" after {took(self.began)}")
+        if self.began:  # a plan that was refused has said so in its error
+            self.screen.line((f"  {word}", style), f" after {took(self.began)}")
         self.screen = None
 
     @hookimpl
