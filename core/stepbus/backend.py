@@ -110,7 +110,7 @@ def _compiled_forwarders() -> Path:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise OSError(f"{compiler} could not compile its three forwarders: {result.stderr.strip()[-300:]}")
-        os.replace(built, library)
+        built.replace(library)
     return library
 
 
@@ -160,7 +160,7 @@ def _choose() -> Blas:
     wish = os.environ.get("STEPBUS_BLAS", "")
     if wish == "mlx":
         return Blas("MLX's own", "STEPBUS_BLAS=mlx")
-    if "mlx.core" in sys.modules:
+    if sys.modules.get("mlx.core") is not None:
         text = "mlx.core was imported before stepbus.backend, so its slow BLAS stays"
         warnings.warn(f"{text}; import stepbus.backend first", BackendWarning, stacklevel=3)
         return Blas("MLX's own", text)
@@ -217,7 +217,8 @@ def cpu_streams() -> tuple[mx.Stream, ...]:
 def row_streams() -> tuple[mx.Stream, ...]:
     """Return `cpu_streams` for a model that runs a share of the batch's rows on each, start to end.
 
-    BLAS then gets one core per stream: its threads would wait for each other. From there on that holds for the process.
+    BLAS then gets its share of the cores per stream, for the rest of the process: with all of them each, its threads
+    wait for each other (twice the time on two cores; more cores were not at hand).
     """
     streams = cpu_streams()
     if streams and blas.set_threads is not None:
@@ -235,7 +236,7 @@ def describe() -> dict[str, Any]:
     """Return what `stepbus info` prints about MLX and the machine: versions, device, BLAS, cores, memory in bytes."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {
-        "mlx": mx.__version__,
+        "mlx": _version("mlx"),
         "device": str(mx.default_device()),
         "blas": blas.name,
         "blas_found": blas.found,

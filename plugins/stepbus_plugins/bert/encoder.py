@@ -167,10 +167,9 @@ class Encoder(nn.Module):
         if not streams:
             return self._rows(FAST, words, attention_mask, token_type_ids, first_token_only)
         # Each stream computes on a thread of its own: so every core works on a share of the rows, start to end.
-        ends = [len(words) * (i + 1) // len(streams) for i in range(len(streams))]
         parts = []
-        for stream, start, end in zip(streams, [0, *ends], ends):
-            rows = slice(start, end)
+        for index, stream in enumerate(streams):
+            rows = slice(len(words) * index // len(streams), len(words) * (index + 1) // len(streams))
             types = None if token_type_ids is None else token_type_ids[rows]
             with mx.stream(stream):
                 parts.append(self._rows(FAST, words[rows], attention_mask[rows], types, first_token_only))
@@ -189,8 +188,9 @@ class Encoder(nn.Module):
         keys: Keys = iter(ops.keys(masks) if self.training else [None] * masks)
         x = self.embeddings(words, token_type_ids, ops)
         x = ops.dropout(x, self.dropout, next(keys))
-        # A large finite number: minus infinity would give NaN on a padded row.
-        bias = (attention_mask[:, None, None, :] - 1.0) * 1e9
+        # A large finite number of the dtype: minus infinity would give NaN on a padded row.
+        far = 3e4 if words.dtype == mx.float16 else 1e9
+        bias = ((attention_mask[:, None, None, :] - 1.0) * far).astype(words.dtype)
         for index, layer in enumerate(layers):
             x = layer(x, bias, first_token_only and index == len(layers) - 1, ops, keys)
         return x

@@ -76,7 +76,7 @@ def _alone(x: mx.array, user: str) -> mx.array:
     constants from there is not vector code any more: in a whole step, gelu and its gradient took twice as long.
     """
     before, after = divmod(next(_calls[user]) % 256, 16)
-    return x.reshape((1,) * before + x.shape + (1,) * after)
+    return x.reshape((1,) * (1 + before) + x.shape + (1,) * after)
 
 
 def _sum_last(x: mx.array) -> mx.array:
@@ -244,7 +244,7 @@ def add_norm(
         return [centred * scale * weight + bias, centred, scale]
 
     def backward(primals: Any, cotangents: Any, outputs: Any) -> list[mx.array]:
-        x, _, weight, _, *key = primals
+        weight, key = primals[2], primals[4:]
         g, (_, centred, scale) = cotangents[0], outputs
         column = (weight * (1 / size)).reshape(-1, 1)
         normed = g * centred * scale  # the gradient times the normalised value

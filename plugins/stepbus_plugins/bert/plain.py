@@ -71,7 +71,7 @@ def attention(
     """
     scale = float(q.shape[-1]) ** -0.5
     if key is None or probability == 0:
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=bias.astype(q.dtype))
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=bias)
     weights = mx.softmax((q * scale) @ k.swapaxes(-1, -2) + bias, axis=-1)
     return dropout(weights, probability, key) @ v
 

@@ -104,7 +104,12 @@ class Screen:
 
     def line(self, *parts: tuple[str, str] | str) -> None:
         """Write one permanent line of words, or of (words, style)."""
-        self.console.print(self._text(*parts), soft_wrap=True)
+        text = self._text(*parts)
+        if self.live:
+            self.console.print(text, soft_wrap=True)
+        else:  # nothing to style: rich would take a hundred times as long, at every log interval
+            self.console.file.write(f"{text.plain}\n")
+            self.console.file.flush()
 
     def pairs(self, rows: Pairs) -> None:
         """Write two aligned columns: names and what they stand for."""
