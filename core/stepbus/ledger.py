@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
         saved = from_json((directory / RESULT).read_text(encoding="utf-8"))
         if (saved["run"], saved["fit"], saved["seed"]) != (run_id, fit.name, fit.seed):
             return None
-        with np.load(directory / PREDICTIONS, allow_pickle=False) as arrays:
+        content = io.BytesIO((directory / PREDICTIONS).read_bytes())
+        with np.load(content, allow_pickle=False) as arrays:
             names = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
             predictions = {
                 name: Predictions(
@@ -85,7 +87,7 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["traces"],
             saved["seconds"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"{directory / RESULT}: expected a finished fit's result, got a damaged one ({error}); "
             "remove it to do this fit again"

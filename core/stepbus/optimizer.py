@@ -7,16 +7,14 @@ is a pair of pure functions of one parameter's arrays.
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
+from stepbus import backend
 from stepbus.errors import CheckpointError, PluginError, did_you_mean
 
 State = dict[str, mx.array]
@@ -258,17 +256,12 @@ def _shared_out(flat: Mapping[str, mx.array]) -> dict[str, mx.Stream]:
 
     Two streams take a fifth off an update of 22.6 M parameters on two cores; more were not measured.
     """
-    if mx.default_device() != mx.Device(mx.cpu) or (os.cpu_count() or 1) < 2:
+    streams = backend.cpu_streams()
+    if not streams:
         return {}
-    streams, load, shared = _cpu_streams(threading.get_ident()), [0, 0], {}
+    load, shared = [0] * len(streams), {}
     for name, array in sorted(flat.items(), key=lambda item: -item[1].size):
         lighter = load.index(min(load))
         load[lighter] += array.size
         shared[name] = streams[lighter]
     return shared
-
-
-@cache
-def _cpu_streams(thread: int) -> tuple[mx.Stream, mx.Stream]:
-    # A stream belongs to the thread that made it, and each has a thread of its own: make one pair and keep it.
-    return mx.default_stream(mx.Device(mx.cpu)), mx.new_stream(mx.Device(mx.cpu))
