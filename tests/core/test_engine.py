@@ -34,7 +34,9 @@ class Scripted:
 class FakeTrainer:
     """As much of a trainer as the engine asks for."""
 
-    def __init__(self, plugin: Any = None, *, epochs: int = 2, per_epoch: int = 3, depth: int = 0, **training: Any) -> None:
+    def __init__(
+        self, plugin: Any = None, *, epochs: int = 2, per_epoch: int = 3, depth: int = 0, **training: Any
+    ) -> None:
         self.told: list[str] = []
         self.state, self.control = TrainingState(), Control()
         self.state.steps_per_epoch, self.state.total_steps = per_epoch, epochs * per_epoch

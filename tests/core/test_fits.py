@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stepbus import CheckpointError, Fit, FitResult, Predictions, Rows, ledger
-from stepbus.fits import grown_axes, groups_along
+from stepbus.fits import groups_along, grown_axes
 from stepbus.state import Best
 
 

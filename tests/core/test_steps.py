@@ -42,7 +42,14 @@ def batch(rows: int, seed: int, padding: int = 0, length: int = 8) -> Batch:
     mask = np.ones((size, length), np.float32)
     positions = np.concatenate([np.arange(rows), np.full(padding, -1)])
     return Batch(
-        draw.integers(5, 20, (size, length)).astype(np.int32), mask, None, labels, weights, positions, rows, rows * length
+        draw.integers(5, 20, (size, length)).astype(np.int32),
+        mask,
+        None,
+        labels,
+        weights,
+        positions,
+        rows,
+        rows * length,
     )
 
 
