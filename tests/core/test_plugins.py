@@ -74,7 +74,7 @@ def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
 def test_a_file_that_raises_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import nowhere_to_be_found\n")
     before = set(sys.modules)
-    with pytest.raises(PluginError, match="cannot import ./mine.py: ModuleNotFoundError"):
+    with pytest.raises(PluginError, match=r"cannot import \./mine\.py: ModuleNotFoundError"):
         import_module("./mine.py", tmp_path)
     assert not [name for name in set(sys.modules) - before if "mine" in name]
 

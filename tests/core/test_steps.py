@@ -41,16 +41,8 @@ def batch(rows: int, seed: int, padding: int = 0, length: int = 8) -> Batch:
     labels = draw.integers(0, 2, size).astype(np.int32)
     mask = np.ones((size, length), np.float32)
     positions = np.concatenate([np.arange(rows), np.full(padding, -1)])
-    return Batch(
-        draw.integers(5, 20, (size, length)).astype(np.int32),
-        mask,
-        None,
-        labels,
-        weights,
-        positions,
-        rows,
-        rows * length,
-    )
+    ids = draw.integers(5, 20, (size, length)).astype(np.int32)
+    return Batch(ids, mask, None, labels, weights, positions, rows, rows * length)
 
 
 def joined(first: Batch, second: Batch) -> Batch:
