@@ -58,7 +58,9 @@ def write(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Callabl
 
 
 def test_train_evaluate_predict(write: Callable[..., Path], tmp_path: Path, review_files: dict[str, Path]) -> None:
-    config = write(plugins={"progress": {}}, training={"num_epochs": 8, "log_steps": 10})
+    still = {"hidden_dropout": 0.0, "attention_dropout": 0.0, "dropout": 0.0}
+    training = {"num_epochs": 20, "log_steps": 10}
+    config = write(model=still, plugins={"progress": {}}, training=training, optimizer={"learning_rate": 2e-2})
     trained = stepbus("train", config, "--output", "out", folder=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert "stepbus predict out" in trained.stdout
