@@ -126,7 +126,7 @@ class TrainingConfig:
         default=None,
         metadata={"meaning": "metrics to compute; none takes the task's own", "component": "metric", "many": True},
     )
-    precision: Literal["float32", "bfloat16", "float16"] = setting("float32", "number format of the computation")
+    precision: Literal["float32", "bfloat16"] = setting("float32", "number format of the computation")
     pipeline_depth: int | None = _number(None, "steps the device may run ahead; none: 1 on a GPU, 0 on a CPU", least=0)
     seed: int = setting(
         42,
