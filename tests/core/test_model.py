@@ -219,7 +219,12 @@ def test_a_new_head_does_not_depend_on_the_other_parts() -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**64 - 1))
 def test_every_seed_from_zero_is_taken(seed: int) -> None:
-    initialise(build(), seed)
+    one, other = build(), build()
+    initialise(one, seed)
+    initialise(other, seed)
+    for name, array in one.tensors().items():
+        assert np.isfinite(np.array(array)).all(), name
+        np.testing.assert_array_equal(np.array(array), np.array(other.tensors()[name]), err_msg=name)
 
 
 def trained_tensors(model: Classifier) -> dict[str, mx.array]:

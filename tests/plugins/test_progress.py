@@ -193,7 +193,9 @@ def test_a_stream_that_breaks_never_breaks_the_run(bar: Any, tmp_path: Path, mon
         if not isinstance(file, Closed):
             file.close()
         monkeypatch.setattr(sys, "stdout", file)
-        play(Progress(Progress.Config(bar=bar)), ["fit"], tmp_path)
+        plugin = Progress(Progress.Config(bar=bar))
+        play(plugin, ["fit"], tmp_path)
+        assert plugin.screen is None  # it came to its end
 
 
 def test_a_narrow_encoding_gets_question_marks() -> None:
