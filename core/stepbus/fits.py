@@ -27,7 +27,6 @@ class Fit:
         sets: Named rows: `train`; `validation`, which is scored; `stop`, which decides when there is one.
         seed: Where its randomness starts.
         scope: Its place on each axis: {"fold": 0}.
-        overrides: Settings of its own, as dotted paths.
         notice: Something a reader of its score must know ("selected on validation").
     """
 
@@ -35,7 +34,6 @@ class Fit:
     sets: dict[str, Rows]
     seed: int
     scope: dict[str, int] = field(factory=dict)
-    overrides: dict[str, Any] = field(factory=dict)
     notice: str = ""
 
     @property

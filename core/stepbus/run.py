@@ -125,12 +125,13 @@ class Run:
             self.id = resume.read_run(self.directory)["id"]
         else:
             self.directory = resume.free_folder(self.directory)
-        self.next_command = f"stepbus predict {self.directory} FILE"
 
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
         whole = Fit("fit", self._rows(), self.config.training.seed)
         self.fits = self.bus.thread("expand_fits", run=self, fits=[whole])
+        # A run of several fits has a model in each: the command must name one to work as it stands.
+        self.next_command = f"stepbus predict {self.directory_of(self.fits[0])} FILE"
         names = [fit.name for fit in self.fits]
         if len(set(names)) != len(names):
             raise BadInput(f"two fits of the plan have the same name: {', '.join(names)}")

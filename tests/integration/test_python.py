@@ -63,6 +63,21 @@ def test_training_goes_on_with_other_settings(tiny_config: Callable[..., dict[st
         np.testing.assert_allclose(np.array(array), before[name], atol=5e-5)
 
 
+def test_the_command_to_try_next_names_a_model_that_opens(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    class Note:
+        @hookimpl
+        def on_run_end(self, run: Any) -> None:
+            commands.append(run.next_command)
+
+    commands: list[str] = []
+    folds = {"progress": False, "cross_validation": {"folds": 2}}
+    tree = tiny_config(plugins=folds, data={"validation": None}, training={"max_steps": 2})
+    create_trainer(config=tree, plugins=[Note()]).train()
+    (command,) = commands
+    folder = command.removeprefix("stepbus predict ").removesuffix(" FILE")
+    assert open_trainer(folder).predict(pd.DataFrame({"text": ["good film"]})).shape == (1, 2)
+
+
 def test_a_checkpoint_by_hand(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     trainer = create_trainer(config=tiny_config(training={"max_steps": 5}))
     trainer.train()
