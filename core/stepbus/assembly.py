@@ -123,7 +123,8 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
     config = trainer.config
     scheduler = config.scheduler.build()
     named = f"scheduler.{config.scheduler.name}"
-    trainer.bus = Bus(for_fit(members, [(named, scheduler)], alone=alone, extras=trainer.plugins), trainer.control)
+    serving = for_fit(members, [(named, scheduler)], alone=alone, extras=trainer.plugins)
+    trainer.bus = Bus(serving, trainer.control, trainer.run.meter)
     trainer.bus.on_disabled = lambda text: trainer.message(text, "warning")
     trainer.model = fit_model(trainer)
     check_lengths(trainer)

@@ -6,13 +6,14 @@ import functools
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pluggy
 from attrs import define
 
 from stepbus import events
+from stepbus.costs import Meter
 from stepbus.errors import PluginError, PluginFailure, StepbusError, did_you_mean
 from stepbus.state import Control
 
@@ -31,7 +32,6 @@ class Member:
         scope: run: this instance serves every fit; fit: each fit gets one of its own.
         settings: What a fresh instance is made from.
         disabled: The error that switched it off, if one did.
-        seconds: Time spent in its hooks.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Member:
     scope: str = "run"
     settings: Any = None
     disabled: str = ""
-    seconds: float = 0.0
 
 
 def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[..., Any]]:
@@ -88,8 +87,12 @@ def _check(name: str, function: Any, options: dict[str, Any], label: str, scope:
             raise PluginError(f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {known}")
         if parameter.default is not parameter.empty:
             raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
-    if hook in events.THREADED and (options.get("wrapper") or options.get("hookwrapper")):
+    if options.get("hookwrapper"):
+        raise PluginError(f"{label}: {hook}: hookwrapper=True is pluggy's old way; write wrapper=True")
+    if hook in events.THREADED and options.get("wrapper"):
         raise PluginError(f"{label}: {hook} passes a value along, so it cannot be a wrapper")
+    if hook in ("on_exception", "on_close") and options.get("wrapper"):
+        raise PluginError(f"{label}: {hook} reaches each plugin by itself, so it cannot be a wrapper")
     if hook in events.RUN_HOOKS and scope == "fit":
         raise PluginError(f'{label}: {hook} belongs to the run; write scope = "run" in the class')
 
@@ -104,11 +107,12 @@ class Bus:
     Args:
         members: The plugins, in call order.
         control: Where requests go; it learns whose hook is running.
+        meter: What counts the time of each plugin; all buses of a run share one.
     """
 
-    def __init__(self, members: Sequence[Member], control: Control | None = None) -> None:
+    def __init__(self, members: Sequence[Member], control: Control | None = None, meter: Meter | None = None) -> None:
         self.members = list(members)
-        self.control = control or Control()
+        self.control, self.meter = control or Control(), meter or Meter()
         # Told when an error switches a plugin off; the run puts its own voice here.
         self.on_disabled: Callable[[str], None] = warnings.warn
         self._manager = pluggy.PluginManager("stepbus")
@@ -126,27 +130,49 @@ class Bus:
         self._manager.register(proxy, name=member.name)
 
     def _guard(self, member: Member, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap one implementation: attribution, cost, blame and policy."""
-        control = self.control
-        options = getattr(function, "stepbus_impl", {})
-        if options.get("wrapper") or options.get("hookwrapper"):
-            return function  # a generator: pluggy drives it, and its errors carry its own traceback
+        """Wrap one implementation: attribution, cost, trace, blame and policy."""
+        control, meter, cost = self.control, self.meter, self.meter.of(member.name)
 
-        @functools.wraps(function)
-        def guarded(*arguments: Any) -> Any:
-            if member.disabled and hook != "on_close":
-                return None
+        def call(function: Callable[..., Any], *arguments: Any) -> Any:
             before, control.asking = control.asking, member.name
+            outer, meter.inner = meter.inner, 0.0
             start = time.perf_counter()
             try:
                 return function(*arguments)
             except Exception as error:
                 return self._blame(member, hook, error)
             finally:
-                member.seconds += time.perf_counter() - start
+                elapsed = time.perf_counter() - start
+                cost.seconds += elapsed - meter.inner
+                cost.calls += 1
+                meter.inner = outer + elapsed
                 control.asking = before
+                if meter.trace is not None:
+                    meter.say(control.step, elapsed, hook, member.name)
 
-        return guarded
+        @functools.wraps(function)
+        def guarded(*arguments: Any) -> Any:
+            if member.disabled and hook != "on_close":
+                return None
+            return call(function, *arguments)
+
+        @functools.wraps(function)
+        def guarded_wrapper(*arguments: Any) -> Generator[None, Any, Any]:
+            around = None if member.disabled and hook != "on_close" else function(*arguments)
+            if around is not None:
+                call(next, around)
+            raised: BaseException | None = None
+            try:
+                result = yield
+            except BaseException as error:
+                raised, result = error, None
+            if around is not None and not member.disabled:
+                result, raised = call(_finish, around, result, raised) or (result, raised)
+            if raised is not None:
+                raise raised
+            return result
+
+        return guarded_wrapper if getattr(function, "stepbus_impl", {}).get("wrapper") else guarded
 
     def _blame(self, member: Member, hook: str, error: Exception) -> None:
         if isinstance(error, StepbusError):
@@ -157,6 +183,7 @@ class Bus:
         )
         if member.on_error == "disable":
             member.disabled = message
+            self.meter.of(member.name).disabled.append(message)
             self.on_disabled(message)
             return
         raise PluginFailure(message) from error
@@ -186,15 +213,24 @@ class Bus:
                 arguments[carried] = result
         return arguments[carried]
 
-    def close(self, **arguments: Any) -> list[Exception]:
-        """Call `on_close` of every plugin, whatever the others do; return what they raised."""
+    def tell_all(self, hook: str, **arguments: Any) -> list[Exception]:
+        """Call every implementation of a hook, whatever the others do; return what they raised."""
         raised: list[Exception] = []
-        for implementation in reversed(self.hook.on_close.get_hookimpls()):
+        for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
             except Exception as error:
                 raised.append(error)
         return raised
+
+
+def _finish(around: Any, result: Any, raised: BaseException | None) -> tuple[Any, None]:
+    """Run a wrapper's second half, and return what it made of the result or the error inside it."""
+    try:
+        around.send(result) if raised is None else around.throw(raised)
+    except StopIteration as end:
+        return end.value, None
+    raise RuntimeError("a wrapper yields once")
 
 
 def check_policy(member: Member) -> None:

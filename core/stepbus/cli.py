@@ -1,14 +1,16 @@
-"""The command line. Heavy imports wait until a command needs them, so that `--help` answers at once."""
+"""The command line: what can be typed. What a command does stands in `stepbus.commands`, imported when it is typed."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 EPILOG = "exit codes: 0 done, 1 failure, 2 bad input, 130 or 143 interrupted with a checkpoint written"
+CONFIG = "a YAML or JSON file, or a preset's name"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,8 +21,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"stepbus {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    train = _command(commands, "train", "fine-tune a model as a YAML file or a preset says", _train)
-    train.add_argument("config", metavar="CONFIG", help="a YAML or JSON file, or a preset's name")
+    train = _command(commands, "train", "fine-tune a model as a YAML file or a preset says", "training:train")
+    train.add_argument("config", metavar="CONFIG", help=CONFIG)
     _settings(train)
     train.add_argument("--output", metavar="DIR", help="folder of the run, in place of environment.output_dir")
     train.add_argument(
@@ -28,40 +30,75 @@ def parser() -> argparse.ArgumentParser:
         help="go on with the newest run of the output folder, or with a run or checkpoint by path",
     )  # fmt: skip
     train.add_argument("--allow-changed", action="store_true", help="resume although settings, data or plugins differ")
+    train.add_argument("--trace-hooks", action="store_true", help="print each call of a hook, with plugin and time")
 
-    evaluate = _command(commands, "evaluate", "print the metrics of a trained model on labelled rows", _evaluate)
+    evaluate = _command(
+        commands, "evaluate", "print the metrics of a trained model on labelled rows", "training:evaluate"
+    )
     evaluate.add_argument("model", metavar="FOLDER", help="a run, its model folder, or a checkpoint")
     evaluate.add_argument("data", metavar="FILE", help="labelled rows: CSV, TSV, JSONL or Parquet")
     evaluate.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
-    predict = _command(commands, "predict", "write a trained model's predictions as CSV", _predict)
+    predict = _command(commands, "predict", "write a trained model's predictions as CSV", "training:predict")
     predict.add_argument("model", metavar="FOLDER", help="a run, its model folder, or a checkpoint")
     predict.add_argument("data", metavar="FILE", help="rows: CSV, TSV, JSONL or Parquet")
     predict.add_argument("--output", metavar="CSV", default="predictions.csv", help="file to write (%(default)s)")
 
     plugins = _group(commands, "plugins", "what is installed")
-    _command(plugins, "list", "list the installed plugins; imports none of them", _plugins_list)
+    listed = _command(
+        plugins, "list", "list the installed plugins; imports none that is not enabled", "plugins_list:plugins_list"
+    )
+    listed.add_argument("--config", metavar="CONFIG", help="say which of them this configuration enables")
+    listed.add_argument("--json", action="store_true", help="print the list as JSON")
+    listed.add_argument(
+        "--requirements", action="store_true", help="print the packages as lines of a requirements file"
+    )
+    shown = _command(plugins, "show", "show a plugin's settings, hooks and components", "plugins_show:plugins_show")
+    shown.add_argument("name", metavar="NAME", help="an installed plugin, or module:Class, or ./file.py:Class")
+    shown.add_argument("--json", action="store_true", help="print the description as JSON")
+    doctor = _command(
+        plugins, "doctor", "import each plugin by itself and say what is wrong", "plugins_doctor:plugins_doctor"
+    )
+    doctor.add_argument(
+        "--config", metavar="CONFIG", help="check the plugins and settings of this configuration as well"
+    )
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    new = _command(plugins, "new", "write a new plugin to start from", "plugins_new:plugins_new")
+    new.add_argument("name", metavar="NAME", help="its name: small letters, digits and _")
+    new.add_argument("--package", action="store_true", help="write a whole distribution with a test, ready to publish")
+    new.add_argument("--output", metavar="DIR", default=".", help="folder to write it in (the present one)")
+
+    hooks = _command(commands, "hooks", "print the hook reference", "hooks:hooks")
+    hooks.add_argument("name", metavar="NAME", nargs="?", help="one hook; none prints all, in the order of a run")
+    hooks.add_argument("--markdown", action="store_true", help="print it as CONTRIBUTING.md has it")
 
     config = _group(commands, "config", "what a configuration comes to")
-    show = _command(config, "show", "print a configuration with its bases, defaults and overrides merged", _config_show)
-    show.add_argument("config", metavar="CONFIG", help="a YAML or JSON file, or a preset's name")
+    show = _command(
+        config, "show", "print a configuration with its bases, defaults and overrides merged", "config:show"
+    )
+    show.add_argument("config", metavar="CONFIG", help=CONFIG)
     _settings(show)
-    _command(config, "presets", "list the presets", _config_presets)
+    _command(config, "presets", "list the presets", "config:presets")
+    schema = _command(
+        config, "schema", "print the JSON Schema of a configuration, for editors", "config_schema:config_schema"
+    )
+    schema.add_argument(
+        "config", metavar="CONFIG", nargs="?", help="a configuration whose own plugins join the installed ones"
+    )
 
-    _command(commands, "info", "print versions, device, BLAS and memory", _info)
+    _command(commands, "info", "print versions, device, BLAS and memory", "info:info")
     return top
 
 
-def _command(
-    commands: Any, name: str, purpose: str, function: Callable[[argparse.Namespace], int | None]
-) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
-    command.set_defaults(run=function)
+def _command(commands: Any, name: str, purpose: str, place: str) -> argparse.ArgumentParser:
+    sentence = f"{purpose[0].upper()}{purpose[1:]}."
+    command: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=sentence)
+    command.set_defaults(place=place)
     return command
 
 
 def _group(commands: Any, name: str, purpose: str) -> Any:
-    group = commands.add_parser(name, help=purpose, description=purpose.capitalize() + ".")
+    group = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     return group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
 
 
@@ -72,80 +109,16 @@ def _settings(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _train(arguments: argparse.Namespace) -> None:
-    from stepbus.config import load_config
-
-    overrides = list(arguments.overrides)
-    if arguments.output:
-        overrides.append(f"environment.output_dir={arguments.output}")
-    config = load_config(arguments.config, overrides)
-    # Only now, with a good configuration, are the array library and the weights worth their time.
-    from stepbus import Trainer
-
-    Trainer(config).train(resume=arguments.resume, allow_changed=arguments.allow_changed)
-
-
-def _evaluate(arguments: argparse.Namespace) -> None:
-    import json
-
-    from stepbus import open_trainer
-
-    metrics = open_trainer(arguments.model).evaluate(arguments.data)
-    if arguments.json:
-        print(json.dumps(metrics, indent=2))
-        return
-    width = max(map(len, metrics))
-    for name, value in metrics.items():
-        print(f"{name:<{width}}  {value:.6g}")
-
-
-def _predict(arguments: argparse.Namespace) -> None:
-    from stepbus import open_trainer, write_predictions
-
-    rows = write_predictions(open_trainer(arguments.model), arguments.data, arguments.output)
-    print(f"{rows:,} predictions: {arguments.output}")
-
-
-def _plugins_list(arguments: argparse.Namespace) -> None:
-    from stepbus.plugins import installed, purpose
-
-    plugins = installed()
-    width = max(map(len, plugins), default=0)
-    for name, plugin in plugins.items():
-        owners = ", ".join(f"{owner.distribution} {owner.version}" for owner in (plugin, *plugin.rivals))
-        broken = "offered twice: " if plugin.rivals else ""
-        print(f"{name:<{width}}  {broken}{owners}  {purpose(plugin.value)}")
-
-
-def _config_show(arguments: argparse.Namespace) -> None:
-    from stepbus.config import load_config
-    from stepbus.yaml_writer import to_yaml
-
-    print(to_yaml(load_config(arguments.config, arguments.overrides).resolved()), end="")
-
-
-def _config_presets(arguments: argparse.Namespace) -> None:
-    from stepbus.presets import preset_names, preset_summary
-
-    names = preset_names()
-    width = max(map(len, names))
-    for name in names:
-        print(f"{name:<{width}}  {preset_summary(name)}")
-
-
-def _info(arguments: argparse.Namespace) -> None:
-    from stepbus import __version__, backend
-
-    facts = {"stepbus": __version__, "python": sys.version.split()[0], **backend.describe()}
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name:<{width}}  {value}")
+def _builtin(place: str) -> Callable[[argparse.Namespace], int | None]:
+    module, _, function = place.partition(":")
+    found: Callable[[argparse.Namespace], int | None] = getattr(
+        importlib.import_module(f"stepbus.commands.{module}"), function
+    )
+    return found
 
 
 def _third_party(name: str) -> Callable[[Sequence[str]], int | None] | None:
     """Return the command that an installed package adds, imported because it was typed."""
-    import importlib
-
     from stepbus.plugins import entries
 
     for entry in entries("stepbus.commands"):
@@ -163,13 +136,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         top = parser()
-        builtin = {"train", "evaluate", "predict", "plugins", "config", "info"}
+        builtin = {"train", "evaluate", "predict", "plugins", "hooks", "config", "info"}
         if words and not words[0].startswith("-") and words[0] not in builtin:
             command = _third_party(words[0])
             if command is not None:
                 return int(command(words[1:]) or 0)
         arguments = top.parse_args(words)
-        return int(arguments.run(arguments) or 0)
+        return int(_builtin(arguments.place)(arguments) or 0)
     except StepbusError as error:
         print(f"stepbus: {error}", file=sys.stderr)
         return error.exit_code

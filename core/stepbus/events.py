@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     from stepbus.state import StepResult, TrainingState
     from stepbus.trainer import Trainer
 
+# A plugin may say `requires_hooks = N`. The number grows when a hook or an argument goes; one that comes breaks nobody.
+HOOKS_VERSION = 1
+
 # ---------------------------------------------------------------------------------------------------------------------
 # BUILD: before the compiled step exists; may change the computation
 # ---------------------------------------------------------------------------------------------------------------------

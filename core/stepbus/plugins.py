@@ -9,7 +9,7 @@ import importlib.util
 import re
 import sys
 from functools import cache
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from types import ModuleType
@@ -141,8 +141,14 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
         The class and where it comes from.
 
     Raises:
-        PluginError: It is not installed, offered twice, or cannot be imported.
+        PluginError: It is not installed, offered twice, cannot be imported, or needs hooks that are not there.
     """
+    loaded = _load(name, use, base)
+    _check_version(loaded)
+    return loaded
+
+
+def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
     import stepbus.backend  # noqa: F401  # a plugin may import MLX, and the fast BLAS must be there before
 
     if not NAME.fullmatch(name):
@@ -167,7 +173,7 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
     module_name, _, attribute = point.value.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module that exits must not take the command with it
         raise PluginError(
             f"{name} ({point.distribution} {point.version}) cannot be imported: {type(error).__name__}: {error}; "
             f"switch it off with plugins: {{{name}: false}}"
@@ -175,6 +181,19 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
     cls = _attribute(module, attribute, point.value)
     origin = "built-in" if point.distribution == "stepbus" else "third-party"
     return LoadedPlugin(name, cls, point.distribution, point.version, origin)
+
+
+def _check_version(loaded: LoadedPlugin) -> None:
+    from stepbus.events import HOOKS_VERSION
+
+    wanted = getattr(loaded.cls, "requires_hooks", 1)
+    if type(wanted) is not int or wanted < 1:
+        raise PluginError(f"{loaded.label}: expected requires_hooks to be an int of at least 1, got {wanted!r}")
+    if wanted > HOOKS_VERSION:
+        raise PluginError(
+            f"{loaded.label} needs hooks version {wanted}, this stepbus has {HOOKS_VERSION}: upgrade stepbus, "
+            f"or switch the plugin off with plugins: {{{loaded.name}: false}}"
+        )
 
 
 def import_module(name: str, base: Path | None = None) -> ModuleType:
@@ -190,7 +209,7 @@ def import_module(name: str, base: Path | None = None) -> ModuleType:
     if not name.endswith(".py"):
         try:
             return importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"cannot import {name}: {type(error).__name__}: {error}") from error
     path = ((base or Path.cwd()) / name).resolve()
     if not path.is_file():
@@ -206,7 +225,7 @@ def import_module(name: str, base: Path | None = None) -> ModuleType:
     sys.modules[unique] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[unique]
         raise PluginError(f"cannot import {name}: {type(error).__name__}: {error}") from error
     return module
@@ -220,28 +239,42 @@ def _attribute(module: ModuleType, name: str, written: str) -> Any:
         raise PluginError(f"{written}: the module {Path(module.__file__ or '').name} has no {name!r}{near}") from None
 
 
+def find_module(value: str) -> ModuleSpec | None:
+    """Return where the module of "module:Class" is, or None where there is none; nothing is imported."""
+    first, *rest = value.partition(":")[0].split(".")
+    try:
+        # Editable installs may have a finder of their own, which only the top package needs.
+        spec = importlib.util.find_spec(first)
+        for depth in range(len(rest)):
+            path = list(spec.submodule_search_locations or ()) if spec is not None else []
+            spec = PathFinder.find_spec(".".join([first, *rest[: depth + 1]]), path)
+    except (ImportError, ValueError):
+        return None
+    return spec
+
+
 def source_file(value: str) -> Path | None:
-    """Return the file that "module:Class" is written in, importing nothing."""
-    path: list[str] | None = None
-    spec = None
-    parts = value.partition(":")[0].split(".")
-    for depth in range(len(parts)):
-        spec = PathFinder.find_spec(".".join(parts[: depth + 1]), path)
-        if spec is None:
-            return None
-        path = list(spec.submodule_search_locations or ())
+    """Return the file that "module:Class" or "file.py:Class" is written in, importing nothing."""
+    place = value.rpartition(":")[0]
+    if place.endswith(".py"):
+        return Path(place)
+    spec = find_module(value)
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 def purpose(value: str) -> str:
     """Return the first docstring line of "module:Class", parsed and never imported."""
     file = source_file(value)
-    wanted = value.partition(":")[2]
+    wanted = value.rpartition(":")[2]
     if file is None or not file.is_file():
         return ""
     # A folder's __init__ may only pass the class on; then its own modules are asked.
     for candidate in (file, *sorted(file.parent.glob("*.py") if file.name == "__init__.py" else ())):
-        for node in ast.parse(candidate.read_text(encoding="utf-8")).body:
+        try:
+            body = ast.parse(candidate.read_text(encoding="utf-8")).body
+        except (SyntaxError, ValueError, OSError):
+            continue  # one that cannot be read has no purpose to tell; `plugins doctor` says why
+        for node in body:
             if isinstance(node, ast.ClassDef) and node.name == wanted:
                 return (ast.get_docstring(node) or "").partition("\n")[0]
     return ""

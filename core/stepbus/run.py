@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus import assembly, device, ledger, resume
 from stepbus.bus import Bus
+from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_json_atomically, write_text_atomically
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
@@ -33,6 +36,7 @@ class Run:
         validation: Validation rows, a fraction, or None for those of the configuration.
         resume: True to go on with the newest run of the output folder, or the path of a run or a checkpoint.
         allow_changed: Go on although something differs from what the run began with.
+        trace_hooks: Print each call of a hook, with plugin and time, on the standard error.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Run:
         *,
         resume: bool | str | Path = False,
         allow_changed: bool = False,
+        trace_hooks: bool = False,
     ) -> None:
         self.trainer, self.config = trainer, trainer.config
         self.given = (train, validation)
@@ -54,7 +59,8 @@ class Run:
         self.signal: int | None = None
         self.next_command = ""
         self.members: list[Member] = prototypes(self.config, trainer.plugins)
-        self.bus = Bus(run_scoped(self.members))
+        self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
+        self.bus = Bus(run_scoped(self.members), meter=self.meter)
         self.bus.on_disabled = lambda text: self.message(text, "warning")
 
     # -- what plugins call --------------------------------------------------------------------------------------------
@@ -106,16 +112,20 @@ class Run:
                     self.results.append(self._one(fit))
                     if self.results[-1].status == "interrupted":
                         status = "interrupted"
+                        report_costs(self, time.perf_counter() - self.began)
                         raise self._interruption()
                 result = self._combine()
+                report_costs(self, time.perf_counter() - self.began)
                 self.bus.hook.on_run_end(run=self, result=result)
                 status = result.status
                 return result
             except BaseException as error:
-                self.bus.hook.on_exception(run=self, error=error)
+                # What a plugin raises here must not stand in front of the error itself.
+                for raised in self.bus.tell_all("on_exception", run=self, error=error):
+                    self.message(str(raised), "warning")
                 raise
             finally:
-                for raised in self.bus.close(run=self, status=status):
+                for raised in self.bus.tell_all("on_close", run=self, status=status):
                     self.message(str(raised), "warning")
 
     def resume_from(self) -> None:
@@ -137,7 +147,7 @@ class Run:
             raise BadInput(f"two fits of the plan have the same name: {', '.join(names)}")
         assembly.prepare_data(self.trainer, self, self.fits[0])
         plan = assembly.make_plan(self.trainer, self.fits)
-        planners = Bus(self.members)
+        planners = Bus(self.members, meter=self.meter)
         problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
         problems += resume.plan_problems(plan, can_combine=self.bus.has("combine_results"))
         if problems:

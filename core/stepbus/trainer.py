@@ -1,4 +1,7 @@
-"""One fit: model, optimizer, state, control and bus; train, evaluate, predict, save, load."""
+"""One fit: model, optimizer, state, control and bus; train, evaluate, predict, save, load.
+
+What needs MLX is imported where it is used, so that `stepbus.testing` plays a fit without it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus import device, engine, evaluation, persistence
+from stepbus import engine, evaluation
 from stepbus.batches import Batch, Prefetch, epoch_order
 from stepbus.bus import Bus
 from stepbus.errors import BadInput
@@ -71,7 +74,7 @@ class Trainer:
         Args:
             train: A file, a pandas frame, or None for `data.train`.
             validation: The same for `data.validation`; a float is a fraction of the training rows.
-            **options: `resume` (True, or a path) and `allow_changed`.
+            **options: `resume` (True, or a path), `allow_changed` and `trace_hooks`.
 
         Returns:
             The result: status, metrics, predictions of the validation rows, and where the model lies.
@@ -120,7 +123,8 @@ class Trainer:
         Returns:
             The checkpoint's folder.
         """
-        return persistence.save(self, Path(path) if path else None, optimizer=save_optimizer)
+        saved: Path = self._disk.save(self, Path(path) if path else None, optimizer=save_optimizer)
+        return saved
 
     def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
         """Put back what a checkpoint holds.
@@ -129,7 +133,7 @@ class Trainer:
             path: The checkpoint's folder.
             load_optimizer: Put the optimizer's state back as well.
         """
-        persistence.load(self, Path(path), optimizer=load_optimizer)
+        self._disk.load(self, Path(path), optimizer=load_optimizer)
 
     def update_config(self, **overrides: Any) -> None:
         """Change settings for the next `train`, which starts from the present weights.
@@ -181,7 +185,11 @@ class Trainer:
     def pipeline_depth(self) -> int:
         """How many steps the device may run ahead of the host."""
         depth = self.config.training.pipeline_depth
-        return depth if depth is not None else int(device.kind() != "cpu")
+        if depth is not None:
+            return depth
+        from stepbus import device
+
+        return int(device.kind() != "cpu")
 
     @contextmanager
     def windows(self, epoch: int, start: int) -> Iterator[Iterator[list[Batch]]]:
@@ -207,8 +215,8 @@ class Trainer:
         if not self.control.checkpoint:
             return
         self.control.checkpoint.clear()
-        path = persistence.save(self)
-        persistence.retire(self, self.bus.hook.checkpoint_retention(trainer=self))
+        path = self._disk.save(self)
+        self._disk.retire(self, self.bus.hook.checkpoint_retention(trainer=self))
         self.bus.hook.on_checkpoint(trainer=self, state=self.state, checkpoint=path)
         self.steps.restart_clock()
 
@@ -234,8 +242,7 @@ class Trainer:
         if fresh:
             hook.on_evaluate_start(trainer=self, state=state, name=name, reason=reason)
         if fresh or name not in self.scored:
-            predictions, loss, _ = evaluation.predict(self, self.tokens[name], self.targets[name])
-            self.scored[name] = predictions, evaluation.score(self, predictions, loss, prefix)
+            self.scored[name] = self._score(name, prefix)
             state.evaluated[name] = state.step
         predictions, metrics = self.scored[name]
         hook.on_predictions(
@@ -287,7 +294,19 @@ class Trainer:
                 prefix = "eval" if name == self.fit.monitored else name
                 state.metrics.update(self.evaluate_set(name, prefix, "final", final=True))
                 result.predictions[name] = self.scored[name][0]
-        result.model_path = persistence.export(self)
+        result.model_path = self._disk.export(self)
+
+    @property
+    def _disk(self) -> Any:
+        """What saves, loads, retires and exports; a scripted fit has its own."""
+        from stepbus import persistence
+
+        return persistence
+
+    def _score(self, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+        """Return predictions and metrics of a named set; a scripted fit has its own."""
+        predictions, loss, _ = evaluation.predict(self, self.tokens[name], self.targets[name])
+        return predictions, evaluation.score(self, predictions, loss, prefix)
 
     def _rows(self, data: Any, name: str) -> Any:
         if not hasattr(self, "encoder"):

@@ -158,7 +158,7 @@ class History:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
-        self.restored = saved["written"]
+        self.restored = self.written = saved["written"]
 
     def _append(self, record: dict[str, Any]) -> None:
         # Evaluations outside a fit (the `evaluate` command) belong to no history.

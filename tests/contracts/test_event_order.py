@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from stepbus import create_trainer, events, hookimpl
+from stepbus import create_trainer, events
 from stepbus.bus import SPECIFICATIONS
+from stepbus.testing import Recorder, play
 
 BESIDE = {"on_message", "on_report", "on_artifact", "on_exception"}
+# What asks for a real model and for the compiled step.
+COMPILED = ("parameter_groups", "transform_gradients")
 
 
 def grammar() -> str:
@@ -39,25 +42,6 @@ def grammar() -> str:
     return block(0, 4)[0]
 
 
-class Recorder:
-    scope = "run"
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-
-def _recording(name: str) -> Callable[..., None]:
-    def record(self: Recorder) -> None:
-        self.heard.append(name)
-
-    # First, because where one plugin's answer decides, those after it are not asked.
-    return hookimpl(record, tryfirst=True)
-
-
-for _name in SPECIFICATIONS:
-    setattr(Recorder, _name, _recording(_name))
-
-
 @pytest.mark.parametrize(
     "sections",
     [
@@ -71,9 +55,28 @@ for _name in SPECIFICATIONS:
 def test_a_run_follows_the_pseudo_code(sections: dict[str, Any], tiny_config: Callable[..., dict[str, Any]]) -> None:
     recorder = Recorder()
     create_trainer(config=tiny_config(**sections), plugins=[recorder]).train()
-    heard = [name for name in recorder.heard if name not in BESIDE]
+    heard = [name for name in recorder.names if name not in BESIDE]
     assert heard.count("on_step_end") > 0
     assert re.fullmatch(grammar(), "".join(f"{name} " for name in heard)), heard
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"log_steps": 2},
+        {"metrics": [{"eval_loss": 0.5}]},
+        {"metrics": [{"eval_loss": 0.5}], "eval_strategy": "steps", "eval_steps": 3, "max_steps": 8},
+        {"metrics": [{"eval_loss": 0.5}], "eval_strategy": "no"},
+    ],
+)
+def test_a_scripted_run_follows_the_pseudo_code(script: dict[str, Any]) -> None:
+    heard = [name for name in play(**script).names if name not in BESIDE]
+    assert heard.count("on_step_end") > 0
+    pattern = grammar()
+    for name in COMPILED:
+        assert f"(?:{name} )" in pattern
+        pattern = pattern.replace(f"(?:{name} )", "")
+    assert re.fullmatch(pattern, "".join(f"{name} " for name in heard)), heard
 
 
 def test_every_hook_is_in_the_pseudo_code_or_beside_it() -> None:

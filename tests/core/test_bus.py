@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from attrs import define
 from stepbus import Control, PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.bus import SPECIFICATIONS, Bus, Member, check_policy, hooks_of
 from stepbus.callback import Callback
+from stepbus.costs import Meter
 
 
 class Recorder:
@@ -120,7 +124,7 @@ def test_disable_switches_a_plugin_off_and_still_closes_it() -> None:
     end_step(bus)
     assert len(said) == 1
     assert "ZeroDivisionError" in bus.members[0].disabled
-    assert bus.close(run=None, status="ok") == []
+    assert bus.tell_all("on_close", run=None, status="ok") == []
     assert plugin.closed
 
 
@@ -147,7 +151,9 @@ def test_close_reaches_everybody_whatever_the_others_do() -> None:
         def on_close(self, status: str) -> None:
             closed.append(status)
 
-    raised = Bus([member(Good(), "a"), member(Bad(), "b"), member(Good(), "c")]).close(run=None, status="failed")
+    raised = Bus([member(Good(), "a"), member(Bad(), "b"), member(Good(), "c")]).tell_all(
+        "on_close", run=None, status="failed"
+    )
     assert closed == ["failed", "failed"]
     assert [type(error) for error in raised] == [PluginFailure]
 
@@ -165,9 +171,95 @@ def test_a_plugin_that_changes_the_computation_cannot_be_disabled() -> None:
 
 def test_time_in_hooks_is_counted() -> None:
     heard: list[str] = []
-    bus = Bus([member(Recorder("a", heard))])
+    bus = Bus([member(Recorder("a", heard), "a")])
     end_step(bus)
-    assert bus.members[0].seconds > 0
+    assert bus.meter.costs["a"].seconds > 0
+    assert bus.meter.costs["a"].calls == 1
+
+
+def test_time_of_a_call_within_a_call_is_the_inner_ones() -> None:
+    class Slow:
+        @hookimpl
+        def on_epoch_end(self) -> None:
+            time.sleep(0.05)
+
+    class Causes:
+        @hookimpl
+        def on_step_end(self) -> None:
+            bus.hook.on_epoch_end(trainer=None, state=None)
+
+    bus = Bus([member(Causes(), "causes"), member(Slow(), "slow")])
+    end_step(bus)
+    assert bus.meter.costs["slow"].seconds >= 0.05
+    assert bus.meter.costs["causes"].seconds < bus.meter.costs["slow"].seconds
+
+
+def test_each_call_can_be_traced() -> None:
+    said = io.StringIO()
+    end_step(Bus([member(Recorder("a", []), "a")], meter=Meter(said)))
+    (line,) = said.getvalue().splitlines()
+    assert re.fullmatch(r"trace  step 0 +[\d,.]+ µs  on_step_end +a", line)
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("policy", ["raise", "disable"])
+def test_an_error_in_a_wrapper_is_blamed_and_follows_the_policy(where: str, policy: str) -> None:
+    class Around:
+        @hookimpl(wrapper=True)
+        def on_step_end(self) -> Any:
+            if where == "before":
+                raise ZeroDivisionError("of the sample")
+            result = yield
+            if where == "after":
+                raise ZeroDivisionError("of the sample")
+            return result
+
+    heard: list[str] = []
+    bus = Bus([member(Around(), "around", on_error=policy), member(Recorder("b", heard), "b")])
+    said: list[str] = []
+    bus.on_disabled = said.append
+    if policy == "raise":
+        with pytest.raises(PluginFailure, match="on_step_end raised ZeroDivisionError at step 0: of the sample"):
+            end_step(bus)
+        return
+    end_step(bus)
+    end_step(bus)
+    assert heard == ["b", "b"]
+    assert len(said) == 1
+    assert bus.meter.costs["around"].disabled == said
+
+
+def test_a_wrapper_sees_and_changes_the_result() -> None:
+    class Around:
+        @hookimpl(wrapper=True)
+        def is_boundary(self) -> Any:
+            result = yield
+            return [*result, True]
+
+    bus = Bus([member(Around(), "around")])
+    assert bus.hook.is_boundary(trainer=None, step=1) == [True]
+
+
+def test_the_old_kind_of_wrapper_is_refused() -> None:
+    class Around:
+        @hookimpl(hookwrapper=True)
+        def on_step_end(self) -> Any:
+            yield
+
+    with pytest.raises(PluginError, match="write wrapper=True"):
+        Bus([member(Around(), "around")])
+
+
+def test_remarks_point_out_the_dear_and_the_disabled() -> None:
+    meter = Meter()
+    meter.of("dear").seconds, meter.of("dear").calls = 3.0, 7
+    meter.of("cheap").seconds, meter.of("cheap").calls = 0.5, 1
+    meter.of("broken").disabled.append("broken: on_log raised ValueError")
+    assert meter.rows(100.0) == [["dear", "7", "3,000.0 ms", "3.00%"], ["cheap", "1", "500.0 ms", "0.50%"]]
+    assert meter.remarks(100.0) == [
+        ("dear spent 3.00 s, 3.0% of the run, in its hooks", "info"),
+        ("switched off by an error: broken: on_log raised ValueError", "warning"),
+    ]
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -236,3 +328,13 @@ def test_every_hook_says_when_it_fires() -> None:
         first = (getattr(events, name).__doc__ or "").strip().partition("\n")[0]
         assert first.endswith("."), name
         assert first.split()[0] in {"Fires", "Find", "Give", "Change", "Turn", "Combine", "Say"}, name
+
+
+@pytest.mark.parametrize("hook", ["on_close", "on_exception"])
+def test_what_reaches_each_plugin_by_itself_has_no_wrapper(hook: str) -> None:
+    def around(self: Any) -> Any:
+        yield
+
+    cls = type("Around", (), {hook: hookimpl(around, wrapper=True)})
+    with pytest.raises(PluginError, match=f"{hook} reaches each plugin by itself"):
+        Bus([member(cls())])

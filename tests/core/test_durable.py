@@ -195,9 +195,13 @@ import os, sys, time
 from pathlib import Path
 from stepbus.durable import lock_folder
 with lock_folder(Path(sys.argv[1])):
-    if sys.argv[2:] == ["fork"] and os.fork() == 0:
-        sys.stdout.close()
-        time.sleep(60)  # a worker that outlives its parent
+    if sys.argv[2:] == ["fork"]:
+        heard, said = os.pipe()
+        if os.fork() == 0:
+            sys.stdout.close()
+            os.write(said, b"!")
+            time.sleep(60)  # a worker that outlives its parent
+        os.read(heard, 1)  # it runs, so it has let go of the lock that it inherited
     print(os.getpid(), flush=True)
     time.sleep(60)
 """

@@ -4,86 +4,51 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from stepbus import Control, StepResult, TrainingState, hookimpl
-from stepbus.bus import Bus, Member
-from stepbus.engine import run_fit
+from stepbus import TrainingState, hookimpl
+from stepbus.testing import Played, play
 
 
-class Scripted:
-    """Stands in for the compiled steps: says what was launched and read."""
-
-    def __init__(self, told: list[str]) -> None:
-        self.told = told
-
-    def launch(self, window: int, number: int) -> int:
-        self.told.append(f"launch {number}")
-        return number
-
-    def read(self, ticket: int) -> StepResult:
-        self.told.append(f"read {ticket}")
-        return StepResult(loss=1 / ticket, weight=2.0, sequences=2, tokens=10, learning_rate=0.1, seconds=1.0)
-
-
-class FakeTrainer:
-    """As much of a trainer as the engine asks for."""
-
-    def __init__(
-        self, plugin: Any = None, *, epochs: int = 2, per_epoch: int = 3, depth: int = 0, **training: Any
-    ) -> None:
-        self.told: list[str] = []
-        self.state, self.control = TrainingState(), Control()
-        self.state.steps_per_epoch, self.state.total_steps = per_epoch, epochs * per_epoch
-        settings = {"eval_strategy": "epoch", "eval_steps": None, "log_steps": 2, **training}
-        self.config = SimpleNamespace(training=SimpleNamespace(**settings))
-        self.fit = SimpleNamespace(monitored="validation")
-        self.steps, self.pipeline_depth, self.interrupted = Scripted(self.told), depth, False
-        plugins = [Member("listener", "listener", Listener(self))]
-        self.bus = Bus([*plugins, *([Member("sample", "sample", plugin)] if plugin else [])], self.control)
-
-    @property
-    def asked(self) -> bool:
-        return self.control.pending or self.interrupted
-
-    @contextmanager
-    def windows(self, epoch: int, start: int) -> Iterator[Iterator[int]]:
-        yield iter(range(start, self.state.steps_per_epoch))
-
-    def log(self, record: dict[str, float]) -> None:
-        self.told.append(f"log {self.state.step} {record['loss']:.3f}")
-
-    def evaluate_monitored(self, reason: str) -> None:
-        self.told.append(f"evaluate {self.state.step} {reason}")
-
-    def serve_checkpoint(self) -> None:
-        if self.control.checkpoint:
-            self.told.append(f"checkpoint {self.state.step} {self.state.epoch}.{self.state.step_in_epoch}")
-            self.control.checkpoint.clear()
-
-
-class Listener:
-    def __init__(self, trainer: FakeTrainer) -> None:
-        self.trainer = trainer
+class Teller:
+    """Tells what it hears between the launches and the reads."""
 
     @hookimpl
-    def on_epoch_start(self, state: TrainingState) -> None:
-        self.trainer.told.append(f"epoch {state.epoch} starts")
+    def on_epoch_start(self, trainer: Any, state: TrainingState) -> None:
+        trainer.run.moves.append(f"epoch {state.epoch} starts")
 
     @hookimpl
-    def on_epoch_end(self, state: TrainingState) -> None:
-        self.trainer.told.append(f"epoch {state.epoch} ends")
+    def on_epoch_end(self, trainer: Any, state: TrainingState) -> None:
+        trainer.run.moves.append(f"epoch {state.epoch} ends")
+
+    @hookimpl
+    def on_log(self, trainer: Any, record: dict[str, float]) -> None:
+        trainer.run.moves.append(f"log {record['step']} {record['loss']:.3f}")
+
+    @hookimpl
+    def on_evaluate_start(self, trainer: Any, state: TrainingState, reason: str) -> None:
+        trainer.run.moves.append(f"evaluate {state.step} {reason}")
+
+    @hookimpl
+    def on_checkpoint(self, trainer: Any, state: TrainingState) -> None:
+        trainer.run.moves.append(f"checkpoint {state.step} {state.epoch}.{state.step_in_epoch}")
+
+
+def told(*plugins: Any, per_epoch: int = 3, depth: int = 0, **script: Any) -> Played:
+    """Play two epochs."""
+    settings = {"metrics": [{"eval_loss": 0.5}], "log_steps": 2, "pipeline_depth": depth, **script}
+    return play(Teller, *plugins, steps_per_epoch=per_epoch, **settings)
+
+
+def only(played: Played, *kinds: str) -> list[str]:
+    return [words for words in played.moves if words.startswith(kinds)]
 
 
 def test_two_epochs_in_order() -> None:
-    trainer = FakeTrainer(epochs=1)
-    run_fit(trainer)  # type: ignore[arg-type]
-    assert trainer.told == [
+    played = told(epochs=1)
+    assert played.moves == [
         "epoch 0 starts",
         "launch 1", "read 1",
         "launch 2", "read 2", "log 2 0.750",
@@ -91,15 +56,13 @@ def test_two_epochs_in_order() -> None:
         "evaluate 3 epoch",
         "epoch 0 ends",
     ]  # fmt: skip
-    assert (trainer.state.epoch, trainer.state.step, trainer.state.step_in_epoch) == (1, 3, 0)
-    assert trainer.state.samples_seen == 6
+    assert (played.state.epoch, played.state.step, played.state.step_in_epoch) == (1, 3, 0)
+    assert played.state.samples_seen == 12
 
 
 def test_the_device_runs_ahead_and_is_drained_at_a_boundary() -> None:
-    trainer = FakeTrainer(epochs=1, per_epoch=4, depth=1, log_steps=100)
-    run_fit(trainer)  # type: ignore[arg-type]
-    moves = [words for words in trainer.told if words.startswith(("launch", "read", "evaluate"))]
-    assert moves == [
+    played = told(epochs=1, per_epoch=4, depth=1, log_steps=100)
+    assert only(played, "launch", "read", "evaluate") == [
         "launch 1", "launch 2", "read 1", "launch 3", "read 2", "launch 4", "read 3", "read 4", "evaluate 4 epoch",
     ]  # fmt: skip
 
@@ -108,16 +71,14 @@ def test_the_device_runs_ahead_and_is_drained_at_a_boundary() -> None:
 def test_a_request_takes_effect_at_the_first_step_not_yet_launched(depth: int) -> None:
     class Stop:
         @hookimpl
-        def on_step_end(self, state: TrainingState) -> None:
+        def on_step_end(self, trainer: Any, state: TrainingState) -> None:
             if state.step == 2:
                 trainer.control.request_stop("enough")
 
-    trainer = FakeTrainer(Stop(), per_epoch=10, depth=depth)
-    run_fit(trainer)  # type: ignore[arg-type]
-    assert trainer.state.step == 2 + depth
-    launched = [words for words in trainer.told if words.startswith("launch")]
-    assert len(launched) == 2 + depth
-    assert trainer.control.why("stop") == "sample at step 2: enough"
+    played = told(Stop, per_epoch=10, depth=depth)
+    assert played.state.step == 2 + depth
+    assert len(only(played, "launch")) == 2 + depth
+    assert played.stopped_by == "stop at step 2: enough"
 
 
 def test_a_plugin_can_have_a_boundary_of_its_own() -> None:
@@ -127,63 +88,53 @@ def test_a_plugin_can_have_a_boundary_of_its_own() -> None:
             return step % 2 == 0
 
         @hookimpl
-        def on_step_end(self, state: TrainingState) -> None:
+        def on_step_end(self, trainer: Any, state: TrainingState) -> None:
             if state.step % 2 == 0:
                 trainer.control.request_checkpoint()
 
-    trainer = FakeTrainer(Save(), depth=2)
-    run_fit(trainer)  # type: ignore[arg-type]
     # The epoch of 3 updates: the checkpoint at its end already stands at the start of the next one.
-    assert [words for words in trainer.told if words.startswith("checkpoint")] == [
-        "checkpoint 2 0.2", "checkpoint 4 1.1", "checkpoint 6 2.0",
-    ]  # fmt: skip
+    assert only(told(Save, depth=2), "checkpoint") == ["checkpoint 2 0.2", "checkpoint 4 1.1", "checkpoint 6 2.0"]
 
 
 def test_evaluation_by_steps() -> None:
-    trainer = FakeTrainer(eval_strategy="steps", eval_steps=2)
-    run_fit(trainer)  # type: ignore[arg-type]
-    assert [words for words in trainer.told if words.startswith("evaluate")] == [
-        "evaluate 2 steps", "evaluate 4 steps", "evaluate 6 steps",
-    ]  # fmt: skip
+    played = told(eval_strategy="steps", eval_steps=2)
+    assert only(played, "evaluate") == ["evaluate 2 steps", "evaluate 4 steps", "evaluate 6 steps"]
 
 
 def test_an_asked_for_evaluation_says_who_asked() -> None:
     class Ask:
         @hookimpl
-        def on_step_end(self, state: TrainingState) -> None:
+        def on_step_end(self, trainer: Any, state: TrainingState) -> None:
             if state.step == 1:
                 trainer.control.request_evaluation("a look")
 
-    trainer = FakeTrainer(Ask(), eval_strategy="no")
-    run_fit(trainer)  # type: ignore[arg-type]
-    assert "evaluate 1 sample at step 1: a look" in trainer.told
+    assert only(told(Ask, eval_strategy="no"), "evaluate") == ["evaluate 1 ask at step 1: a look", "evaluate 6 final"]
 
 
 def test_an_interrupt_writes_a_checkpoint_and_ends() -> None:
-    class Interrupt:
-        @hookimpl
-        def on_step_end(self, state: TrainingState) -> None:
-            trainer.interrupted = state.step == 2
-
-    trainer = FakeTrainer(Interrupt())
-    run_fit(trainer)  # type: ignore[arg-type]
-    assert trainer.state.step == 2
-    assert "checkpoint 2 0.2" in trainer.told
+    played = told(interrupt_at=2)
+    assert played.state.step == 2
+    assert played.moves[-1] == "checkpoint 2 0.2"
 
 
 def test_a_stopped_fit_does_not_train_on_when_resumed() -> None:
-    trainer = FakeTrainer()
-    trainer.control.request_stop("before")
-    run_fit(trainer)  # type: ignore[arg-type]
-    assert trainer.told == []
+    class Stop:
+        @hookimpl
+        def on_step_end(self, trainer: Any, state: TrainingState) -> None:
+            trainer.control.request_stop("before")
+            trainer.control.request_checkpoint()
+
+    first = told(Stop)
+    assert first.state.step == 1
+    second = told(Stop, resume_from=first.checkpoints[-1])
+    assert only(second, "launch", "epoch") == []
+    assert second.stopped_by == "stop at step 1: before"
 
 
 def test_a_resumed_epoch_is_not_started_again() -> None:
-    trainer = FakeTrainer()
-    trainer.state.step, trainer.state.step_in_epoch = 1, 1
-    run_fit(trainer)  # type: ignore[arg-type]
-    assert trainer.told[0] == "launch 2"
-    assert "epoch 1 starts" in trainer.told
+    second = told(resume_from=told(interrupt_at=1).checkpoints[-1])
+    assert second.moves[0] == "launch 2"
+    assert "epoch 1 starts" in second.moves
 
 
 def test_the_loop_knows_no_mlx() -> None:

@@ -1,0 +1,23 @@
+"""`stepbus config show` and `presets`."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Print a configuration with its bases, defaults and overrides merged."""
+    from stepbus.config import load_config
+    from stepbus.yaml_writer import to_yaml
+
+    print(to_yaml(load_config(arguments.config, arguments.overrides).resolved()), end="")
+
+
+def presets(_: argparse.Namespace) -> None:
+    """List the presets."""
+    from stepbus.presets import preset_names, preset_summary
+
+    names = preset_names()
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:<{width}}  {preset_summary(name)}")

@@ -1,0 +1,24 @@
+"""`stepbus hooks`."""
+
+from __future__ import annotations
+
+import argparse
+
+from stepbus.errors import BadInput, did_you_mean
+
+
+def hooks(arguments: argparse.Namespace) -> None:
+    """Print the hook reference, or one hook of it."""
+    from stepbus.hook_reference import as_markdown, as_text, reference, timeline
+
+    known = reference()
+    if arguments.name is not None:
+        if arguments.name not in known:
+            near = did_you_mean(arguments.name, known)
+            raise BadInput(f"there is no hook {arguments.name!r}{near}; `stepbus hooks` prints all")
+        print(as_text(known[arguments.name]))
+    elif arguments.markdown:
+        print(as_markdown(), end="")
+    else:
+        print("The order of a run:\n\n" + timeline() + "\n")
+        print("\n\n".join(map(as_text, known.values())))

@@ -1,0 +1,21 @@
+"""`stepbus plugins doctor`."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def plugins_doctor(arguments: argparse.Namespace) -> int:
+    """Import each plugin by itself and say what is wrong; exit code 2 where something is."""
+    from stepbus.doctor import examine, render
+
+    report = examine(arguments.config)
+    if arguments.json:
+        import json
+
+        import attrs
+
+        print(json.dumps({"ok": report.ok, **attrs.asdict(report)}, indent=2, ensure_ascii=False))
+    else:
+        print(render(report))
+    return 0 if report.ok else 2

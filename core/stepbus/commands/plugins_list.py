@@ -1,0 +1,25 @@
+"""`stepbus plugins list`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+
+def plugins_list(arguments: argparse.Namespace) -> None:
+    """List the installed plugins and those that a configuration names; imports none that is not switched on there."""
+    from stepbus.inventory import inventory, named, requirements, table
+
+    chosen, hooks, _ = named(arguments.config, load=arguments.config is not None)
+    rows = inventory(chosen)
+    if arguments.requirements:
+        print("\n".join(requirements(rows, hooks)))
+    elif arguments.json:
+        import json
+
+        import attrs
+
+        print(json.dumps([attrs.asdict(row) for row in rows], indent=2, ensure_ascii=False))
+    else:
+        print(table(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))

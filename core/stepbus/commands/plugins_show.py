@@ -1,0 +1,28 @@
+"""`stepbus plugins show`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+
+def plugins_show(arguments: argparse.Namespace) -> None:
+    """Show a plugin's settings, hooks and components, and a YAML block to paste."""
+    from stepbus.description import describe, render
+    from stepbus.plugins import load_class
+
+    use = arguments.name if ":" in arguments.name else None
+    loaded = load_class(snake(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
+    description = describe(loaded, use)
+    if arguments.json:
+        import json
+
+        print(json.dumps(description, indent=2, ensure_ascii=False))
+    else:
+        print(render(description))
+
+
+def snake(name: str) -> str:
+    """Return a class's name as YAML would name the plugin: PrintLoss → print_loss."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_")

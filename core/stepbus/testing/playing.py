@@ -1,0 +1,242 @@
+"""Playing a run: the real loop, bus, control and training state over a script, in milliseconds and without MLX."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from stepbus.bus import Bus
+from stepbus.choices import choice
+from stepbus.components import Component, Components, Selected
+from stepbus.config import BASES, Config
+from stepbus.errors import ConfigError, PluginError, Problem
+from stepbus.members import for_fit, prototypes, state_of
+from stepbus.plugins import LoadedPlugin
+from stepbus.python_tree import from_python
+from stepbus.state import Control, TrainingState
+from stepbus.structuring import Structurer
+from stepbus.testing.recorder import Event
+from stepbus.testing.script import Script, Snapshot
+from stepbus.testing.scripted_run import ScriptedRun
+from stepbus.testing.scripted_trainer import frozen_states
+from stepbus.yaml_tree import Mark
+
+
+def play(
+    *plugins: Any,
+    epochs: int = 2,
+    steps_per_epoch: int = 5,
+    losses: Sequence[float] = (),
+    metrics: Sequence[Mapping[str, float]] = (),
+    scalars: Sequence[Mapping[str, float]] = (),
+    seconds: float = 0.01,
+    interrupt_at: int | None = None,
+    resume_from: Snapshot | None = None,
+    sets: Mapping[str, Any] | None = None,
+    directions: Mapping[str, bool | None] | None = None,
+    data: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Callable[[], Any]] | None = None,
+    directory: Path | None = None,
+    **training: Any,
+) -> Played:
+    """Play a run of plugins: `stepbus.engine.run_fit` with a script in place of the compiled step.
+
+    Every hook fires as in a real run, but for `parameter_groups` and `transform_gradients`, which ask for a real model
+    and for the compiled step.
+
+    Args:
+        *plugins: Classes, instances, modules, or (class, settings by name or as its Config), in call order; classes
+            come first, as what a configuration names does.
+        epochs: Times that the training rows are seen.
+        steps_per_epoch: Updates of one epoch.
+        losses: The loss of each update; the last is said again. Without it, 1 / number.
+        metrics: The metrics of each evaluation cycle, named `eval_…`; the last are said again. Without them, there
+            are no validation rows and nothing is evaluated.
+        scalars: The named numbers of each update (`gradient_norm`); the last are said again.
+        seconds: Wall time of one update.
+        interrupt_at: The update during which a signal arrives.
+        resume_from: A checkpoint of an earlier run: `earlier.checkpoints[-1]`.
+        sets: Row sets by name, for plugins that read rows; without them there are rows that only have ids.
+        directions: Metric -> whether greater is better; without it, only names that end in loss are better when less.
+        data: Settings of section `data`.
+        parts: Name -> what builds a component with hooks for each fit, such as "scheduler.mine".
+        directory: The folder of the run; a temporary one without it.
+        **training: Settings of section `training` (`log_steps=2`, `eval_strategy="steps"`, `eval_steps=3`).
+
+    Returns:
+        What happened.
+
+    Raises:
+        ConfigError: A setting cannot be used, or a plugin found a problem of the plan.
+        PluginError: A plugin cannot be used.
+        PluginFailure: A plugin raised.
+    """
+    if wrong := sorted({name for each in metrics for name in each if not name.startswith("eval_")}):
+        raise ConfigError([Problem("metrics", f"expected names that begin with eval_, got {', '.join(wrong)}")])
+    with ExitStack() as stack:
+        folder = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepbus-")))
+        settings = {"num_epochs": epochs, "pipeline_depth": 0, **training}
+        config, extras = scripted_config(plugins, settings, {"batch_size": 4, "label": "label", **(data or {})}, folder)
+        run = ScriptedRun(
+            config, extras, Script(losses, scalars, metrics, seconds, interrupt_at), steps_per_epoch, resume_from
+        )
+        run.parts = dict(parts or {})
+        run.given_directions = directions
+        run.sets = dict(sets) if sets is not None else run.scripted_sets()
+        run.execute()
+        return Played(run)
+
+
+class Played:
+    """What happened in a scripted run.
+
+    Args:
+        run: The run, at its end.
+
+    Attributes:
+        events: Every hook call, in order.
+        asked: Every request to the engine, in order, of all fits.
+        checkpoints: A snapshot for each checkpoint.
+        moves: What was launched and read: "launch 1", "read 1".
+        result: The result, combined; None for an interrupted run.
+    """
+
+    def __init__(self, run: ScriptedRun) -> None:
+        self.run, self.trainer = run, run.latest
+        self.events, self.asked, self.moves = run.recorder.events, run.asked, run.moves
+        self.checkpoints, self.result = run.checkpoints, run.result
+
+    @property
+    def names(self) -> list[str]:
+        """The hooks that were called, in order."""
+        return [event.name for event in self.events]
+
+    @property
+    def state(self) -> TrainingState:
+        """Where the last fit stands."""
+        return self.trainer.state
+
+    @property
+    def control(self) -> Control:
+        """The requests that the last fit holds."""
+        return self.trainer.control
+
+    @property
+    def plugins(self) -> dict[str, Any]:
+        """The last fit's instances by name."""
+        return {member.name: member.plugin for member in self.trainer.bus.members}
+
+    @property
+    def plugin_states(self) -> dict[str, Any]:
+        """The state of each plugin that has one, by name, as a checkpoint would give it back."""
+        return frozen_states(state_of(self.trainer.bus.members))
+
+    @property
+    def disabled(self) -> dict[str, str]:
+        """The plugins of the last fit that an error switched off, with the error."""
+        return {member.name: member.disabled for member in self.trainer.bus.members if member.disabled}
+
+    @property
+    def records(self) -> list[dict[str, float]]:
+        """The log records."""
+        return [event.arguments["record"] for event in self.events if event.name == "on_log"]
+
+    @property
+    def messages(self) -> list[str]:
+        """What users were told."""
+        return [event.arguments["text"] for event in self.events if event.name == "on_message"]
+
+    @property
+    def reports(self) -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
+        """The tables shown: title, columns, rows."""
+        return [_values(event) for event in self.events if event.name == "on_report"]
+
+    @property
+    def artifacts(self) -> list[tuple[str, Path]]:
+        """The files worth keeping: kind and path."""
+        return [_values(event) for event in self.events if event.name == "on_artifact"]
+
+    @property
+    def status(self) -> str:
+        """How it ended: ok, stopped or interrupted."""
+        return str(self.run.recorder.of("on_close")[-1]["status"])
+
+    @property
+    def stopped_by(self) -> str:
+        """Who stopped the last fit and why: "early_stopping at step 6: …", or nothing."""
+        return self.control.why("stop")
+
+
+def _values(event: Event) -> Any:
+    return tuple(value for name, value in event.arguments.items() if name != "run")
+
+
+def scripted_config(
+    plugins: Sequence[Any], training: Mapping[str, Any], data: Mapping[str, Any], folder: Path
+) -> tuple[Config, tuple[Any, ...]]:
+    """Return a configuration that switches plugins on, and those that can only be passed in Python.
+
+    Args:
+        plugins: What `play` takes.
+        training: Settings of the section.
+        data: Settings of the section.
+        folder: The folder of the run.
+    """
+    pairs = [each if isinstance(each, tuple) else (each, {}) for each in plugins]
+    named = [(loaded_class(cls), settings) for cls, settings in pairs if inspect.isclass(cls)]
+    extras = tuple(plugin for plugin, _ in pairs if not inspect.isclass(plugin))
+    parts = Components()
+    for plugin, _ in named:
+        for part in plugin.components:
+            parts.add(part, plugin.label)
+    structurer = Structurer(parts if list(parts) else None)
+    nodes = {plugin.name: from_python(settings or {}, Mark()) for plugin, settings in named}
+    choices = tuple(choice(plugin, nodes[plugin.name], structurer) for plugin, _ in named)
+    tree = {"training": training, "data": data, "environment": {"output_dir": str(folder)}}
+    sections: dict[str, Any] = {}
+    plainly = Structurer()  # what a section picks is scripted, whatever the plugins offer
+    for name, cls in BASES.items():
+        made = plainly.settings(cls, from_python(tree.get(name, {}), Mark()), (name,))
+        part = Component(name, "scripted", cls, _never)
+        sections[name] = made if name in ("training", "environment") else Selected(part, made)
+    if problems := [*structurer.problems, *plainly.problems]:
+        raise ConfigError(problems)
+    plain = {**tree, "plugins": {name: node.plain() for name, node in nodes.items()}, "hooks": []}
+    return Config(
+        tree={**{name: {"type": "scripted"} for name in BASES}, **plain},
+        marks={},
+        plugins=choices,
+        hooks=(),
+        components=parts,
+        base=Path.cwd(),
+        user=None,  # type: ignore[arg-type]  # nothing is laid over a scripted configuration
+        loader=None,  # type: ignore[arg-type]  # and nothing is looked for
+        extras=extras,
+        **sections,
+    ), extras
+
+
+def _never(*_: Any, **__: Any) -> Any:
+    raise PluginError("a scripted run builds no model, data source, optimizer or schedule")
+
+
+def loaded_class(cls: type) -> LoadedPlugin:
+    """Return a class as if a configuration had named it."""
+    name = re.sub(r"(?<=.)(?=[A-Z])", "_", cls.__name__).lower()
+    return LoadedPlugin(name, cls, cls.__module__, "", "local")
+
+
+def bus_of(*plugins: Any, control: Control | None = None) -> Bus:
+    """Return a bus with plugins on it, and nothing else.
+
+    Args:
+        *plugins: What `play` takes.
+        control: Where requests go.
+    """
+    config, extras = scripted_config(plugins, {}, {}, Path("runs"))
+    return Bus(for_fit(prototypes(config, extras), [], alone=True, extras=extras), control)

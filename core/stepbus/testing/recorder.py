@@ -1,0 +1,70 @@
+"""A plugin that writes down every hook call, in order."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+from stepbus import events
+from stepbus.bus import SPECIFICATIONS
+from stepbus.markers import hookimpl
+from stepbus.state import TrainingState
+
+
+class Event(NamedTuple):
+    """One hook call.
+
+    Args:
+        name: The hook.
+        arguments: Everything that the hook gives, by name. States, records and metrics are copies, as they were.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class Recorder:
+    """Write down every hook call in order; hand an instance over with the plugins and read it afterwards."""
+
+    scope: ClassVar[str] = "run"
+    affects_result: ClassVar[bool] = False
+    # First, because where one plugin's answer decides, those after it are not asked.
+    late: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        for name in SPECIFICATIONS:
+            setattr(self, name, self._recording(name))
+
+    @property
+    def names(self) -> list[str]:
+        """The hooks that were called, in order."""
+        return [event.name for event in self.events]
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """Return the arguments of each call of one hook, in order."""
+        return [event.arguments for event in self.events if event.name == name]
+
+    def _recording(self, name: str) -> Callable[..., None]:
+        @hookimpl(tryfirst=not self.late, trylast=self.late)
+        @functools.wraps(getattr(events, name))  # pluggy reads there which arguments to hand over
+        def record(*arguments: Any) -> None:
+            given = zip(SPECIFICATIONS[name], map(_as_it_is, arguments), strict=True)
+            self.events.append(Event(name, dict(given)))
+
+        return record
+
+
+class LateRecorder(Recorder):
+    """The same after all others: it sees what they left of the arguments."""
+
+    late: ClassVar[bool] = True
+
+
+def _as_it_is(value: Any) -> Any:
+    """Return a copy of what changes while a run goes on."""
+    if isinstance(value, TrainingState):
+        return copy.deepcopy(value)
+    return copy.copy(value) if isinstance(value, dict | list) else value

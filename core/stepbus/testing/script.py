@@ -1,0 +1,152 @@
+"""What a scripted fit is told to say: losses, metrics, rows and predictions; and what it keeps: requests, snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from stepbus.fits import FitResult, Predictions
+from stepbus.labels import LabelCodec
+from stepbus.state import Control, Request
+
+
+@frozen
+class Script:
+    """What the steps and the evaluations of a fit are going to say; the last of each list is said again.
+
+    Args:
+        losses: The loss of each update.
+        scalars: The named numbers of each update.
+        metrics: The metrics of each evaluation cycle; none: there are no validation rows.
+        seconds: Wall time of one update.
+        interrupt_at: The update at which a signal arrives.
+    """
+
+    losses: Sequence[float] = ()
+    scalars: Sequence[Mapping[str, float]] = ()
+    metrics: Sequence[Mapping[str, float]] = ()
+    seconds: float = 0.01
+    interrupt_at: int | None = None
+
+    def loss(self, number: int) -> float:
+        """Return the loss of an update; without a script it falls as 1 / number."""
+        return float(at(self.losses, number - 1)) if self.losses else 1 / number
+
+
+def at(values: Sequence[Any], index: int) -> Any:
+    """Return an item, or the last one beyond the end."""
+    return values[min(index, len(values) - 1)]
+
+
+@frozen
+class Asked:
+    """A request to the engine, as it was made: kind is stop, evaluation, checkpoint or best."""
+
+    kind: str
+    request: Request
+
+
+@frozen
+class Snapshot:
+    """What a checkpoint keeps, in memory.
+
+    Args:
+        fit: The fit's name.
+        step: Updates done.
+        path: The folder that stands for it.
+        state: The training state, as JSON values.
+        control: The latched requests, as JSON values.
+        plugins: Name in the run -> the plugin's state.
+        learning_rate: The base rate.
+        best: The best weights, if they are kept.
+        done: The results of the fits before this one.
+    """
+
+    fit: str
+    step: int
+    path: Path
+    state: dict[str, Any]
+    control: dict[str, Any]
+    plugins: dict[str, Any]
+    learning_rate: float
+    best: dict[str, Any] = field(factory=dict)
+    done: tuple[FitResult, ...] = ()
+
+
+class ListeningControl(Control):
+    """The requests of one fit, and a list of all that were ever made.
+
+    Args:
+        asked: Where each request goes as well.
+    """
+
+    def __init__(self, asked: list[Asked]) -> None:
+        super().__init__()
+        self.asked = asked
+
+    def request_stop(self, reason: str) -> None:
+        super().request_stop(reason)
+        self.asked.append(Asked("stop", self.stop[-1]))
+
+    def request_evaluation(self, reason: str = "") -> None:
+        super().request_evaluation(reason)
+        self.asked.append(Asked("evaluation", self.evaluation[-1]))
+
+    def request_checkpoint(self, reason: str = "") -> None:
+        super().request_checkpoint(reason)
+        self.asked.append(Asked("checkpoint", self.checkpoint[-1]))
+
+    def request_best(self, reason: str) -> None:
+        super().request_best(reason)
+        self.asked.append(Asked("best", self.best[-1]))
+
+
+class ScriptedRows:
+    """Rows without content: they have ids and a number.
+
+    Args:
+        name: What the set is for.
+        number: How many there are.
+    """
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name, self.source = name, f"scripted {name}"
+        self.ids = np.array([f"{name}-{row}" for row in range(number)])
+        self.numbers = np.arange(1, number + 1)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def scripted_codec(rows: Any, data: Any) -> LabelCodec:
+    """Return the labels of a row set: learnt from real rows, two classes for scripted ones.
+
+    Args:
+        rows: The training rows.
+        data: Settings of section `data`.
+    """
+    if isinstance(rows, ScriptedRows):
+        codec = LabelCodec("label", "binary")
+        codec.names = ["0", "1"]
+        return codec
+    codec = LabelCodec(data.label, data.task, data.target)
+    codec.fit(rows)
+    return codec
+
+
+def scripted_predictions(rows: Any, codec: LabelCodec) -> Predictions:
+    """Return predictions of which two in three are right, in the shapes of the task."""
+    real = not isinstance(rows, ScriptedRows)
+    labels = np.asarray(codec.targets_in_units(rows)) if real else np.arange(len(rows)) % 2
+    right = np.arange(len(rows)) % 3 != 2
+    if codec.task == "regression":
+        return Predictions(rows.ids, labels + np.where(right, 0.0, 1.0), labels)
+    if codec.task == "multilabel":
+        return Predictions(rows.ids, np.where(right[:, None] == (labels > 0), 0.8, 0.2), labels)
+    classes = len(codec.names)
+    said = np.where(right, labels, (labels + 1) % classes)
+    return Predictions(rows.ids, np.where(np.arange(classes) == said[:, None], 0.8, 0.2 / (classes - 1)), labels)
