@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stepbus.bus import Member, check_policy, hooks_of
 from stepbus.errors import PluginError
-from stepbus.plugins import import_module
+from stepbus.plugins import check_hooks_version, import_module
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -54,6 +56,7 @@ def _extra(extra: Any, config: Config) -> Member:
         return _module(extra, extra.__name__)
     cls = extra if inspect.isclass(extra) else type(extra)
     name, label = _snake(cls.__name__), f"{cls.__name__} (passed in Python)"
+    check_hooks_version(extra, label, name)
     if inspect.isclass(extra):
         settings = cls.Config() if hasattr(cls, "Config") else None
         member = Member(name, label, make(cls, settings), scope=getattr(cls, "scope", "fit"), settings=settings)
@@ -67,6 +70,7 @@ def _extra(extra: Any, config: Config) -> Member:
 
 
 def _module(module: ModuleType, name: str) -> Member:
+    check_hooks_version(module, name, name)
     if not hooks_of(module, name):
         raise PluginError(f"{name}: no function in it is a hook; write @hookimpl above those that are")
     return Member(module.__name__.rpartition(".")[2], name, module)
@@ -103,9 +107,14 @@ def run_scoped(members: Iterable[Member]) -> list[Member]:
 
 
 def plugin_table(config: Config) -> dict[str, dict[str, str]]:
-    """Return name -> distribution and version of every plugin, for manifests."""
+    """Return name -> distribution, version and a digest of the settings of every plugin, for manifests."""
+    settings = config.deciding()["plugins"]
     return {
-        choice.name: {"distribution": choice.loaded.distribution, "version": choice.loaded.version}
+        choice.name: {
+            "distribution": choice.loaded.distribution,
+            "version": choice.loaded.version,
+            "settings": hashlib.sha256(json.dumps(settings[choice.name], sort_keys=True).encode()).hexdigest()[:16],
+        }
         for choice in config.plugins
     }
 

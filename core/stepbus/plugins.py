@@ -144,7 +144,7 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
         PluginError: It is not installed, offered twice, cannot be imported, or needs hooks that are not there.
     """
     loaded = _load(name, use, base)
-    _check_version(loaded)
+    check_hooks_version(loaded.cls, loaded.label, loaded.name)
     return loaded
 
 
@@ -183,16 +183,26 @@ def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
     return LoadedPlugin(name, cls, point.distribution, point.version, origin)
 
 
-def _check_version(loaded: LoadedPlugin) -> None:
+def check_hooks_version(plugin: Any, label: str, name: str) -> None:
+    """Refuse a plugin that was written for hooks which are not there yet.
+
+    Args:
+        plugin: A class, an instance or a module; its `requires_hooks` is the version it was written for.
+        label: How messages name it.
+        name: How a configuration switches it off.
+
+    Raises:
+        PluginError: The version is no number from 1, or above this one's.
+    """
     from stepbus.events import HOOKS_VERSION
 
-    wanted = getattr(loaded.cls, "requires_hooks", 1)
+    wanted = getattr(plugin, "requires_hooks", 1)
     if type(wanted) is not int or wanted < 1:
-        raise PluginError(f"{loaded.label}: expected requires_hooks to be an int of at least 1, got {wanted!r}")
+        raise PluginError(f"{label}: expected requires_hooks to be an int of at least 1, got {wanted!r}")
     if wanted > HOOKS_VERSION:
         raise PluginError(
-            f"{loaded.label} needs hooks version {wanted}, this stepbus has {HOOKS_VERSION}: upgrade stepbus, "
-            f"or switch the plugin off with plugins: {{{loaded.name}: false}}"
+            f"{label} needs hooks version {wanted}, this stepbus has {HOOKS_VERSION}: upgrade stepbus, "
+            f"or switch the plugin off with plugins: {{{name}: false}}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ from attrs import define
 
 from stepbus import Component, PluginError, hookimpl, load_config
 from stepbus.components import Components
-from stepbus.members import for_fit, prototypes, restore_state, run_scoped, state_of
+from stepbus.members import for_fit, plugin_table, prototypes, restore_state, run_scoped, state_of
 
 
 class Plain:
@@ -100,3 +101,29 @@ def test_two_plugins_that_offer_one_component_are_both_named() -> None:
         parts.add(part, "second, b 2")
     with pytest.raises(PluginError, match=r"expected a known metric, got 'mien' \(did you mean 'mine'\?\)"):
         parts.get("metric", "mien")
+
+
+def test_a_plugin_for_hooks_to_come_is_refused_wherever_it_comes_from(tmp_path: Path) -> None:
+    class Future:
+        requires_hooks = 99
+
+        @hookimpl
+        def on_step_end(self) -> None: ...
+
+    with pytest.raises(PluginError, match=r"Future \(passed in Python\) needs hooks version 99, this stepbus has 1"):
+        prototypes(load_config(None), [Future])
+    (tmp_path / "later.py").write_text(
+        "from stepbus import hookimpl\nrequires_hooks = 99\n\n@hookimpl\ndef on_step_end(): ...\n"
+    )
+    with pytest.raises(PluginError, match=r"later.py needs hooks version 99, this stepbus has 1"):
+        prototypes(load_config({"hooks": [str(tmp_path / "later.py")]}))
+
+
+def test_the_table_of_plugins_tells_settings_apart_by_digest() -> None:
+    tables = [
+        plugin_table(load_config({"plugins": {"early_stopping": {"patience": patience}}})) for patience in (2, 3, 3)
+    ]
+    first, second, same = (table["early_stopping"] for table in tables)
+    assert first["distribution"] == "stepbus"
+    assert first["settings"] != second["settings"]
+    assert second == same

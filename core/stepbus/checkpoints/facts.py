@@ -12,8 +12,9 @@ def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequ
     """Return what differs, one sentence each: "optimizer.learning_rate was 5e-05, is 0.0001".
 
     The tree under "config" is compared setting by setting, under its own names. The table under "plugins", name ->
-    {"distribution": …, "version": …}, is compared plugin by plugin. "config_digest" is skipped: the tree says more, and
-    what may differ in the tree differs in its digest. Every other fact goes by its key.
+    {"distribution": …, "version": …}, is compared plugin by plugin. The digests of the configuration and of a plugin's
+    settings are skipped: the tree says more, and what may differ in the tree differs in its digest. Every other fact
+    goes by its key.
 
     Args:
         saved: Facts of the checkpoint.
@@ -54,7 +55,9 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if key not in ("plugins", "config_digest"):
             yield from _leaves("" if key == "config" else key, value)
     for name, row in facts.get("plugins", {}).items():
-        yield f"plugins.{name}", _Row(row) if isinstance(row, dict) else row
+        if isinstance(row, dict):
+            row = _Row({key: value for key, value in row.items() if key != "settings"})
+        yield f"plugins.{name}", row
 
 
 class _Row(dict[str, Any]):
