@@ -1,0 +1,24 @@
+"""`stepbus plugins new`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+
+def plugins_new(arguments: argparse.Namespace) -> None:
+    """Write a new plugin, and print what to do next and the YAML lines that switch it on."""
+    from stepbus import scaffold
+
+    plugin, folder = scaffold.names(arguments.name), Path(arguments.output).expanduser()
+    if arguments.package:
+        made = scaffold.write_distribution(plugin, folder)
+        print(f"wrote {made}; install it, test it, and name it in a configuration file:\n")
+        path = shlex.quote(str(made) if made.is_absolute() else f"./{made}")
+        print(f"    pip install -e {path}\n    pytest {path}\n")
+        print(scaffold.yaml_lines(plugin), end="")
+    else:
+        file = scaffold.write_file(plugin, folder)
+        print(f"wrote {file}; name it in a configuration file (a path there starts at that file):\n")
+        print(scaffold.yaml_lines(plugin, file), end="")
