@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from stepbus import import_module
+from stepbus import import_module, scaffold
 
 HERE = Path(__file__).parent
 RULES = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["tool"]["ruff"]
@@ -35,7 +36,8 @@ def package(own: Any) -> Path:
     return Path(own.folder.parent / "work" / "stepbus-print-loss")
 
 
-def lint(folder: Path, *words: str) -> None:
+def module(folder: Path, *words: str) -> None:
+    """Run a module of the environment that runs the tests; it has to succeed."""
     done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -79,9 +81,9 @@ def test_its_own_tests_can_fail(own: Any, package: Path, tmp_path: Path, before:
 
 
 def test_it_keeps_the_rules_of_this_project(package: Path) -> None:
-    lint(package, "ruff", "check", "--no-cache", "--extend-select", ",".join(RULES["lint"]["select"]), ".")
-    lint(package, "ruff", "format", "--no-cache", "--check", ".")
-    lint(package, "mypy", "--cache-dir", "/dev/null", "--strict", "src", "tests")
+    module(package, "ruff", "check", "--no-cache", "--extend-select", ",".join(RULES["lint"]["select"]), ".")
+    module(package, "ruff", "format", "--no-cache", "--check", ".")
+    module(package, "mypy", "--cache-dir", "/dev/null", "--strict", "src", "tests")
 
 
 def test_a_run_names_it_in_yaml(own: Any, package: Path, tmp_path: Path, tiny_config: Any) -> None:
@@ -118,5 +120,13 @@ def test_a_new_file_runs_as_its_lines_say(own: Any, tmp_path: Path, tiny_config:
         *("--line-length", str(RULES["line-length"]), "--select", ",".join(RULES["lint"]["select"])),
         *("--config", f"lint.flake8-bugbear.extend-immutable-calls = [{calls}]"),
     ]
-    lint(tmp_path, "ruff", "check", "--no-cache", "--isolated", *rules, "a b")
-    lint(tmp_path, "ruff", "format", "--no-cache", "--isolated", "--check", "--line-length", "120", "a b")
+    module(tmp_path, "ruff", "check", "--no-cache", "--isolated", *rules, "a b")
+    module(tmp_path, "ruff", "format", "--no-cache", "--isolated", "--check", "--line-length", "120", "a b")
+
+
+def test_the_templates_are_in_the_wheel_of_stepbus(tmp_path: Path) -> None:
+    module(HERE.parents[1], "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path))
+    [wheel] = tmp_path.glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("stepbus/templates/")}
+    assert packed == {f"stepbus/templates/{path.name}" for path in scaffold.TEMPLATES.iterdir()}
+    assert {template for template in scaffold.DISTRIBUTION.values() if template} <= {Path(name).name for name in packed}
