@@ -24,6 +24,7 @@ Keys = tuple[str | int, ...]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+TOO_DEEP = f"expected at most {MAX_DEPTH} levels of nesting, got more"
 MAX_VALUES = 50_000
 
 # The C parser reads a megabyte in a fraction of a second, the Python one in many.
@@ -173,6 +174,8 @@ def parse(text: str, mark: Mark) -> Node | None:
         lines = text.splitlines()
         written = lines[line - 1] if line <= len(lines) else ""
         what = ", ".join(part for part in (error.context, error.problem) if part)
+        if "nesting depth" in what:  # libyaml from 0.2.6 on reads ahead, and stops before an event of ours does
+            raise _error(TOO_DEEP, mark.file, line) from error
         if "\t" in written[: len(written) - len(written.lstrip())]:
             what = "expected spaces as indentation, got a tab"
         raise _error(f"the text is no YAML: {what}", mark.file, line) from error
@@ -218,7 +221,7 @@ class _Builder:
             self.place(Node(scalar(text) if event.implicit[0] else text, self.at(line)), line)
             return
         if len(self.open) >= MAX_DEPTH:
-            raise self.refuse(f"expected at most {MAX_DEPTH} levels of nesting, got more", line)
+            raise self.refuse(TOO_DEEP, line)
         empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
         node = self.place(Node(empty, self.at(line)), line)
         self.open.append((node, []))
