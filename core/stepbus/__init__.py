@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stepbus.errors import did_you_mean as did_you_mean
     from stepbus.fits import Fit as Fit
     from stepbus.fits import FitResult as FitResult
+    from stepbus.fits import Plan as Plan
     from stepbus.fits import Predictions as Predictions
     from stepbus.folders import find_folder as find_folder
     from stepbus.folders import read_config as read_config
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from stepbus.optimizer import no_decay_names as no_decay_names
     from stepbus.plugins import import_module as import_module
     from stepbus.rows import Rows as Rows
+    from stepbus.run import Run as Run
     from stepbus.scheduler import Scheduler as Scheduler
     from stepbus.sections import DataConfig as DataConfig
     from stepbus.sections import EnvironmentConfig as EnvironmentConfig
@@ -85,12 +87,14 @@ _HOME = {
     "Optimizer": "optimizer",
     "OptimizerConfig": "sections",
     "ParameterUpdater": "optimizer",
+    "Plan": "fits",
     "PluginError": "errors",
     "PluginFailure": "errors",
     "Predictions": "fits",
     "Problem": "errors",
     "Retention": "checkpoints",
     "Rows": "rows",
+    "Run": "run",
     "Scheduler": "scheduler",
     "SchedulerConfig": "sections",
     "Selected": "components",
@@ -123,7 +127,7 @@ _HOME = {
 }
 
 # Modules that import MLX.
-_NEEDS_MLX = {"checkpoints", "create", "folders", "model", "opening", "optimizer", "trainer"}
+_NEEDS_MLX = {"checkpoints", "create", "folders", "model", "opening", "optimizer", "run", "trainer"}
 
 __all__ = sorted(_HOME)
 

@@ -10,20 +10,23 @@ from stepbus.bus import Bus
 from stepbus.components import Selected
 from stepbus.create import build_model
 from stepbus.dataset import RowEncoder
-from stepbus.errors import BadInput, DataError
+from stepbus.errors import ConfigError, DataError, ModelError, Problem
 from stepbus.fits import Fit, Plan
-from stepbus.folders import find_folder
+from stepbus.folders import find_folder, read_config
 from stepbus.labels import LabelCodec
 from stepbus.members import for_fit
 from stepbus.optimizer import ParameterUpdater
 from stepbus.steps import CompiledSteps, mix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from stepbus.batches import ShapePlan
     from stepbus.bus import Member
     from stepbus.config import Config
     from stepbus.run import Run
+    from stepbus.scheduler import Scheduler
+    from stepbus.tokens import IntArray
     from stepbus.trainer import Trainer
 
 
@@ -32,10 +35,14 @@ def new_encoder(config: Config) -> RowEncoder:
     model = config.model.settings
     source = model.tokenizer or model.pretrained
     if source is None:
-        raise BadInput("model.tokenizer: a model from scratch needs a folder with a tokenizer.json; name one")
+        raise ModelError("model.tokenizer: a model from scratch needs a folder with a tokenizer.json; name one")
+    try:
+        folder = find_folder(source, weights=False)
+    except ModelError as error:
+        raise ModelError(f"model.{'tokenizer' if model.tokenizer else 'pretrained'}: {error}") from error
     task = config.data.settings.task or model.head.component.facts["task"]
     codec = LabelCodec(config.data.settings.label, task, config.data.settings.target)
-    return RowEncoder(config.data.build(), find_folder(source, weights=False), codec, config.data.settings)
+    return RowEncoder(config.data.build(), folder, codec, config.data.settings)
 
 
 def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
@@ -48,24 +55,39 @@ def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
     """
     trainer.run, trainer.fit = run, fit
     trainer.directory = run.directory_of(fit)
-    config, settings = trainer.config, trainer.config.data.settings
+    config = trainer.config
     trainer.encoder = new_encoder(config)
     trainer.encoder.fit(fit.sets["train"])
     trainer.tokens = {name: trainer.encoder.encode(rows, labelled=True) for name, rows in fit.sets.items()}
     trainer.targets = {name: trainer.encoder.codec.targets_in_units(rows) for name, rows in fit.sets.items()}
-    trainer.shapes = plan_shapes(
-        trainer.tokens["train"].lengths,
+    trainer.shapes = epoch_shapes(config, trainer.tokens["train"].lengths)
+    trainer.state.steps_per_epoch, trainer.state.total_steps = count_steps(config, trainer.shapes)
+    trainer.metrics, trainer.directions = chosen_metrics(config, task_of(trainer.encoder.codec))
+
+
+def epoch_shapes(config: Config, lengths: IntArray) -> ShapePlan:
+    """Return the batches of an epoch.
+
+    Args:
+        config: The configuration.
+        lengths: Tokens of each training row, int [N].
+    """
+    settings = config.data.settings
+    return plan_shapes(
+        lengths,
         batch_size=settings.batch_size,
         tokens_per_batch=settings.tokens_per_batch,
         bucket_multiple=128 if device.kind() == "cuda" else 8,
     )
-    batches = trainer.shapes.epoch_batches(drop_last=settings.drop_last)
-    state = trainer.state
-    state.steps_per_epoch = -(-batches // trainer.accumulation)
-    state.total_steps = config.training.num_epochs * state.steps_per_epoch
-    if config.training.max_steps is not None:
-        state.total_steps = min(state.total_steps, config.training.max_steps)
-    trainer.metrics, trainer.directions = chosen_metrics(config, task_of(trainer.encoder.codec))
+
+
+def count_steps(config: Config, shapes: ShapePlan) -> tuple[int, int]:
+    """Return the updates of an epoch and those of the whole fit."""
+    training = config.training
+    batches = shapes.epoch_batches(drop_last=config.data.settings.drop_last)
+    per_epoch = -(-batches // training.gradient_accumulation_steps)
+    total = training.num_epochs * per_epoch
+    return per_epoch, total if training.max_steps is None else min(total, training.max_steps)
 
 
 def task_of(codec: LabelCodec) -> str:
@@ -89,7 +111,8 @@ def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], di
     for selected in chosen:
         if task not in selected.component.facts["tasks"]:
             tasks = ", ".join(selected.component.facts["tasks"])
-            raise BadInput(f"training.metrics: {selected.name} is for {tasks}, and this data is {task}; leave it out")
+            words = f"{selected.name} is for {tasks}, and this data is {task}; leave it out"
+            raise ConfigError([config.locate(Problem("training.metrics", words))])
         metric = selected.build()
         built.append((selected.name, metric))
         directions[f"eval_{selected.name}"] = selected.component.facts["greater_is_better"]
@@ -122,12 +145,11 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
     """
     config = trainer.config
     scheduler = config.scheduler.build()
-    named = f"scheduler.{config.scheduler.name}"
-    serving = for_fit(members, [(named, scheduler)], alone=alone, extras=trainer.plugins)
+    serving = serving_members(trainer, members, scheduler, alone=alone)
     trainer.bus = Bus(serving, trainer.control, trainer.run.meter)
     trainer.bus.on_disabled = lambda text: trainer.message(text, "warning")
     trainer.model = fit_model(trainer)
-    check_lengths(trainer)
+    check_lengths(trainer, trainer.model.config)
     groups: dict[str, dict[str, float]] = {}
     for given in trainer.bus.in_order("parameter_groups", trainer=trainer, model=trainer.model):
         for name, group in given.items():
@@ -145,13 +167,47 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
     trainer.scheduler = scheduler
 
 
-def check_lengths(trainer: Trainer) -> None:
+def serving_members(trainer: Trainer, members: Sequence[Member], scheduler: Scheduler, *, alone: bool) -> list[Member]:
+    """Return the members of a fit's bus: the plugins, and the scheduler where it listens.
+
+    Args:
+        trainer: The trainer.
+        members: The prototypes of all plugins.
+        scheduler: The fit's own.
+        alone: Whether its run has one fit only.
+    """
+    named = f"scheduler.{trainer.config.scheduler.name}"
+    return for_fit(members, [(named, scheduler)], alone=alone, extras=trainer.plugins)
+
+
+def model_config(section: Selected) -> dict[str, Any] | None:
+    """Return the model's config.json, its weights unread; or None where only building the model would tell.
+
+    Args:
+        section: The section `model`.
+
+    Raises:
+        ModelError: The settings or the folder cannot be used.
+    """
+    say = section.component.facts.get("config")
+    if say is not None:
+        found: dict[str, Any] = say(section.settings)
+        return found
+    pretrained = section.settings.pretrained
+    return None if pretrained is None else read_config(find_folder(pretrained))
+
+
+def check_lengths(trainer: Trainer, model_config: Mapping[str, Any]) -> None:
     """Refuse rows that are longer than the model has positions.
+
+    Args:
+        trainer: A fit whose data is prepared.
+        model_config: The model's config.json.
 
     Raises:
         DataError: There is such a row.
     """
-    positions = trainer.model.config.get("max_position_embeddings")
+    positions = model_config.get("max_position_embeddings")
     longest = max(int(tokens.lengths.max()) for tokens in trainer.tokens.values())
     if positions is not None and longest > positions:
         raise DataError(f"data.max_length: expected at most the model's {positions} positions, got a row of {longest}")

@@ -32,6 +32,13 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--allow-changed", action="store_true", help="resume although settings, data or plugins differ")
     train.add_argument("--trace-hooks", action="store_true", help="print each call of a hook, with plugin and time")
 
+    plan = _command(
+        commands, "plan", "say what a run would do and what is wrong, before weights are loaded", "plan:plan"
+    )
+    plan.add_argument("config", metavar="CONFIG", help=CONFIG)
+    _settings(plan)
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+
     evaluate = _command(
         commands, "evaluate", "print the metrics of a trained model on labelled rows", "training:evaluate"
     )
@@ -136,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         top = parser()
-        builtin = {"train", "evaluate", "predict", "plugins", "hooks", "config", "info"}
+        builtin = {"train", "plan", "evaluate", "predict", "plugins", "hooks", "config", "info"}
         if words and not words[0].startswith("-") and words[0] not in builtin:
             command = _third_party(words[0])
             if command is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from attrs import field, frozen
 from stepbus import plugins as installed_plugins
 from stepbus.choices import Loader, PluginChoice, Plugins, choice
 from stepbus.components import Components, Selected
-from stepbus.errors import ConfigError, Problem
+from stepbus.errors import ConfigError, Problem, StepbusError
 from stepbus.keywords import keyword_layer, late_keywords
 from stepbus.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
 from stepbus.presets import configs_folder
@@ -41,6 +42,7 @@ BASES: dict[str, type] = {
     "training": TrainingConfig,
     "environment": EnvironmentConfig,
 }
+_PLACED = re.compile(rf"((?:{'|'.join(BASES)}|plugins)(?:\.\w+)*): (.*)", re.DOTALL)
 
 
 @frozen(eq=False)
@@ -115,6 +117,11 @@ class Config:
             path = path.rpartition(".")[0]
         mark = self.marks.get(path)
         return problem if problem.file or mark is None else attrs.evolve(problem, file=mark.file, line=mark.line)
+
+    def place(self, error: StepbusError) -> Problem:
+        """Return an error as a problem, with file and line where its words begin with a section or a setting's path."""
+        found = _PLACED.fullmatch(str(error))
+        return self.locate(Problem(found[1], found[2]) if found else Problem("", str(error)))
 
     def _values(self, *, places: bool) -> dict[str, Any]:
         sections = {name: _plain(getattr(self, name), places) for name in BASES}

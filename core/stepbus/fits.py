@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field, frozen
 
+from stepbus.errors import Problem, did_you_mean
 from stepbus.state import Best
 
 if TYPE_CHECKING:
@@ -118,6 +119,16 @@ class Plan:
     total_steps: int
     rows: dict[str, int]
     has_validation: bool
+
+    def unknown_metric(self, name: str, path: str) -> Problem:
+        """Return what is wrong with a metric that is watched and never computed.
+
+        Args:
+            name: What is watched.
+            path: The setting that says so; those who find the same there say it once.
+        """
+        expected = f"expected a metric that this run computes, got {name!r}{did_you_mean(name, self.metrics)}"
+        return Problem(path, f"{expected}; computed are {', '.join(sorted(self.metrics))}")
 
 
 def grown_axes(fits: list[Fit]) -> list[str]:

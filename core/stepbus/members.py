@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stepbus.bus import Member, check_policy, hooks_of
-from stepbus.errors import PluginError
+from stepbus.errors import PluginError, Problem
 from stepbus.plugins import check_hooks_version, import_module
 
 if TYPE_CHECKING:
@@ -44,6 +44,33 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
             raise PluginError(f"two plugins are called {member.name!r}; give one another name under plugins:")
         taken.add(member.name)
     return members
+
+
+def exclusions(config: Config, members: Iterable[Member]) -> list[Problem]:
+    """Return a problem for each two plugins that exclude each other: one names the other in its `excludes`.
+
+    Args:
+        config: What switched them on.
+        members: The prototypes.
+
+    Raises:
+        PluginError: `excludes` is no tuple of names.
+    """
+    named = {member.name: member for member in members}
+    found: dict[frozenset[str], Problem] = {}
+    for name, member in named.items():
+        excludes = getattr(member.plugin, "excludes", ())
+        if not isinstance(excludes, tuple | list) or not all(isinstance(other, str) for other in excludes):
+            raise PluginError(f'{member.label}: expected excludes = ("name", …), got {excludes!r}')
+        for other in excludes:
+            pair = frozenset((name, other))
+            if other in named and other != name and pair not in found:
+                message = (
+                    f"expected {name} or {other}, got both; {member.label} says that they exclude each other: "
+                    f"switch one of them off"
+                )
+                found[pair] = config.locate(Problem(f"plugins.{name}", message))
+    return list(found.values())
 
 
 def make(cls: Any, settings: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus import checkpoints, persistence
 from stepbus.config import check_schedule
 from stepbus.durable import from_json
-from stepbus.errors import CheckpointError, Problem, did_you_mean
+from stepbus.errors import CheckpointError, Problem
 from stepbus.fits import Plan, grown_axes
 
 if TYPE_CHECKING:
@@ -134,13 +134,7 @@ def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
     training = plan.config.training
     problems += check_schedule(plan.config, plan.total_steps)
     if plan.monitor not in plan.metrics and plan.has_validation:
-        problems.append(
-            Problem(
-                "training.monitor",
-                f"expected a metric that is computed, got {plan.monitor!r}{did_you_mean(plan.monitor, plan.metrics)}; "
-                f"computed are {', '.join(sorted(plan.metrics))}",
-            )
-        )
+        problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
     if training.eval_strategy == "steps" and not plan.has_validation:
         problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))
     axes = grown_axes(plan.fits)

@@ -16,14 +16,15 @@ from stepbus import assembly, device, ledger, resume
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_json_atomically, write_text_atomically
-from stepbus.errors import BadInput, ConfigError, DataError, Interrupted
+from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
-from stepbus.members import plugin_table, prototypes, run_scoped
+from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
 from stepbus.summary import fit_facts
 from stepbus.yaml_writer import to_yaml
 
 if TYPE_CHECKING:
     from stepbus.bus import Member
+    from stepbus.errors import Problem
     from stepbus.trainer import Trainer
 
 
@@ -138,6 +139,18 @@ class Run:
 
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
+        _refuse(exclusions(self.config, self.members))
+        try:
+            self.plan_fits()
+            assembly.prepare_data(self.trainer, self, self.fits[0])
+            if self.trainer.given_model is None:
+                assembly.check_lengths(self.trainer, assembly.model_config(self.config.model) or {})
+        except (DataError, ModelError) as error:
+            raise type(error)(str(self.config.place(error))) from error
+        _refuse(self.plan_problems())
+
+    def plan_fits(self) -> None:
+        """Read the rows and make the fits."""
         whole = Fit("fit", self._rows(), self.config.training.seed)
         self.fits = self.bus.thread("expand_fits", run=self, fits=[whole])
         # A run of several fits has a model in each: the command must name one to work as it stands.
@@ -145,13 +158,14 @@ class Run:
         names = [fit.name for fit in self.fits]
         if len(set(names)) != len(names):
             raise BadInput(f"two fits of the plan have the same name: {', '.join(names)}")
-        assembly.prepare_data(self.trainer, self, self.fits[0])
+
+    def plan_problems(self) -> list[Problem]:
+        """Return every problem of the plan, with file and line; the data of the first fit is prepared."""
         plan = assembly.make_plan(self.trainer, self.fits)
         planners = Bus(self.members, meter=self.meter)
         problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
         problems += resume.plan_problems(plan, can_combine=self.bus.has("combine_results"))
-        if problems:
-            raise ConfigError(self.config.locate(problem) for problem in problems)
+        return [self.config.locate(problem) for problem in dict.fromkeys(problems)]
 
     def _rows(self) -> dict[str, Any]:
         from stepbus.rows import label_values, read_rows, split_rows
@@ -245,3 +259,8 @@ class Run:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _refuse(problems: list[Problem]) -> None:
+    if problems:
+        raise ConfigError(problems)

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define
 
-from stepbus import Problem, StepbusError, TrainingState, did_you_mean, hookimpl, setting
+from stepbus import Problem, StepbusError, TrainingState, hookimpl, setting
 
 
 def improves(value: float, best: float | None, min_delta: float, greater_is_better: bool) -> bool:
@@ -61,13 +61,7 @@ class EarlyStopping:
                 )
             ]
         if monitor not in plan.metrics:
-            return [
-                Problem(
-                    f"{here}.monitor" if self.config.monitor else "training.monitor",
-                    f"expected a metric that this run computes, got {monitor!r}{did_you_mean(monitor, plan.metrics)}; "
-                    f"computed are {', '.join(sorted(plan.metrics))}",
-                )
-            ]
+            return [plan.unknown_metric(monitor, f"{here}.monitor" if self.config.monitor else "training.monitor")]
         if plan.metrics[monitor] is None:
             return [
                 Problem(

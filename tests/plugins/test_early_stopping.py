@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stepbus import Control, StepbusError, TrainingState
+from stepbus import Control, Plan, StepbusError, TrainingState
 from stepbus_plugins.early_stopping import EarlyStopping, improves
 
 
@@ -32,9 +32,10 @@ def feed(plugin: EarlyStopping, trainer: SimpleNamespace, values: list[float], n
     return None
 
 
-def plan(**changes: Any) -> SimpleNamespace:
+def plan(**changes: Any) -> Plan:
     facts = {"has_validation": True, "monitor": "eval_loss", "metrics": {"eval_loss": False, "eval_f1": True}}
-    return SimpleNamespace(**(facts | changes))
+    rest = {"config": None, "fits": [], "task": "binary", "total_steps": 100, "rows": {"train": 400}}
+    return Plan(**(rest | facts | changes))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from attrs import define
@@ -104,6 +105,35 @@ def check_config(config: dict[str, Any], source: str) -> None:
         raise expected("is_decoder", "an encoder", True)
 
 
+def model_config(settings: BertConfig) -> dict[str, Any]:
+    """Return the config.json of the model, checked; its weights are not read.
+
+    Raises:
+        ModelError: The folder or its config.json cannot be used.
+    """
+    return _described(settings)[1]
+
+
+def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
+    """Return the folder that the model comes from, if there is one, and its config.json."""
+    from stepbus import find_folder, read_config
+
+    folder = None
+    if settings.pretrained is None:
+        config = scratch_config(settings)
+    else:
+        for name in (name for name in FROM_SCRATCH if getattr(settings, name) is not None):
+            raise ModelError(f"model.{name}: {settings.pretrained} has its own; leave {name} or pretrained out")
+        folder = find_folder(settings.pretrained)
+        config = read_config(folder)
+    check_config(config, "model" if folder is None else str(folder))
+    if settings.hidden_dropout is not None:
+        config["hidden_dropout_prob"] = settings.hidden_dropout
+    if settings.attention_dropout is not None:
+        config["attention_probs_dropout_prob"] = settings.attention_dropout
+    return folder, config
+
+
 def build(settings: BertConfig, *, outputs: int, head: Selected, seed: int) -> Any:
     """Build the whole classifier.
 
@@ -116,22 +146,10 @@ def build(settings: BertConfig, *, outputs: int, head: Selected, seed: int) -> A
     Raises:
         ModelError: The folder, its config.json or its weights cannot be used.
     """
-    from stepbus import compose, find_folder, read_config, read_tensors
+    from stepbus import compose, read_tensors
     from stepbus_plugins.bert.encoder import Encoder
 
-    tensors = None
-    if settings.pretrained is None:
-        source, config = "model", scratch_config(settings)
-    else:
-        for name in (name for name in FROM_SCRATCH if getattr(settings, name) is not None):
-            raise ModelError(f"model.{name}: {settings.pretrained} has its own; leave {name} or pretrained out")
-        folder = find_folder(settings.pretrained)
-        source, config, tensors = str(folder), read_config(folder), read_tensors(folder)
-    check_config(config, source)
-    if settings.hidden_dropout is not None:
-        config["hidden_dropout_prob"] = settings.hidden_dropout
-    if settings.attention_dropout is not None:
-        config["attention_probs_dropout_prob"] = settings.attention_dropout
+    folder, config = _described(settings)
     return compose(
         settings,
         Encoder(config),
@@ -140,8 +158,8 @@ def build(settings: BertConfig, *, outputs: int, head: Selected, seed: int) -> A
         head=head,
         seed=seed,
         architecture="Bert",
-        tensors=tensors,
-        source=source,
+        tensors=None if folder is None else read_tensors(folder),
+        source="model" if folder is None else str(folder),
     )
 
 
@@ -149,5 +167,5 @@ class Bert:
     """BERT as the model: from a Hugging Face folder, a package, the hub, or from scratch by size."""
 
     components: ClassVar[list[Component]] = [
-        Component("model", "bert", BertConfig, build, {"from_scratch": FROM_SCRATCH})
+        Component("model", "bert", BertConfig, build, {"from_scratch": FROM_SCRATCH, "config": model_config})
     ]

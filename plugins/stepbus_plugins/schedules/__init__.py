@@ -34,16 +34,9 @@ class Schedules:
 
     @hookimpl
     def validate_plan(self, plan: Any) -> list[Problem]:
-        """Find a warm-up longer than the run, a min_lr above the base rate, and a plateau that cannot be seen."""
+        """Find a min_lr above the base rate, and a plateau that cannot be seen."""
         settings, base = plan.config.scheduler.settings, plan.config.optimizer.settings.learning_rate
         problems = []
-        if plan.total_steps and settings.warmup_steps > plan.total_steps:
-            problems.append(
-                Problem(
-                    "scheduler.warmup_steps",
-                    f"expected at most the {plan.total_steps} updates of the fit, got {settings.warmup_steps}",
-                )
-            )
         if isinstance(settings, DecayConfig) and settings.min_lr > base:
             problems.append(
                 Problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from stepbus import Problem, StepbusError, TrainingState, did_you_mean, hookimpl
+from stepbus import Problem, StepbusError, TrainingState, hookimpl
 from stepbus_plugins.schedules.curves import Constant
 from stepbus_plugins.schedules.settings import PlateauConfig
 
@@ -74,8 +74,7 @@ def plateau_problems(settings: PlateauConfig, plan: Any) -> list[Problem]:
         words = "expected an evaluation to watch, but eval_strategy is no or there are no validation rows; "
         return [Problem("scheduler", f"{words}give data.validation or another schedule than reduce_on_plateau")]
     if monitor not in plan.metrics:
-        words = f"expected a metric that this run computes, got {monitor!r}{did_you_mean(monitor, plan.metrics)}"
-        return [Problem(here, f"{words}; computed are {', '.join(sorted(plan.metrics))}")]
+        return [plan.unknown_metric(monitor, here)]
     if plan.metrics[monitor] is None:
         words = "expected a metric that declares whether greater is better"
         return [Problem("scheduler.monitor", f"{words}, got {monitor!r}, which does not")]

@@ -1,0 +1,26 @@
+"""`stepbus plan`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import sys
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Say what a configuration would do, before weights are loaded; exit code 2 where it cannot be done."""
+    from stepbus.planning import describe_plan
+
+    # What a plugin prints while it is imported or asked belongs to nobody's JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        found = describe_plan(arguments.config, arguments.overrides)
+    if arguments.json:
+        import json
+
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        from stepbus.plan_text import render
+
+        print(render(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else 100))
+    return 0 if found["ok"] else 2
