@@ -131,48 +131,57 @@ class Bus:
 
     def _guard(self, member: Member, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap one implementation: attribution, cost, trace, blame and policy."""
-        control, meter, cost = self.control, self.meter, self.meter.of(member.name)
+        control, meter, cost, name = self.control, self.meter, self.meter.of(member.name), member.name
+        clock = time.perf_counter
 
-        def call(function: Callable[..., Any], *arguments: Any) -> Any:
-            before, control.asking = control.asking, member.name
-            outer, meter.inner = meter.inner, 0.0
-            start = time.perf_counter()
-            try:
-                return function(*arguments)
-            except Exception as error:
-                return self._blame(member, hook, error)
-            finally:
-                elapsed = time.perf_counter() - start
-                cost.seconds += elapsed - meter.inner
-                cost.calls += 1
-                meter.inner = outer + elapsed
-                control.asking = before
-                if meter.trace is not None:
-                    meter.say(control.step, elapsed, hook, member.name)
+        def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
+            # One frame for each call: after a step the host's caches are cold, and every line of code counts.
+            def watched(*arguments: Any) -> Any:
+                if member.disabled and hook != "on_close":
+                    return None
+                asking, control.asking = control.asking, name
+                outer, meter.inner = meter.inner, 0.0
+                start = clock()
+                try:
+                    return inner(*arguments)
+                except Exception as error:
+                    return self._blame(member, hook, error)
+                finally:
+                    elapsed = clock() - start
+                    cost.seconds += elapsed - meter.inner
+                    cost.calls += 1
+                    meter.inner = outer + elapsed
+                    control.asking = asking
+                    if meter.trace is not None:
+                        meter.say(control.step, elapsed, hook, name)
 
-        @functools.wraps(function)
-        def guarded(*arguments: Any) -> Any:
-            if member.disabled and hook != "on_close":
-                return None
-            return call(function, *arguments)
+            return watched
+
+        if not getattr(function, "stepbus_impl", {}).get("wrapper"):
+            return functools.wraps(function)(watch(function))
+
+        def begun(*arguments: Any) -> Any:
+            around = function(*arguments)
+            next(around)
+            return around
+
+        begin, finish = watch(begun), watch(_finish)
 
         @functools.wraps(function)
         def guarded_wrapper(*arguments: Any) -> Generator[None, Any, Any]:
-            around = None if member.disabled and hook != "on_close" else function(*arguments)
-            if around is not None:
-                call(next, around)
+            around = begin(*arguments)
             raised: BaseException | None = None
             try:
                 result = yield
             except BaseException as error:
                 raised, result = error, None
-            if around is not None and not member.disabled:
-                result, raised = call(_finish, around, result, raised) or (result, raised)
+            if around is not None:
+                result, raised = finish(around, result, raised) or (result, raised)
             if raised is not None:
                 raise raised
             return result
 
-        return guarded_wrapper if getattr(function, "stepbus_impl", {}).get("wrapper") else guarded
+        return guarded_wrapper
 
     def _blame(self, member: Member, hook: str, error: Exception) -> None:
         if isinstance(error, StepbusError):

@@ -32,14 +32,16 @@ def run_fit(trainer: Trainer) -> None:
 
 def _run_epoch(trainer: Trainer) -> bool:
     """Train from where the epoch stands; return True when the fit is to end."""
-    state, flight = trainer.state, deque[Any]()
+    state, flight, depth = trainer.state, deque[Any](), trainer.pipeline_depth
     with trainer.windows(state.epoch, state.step_in_epoch) as windows:
-        for window in windows:
+        window = next(windows, None)
+        while window is not None:
             number = state.step + len(flight) + 1
             due = is_boundary(trainer, number)
             flight.append(trainer.steps.launch(window, number))
+            window = next(windows, None)  # while the device computes
             # A request takes effect at the first step not yet launched: until then, all in flight comes home.
-            while flight and (due or trainer.asked or len(flight) > trainer.pipeline_depth):
+            while flight and (len(flight) > depth or due or trainer.asked):
                 commit(trainer, flight.popleft())
             if not flight and (due or trainer.asked) and boundary(trainer):
                 return True

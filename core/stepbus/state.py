@@ -76,16 +76,17 @@ class TrainingState:
 
     def add_to_interval(self, step: StepResult) -> None:
         """Add one update to the sums of the log interval."""
-        sums = {
-            "loss": step.loss * step.weight,
-            "weight": step.weight,
-            "sequences": step.sequences,
-            "tokens": step.tokens,
-            "seconds": step.seconds,
-        }
-        for name, value in sums.items():
-            self.interval[name] = self.interval.get(name, 0.0) + value
-        self.interval.update({f"last_{name}": value for name, value in step.scalars.items()})
+        sums = self.interval
+        for name, value in (
+            ("loss", step.loss * step.weight),
+            ("weight", step.weight),
+            ("sequences", step.sequences),
+            ("tokens", step.tokens),
+            ("seconds", step.seconds),
+        ):
+            sums[name] = sums.get(name, 0.0) + value
+        for name, value in step.scalars.items():
+            sums["last_" + name] = value
 
     def close_interval(self) -> dict[str, float]:
         """Return the interval's log record, and begin the next one."""

@@ -194,10 +194,10 @@ def test_prefetch_runs_ahead_by_its_size_only() -> None:
     order = eval_order(plan_shapes(tokens.lengths, batch_size=1), tokens.lengths)
     with Prefetch(tokens, order, size=3) as batches:
         deadline = time.monotonic() + 5
-        while len(batches._ready) < 3 and time.monotonic() < deadline:
+        while batches._ready.qsize() < 3 and time.monotonic() < deadline:
             time.sleep(0.001)
         time.sleep(0.02)
-        assert len(batches._ready) == 3
+        assert batches._ready.qsize() == 3
         assert next(iter(batches)).rows.tolist() == order[0].rows.tolist()
 
 
