@@ -31,6 +31,8 @@ class Member:
         on_error: raise, or disable.
         scope: run: this instance serves every fit; fit: each fit gets one of its own.
         settings: What a fresh instance is made from.
+        distribution: The package or file that it comes from.
+        version: That package's version, or a digest of the source where it has none.
         disabled: The error that switched it off, if one did.
     """
 
@@ -40,6 +42,8 @@ class Member:
     on_error: str = "raise"
     scope: str = "run"
     settings: Any = None
+    distribution: str = ""
+    version: str = ""
     disabled: str = ""
 
 

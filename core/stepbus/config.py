@@ -124,8 +124,8 @@ class Config:
         return self.locate(Problem(found[1], found[2]) if found else Problem("", str(error)))
 
     def _values(self, *, places: bool) -> dict[str, Any]:
-        sections = {name: _plain(getattr(self, name), places) for name in BASES}
-        chosen = {choice.name: _plain(choice.settings, places) or {} for choice in self.plugins}
+        sections = {name: plain(getattr(self, name), places) for name in BASES}
+        chosen = {choice.name: plain(choice.settings, places) or {} for choice in self.plugins}
         return {**sections, "plugins": chosen, "hooks": [hook if places else Path(hook).name for hook in self.hooks]}
 
 
@@ -174,10 +174,10 @@ def check_schedule(config: Config, total_steps: int) -> list[Problem]:
     return [config.locate(Problem("scheduler.warmup_steps", message))]
 
 
-def _plain(value: Any, places: bool) -> Any:
+def plain(value: Any, places: bool) -> Any:
     """Return settings as JSON values; without `places`, what only says where something lies is left out."""
     if isinstance(value, Selected):
-        return {"type": value.name, **_plain(value.settings, places)}
+        return {"type": value.name, **plain(value.settings, places)}
     if attrs.has(type(value)):
         kept = {}
         for each in attrs.fields(type(value)):
@@ -185,12 +185,12 @@ def _plain(value: Any, places: bool) -> Any:
             location = each.metadata.get("location")
             if location and not places and (item is None or location == "output" or _is_absolute(item)):
                 continue
-            kept[each.alias or each.name] = _plain(item, places)
+            kept[each.alias or each.name] = plain(item, places)
         return kept
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, places) for key, item in value.items()}
+        return {str(key): plain(item, places) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, places) for item in value]
+        return [plain(item, places) for item in value]
     return (
         value if value is None or isinstance(value, bool | int | float | str) else str(getattr(value, "value", value))
     )

@@ -6,10 +6,14 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from stepbus.bus import Member, check_policy, hooks_of
+from stepbus.config import plain
 from stepbus.errors import PluginError, Problem
 from stepbus.plugins import check_hooks_version, import_module
 
@@ -33,7 +37,17 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
         plugin = make(loaded.cls, choice.settings)
         if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
             raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
-        member = Member(choice.name, loaded.label, plugin, choice.on_error, loaded.scope, choice.settings)
+        version = loaded.version or source_digest(inspect.getmodule(loaded.cls))
+        member = Member(
+            choice.name,
+            loaded.label,
+            plugin,
+            choice.on_error,
+            loaded.scope,
+            choice.settings,
+            loaded.distribution,
+            version,
+        )
         check_policy(member)
         members.append(member)
     members += [_extra(extra, config) for extra in extras]
@@ -41,7 +55,9 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
     taken: set[str] = set()
     for member in members:
         if member.name in taken:
-            raise PluginError(f"two plugins are called {member.name!r}; give one another name under plugins:")
+            raise PluginError(
+                f"two plugins are called {member.name!r}; give one another name, under plugins: or as a file"
+            )
         taken.add(member.name)
     return members
 
@@ -93,6 +109,7 @@ def _extra(extra: Any, config: Config) -> Member:
         member = Member(name, label, extra, scope="run" if settings is None else "fit", settings=settings)
     if not hooks_of(member.plugin, label):
         raise PluginError(f"{label}: it has no hooks; write @hookimpl above its methods")
+    member.distribution, member.version = cls.__name__, source_digest(cls)
     return member
 
 
@@ -100,7 +117,10 @@ def _module(module: ModuleType, name: str) -> Member:
     check_hooks_version(module, name, name)
     if not hooks_of(module, name):
         raise PluginError(f"{name}: no function in it is a hook; write @hookimpl above those that are")
-    return Member(module.__name__.rpartition(".")[2], name, module)
+    file = Path(getattr(module, "__file__", None) or name)
+    # A module that was loaded from a file carries that file's folder in its name.
+    short = file.stem if name.endswith(".py") else module.__name__.rpartition(".")[2]
+    return Member(short, name, module, distribution=file.name, version=source_digest(module))
 
 
 def _snake(name: str) -> str:
@@ -133,17 +153,38 @@ def run_scoped(members: Iterable[Member]) -> list[Member]:
     return [member for member in members if member.scope == "run"]
 
 
-def plugin_table(config: Config) -> dict[str, dict[str, str]]:
-    """Return name -> distribution, version and a digest of the settings of every plugin, for manifests."""
-    settings = config.deciding()["plugins"]
+def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, str]]:
+    """Return name -> distribution, version and a digest of the settings of every plugin, for manifests.
+
+    Args:
+        members: The prototypes of a run, objects passed in Python and modules of hooks among them.
+    """
     return {
-        choice.name: {
-            "distribution": choice.loaded.distribution,
-            "version": choice.loaded.version,
-            "settings": hashlib.sha256(json.dumps(settings[choice.name], sort_keys=True).encode()).hexdigest()[:16],
+        member.name: {
+            "distribution": member.distribution,
+            "version": member.version,
+            "settings": _settings_digest(member.settings),
         }
-        for choice in config.plugins
+        for member in members
     }
+
+
+def source_digest(thing: Any) -> str:
+    """Return a digest of the source of a class or a module, or nothing where there is none to read (a prompt)."""
+    try:
+        return _digest(inspect.getsource(thing))
+    except (OSError, TypeError):
+        return ""
+
+
+def _settings_digest(settings: Any) -> str:
+    if settings is not None and not attrs.has(type(settings)):
+        return ""  # an object of the caller's own, whose words may hold its address
+    return _digest(json.dumps(plain(settings, places=False) or {}, sort_keys=True))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def state_of(members: Iterable[Member]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def describe(trainer: Trainer) -> dict[str, Any]:
         "stepbus": __version__,
         "config": {**trainer.config.tree, "model": section},
         "encoder": trainer.encoder.state_dict(),
-        "plugins": plugin_table(trainer.config),
+        "plugins": plugin_table(trainer.run.members),
         "metrics": {name: value for name, value in trainer.state.metrics.items() if value == value},
         "step": trainer.state.step,
     }
@@ -140,7 +140,7 @@ def facts(trainer: Trainer) -> dict[str, Any]:
         "run": trainer.run.id,
         "config": trainer.config.deciding(),
         "config_digest": trainer.config.digest(),
-        "plugins": plugin_table(trainer.config),
+        "plugins": plugin_table(trainer.run.members),
         "data": {name: tokens.digest() for name, tokens in trainer.tokens.items()},
     }
 

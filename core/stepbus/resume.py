@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from stepbus.trainer import Trainer
 
 RUN_FILE = "run.json"
-# Names of a run and where it writes change nothing of what it computes.
-HARMLESS = ("environment.output_dir", "run", "config_digest")
+# Names of a run and where it writes change nothing of what it computes; modules of hooks stand in the plugins' table.
+HARMLESS = ("environment.output_dir", "run", "config_digest", "hooks")
 
 
 def free_folder(wanted: Path) -> Path:
@@ -116,7 +116,9 @@ def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, A
     Raises:
         CheckpointError: Something differs.
     """
-    watchers = [f"plugins.{choice.name}" for choice in run.config.plugins if not choice.loaded.affects_result]
+    watchers = [
+        f"plugins.{member.name}" for member in run.members if not getattr(member.plugin, "affects_result", True)
+    ]
     differences = checkpoints.compare_facts(saved, now, ignore=[*HARMLESS, *watchers])
     if differences and not allow_changed:
         listed = "\n  ".join(differences)

@@ -193,7 +193,7 @@ class Run:
     def _describe(self) -> None:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
         fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
-        facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.config)}
+        facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
         if self.resume:
             resume.check_run(self, facts, allow_changed=self.allow_changed)
             return

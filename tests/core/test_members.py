@@ -121,9 +121,34 @@ def test_a_plugin_for_hooks_to_come_is_refused_wherever_it_comes_from(tmp_path: 
 
 def test_the_table_of_plugins_tells_settings_apart_by_digest() -> None:
     tables = [
-        plugin_table(load_config({"plugins": {"early_stopping": {"patience": patience}}})) for patience in (2, 3, 3)
+        plugin_table(prototypes(load_config({"plugins": {"early_stopping": {"patience": patience}}})))
+        for patience in (2, 3, 3)
     ]
     first, second, same = (table["early_stopping"] for table in tables)
     assert first["distribution"] == "stepbus"
     assert first["settings"] != second["settings"]
     assert second == same
+
+
+def test_the_table_of_plugins_holds_objects_and_modules_of_hooks(members: Callable[..., Any], tmp_path: Path) -> None:
+    hooks = tmp_path / "my_hooks.py"
+    hooks.write_text("from stepbus import hookimpl\n\n@hookimpl\ndef on_step_end(): ...\n")
+    config = load_config({"hooks": [str(hooks)]})
+    found = plugin_table(prototypes(config, [Plain, Remembers(Remembers.Config(start=5))]))
+    other = plugin_table(prototypes(config, [Plain, Remembers(Remembers.Config(start=6))]))
+    assert found["my_hooks"]["distribution"] == "my_hooks.py"
+    assert found["plain"]["distribution"] == "Plain"
+    assert all(len(found[name]["version"]) == 16 for name in ("my_hooks", "plain", "remembers"))
+    changed = {name for name in found if found[name] != other[name]}
+    assert changed == {"remembers"}
+
+
+def test_a_local_file_has_its_source_for_a_version(tmp_path: Path) -> None:
+    text = "from stepbus import hookimpl\n\nclass Mine:\n    @hookimpl\n    def on_step_end(self): ...\n"
+    versions = []
+    for folder, source in (("a", text), ("b", text), ("c", text + "# another\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(source)
+        tree = {"plugins": {"mine": {"use": str(tmp_path / folder / "mine.py") + ":Mine"}}}
+        versions.append(plugin_table(prototypes(load_config(tree)))["mine"]["version"])
+    assert versions[0] == versions[1] != versions[2]

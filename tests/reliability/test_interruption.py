@@ -153,6 +153,45 @@ def test_resuming_with_something_else_is_refused_by_name(
     assert "--allow-changed" in str(caught.value)
 
 
+@pytest.mark.parametrize("watches", [False, True])
+def test_resuming_with_other_functions_in_a_file_is_refused_unless_they_only_watch(
+    watches: bool, tiny_config: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    from stepbus import CheckpointError, create_trainer
+
+    source = "from stepbus import hookimpl\n\n@hookimpl\ndef on_step_end(): ...\n"
+    source += "affects_result = False\n" if watches else ""
+    for folder, text in (("before", source), ("after", source + "# edited\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "my_hooks.py").write_text(text)
+
+    def trainer(folder: str) -> Any:
+        hooks = [str(tmp_path / folder / "my_hooks.py")]
+        return create_trainer(config=tiny_config(plugins=SAVES, training={"max_steps": 3}, hooks=hooks))
+
+    directory = trainer("before").train().directory
+    (directory / "result.json").unlink()
+    if watches:
+        assert trainer("after").train(resume=True).steps == 3
+        return
+    with pytest.raises(CheckpointError, match=r"plugins\.my_hooks was my_hooks\.py \w{16}, is my_hooks\.py \w{16}"):
+        trainer("after").train(resume=True)
+
+
+def test_resuming_without_an_object_that_was_passed_is_refused(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    from stepbus import CheckpointError, create_trainer, hookimpl
+
+    class Looks:
+        @hookimpl
+        def on_step_end(self) -> None: ...
+
+    config = tiny_config(plugins=SAVES, training={"max_steps": 3})
+    directory = create_trainer(config=config, plugins=[Looks]).train().directory
+    (directory / "result.json").unlink()
+    with pytest.raises(CheckpointError, match=r"plugins\.looks was Looks \w{16}, is off"):
+        create_trainer(config=config).train(resume=True)
+
+
 def test_resuming_where_nothing_is_says_so(tiny_config: Callable[..., dict[str, Any]]) -> None:
     from stepbus import CheckpointError, create_trainer
 
