@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all built-in commands."""
     from stepbus import __version__
 
-    top = argparse.ArgumentParser(prog="stepbus", description="Fine-tune BERT-type encoders on MLX.", epilog=EPILOG)
+    top = argparse.ArgumentParser(prog="stepbus", description="Fine-tune BERT-type encoders on MLX.")
     top.add_argument("--version", action="version", version=f"stepbus {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -124,30 +124,22 @@ def _builtin(place: str) -> Callable[[argparse.Namespace], int | None]:
     return found
 
 
-def _third_party(name: str) -> Callable[[Sequence[str]], int | None] | None:
-    """Return the command that an installed package adds, imported because it was typed."""
-    from stepbus.plugins import entries
-
-    for entry in entries("stepbus.commands"):
-        if entry.name == name:
-            module, _, attribute = entry.value.partition(":")
-            function: Callable[[Sequence[str]], int | None] = getattr(importlib.import_module(module), attribute)
-            return function
-    return None
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from stepbus.errors import StepbusError
+    from stepbus import package_commands
+    from stepbus.errors import BadInput, StepbusError, did_you_mean
 
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         top = parser()
-        builtin = {"train", "plan", "evaluate", "predict", "plugins", "hooks", "config", "info"}
-        if words and not words[0].startswith("-") and words[0] not in builtin:
-            command = _third_party(words[0])
-            if command is not None:
-                return int(command(words[1:]) or 0)
+        if not words or words[0] in ("-h", "--help"):
+            top.epilog = package_commands.listing() + EPILOG
+        elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
+            command = package_commands.find(words[0])
+            if command is None:
+                near = did_you_mean(words[0], package_commands.BUILTIN)
+                raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
+            return int(command(words[1:]) or 0)
         arguments = top.parse_args(words)
         return int(_builtin(arguments.place)(arguments) or 0)
     except StepbusError as error:

@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
 
-from stepbus import plugins, presets
+from stepbus import package_commands, plugins, presets
 from stepbus.errors import ConfigError
 from stepbus.inventory import Named, aligned, named
 from stepbus.probe import TIMEOUT_SECONDS, Finding, arguments_for, probe
 
-ENTRY_POINT_GROUPS = (plugins.GROUP, "stepbus.commands", presets.GROUP)
+ENTRY_POINT_GROUPS = (plugins.GROUP, package_commands.GROUP, presets.GROUP)
 
 
 @frozen
@@ -83,7 +83,7 @@ def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Repo
     """
     offers = [offer for plugin in plugins.installed().values() for offer in (plugin, *plugin.rivals)]
     rivals = {plugin.name for plugin in plugins.installed().values() if plugin.rivals}
-    commands = plugins.entries("stepbus.commands")
+    commands = plugins.entries(package_commands.GROUP)
     local, problems = _local(config)
     # A name that is offered twice is loaded by its class, so that each of the two is looked at.
     wanted = [arguments_for(offer.name, offer.value if offer.name in rivals else None) for offer in offers]
@@ -99,6 +99,7 @@ def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Repo
             f"the command {command.name!r} of {command.distribution} {command.version} ({command.value}): {reason}"
             for reason in [*filter(None, [found.error]), *found.problems]
         ]
+    problems += package_commands.name_problems()
     if config is not None:
         found = next(findings)
         problems += [f"{config}: {found.error}"] if found.error else found.problems
