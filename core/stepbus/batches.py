@@ -6,7 +6,7 @@ NumPy only: a thread runs this.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from types import TracebackType
 
@@ -232,3 +232,20 @@ class Prefetch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def accumulated(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Give the batches whose gradients make one update together; the last window of an epoch may be smaller.
+
+    Args:
+        batches: The batches of an epoch.
+        size: Batches in a window.
+    """
+    window: list[Batch] = []
+    for batch in batches:
+        window.append(batch)
+        if len(window) == size:
+            yield window
+            window = []
+    if window:
+        yield window

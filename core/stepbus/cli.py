@@ -58,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
     listed.add_argument("--config", metavar="CONFIG", help="say which of them this configuration enables")
     listed.add_argument("--json", action="store_true", help="print the list as JSON")
     listed.add_argument(
-        "--requirements", action="store_true", help="print the packages as lines of a requirements file"
+        "--requirements",
+        action="store_true",
+        help="print the packages of what is enabled as lines of a requirements file",
     )
     shown = _command(plugins, "show", "show a plugin's settings, hooks and components", "plugins_show:plugins_show")
     shown.add_argument("name", metavar="NAME", help="an installed plugin, or module:Class, or ./file.py:Class")

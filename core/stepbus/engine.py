@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from stepbus.evaluation import evaluate_monitored
+
 if TYPE_CHECKING:
     from stepbus.trainer import Trainer
 
@@ -81,7 +83,7 @@ def boundary(trainer: Trainer) -> bool:
     epoch_ended = state.step_in_epoch == state.steps_per_epoch
     if reason := _evaluation_reason(trainer, epoch_ended):
         control.evaluation.clear()
-        trainer.evaluate_monitored(reason)
+        evaluate_monitored(trainer, reason)
     if epoch_ended:
         trainer.bus.hook.on_epoch_end(trainer=trainer, state=state)
         state.epoch += 1

@@ -8,8 +8,11 @@ import numpy as np
 
 from stepbus.batches import Prefetch, eval_order, plan_shapes
 from stepbus.fits import Predictions
+from stepbus.state import Best
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stepbus.tokens import Tokens
     from stepbus.trainer import Trainer
 
@@ -64,3 +67,59 @@ def score(trainer: Trainer, predictions: Predictions, loss: float, prefix: str) 
     if undefined and hasattr(trainer, "run"):
         trainer.message(f"undefined on these rows: {', '.join(undefined)} (a class may be absent)", "warning")
     return found
+
+
+def evaluate_monitored(trainer: Trainer, reason: str) -> None:
+    """Evaluate the set that decides, keep the best, and let the plugins decide.
+
+    Args:
+        trainer: The fit, at a boundary.
+        reason: epoch, steps, or who asked.
+    """
+    name, state = trainer.fit.monitored, trainer.state
+    assert name is not None
+    metrics = evaluate_set(trainer, name, "eval", reason)
+    state.metrics.update(metrics)
+    _update_best(trainer, metrics)
+    state.history.append({"step": state.step, "epoch": state.epoch_progress, **metrics})
+    trainer.bus.hook.on_metrics(trainer=trainer, state=state, metrics=metrics)
+    if trainer.control.best and state.best is not None and state.best.step == state.step:
+        trainer.best_arrays = dict(trainer.model.tensors())  # arrays are immutable: a snapshot by reference
+    trainer.steps.restart_clock()
+
+
+def evaluate_set(trainer: Trainer, name: str, prefix: str, reason: str, *, final: bool = False) -> dict[str, float]:
+    """Evaluate one named set of a fit, with its events, and return its metrics.
+
+    Args:
+        trainer: The fit.
+        name: The set.
+        prefix: What stands before each metric's name.
+        reason: epoch, steps, final, or who asked.
+        final: Whether this is the last evaluation of the fit.
+    """
+    hook, state = trainer.bus.hook, trainer.state
+    # At the end, a set that was scored at this very step is not announced again; after a resume it is
+    # computed again in silence, so that the log stays that of a run which was never cut.
+    fresh = not final or state.evaluated.get(name) != state.step
+    if fresh:
+        hook.on_evaluate_start(trainer=trainer, state=state, name=name, reason=reason)
+    if fresh or name not in trainer.scored:
+        trainer.scored[name] = trainer.score(name, prefix)
+        state.evaluated[name] = state.step
+    predictions, metrics = trainer.scored[name]
+    hook.on_predictions(
+        trainer=trainer, state=state, name=name, labels=predictions.labels, predictions=predictions.values, final=final
+    )
+    if fresh:
+        hook.on_evaluate(trainer=trainer, state=state, name=name, metrics=metrics)
+    return metrics
+
+
+def _update_best(trainer: Trainer, metrics: Mapping[str, float]) -> None:
+    value, greater = metrics.get(trainer.monitor), trainer.directions.get(trainer.monitor)
+    if value is None or greater is None or value != value:
+        return
+    best = trainer.state.best
+    if best is None or (value > best.value if greater else value < best.value):
+        trainer.state.best = Best(trainer.monitor, value, trainer.state.step)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepbus import engine, evaluation
-from stepbus.batches import Batch, Prefetch, epoch_order
+from stepbus.batches import Batch, Prefetch, accumulated, epoch_order
 from stepbus.bus import Bus
 from stepbus.errors import BadInput
 from stepbus.fits import Fit, FitResult, Predictions
-from stepbus.state import Best, Control, TrainingState
+from stepbus.state import Control, TrainingState
 
 if TYPE_CHECKING:
     from stepbus.batches import ShapePlan
@@ -203,7 +203,7 @@ class Trainer:
         order = epoch_order(self.shapes, tokens.lengths, seed=self.fit.seed, epoch=epoch, drop_last=settings.drop_last)
         ahead = settings.prefetch_size if settings.num_workers else 0
         with Prefetch(tokens, order, start=start * size, size=ahead) as batches:
-            yield _windows(batches, size)
+            yield accumulated(batches, size)
 
     @property
     def accumulation(self) -> int:
@@ -219,46 +219,6 @@ class Trainer:
         self._disk.retire(self, self.bus.hook.checkpoint_retention(trainer=self))
         self.bus.hook.on_checkpoint(trainer=self, state=self.state, checkpoint=path)
         self.steps.restart_clock()
-
-    def evaluate_monitored(self, reason: str) -> None:
-        """Evaluate the set that decides, keep the best, and let the plugins decide."""
-        name, state = self.fit.monitored, self.state
-        assert name is not None
-        metrics = self.evaluate_set(name, "eval", reason)
-        state.metrics.update(metrics)
-        self._update_best(metrics)
-        state.history.append({"step": state.step, "epoch": state.epoch_progress, **metrics})
-        self.bus.hook.on_metrics(trainer=self, state=state, metrics=metrics)
-        if self.control.best and state.best is not None and state.best.step == state.step:
-            self.best_arrays = dict(self.model.tensors())  # arrays are immutable: a snapshot by reference
-        self.steps.restart_clock()
-
-    def evaluate_set(self, name: str, prefix: str, reason: str, *, final: bool = False) -> dict[str, float]:
-        """Evaluate one named set, with its events, and return its metrics."""
-        hook, state = self.bus.hook, self.state
-        # At the end, a set that was scored at this very step is not announced again; after a resume it is
-        # computed again in silence, so that the log stays that of a run which was never cut.
-        fresh = not final or state.evaluated.get(name) != state.step
-        if fresh:
-            hook.on_evaluate_start(trainer=self, state=state, name=name, reason=reason)
-        if fresh or name not in self.scored:
-            self.scored[name] = self._score(name, prefix)
-            state.evaluated[name] = state.step
-        predictions, metrics = self.scored[name]
-        hook.on_predictions(
-            trainer=self, state=state, name=name, labels=predictions.labels, predictions=predictions.values, final=final
-        )
-        if fresh:
-            hook.on_evaluate(trainer=self, state=state, name=name, metrics=metrics)
-        return metrics
-
-    def _update_best(self, metrics: Mapping[str, float]) -> None:
-        value, greater = metrics.get(self.monitor), self.directions.get(self.monitor)
-        if value is None or greater is None or value != value:
-            return
-        best = self.state.best
-        if best is None or (value > best.value if greater else value < best.value):
-            self.state.best = Best(self.monitor, value, self.state.step)
 
     def run_to_end(self) -> FitResult:
         """Run the engine, put the best weights back if that was asked for, score what is to be scored."""
@@ -292,7 +252,7 @@ class Trainer:
         for name in self.tokens:
             if name != "train":
                 prefix = "eval" if name == self.fit.monitored else name
-                state.metrics.update(self.evaluate_set(name, prefix, "final", final=True))
+                state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
                 result.predictions[name] = self.scored[name][0]
         result.model_path = self._disk.export(self)
 
@@ -303,7 +263,7 @@ class Trainer:
 
         return persistence
 
-    def _score(self, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+    def score(self, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set; a scripted fit has its own."""
         predictions, loss, _ = evaluation.predict(self, self.tokens[name], self.targets[name])
         return predictions, evaluation.score(self, predictions, loss, prefix)
@@ -314,14 +274,3 @@ class Trainer:
         from stepbus.rows import read_rows
 
         return read_rows(data, name=name, config=self.config.data.settings)
-
-
-def _windows(batches: Any, size: int) -> Iterator[list[Batch]]:
-    window: list[Batch] = []
-    for batch in batches:
-        window.append(batch)
-        if len(window) == size:
-            yield window
-            window = []
-    if window:
-        yield window

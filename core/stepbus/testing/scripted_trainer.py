@@ -168,7 +168,7 @@ class ScriptedTrainer(Trainer):
     def _disk(self) -> Any:
         return ScriptedDisk()
 
-    def _score(self, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+    def score(self, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         # Weights that were scored before get the same score again, as after the best ones were put back.
         known = [record for record in self.state.history if record["step"] == self.model.step]
         found = known[-1] if known else at(self.script.metrics, len(self.state.history))
