@@ -142,8 +142,7 @@ def for_fit(
     fresh = []
     for member in members:
         if member.scope == "fit" and not (alone and id(member.plugin) in own):
-            plugin = make(type(member.plugin), member.settings)
-            member = Member(member.name, member.label, plugin, member.on_error, member.scope, member.settings)
+            member = attrs.evolve(member, plugin=make(type(member.plugin), member.settings))
         fresh.append(member)
     return fresh + [Member(name, name, part) for name, part in parts if hooks_of(part, name, "fit")]
 

@@ -502,6 +502,18 @@ def test_differences_that_may_be_ignored() -> None:
     assert len(compare_facts(FACTS, now, ("environment.output", "plug"))) == 3
 
 
+def test_another_order_of_the_plugins_is_a_difference() -> None:
+    def facts(*names: str) -> dict[str, Any]:
+        return {"plugins": {name: {"distribution": "mine", "version": "1"} for name in names}}
+
+    saved = facts("first", "a", "b", "c", "last")
+    assert compare_facts(saved, facts("first", "c", "a", "b", "last")) == [
+        "the order of the plugins was a, b, c, is c, a, b"
+    ]
+    assert compare_facts(saved, facts("first", "c", "a", "b", "last"), ["plugins.c"]) == []
+    assert compare_facts(saved, facts("first", "a", "new", "b", "c", "last")) == ["plugins.new was off, is mine 1"]
+
+
 def test_facts_that_went_through_a_checkpoint_are_the_same(tmp_path: Path) -> None:
     facts = FACTS | {"config": {"betas": (0.9, 0.999), "limit": math.inf, "odd": math.nan, "none": None, "empty": {}}}
     saved = verify(write_checkpoint(tmp_path, snapshot(1, facts=facts)).path).facts

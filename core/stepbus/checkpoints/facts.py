@@ -12,9 +12,9 @@ def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequ
     """Return what differs, one sentence each: "optimizer.learning_rate was 5e-05, is 0.0001".
 
     The tree under "config" is compared setting by setting, under its own names. The table under "plugins", name ->
-    {"distribution": …, "version": …}, is compared plugin by plugin. The digests of the configuration and of a plugin's
-    settings are skipped: the tree says more, and what may differ in the tree differs in its digest. Every other fact
-    goes by its key.
+    {"distribution": …, "version": …}, is compared plugin by plugin, and by the order in which they are called. The
+    digests of the configuration and of a plugin's settings are skipped: the tree says more, and what may differ in the
+    tree differs in its digest. Every other fact goes by its key.
 
     Args:
         saved: Facts of the checkpoint.
@@ -33,13 +33,26 @@ def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequ
     ]
     lines = []
     for name in sorted({*before, *after}):
-        if name.startswith(tuple(switched)) or any(
-            name == prefix or name.startswith(f"{prefix}.") for prefix in ignore
-        ):
+        if name.startswith(tuple(switched)) or _ignored(name, ignore):
             continue
         if not _same(before.get(name, _ABSENT), after.get(name, _ABSENT)):
             lines.append(f"{name} was {_words(name, before)}, is {_words(name, after)}")
+    shared = {name for name in before if _is_plugin(name) and name in after and not _ignored(name, ignore)}
+    orders = [[name.partition(".")[2] for name in names if name in shared] for names in (before, after)]
+    if orders[0] != orders[1]:
+        lines.append("the order of the plugins was {}, is {}".format(*(", ".join(order) for order in _moved(*orders))))
     return lines
+
+
+def _ignored(name: str, ignore: Sequence[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in ignore)
+
+
+def _moved(before: list[str], after: list[str]) -> tuple[list[str], list[str]]:
+    """Return two orders of the same names without what they begin and end with alike."""
+    differ = [place for place, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+    part = slice(differ[0], differ[-1] + 1)
+    return before[part], after[part]
 
 
 _ABSENT = object()
