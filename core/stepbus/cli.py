@@ -44,11 +44,13 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("model", metavar="FOLDER", help="a run, its model folder, or a checkpoint")
     evaluate.add_argument("data", metavar="FILE", help="labelled rows: CSV, TSV, JSONL or Parquet")
+    _trust(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
     predict = _command(commands, "predict", "write a trained model's predictions as CSV", "training:predict")
     predict.add_argument("model", metavar="FOLDER", help="a run, its model folder, or a checkpoint")
     predict.add_argument("data", metavar="FILE", help="rows: CSV, TSV, JSONL or Parquet")
+    _trust(predict)
     predict.add_argument("--output", metavar="CSV", default="predictions.csv", help="file to write (%(default)s)")
 
     plugins = _group(commands, "plugins", "what is installed")
@@ -109,6 +111,13 @@ def _command(commands: Any, name: str, purpose: str, place: str) -> argparse.Arg
 def _group(commands: Any, name: str, purpose: str) -> Any:
     group = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     return group.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+
+
+def _trust(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--trust", action="store_true",
+        help="let the model folder import files and call functions that it names; only if you know who wrote it",
+    )  # fmt: skip
 
 
 def _settings(command: argparse.ArgumentParser) -> None:

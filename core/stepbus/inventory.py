@@ -13,7 +13,8 @@ from attrs import frozen
 from stepbus import plugins
 from stepbus.errors import Problem
 from stepbus.layers import Tidy, merge, merge_all, read_layers, shown
-from stepbus.plugins import NAME, InstalledPlugin, find_module, purpose
+from stepbus.plugin_sources import find_module, purpose
+from stepbus.plugins import NAME, InstalledPlugin
 from stepbus.presets import configs_folder
 from stepbus.yaml_tree import Node, read_tree
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stepbus import assembly, checkpoints, device
-from stepbus.config import load_config
 from stepbus.durable import from_json, write_text_atomically
-from stepbus.errors import CheckpointError, ModelError
-from stepbus.persistence import DESCRIPTION
+from stepbus.errors import BadInput, ModelError
+from stepbus.persistence import DESCRIPTION, FORMAT
+from stepbus.prediction_config import open_config
 from stepbus.rows import read_rows
 from stepbus.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 
 def model_folder(path: Path) -> Path:
@@ -34,35 +38,42 @@ def model_folder(path: Path) -> Path:
     raise ModelError(f"{path}: expected a folder that stepbus wrote, found no {DESCRIPTION} in it")
 
 
-def open_trainer(path: str | Path, **overrides: Any) -> Trainer:
+def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any] = (), **overrides: Any) -> Trainer:
     """Open a trained model, ready to evaluate and predict.
+
+    A model folder is data: opening imports the installed components that it names, and nothing else.
 
     Args:
         path: A run's folder, its `model`, or a checkpoint.
+        trust: Grant what else the folder asks for (files and modules to import, functions to call, folders to write
+            to), because you know who wrote it; what that was is said as a warning.
+        plugins: Classes and objects whose components the model was made with, where no package offers them.
         **overrides: Settings by name, such as `eval_batch_size=128`.
 
     Returns:
         A trainer whose model, labels and templates are those that were trained.
 
     Raises:
-        ModelError: There is no such model, or it is damaged.
+        ModelError: There is no such model, it is damaged, or it asks for more than installed components.
     """
     folder = model_folder(Path(path))
-    try:
-        saved = from_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        tree, encoder = saved["config"], saved["encoder"]
-        tree["model"] = {**tree["model"], "pretrained": str(folder.resolve()), "tokenizer": None}
-    except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
-        raise ModelError(
-            f"{folder / DESCRIPTION}: expected how the model was made, got a damaged file ({error})"
-        ) from error
-    # What only watches a training run has no business here, and may not be installed.
-    tree["hooks"] = []
-    config = load_config(tree, keywords=overrides)
+    place = folder / DESCRIPTION
+    saved = _description(place)
+    config, granted = open_config(saved["config"], folder, str(place), trust=trust, plugins=plugins)
+    if granted:
+        log.warning("%s: trusted, so it had its way:\n  %s", place, "\n  ".join(map(str, granted)))
+    config = config.updated(overrides)
     device.choose(config.environment.device)
     trainer = Trainer(config)
     trainer.encoder = assembly.new_encoder(config)
-    trainer.encoder.load_state_dict(encoder)
+    try:
+        trainer.encoder.load_state_dict(saved["encoder"])
+    except BadInput as error:
+        raise ModelError(f"{place}: encoder: {error}") from error
+    except Exception as error:  # a component reads its own state, and this one may be anything
+        raise ModelError(
+            f"{place}: expected what the data component learnt, got something else ({type(error).__name__}: {error})"
+        ) from error
     trainer.model = assembly.config_model(config, trainer.encoder.codec, seed=0)
     if trainer.model.loaded.initialised:
         raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(trainer.model.loaded.lines())}")
@@ -70,6 +81,22 @@ def open_trainer(path: str | Path, **overrides: Any) -> Trainer:
     trainer.directory = folder
     assembly.compile_evaluation(trainer)
     return trainer
+
+
+def _description(place: Path) -> dict[str, Any]:
+    """Return what a folder says of its model, in the present format."""
+    try:
+        saved = from_json(place.read_text(encoding="utf-8"))
+        saved["config"], saved["encoder"], saved["stepbus"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{place}: expected how the model was made, got a damaged file ({error})") from error
+    if saved.get("format") != FORMAT:
+        raise ModelError(
+            f"{place}: expected format {FORMAT}, got {saved.get('format', 'none')!r}, which stepbus {saved['stepbus']} "
+            "wrote; export the model with this version again (`stepbus train … --resume` does)"
+        )
+    found: dict[str, Any] = saved
+    return found
 
 
 def write_predictions(trainer: Trainer, data: Any, output: str | Path) -> int:

@@ -11,11 +11,13 @@ from stepbus import checkpoints, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.model import label_keys
+from stepbus.prediction_config import prediction_tree
 
 if TYPE_CHECKING:
     from stepbus.trainer import Trainer
 
 DESCRIPTION = "stepbus.json"
+FORMAT = 2  # of stepbus.json; 1 held the whole configuration
 
 
 def checkpoint_folder(trainer: Trainer) -> Path:
@@ -118,15 +120,13 @@ def model_config(trainer: Trainer) -> dict[str, Any]:
 
 
 def describe(trainer: Trainer) -> dict[str, Any]:
-    """Return what rebuilds the bus and the data's way: configuration, labels, templates, plugins."""
+    """Return what prediction needs: components and their settings, labels, templates; and which plugins were on."""
     from stepbus import __version__
 
-    # Sizes of a model from scratch stand in config.json from now on.
-    from_scratch = trainer.config.model.component.facts.get("from_scratch", ())
-    section = {key: value for key, value in trainer.config.tree["model"].items() if key not in from_scratch}
     return {
         "stepbus": __version__,
-        "config": {**trainer.config.tree, "model": section},
+        "format": FORMAT,
+        "config": prediction_tree(trainer.config),
         "encoder": trainer.encoder.state_dict(),
         "plugins": plugin_table(trainer.run.members),
         "metrics": {name: value for name, value in trainer.state.metrics.items() if value == value},

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 from functools import cache
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from types import ModuleType
@@ -145,7 +144,22 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
     """
     loaded = _load(name, use, base)
     check_hooks_version(loaded.cls, loaded.label, loaded.name)
+    _require_plugin(loaded, use)
     return loaded
+
+
+def _require_plugin(loaded: LoadedPlugin, use: str | None) -> None:
+    """Look at what was named before anything calls it: `use: os:system` is no plugin."""
+    from stepbus.events import specifications
+
+    cls = loaded.cls
+    named = f"use: {use}" if use is not None else loaded.label
+    if not inspect.isclass(cls):
+        raise PluginError(f"{named}: expected a class with hooks or components, got a {type(cls).__name__}")
+    marked = any(hasattr(inspect.getattr_static(cls, name, None), "stepbus_impl") for name in dir(cls))
+    # A hook's name without the mark is the bus's to tell: it knows the mend.
+    if not marked and not getattr(cls, "components", ()) and not specifications().keys() & set(dir(cls)):
+        raise PluginError(f"{named}: it has neither hooks nor components; write @hookimpl above its methods")
 
 
 def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
@@ -247,44 +261,3 @@ def _attribute(module: ModuleType, name: str, written: str) -> Any:
     except AttributeError:
         near = did_you_mean(name, dir(module))
         raise PluginError(f"{written}: the module {Path(module.__file__ or '').name} has no {name!r}{near}") from None
-
-
-def find_module(value: str) -> ModuleSpec | None:
-    """Return where the module of "module:Class" is, or None where there is none; nothing is imported."""
-    first, *rest = value.partition(":")[0].split(".")
-    try:
-        # Editable installs may have a finder of their own, which only the top package needs.
-        spec = importlib.util.find_spec(first)
-        for depth in range(len(rest)):
-            path = list(spec.submodule_search_locations or ()) if spec is not None else []
-            spec = PathFinder.find_spec(".".join([first, *rest[: depth + 1]]), path)
-    except (ImportError, ValueError):
-        return None
-    return spec
-
-
-def source_file(value: str) -> Path | None:
-    """Return the file that "module:Class" or "file.py:Class" is written in, importing nothing."""
-    place = value.rpartition(":")[0]
-    if place.endswith(".py"):
-        return Path(place)
-    spec = find_module(value)
-    return Path(spec.origin) if spec is not None and spec.origin else None
-
-
-def purpose(value: str) -> str:
-    """Return the first docstring line of "module:Class", parsed and never imported."""
-    file = source_file(value)
-    wanted = value.rpartition(":")[2]
-    if file is None or not file.is_file():
-        return ""
-    # A folder's __init__ may only pass the class on; then its own modules are asked.
-    for candidate in (file, *sorted(file.parent.glob("*.py") if file.name == "__init__.py" else ())):
-        try:
-            body = ast.parse(candidate.read_text(encoding="utf-8")).body
-        except (SyntaxError, ValueError, OSError):
-            continue  # one that cannot be read has no purpose to tell; `plugins doctor` says why
-        for node in body:
-            if isinstance(node, ast.ClassDef) and node.name == wanted:
-                return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""

@@ -15,7 +15,8 @@ import yaml
 from attrs import frozen
 
 from stepbus.errors import BadInput
-from stepbus.plugins import NAME, find_module, installed
+from stepbus.plugin_sources import find_module
+from stepbus.plugins import NAME, installed
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Where each file of a distribution lies, and the template that it is made from; one without a template is empty.

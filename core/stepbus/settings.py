@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stepbus.components import Components
     from stepbus.yaml_tree import Node
 
-Location = Literal["file", "source", "output"]
+Location = Literal["file", "source", "output", "code"]
 T = TypeVar("T")
 
 
@@ -40,7 +40,9 @@ def setting(
         check: Returns False for a value that is impossible whatever the other settings say; never asked about None.
         expected: What `check` wants, as words ("a number above 0").
         location: The text names a place: "file", a path relative to the file that holds the setting, or "source",
-            which may also be a hub or package name, or "output", which starts from the working directory.
+            which may also be a hub or package name, or "output", which starts from the working directory, or "code",
+            a function as ./file.py:function or module:function (other texts name none). A folder that is opened may
+            name none of these unless it is trusted.
 
     Returns:
         An attrs field.

@@ -34,7 +34,7 @@ def resolve_place(text: str, mark: Mark, location: Location) -> str:
     folder = mark.folder or Path.cwd()
     expanded = os.path.expanduser(text) if text.startswith("~") else text  # noqa: PTH111 - Path would raise
     place = os.path.normpath(folder / expanded)
-    if location == "source" and not (text.startswith((".", "/", "~")) or Path(place).exists()):
+    if location in ("source", "code") and not (text.startswith((".", "/", "~")) or Path(place).exists()):
         return text
     return place
 

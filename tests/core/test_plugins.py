@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stepbus import PluginError, plugins
-from stepbus.plugins import Entry, import_module, installed, load_class, purpose, source_file
+from stepbus.plugin_sources import purpose, source_file
+from stepbus.plugins import Entry, import_module, installed, load_class
 
 
 def test_what_is_installed_is_known_by_name() -> None:
@@ -59,7 +60,7 @@ def test_a_broken_import_names_the_package_and_the_mend(monkeypatch: pytest.Monk
 
 
 def test_a_file_is_found_beside_the_base(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("class Mine: ...\n")
+    (tmp_path / "mine.py").write_text("class Mine:\n    components = [1]\n")
     loaded = load_class("mine", "./mine.py:Mine", tmp_path)
     assert (loaded.cls.__name__, loaded.origin, loaded.label) == ("Mine", "local", "mine, mine.py")
 

@@ -71,8 +71,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "training": {"early_stopping": True, "early_stopping_patience": 2, "gradient_clip_value": 0.5},
     },
     "an alias with settings": {"training": {"early_stopping": {"patience": 2}, "metric_for_best_model": "eval_f1"}},
-    "a class of one's own": {"plugins": {"mine": {"use": "fractions:Fraction"}}},
-    "a class in place of an installed one": {"plugins": {"early_stopping": {"use": "fractions:Fraction"}}},
+    "a class of one's own": {"plugins": {"mine": {"use": "stepbus_plugins.history:History"}}},
+    "a class in place of an installed one": {"plugins": {"early_stopping": {"use": "stepbus_plugins.history:History"}}},
 }
 BAD: dict[str, dict[str, Any]] = {
     "a section misspelt": {"optimiser": {}},

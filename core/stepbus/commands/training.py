@@ -27,7 +27,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
     from stepbus import open_trainer
 
-    metrics = open_trainer(arguments.model).evaluate(arguments.data)
+    metrics = open_trainer(arguments.model, trust=arguments.trust).evaluate(arguments.data)
     if arguments.json:
         print(json.dumps(metrics, indent=2))
         return
@@ -40,5 +40,5 @@ def predict(arguments: argparse.Namespace) -> None:
     """Write predictions as CSV."""
     from stepbus import open_trainer, write_predictions
 
-    rows = write_predictions(open_trainer(arguments.model), arguments.data, arguments.output)
+    rows = write_predictions(open_trainer(arguments.model, trust=arguments.trust), arguments.data, arguments.output)
     print(f"{rows:,} predictions: {arguments.output}")

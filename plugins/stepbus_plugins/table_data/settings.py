@@ -24,7 +24,7 @@ class TableDataConfig(DataConfig):
         None,
         "a format string such as '{Sex} aged {Age}', or ./file.py:function or module:function, which is given a row as "
         "a dict and returns a text or a pair; none makes 'column: value; …'",
-        location="source",
+        location="code",
     )
     numbers: Literal["value", "words", "both"] = setting(
         "words", "how a number is told: as it is, as a word for its rank among the training rows, or both"

@@ -1,0 +1,74 @@
+"""What the source of an installed plugin says: parsed, never imported."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+
+def find_module(value: str) -> ModuleSpec | None:
+    """Return where the module of "module:Class" is, or None where there is none; nothing is imported."""
+    first, *rest = value.partition(":")[0].split(".")
+    try:
+        # Editable installs may have a finder of their own, which only the top package needs.
+        spec = importlib.util.find_spec(first)
+        for depth in range(len(rest)):
+            path = list(spec.submodule_search_locations or ()) if spec is not None else []
+            spec = PathFinder.find_spec(".".join([first, *rest[: depth + 1]]), path)
+    except (ImportError, ValueError):
+        return None
+    return spec
+
+
+def source_file(value: str) -> Path | None:
+    """Return the file that "module:Class" or "file.py:Class" is written in, importing nothing."""
+    place = value.rpartition(":")[0]
+    if place.endswith(".py"):
+        return Path(place)
+    spec = find_module(value)
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def purpose(value: str) -> str:
+    """Return the first docstring line of "module:Class", parsed and never imported."""
+    found = _class_node(value)
+    return "" if found is None else (ast.get_docstring(found) or "").partition("\n")[0]
+
+
+def may_offer_components(value: str) -> bool:
+    """Say whether "module:Class" may offer components, as far as its source tells; nothing is imported.
+
+    A class that neither names `components` nor inherits from one that could is known to offer none.
+    """
+    found = _class_node(value)
+    if found is None or any(not (isinstance(base, ast.Name) and base.id == "object") for base in found.bases):
+        return True
+    if found.decorator_list or found.keywords:
+        return True
+    named = {target.id for node in ast.walk(found) for target in _targets(node) if isinstance(target, ast.Name)}
+    return "components" in named
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []
+
+
+def _class_node(value: str) -> ast.ClassDef | None:
+    file = source_file(value)
+    wanted = value.rpartition(":")[2]
+    if file is None or not file.is_file():
+        return None
+    # A folder's __init__ may only pass the class on; then its own modules are asked.
+    for candidate in (file, *sorted(file.parent.glob("*.py") if file.name == "__init__.py" else ())):
+        try:
+            body = ast.parse(candidate.read_text(encoding="utf-8")).body
+        except (SyntaxError, ValueError, OSError):
+            continue  # one that cannot be read has nothing to tell; `plugins doctor` says why
+        for node in body:
+            if isinstance(node, ast.ClassDef) and node.name == wanted:
+                return node
+    return None
