@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from collections.abc import Collection
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -37,24 +38,39 @@ def purpose(value: str) -> str:
     return "" if found is None else (ast.get_docstring(found) or "").partition("\n")[0]
 
 
-def may_offer_components(value: str) -> bool:
+def may_offer_components(value: str, *, beside: Collection[str] = ()) -> bool:
     """Say whether "module:Class" may offer components, as far as its source tells; nothing is imported.
 
     A class that neither names `components` nor inherits from one that could is known to offer none.
+
+    Args:
+        value: Where the class is.
+        beside: Kinds that do not count.
     """
     found = _class_node(value)
-    if found is None or any(not (isinstance(base, ast.Name) and base.id == "object") for base in found.bases):
+    if found is None or found.bases or found.decorator_list or found.keywords:
         return True
-    if found.decorator_list or found.keywords:
-        return True
-    named = {target.id for node in ast.walk(found) for target in _targets(node) if isinstance(target, ast.Name)}
-    return "components" in named
+    parts = [part for statement in found.body if (part := _assigned(statement, "components")) is not None]
+    kinds = [
+        _kind(item) for part in parts for item in (part.elts if isinstance(part, ast.List | ast.Tuple) else [part])
+    ]
+    return any(kind not in beside for kind in kinds)
 
 
-def _targets(node: ast.AST) -> list[ast.expr]:
-    if isinstance(node, ast.Assign):
-        return node.targets
-    return [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []
+def _kind(node: ast.expr | None) -> str | None:
+    """Return the kind in `Component("kind", …)`, or None for anything else."""
+    if not (isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Component"):
+        return None
+    first = node.args[0] if node.args else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+
+
+def _assigned(statement: ast.stmt, name: str) -> ast.expr | None:
+    """Return what a statement assigns to a name, or None."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    if isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    return statement.value if any(getattr(target, "id", "") == name for target in targets) else None  # type: ignore[attr-defined]
 
 
 def _class_node(value: str) -> ast.ClassDef | None:

@@ -26,6 +26,7 @@ SECTIONS = ("model", "data")
 _CODE = re.compile(r"[^{}\s]+:[A-Za-z_]\w*")
 # The task of the labels picks among these when a folder is opened.
 _BY_TASK = ("head", "metric")
+_TRAINING = ("optimizer", "scheduler")
 # Where the model lies is known, whatever the folder says.
 _OWN = ("model.pretrained", "model.tokenizer")
 
@@ -97,6 +98,8 @@ def _without_places(value: Any, written: Any) -> Any:
     for key, item in written.items():
         if key not in fields:
             kept[key] = item
+        elif fields[key].metadata.get("location") and item is None:
+            continue
         elif _place(fields[key], item) in (None, "code"):
             kept[key] = _without_places(getattr(settings, fields[key].name), item)
     return kept
@@ -137,7 +140,7 @@ def open_config(
         raise ModelError(f"{place}: expected the mappings model, data and plugins under config, got something else")
     wishes = [*_of_sections(tree), *_of_plugins(tree["plugins"], place)]
     wishes += [
-        Wish(path, f"reads the folder or downloads {show(tree['model'][name])}")
+        Wish(path, f"reads the folder or downloads {_named(tree['model'][name])}")
         for path in _OWN
         if tree["model"].get(name := path.removeprefix("model.")) is not None
     ]
@@ -182,14 +185,16 @@ def _of_sections(tree: Mapping[str, Any]) -> Iterator[Wish]:
     """Yield what is asked for outside of the sections that prediction needs."""
     for key, value in tree.items():
         if key == "extends":
-            yield Wish(key, f"reads the configuration {show(value)}")
+            yield Wish(key, f"reads the configuration {_named(value)}")
         elif key == "hooks":
             for module in value if isinstance(value, list) else [value]:
-                yield Wish(key, f"imports {show(module)} for its hooks")
+                yield Wish(key, f"imports {_named(module)} for its hooks")
         elif key in ("training", "environment"):
             for name, item in value.items() if isinstance(value, dict) else [("", value)]:
                 if (key, name) != ("training", "metrics"):
-                    does = f"writes to {show(item)}" if name == "output_dir" else "is no setting that prediction needs"
+                    does = (
+                        f"writes to {_named(item)}" if name == "output_dir" else "is no setting that prediction needs"
+                    )
                     yield Wish(f"{key}.{name}", does)
         elif key not in (*SECTIONS, "plugins"):
             yield Wish(key, "is no section that prediction needs")
@@ -209,7 +214,7 @@ def _of_plugins(named: Mapping[str, Any], place: str) -> Iterator[Wish]:
                 f"{place}: plugins.{name}: expected an installed plugin, since the model has a part of it, got a name "
                 "that no installed package offers; install the package"
             )
-        elif known[name].distribution != "stepbus" and not may_offer_components(known[name].value):
+        elif known[name].distribution != "stepbus" and not may_offer_components(known[name].value, beside=_TRAINING):
             yield Wish(f"plugins.{name}", f"imports {known[name].value}, which offers nothing that prediction needs")
 
 
@@ -227,7 +232,7 @@ def _of_settings(path: str, settings: Any) -> Iterator[Wish]:
             yield Wish(here, f"imports {module} and calls its {function}")
         elif kind is not None and value != field.default:
             does = {"source": "reads the folder or downloads", "output": "writes to"}.get(kind, "reads or writes")
-            yield Wish(here, f"{does} {show(value)}")
+            yield Wish(here, f"{does} {_named(value)}")
         for inner in _inside(value):
             yield from _of_settings(here, inner)
 
@@ -236,3 +241,8 @@ def _inside(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
         value = tuple(value.values())
     yield from value if isinstance(value, tuple | list) else (value,)
+
+
+def _named(value: Any) -> str:
+    """Return a place in full, so that one sees what was asked for; anything else as messages name it."""
+    return repr(value) if isinstance(value, str) and len(value) <= 300 else show(value)

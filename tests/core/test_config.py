@@ -155,7 +155,10 @@ def test_on_error_and_plugins_without_settings() -> None:
 
 
 def test_a_class_of_ones_own_is_found_beside_the_file(here: Path) -> None:
-    write(here / "sub" / "mine.py", "from stepbus import hookimpl\n\n\nclass Mine:\n    @hookimpl\n    def on_close(self): ...\n\n    scope = 'run'\n")
+    write(
+        here / "sub" / "mine.py",
+        "from stepbus import hookimpl\n\n\nclass Mine:\n    @hookimpl\n    def on_fit_start(self): ...\n",
+    )
     write(here / "sub" / "run.yaml", "plugins:\n  mine: {use: './mine.py:Mine'}\nhooks: [./mine.py, json.tool]\n")
     config = load("sub/run.yaml")
     assert config.plugins[-1].loaded.cls.__name__ == "Mine"

@@ -198,7 +198,8 @@ def test_a_hooks_version_that_does_not_fit_is_refused(wanted: object, message: s
 
 
 def test_a_hooks_version_that_fits_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "fits.py").write_text(f"from stepbus import hookimpl\nclass Fits:\n    requires_hooks = {HOOKS_VERSION}\n    on_fit_start = hookimpl(lambda self: None)\n")
+    code = f"class Fits:\n    requires_hooks = {HOOKS_VERSION}\n    on_fit_start = hookimpl(lambda self: None)\n"
+    (tmp_path / "fits.py").write_text(f"from stepbus import hookimpl\n{code}")
     assert load_class("fits", "./fits.py:Fits", tmp_path).name == "fits"
 
 

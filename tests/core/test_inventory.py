@@ -93,7 +93,8 @@ def test_a_local_class_has_its_purpose_and_its_file(tmp_path: Path) -> None:
 def test_loading_finds_what_cannot_be_imported_and_what_switches_others_on(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("raise SystemExit(3)\n")
     (tmp_path / "lead.py").write_text(
-        "from stepbus import hookimpl\nclass Lead:\n    @hookimpl\n    def on_fit_start(self): ...\n    @staticmethod\n    def expand(settings): return {'plugins': {'early_stopping': {}}}\n"
+        "from stepbus import hookimpl\nclass Lead:\n    on_fit_start = hookimpl(lambda self: None)\n"
+        "    @staticmethod\n    def expand(settings): return {'plugins': {'early_stopping': {}}}\n"
     )
     (tmp_path / "run.yaml").write_text(
         "plugins:\n  mine: {use: ./mine.py:Mine}\n  lead: {use: ./lead.py:Lead}\n  early_stoping: {}\n"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from stepbus import PluginError, plugins
-from stepbus.plugin_sources import purpose, source_file
+from stepbus.plugin_sources import may_offer_components, purpose, source_file
 from stepbus.plugins import Entry, import_module, installed, load_class
 
 
@@ -65,6 +66,27 @@ def test_a_file_is_found_beside_the_base(tmp_path: Path) -> None:
     assert (loaded.cls.__name__, loaded.origin, loaded.label) == ("Mine", "local", "mine, mine.py")
 
 
+@pytest.mark.parametrize(
+    ("use", "got"),
+    [
+        ("os:system", "expected a class with hooks or components, got a builtin_function_or_method"),
+        ("builtins:exec", "expected a class with hooks or components, got a builtin_function_or_method"),
+        ("sys:exit", "expected a class with hooks or components, got a builtin_function_or_method"),
+        ("stepbus.cli:main", "expected a class with hooks or components, got a function"),
+        ("os:environ", "expected a class with hooks or components, got a _Environ"),
+        ("os:path", "expected a class with hooks or components, got a module"),
+        ("sys:maxsize", "expected a class with hooks or components, got a int"),
+        ("subprocess:Popen", "it has neither hooks nor components"),
+        ("builtins:dict", "it has neither hooks nor components"),
+        ("stepbus.errors:BadInput", "it has neither hooks nor components"),
+        ("stepbus_plugins.history:History.Config", "has no 'History.Config'"),
+    ],
+)
+def test_what_use_names_is_looked_at_before_it_is_called(use: str, got: str) -> None:
+    with pytest.raises(PluginError, match=re.escape(got)):
+        load_class("mine", use)
+
+
 def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -100,3 +122,22 @@ def test_the_purpose_is_read_without_importing(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("value", ["nowhere_at_all:Part", "stepbus.nowhere:Part", "stepbus.plugins:NoSuchClass"])
 def test_a_purpose_that_cannot_be_read_is_empty(value: str) -> None:
     assert purpose(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "may"),
+    [
+        ("class A:\n    def on_close(self): ...\n", False),
+        ("class A:\n    components = [Component('metric', 'm', C, b)]\n", True),
+        ("class A:\n    components: ClassVar[list] = [stepbus.Component('optimizer', 'm', C, b)]\n", False),
+        ("class A:\n    components = [Component('optimizer', 'o', C, b), Component('head', 'h', C, b)]\n", True),
+        ("class A:\n    components = [Component('optimizer', 'o', C, b), made()]\n", True),
+        ("class A:\n    components = MADE_ELSEWHERE\n", True),
+        ("class A(Base):\n    pass\n", True),
+        ("@decorated\nclass A:\n    pass\n", True),
+        ("A = made()\n", True),
+    ],
+)
+def test_what_a_class_offers_is_told_from_its_source(body: str, may: bool, tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(body)
+    assert may_offer_components(f"{tmp_path}/plugin.py:A", beside=("optimizer", "scheduler")) is may
