@@ -100,6 +100,8 @@ def _extra(extra: Any, config: Config) -> Member:
     cls = extra if inspect.isclass(extra) else type(extra)
     name, label = _snake(cls.__name__), f"{cls.__name__} (passed in Python)"
     check_hooks_version(extra, label, name)
+    if not hooks_of(extra, label) and not getattr(extra, "components", ()):
+        raise PluginError(f"{label}: it has neither hooks nor components; write @hookimpl above its methods")
     if inspect.isclass(extra):
         settings = cls.Config() if hasattr(cls, "Config") else None
         member = Member(name, label, make(cls, settings), scope=getattr(cls, "scope", "fit"), settings=settings)
@@ -107,8 +109,6 @@ def _extra(extra: Any, config: Config) -> Member:
         # An object is the caller's own and stays one, unless it says what to build another from.
         settings = getattr(extra, "config", None)
         member = Member(name, label, extra, scope="run" if settings is None else "fit", settings=settings)
-    if not hooks_of(member.plugin, label):
-        raise PluginError(f"{label}: it has no hooks; write @hookimpl above its methods")
     member.distribution, member.version = cls.__name__, source_digest(cls)
     return member
 

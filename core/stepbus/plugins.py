@@ -155,7 +155,9 @@ def _require_plugin(loaded: LoadedPlugin, use: str | None) -> None:
     cls = loaded.cls
     named = f"use: {use}" if use is not None else loaded.label
     if not inspect.isclass(cls):
-        raise PluginError(f"{named}: expected a class with hooks or components, got a {type(cls).__name__}")
+        raise PluginError(
+            f"{named}: expected a class with hooks or components, got something of type {type(cls).__name__}"
+        )
     marked = any(hasattr(inspect.getattr_static(cls, name, None), "stepbus_impl") for name in dir(cls))
     # A hook's name without the mark is the bus's to tell: it knows the mend.
     if not marked and not getattr(cls, "components", ()) and not specifications().keys() & set(dir(cls)):
@@ -172,7 +174,7 @@ def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
         if not module_name or not attribute:
             raise PluginError(f"expected use: module:Class or ./file.py:Class, got {use!r}")
         module = import_module(module_name, base)
-        distribution, version = module.__file__ or module_name, ""
+        distribution, version = getattr(module, "__file__", None) or module_name, ""
         return LoadedPlugin(name, _attribute(module, attribute, use), Path(distribution).name, version, "local")
     known = installed()
     if name not in known:
@@ -260,4 +262,5 @@ def _attribute(module: ModuleType, name: str, written: str) -> Any:
         return getattr(module, name)
     except AttributeError:
         near = did_you_mean(name, dir(module))
-        raise PluginError(f"{written}: the module {Path(module.__file__ or '').name} has no {name!r}{near}") from None
+        file = Path(getattr(module, "__file__", None) or module.__name__).name
+        raise PluginError(f"{written}: the module {file} has no {name!r}{near}") from None

@@ -82,7 +82,7 @@ def test_states_go_by_name_and_a_new_plugin_starts_afresh(members: Callable[...,
 
 
 def test_what_listens_to_nothing_is_refused(members: Callable[..., Any]) -> None:
-    with pytest.raises(PluginError, match="it has no hooks; write @hookimpl"):
+    with pytest.raises(PluginError, match="it has neither hooks nor components; write @hookimpl"):
         members(object())
     with pytest.raises(PluginError, match="no function in it is a hook"):
         members(ModuleType("empty"))
@@ -152,3 +152,12 @@ def test_a_local_file_has_its_source_for_a_version(tmp_path: Path) -> None:
         tree = {"plugins": {"mine": {"use": str(tmp_path / folder / "mine.py") + ":Mine"}}}
         versions.append(plugin_table(prototypes(load_config(tree)))["mine"]["version"])
     assert versions[0] == versions[1] != versions[2]
+
+
+def test_a_class_is_looked_at_before_it_is_made(members: Callable[..., Any]) -> None:
+    class Loud:
+        def __init__(self) -> None:
+            raise AssertionError("made")
+
+    with pytest.raises(PluginError, match=r"Loud \(passed in Python\): it has neither hooks nor components"):
+        members(Loud)

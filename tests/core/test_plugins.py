@@ -69,13 +69,16 @@ def test_a_file_is_found_beside_the_base(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("use", "got"),
     [
-        ("os:system", "expected a class with hooks or components, got a builtin_function_or_method"),
-        ("builtins:exec", "expected a class with hooks or components, got a builtin_function_or_method"),
-        ("sys:exit", "expected a class with hooks or components, got a builtin_function_or_method"),
-        ("stepbus.cli:main", "expected a class with hooks or components, got a function"),
-        ("os:environ", "expected a class with hooks or components, got a _Environ"),
-        ("os:path", "expected a class with hooks or components, got a module"),
-        ("sys:maxsize", "expected a class with hooks or components, got a int"),
+        ("os:system", "expected a class with hooks or components, got something of type builtin_function_or_method"),
+        (
+            "builtins:exec",
+            "expected a class with hooks or components, got something of type builtin_function_or_method",
+        ),
+        ("sys:exit", "expected a class with hooks or components, got something of type builtin_function_or_method"),
+        ("stepbus.cli:main", "expected a class with hooks or components, got something of type function"),
+        ("os:environ", "expected a class with hooks or components, got something of type _Environ"),
+        ("os:path", "expected a class with hooks or components, got something of type module"),
+        ("sys:maxsize", "expected a class with hooks or components, got something of type int"),
         ("subprocess:Popen", "it has neither hooks nor components"),
         ("builtins:dict", "it has neither hooks nor components"),
         ("stepbus.errors:BadInput", "it has neither hooks nor components"),
