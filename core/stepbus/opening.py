@@ -5,33 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stepbus import assembly, checkpoints, device
+from stepbus import assembly, device
 from stepbus.config import load_config
 from stepbus.durable import from_json, write_text_atomically
 from stepbus.errors import CheckpointError, ModelError
-from stepbus.persistence import DESCRIPTION
+from stepbus.exports import DESCRIPTION, verify_folder
 from stepbus.rows import read_rows
 from stepbus.trainer import Trainer
 
 
 def model_folder(path: Path) -> Path:
-    """Return the model folder meant by a path: itself, a run's `model`, or a checkpoint.
+    """Return the model folder meant by a path: itself, a run's `model`, or a checkpoint; every file of it is verified.
 
     Raises:
-        ModelError: Nothing there was written by stepbus.
+        ModelError: Nothing there was written by stepbus, or it is not what stepbus wrote.
     """
     if not path.exists():
         raise ModelError(f"{path}: there is no such folder; `stepbus train` says at its end where the model lies")
     for folder in (path, path / "model"):
-        if (folder / DESCRIPTION).is_file():
-            if (folder / checkpoints.MANIFEST).exists():
-                checkpoints.verify(folder.resolve())
+        if verify_folder(folder) is not None:
             return folder
     folds = sorted((path / "fits").glob(f"*/model/{DESCRIPTION}"))
     if folds:
         names = ", ".join(str(fold.parent) for fold in folds)
         raise ModelError(f"{path}: this run has several models; name one of {names}")
-    raise ModelError(f"{path}: expected a folder that stepbus wrote, found no {DESCRIPTION} in it")
+    inside = path / "model" if (path / "model").is_dir() else path
+    raise ModelError(f"{inside}: expected a folder that stepbus wrote, found no {DESCRIPTION} in it")
 
 
 def open_trainer(path: str | Path, **overrides: Any) -> Trainer:

@@ -9,13 +9,12 @@ import mlx.core as mx
 
 from stepbus import checkpoints, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
+from stepbus.exports import DESCRIPTION as DESCRIPTION
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.model import label_keys
 
 if TYPE_CHECKING:
     from stepbus.trainer import Trainer
-
-DESCRIPTION = "stepbus.json"
 
 
 def checkpoint_folder(trainer: Trainer) -> Path:
@@ -101,7 +100,7 @@ def export(trainer: Trainer) -> Path:
         model_config(trainer),
         trainer.model.tensors(),
         trainer.encoder.tokenizer_files,
-        {DESCRIPTION: describe(trainer)},
+        describe(trainer),
     )
     trainer.run.artifact("model", folder)
     return folder

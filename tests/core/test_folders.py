@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -328,12 +329,18 @@ def test_a_written_folder_is_found_and_read_back_bit_for_bit(tmp_path: Path) -> 
     tokenizer.mkdir()
     for name in ("tokenizer.json", "vocab.txt", "README.md"):
         (tokenizer / name).write_text(name)
-    folder = write_folder(tmp_path / "out" / "m", CONFIG, tensors(), tokenizer, {"stepbus.json": {"labels": ["ä"]}})
+    folder = write_folder(tmp_path / "out" / "m", CONFIG, tensors(), tokenizer, {"labels": ["ä"]})
     assert names_in(folder) == ["config.json", "model.safetensors", "stepbus.json", "tokenizer.json", "vocab.txt"]
     assert (folder / "vocab.txt").read_text() == "vocab.txt"
     assert bytes_of(read_tensors(find_folder(str(folder)))) == bytes_of(tensors())
     assert read_config(folder) == {**CONFIG, "dtype": "float32"}
-    assert durable.from_json((folder / "stepbus.json").read_bytes()) == {"labels": ["ä"]}
+    described = durable.from_json((folder / "stepbus.json").read_bytes())
+    assert described["labels"] == ["ä"]
+    assert described["files"] == {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt")
+        for content in [(folder / name).read_bytes()]
+    }
     assert names_in(tmp_path / "out") == ["m"]
 
 
