@@ -5,18 +5,21 @@ Each damage is found by name, or changes no result; which files are hints that n
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import random
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from stepbus import BadInput, CheckpointError, ModelError, create_trainer, hookimpl, open_trainer
+from stepbus import BadInput, CheckpointError, DataError, ModelError, create_trainer, hookimpl, open_trainer
 from stepbus.cli import main
 from stepbus.digests import sealed
 from stepbus.durable import from_json, to_json
@@ -39,11 +42,11 @@ def settings(folder: Path, **sections: Any) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "model": {
             "tokenizer": str(folder / "tokenizer"),
-            "hidden_size": 8,
+            "hidden_size": 16,
             "num_hidden_layers": 1,
             "num_attention_heads": 2,
             "vocab_size": len(WORDS),
-            "max_position_embeddings": 16,
+            "max_position_embeddings": 32,
         },
         "data": {"train": str(folder / "train.csv"), "text": "text", "label": "label", "id": "day", "batch_size": 8},
         "training": {"num_epochs": 1},
@@ -275,6 +278,42 @@ def test_a_changed_echo_of_the_configuration_is_said(single: Path, tmp_path: Pat
     ]
 
 
+IDS: dict[str, Callable[[list[str]], Any]] = {
+    "dates": lambda texts: [datetime.date.fromisoformat(text) for text in texts],
+    "nanoseconds": lambda texts: np.array(texts, "datetime64[ns]"),
+    "moments of a place": lambda texts: pd.to_datetime(texts).tz_localize("Europe/Berlin"),
+    "decimals": lambda texts: [Decimal(place) / 10 for place in range(len(texts))],
+    "a mixture": lambda texts: [place if place % 2 else str(place + 1) for place in range(len(texts))],
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_row_ids_of_any_kind_are_the_same_after_a_resume(kind: str, cross: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(cross / "train.csv")
+    frame["day"] = IDS[kind](frame["day"].tolist())
+    tree = cross_settings(cross)
+    tree["environment"] = {"output_dir": str(tmp_path / "run")}
+    whole = create_trainer(config=tree).train(frame)
+    table = (tmp_path / "run" / "out_of_fold.csv").read_bytes()
+    (tmp_path / "run" / "out_of_fold.csv").unlink()
+    (tmp_path / "run" / "fits" / "fold-3" / "result.json").unlink()
+    again = create_trainer(config=tree).train(frame, resume=True)
+    ids = [result.predictions["validation"].row_ids for result in (whole, again)]
+    assert ids[0].dtype == ids[1].dtype
+    assert ids[0].tolist() == ids[1].tolist() == frame["day"].to_numpy().tolist()
+    assert (tmp_path / "run" / "out_of_fold.csv").read_bytes() == table
+
+
+def test_row_ids_that_cannot_be_kept_are_refused_before_anything_is_there(cross: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(cross / "train.csv")
+    frame["day"] = [(place, "a") for place in range(len(frame))]
+    tree = cross_settings(cross)
+    tree["environment"] = {"output_dir": str(tmp_path / "run")}
+    with pytest.raises(DataError, match=r"train frame, row \d+: column 'day': expected text, .* of type tuple; write"):
+        create_trainer(config=tree).train(frame)
+    assert not (tmp_path / "run").exists()
+
+
 # --- an exported model ----------------------------------------------------------------------------------------------
 
 
@@ -284,8 +323,6 @@ def model(single: Path, tmp_path: Path) -> Path:
 
 
 def answers(folder: Path) -> bytes:
-    import pandas as pd
-
     frame = pd.DataFrame({"text": TEXTS, "day": ID_DATES[: len(TEXTS)]})
     return np.ascontiguousarray(open_trainer(folder).predict(frame)).tobytes()
 
