@@ -435,3 +435,58 @@ def test_what_json_cannot_say_is_refused_before_anything_is_there(tmp_path: Path
 
 def test_files_that_a_model_may_have_are_listed_once() -> None:
     assert len(set(folders.TOKENIZER_FILES)) == len(folders.TOKENIZER_FILES)
+
+
+def test_the_description_is_written_last_and_vouches_for_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    write, write_arrays, sync = folders.write_file, folders.tensor_files.write_tensors, folders.fsync_folder
+    monkeypatch.setattr(folders, "write_file", lambda path, blocks: (order.append(path.name), write(path, blocks))[1])
+    monkeypatch.setattr(
+        folders.tensor_files,
+        "write_tensors",
+        lambda path, arrays: (order.append(path.name), write_arrays(path, arrays))[1],
+    )
+    monkeypatch.setattr(folders, "fsync_folder", lambda path: (order.append("fsync"), sync(path))[1])
+    write_folder(tmp_path / "m", CONFIG, tensors(), {"tokenizer.json": b"{}"}, {})
+    assert order == ["tokenizer.json", "config.json", "model.safetensors", "fsync", "stepbus.json", "fsync", "fsync"]
+
+
+def test_what_the_disk_does_not_give_back_is_never_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), None, {"made": 1})
+    before = (folder / "stepbus.json").read_bytes()
+    write = folders.tensor_files.write_tensors
+
+    def flipped(path: Path, arrays: Any) -> Any:
+        written = write(path, arrays)
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        return written
+
+    monkeypatch.setattr(folders.tensor_files, "write_tensors", flipped)
+    with pytest.raises(ModelError, match=r"could not be written: .*model\.safetensors: the content is not what was"):
+        write_folder(folder, CONFIG, tensors(), None, {"made": 2})
+    assert (folder / "stepbus.json").read_bytes() == before
+    assert names_in(tmp_path) == ["m"]
+    assert find_folder(str(folder)) == folder
+
+
+@pytest.mark.parametrize("key", ["files", "digest"])
+def test_a_description_may_not_use_the_names_of_the_digests(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=rf"expected a description without the key '{key}'"):
+        write_folder(tmp_path / "m", CONFIG, tensors(), None, {key: 1})
+    assert names_in(tmp_path) == []
+
+
+def test_ours_inside_of_a_sentence_transformers_folder_is_verified_too(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "modules.json").write_text('[{"type": "models.Transformer", "path": "0_Transformer"}]')
+    folder = write_folder(tmp_path / "m" / "0_Transformer", CONFIG, tensors(), None, {})
+    assert find_folder(str(tmp_path / "m")).samefile(folder)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"0_Transformer/config\.json: expected \d+ bytes, got 2"):
+        find_folder(str(tmp_path / "m"))
