@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from stepbus import durable, folders
 from stepbus.errors import ModelError
 from stepbus.folders import find_folder, read_config, read_safetensors, read_tensors, write_folder
+from stepbus.tokens import tokenizer_files
 
 CONFIG = {"model_type": "toy", "hidden_size": 2}
 
@@ -490,3 +491,15 @@ def test_ours_inside_of_a_sentence_transformers_folder_is_verified_too(tmp_path:
     (folder / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"0_Transformer/config\.json: expected \d+ bytes, got 2"):
         find_folder(str(tmp_path / "m"))
+
+
+def test_a_tokenizer_file_that_ours_does_not_list_is_not_read(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), {"tokenizer.json": b"{}"}, {})
+    for name in ("tokenizer_config.json", "vocab.txt"):
+        (folder / name).write_text("{]")
+    assert tokenizer_files(folder) == {"tokenizer.json": b"{}"}
+    (folder / "tokenizer.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"tokenizer\.json: the content is not what was written"):
+        tokenizer_files(folder)
+    (folder / "stepbus.json").unlink()  # as anybody's folder it has all three
+    assert sorted(tokenizer_files(folder)) == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -19,10 +20,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepbus import BadInput, CheckpointError, DataError, ModelError, create_trainer, hookimpl, open_trainer
+from stepbus import BadInput, CheckpointError, DataError, ModelError, create_trainer, exports, hookimpl, open_trainer
 from stepbus.cli import main
 from stepbus.digests import sealed
 from stepbus.durable import from_json, to_json
+from stepbus.exports import SETTLED
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "plot"]
 TEXTS = ["good film", "bad plot", "good good plot"]
@@ -236,6 +238,15 @@ def test_the_mend_that_is_named_gives_the_same_bits(damage: str, name: str, cros
     assert outcome(run) == outcome(cross / "whole")
 
 
+def test_damage_of_a_later_fold_is_found_before_an_earlier_one_is_done_again(cross: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(cross / "run", tmp_path / "run"))
+    (run / "fits" / "fold-1" / "result.json").unlink()
+    flip(0.5)(run / "fits" / "fold-2" / "predictions.npz")
+    with pytest.raises(CheckpointError, match=r"fold-2/predictions\.npz: the content is not what was written"):
+        resume(cross_settings(cross), run)
+    assert not (run / "fits" / "fold-1" / "result.json").exists()
+
+
 def test_folds_that_traded_places_are_found(cross: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(cross / "run", tmp_path / "run"))
     fits = run / "fits"
@@ -371,19 +382,17 @@ def test_the_command_line_says_it_in_one_sentence(
 
 def test_500_flipped_bits_of_an_export(model: Path) -> None:
     """Single bits anywhere in the folder; seed 11."""
-    from stepbus.exports import verify_folder
-
     choice = random.Random(11)
-    assert verify_folder(model) == set(MODEL)
+    assert exports.verify_folder(model) == set(MODEL)
     for _ in range(500):
         file = model / choice.choice(MODEL)
         content = file.read_bytes()
         index, bit = choice.randrange(len(content)), 1 << choice.randrange(8)
         file.write_bytes(content[:index] + bytes([content[index] ^ bit]) + content[index + 1 :])
         with pytest.raises(ModelError, match=str(file)):
-            verify_folder(model)
+            exports.verify_folder(model)
         file.write_bytes(content)
-    assert verify_folder(model) == set(MODEL)
+    assert exports.verify_folder(model) == set(MODEL)
 
 
 def as_hub(model: Path) -> Path:
@@ -457,6 +466,22 @@ def test_damage_after_it_was_opened_is_found_in_the_same_process(model: Path) ->
     os.utime(model / "model.safetensors", (1e9, 1e9))
     with pytest.raises(ModelError, match=r"model\.safetensors: the content is not"):
         open_trainer(model)
+
+
+@pytest.mark.parametrize(("age", "found"), [(0, True), (10 * SETTLED, False)])
+def test_only_what_was_at_rest_when_it_was_verified_is_remembered(
+    age: int, found: bool, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change within one tick of the file system's clock leaves all times as they were."""
+    times = (time.time_ns() - age,) * 2
+    monkeypatch.setattr(exports, "_state", lambda folder, names: tuple((1, 1, 1, times) for _ in names))
+    assert exports.verify_folder(model) == set(MODEL)
+    flip(0.9)(model / "model.safetensors")
+    if found:
+        with pytest.raises(ModelError, match=r"model\.safetensors: the content is not what was written"):
+            exports.verify_folder(model)
+    else:  # what a file system without clocks would do: the times are believed
+        assert exports.verify_folder(model) == set(MODEL)
 
 
 def test_weights_that_somebody_saved_over_it_are_not_taken_for_ours(model: Path) -> None:
