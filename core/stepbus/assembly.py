@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepbus import device
+from stepbus import device, row_ids
 from stepbus.batches import plan_shapes
 from stepbus.bus import Bus
 from stepbus.components import Selected
@@ -56,6 +56,8 @@ def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
     trainer.run, trainer.fit = run, fit
     trainer.directory = run.directory_of(fit)
     config = trainer.config
+    for rows in fit.sets.values():
+        row_ids.check(rows, config.data.settings.id)
     trainer.encoder = new_encoder(config)
     trainer.encoder.fit(fit.sets["train"])
     trainer.tokens = {name: trainer.encoder.encode(rows, labelled=True) for name, rows in fit.sets.items()}

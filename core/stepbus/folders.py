@@ -17,16 +17,17 @@ import mlx.core as mx
 from stepbus import tensor_files
 from stepbus.durable import fsync_folder, to_json, write_file
 from stepbus.errors import CheckpointError, ModelError
+from stepbus.exports import DESCRIPTION, check_export, describe_files, verify_folder
 from stepbus.tokens import TOKENIZER_FILES
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_FROM_HUB = ["config.json", "modules.json", WEIGHTS, INDEX, "model-*-of-*.safetensors", *TOKENIZER_FILES]
+_FROM_HUB = ["config.json", "modules.json", DESCRIPTION, WEIGHTS, INDEX, "model-*-of-*.safetensors", *TOKENIZER_FILES]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def find_folder(source: str, *, weights: bool = True) -> Path:
-    """Return the folder that holds a model's config.json and weights.
+    """Return the folder that holds a model's config.json and weights; one that stepbus wrote is verified.
 
     Args:
         source: A directory (Hugging Face's layout or sentence-transformers'), `package:NAME/sub/folder` inside an
@@ -34,7 +35,8 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
         weights: Whether a model is wanted; without, the folder may hold a tokenizer alone.
 
     Raises:
-        ModelError: There is no such folder, it cannot be downloaded, or it has no safetensors weights.
+        ModelError: There is no such folder, it cannot be downloaded, it has no safetensors weights, or it is not what
+            stepbus wrote.
     """
     if source.startswith("package:"):
         folder = _in_package(source)
@@ -46,7 +48,10 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
         folder = _from_hub(source)
     else:
         raise ModelError(f"{source}: no such folder")
-    folder = _transformer_inside(folder)
+    # Of a folder of ours nothing is read that it does not vouch for, such as a modules.json that leads elsewhere.
+    if verify_folder(folder) is None and (inside := _transformer_inside(folder)) != folder:
+        folder = inside
+        verify_folder(folder)
     if not weights:
         return folder
     if not (folder / "config.json").is_file():
@@ -184,19 +189,19 @@ def write_folder(
     model_config: Mapping[str, Any],
     tensors: Mapping[str, mx.array],
     tokenizer_files: Path | Mapping[str, bytes] | None,
-    extra: Mapping[str, Mapping[str, Any]] | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a model folder that transformers and stepbus open, whole or not at all.
 
-    Everything is written to a sibling, made durable, and renamed. A model folder that stood there before is replaced
-    only then.
+    Everything is written to a sibling, stepbus.json last, made durable, read back and renamed. A model folder that
+    stood there before is replaced only then.
 
     Args:
         folder: Where it shall be.
         model_config: The content of config.json.
         tensors: Arrays by their Hugging Face names.
         tokenizer_files: Folder whose tokenizer files are copied, their contents by name, or None.
-        extra: Further JSON files by name, such as `stepbus.json`.
+        description: How the model was made, for `stepbus.json`, which vouches for every other file; None writes none.
 
     Returns:
         The folder.
@@ -211,19 +216,23 @@ def write_folder(
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link
     temporary = folder.with_name(f".tmp-{folder.name}-{uuid.uuid4().hex}")
     try:
-        files = _contents(tokenizer_files)
-        files |= {name: to_json(value).encode() for name, value in {"config.json": config, **(extra or {})}.items()}
-        _check_replaceable(folder, {*files, WEIGHTS, INDEX, *TOKENIZER_FILES, ".DS_Store"})
+        files = {**_contents(tokenizer_files), "config.json": to_json(config).encode()}
+        # What cannot be said in JSON is refused before anything is there.
+        describe_files(description or {}, {})
+        _check_replaceable(folder, {*files, WEIGHTS, INDEX, DESCRIPTION, *TOKENIZER_FILES, ".DS_Store"})
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
-        for name, content in files.items():
-            write_file(temporary / name, [content])
+        written = {name: write_file(temporary / name, [content]) for name, content in files.items()}
         arrays = dict(tensors)
         mx.eval(arrays)
-        tensor_files.write_tensors(temporary / WEIGHTS, arrays)
+        written[WEIGHTS] = tensor_files.write_tensors(temporary / WEIGHTS, arrays)
         fsync_folder(temporary)
+        if description is not None:
+            write_file(temporary / DESCRIPTION, [describe_files(description, written)])
+            fsync_folder(temporary)
+            check_export(temporary)
         _put_in_place(temporary, folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, CheckpointError) as error:
         raise ModelError(f"{folder}: the model could not be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

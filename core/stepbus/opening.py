@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stepbus import assembly, checkpoints, device
+from stepbus import assembly, device
 from stepbus.durable import from_json, write_text_atomically
 from stepbus.errors import BadInput, ModelError
-from stepbus.persistence import DESCRIPTION, FORMAT
-from stepbus.prediction_config import open_config
+from stepbus.exports import DESCRIPTION, FORMAT, verify_folder
+from stepbus.prediction_config import UntrustedError, open_config
 from stepbus.rows import read_rows
 from stepbus.trainer import Trainer
 
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def model_folder(path: Path) -> Path:
-    """Return the model folder meant by a path: itself, a run's `model`, or a checkpoint.
+    """Return the model folder meant by a path: itself, a run's `model`, or a checkpoint; nothing of it is read.
 
     Raises:
         ModelError: Nothing there was written by stepbus.
@@ -27,15 +28,14 @@ def model_folder(path: Path) -> Path:
     if not path.exists():
         raise ModelError(f"{path}: there is no such folder; `stepbus train` says at its end where the model lies")
     for folder in (path, path / "model"):
-        if (folder / DESCRIPTION).is_file():
-            if (folder / checkpoints.MANIFEST).exists():
-                checkpoints.verify(folder.resolve())
+        if os.path.lexists(folder / DESCRIPTION):
             return folder
     folds = sorted((path / "fits").glob(f"*/model/{DESCRIPTION}"))
     if folds:
         names = ", ".join(str(fold.parent) for fold in folds)
         raise ModelError(f"{path}: this run has several models; name one of {names}")
-    raise ModelError(f"{path}: expected a folder that stepbus wrote, found no {DESCRIPTION} in it")
+    inside = path / "model" if (path / "model").is_dir() else path
+    raise ModelError(f"{inside}: expected a folder that stepbus wrote, found no {DESCRIPTION} in it")
 
 
 def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any] = (), **overrides: Any) -> Trainer:
@@ -58,8 +58,15 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
     """
     folder = model_folder(Path(path))
     place = folder / DESCRIPTION
-    saved = _description(place)
-    config, granted = open_config(saved["config"], folder, str(place), trust=trust, plugins=plugins)
+    try:
+        saved = _description(place)
+        config, granted = open_config(saved["config"], folder, str(place), trust=trust, plugins=plugins)
+    except UntrustedError:
+        raise
+    except ModelError:
+        verify_folder(folder)  # where the file is damaged, that explains it better
+        raise
+    verify_folder(folder)
     if granted:
         log.warning("%s: trusted, so it had its way:\n  %s", place, "\n  ".join(map(str, granted)))
     config = config.updated(overrides)

@@ -9,15 +9,13 @@ import mlx.core as mx
 
 from stepbus import checkpoints, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
+from stepbus.exports import DESCRIPTION, FORMAT
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.model import label_keys
 from stepbus.prediction_config import prediction_tree
 
 if TYPE_CHECKING:
     from stepbus.trainer import Trainer
-
-DESCRIPTION = "stepbus.json"
-FORMAT = 2  # of stepbus.json; 1 held the whole configuration
 
 
 def checkpoint_folder(trainer: Trainer) -> Path:
@@ -103,7 +101,7 @@ def export(trainer: Trainer) -> Path:
         model_config(trainer),
         trainer.model.tensors(),
         trainer.encoder.tokenizer_files,
-        {DESCRIPTION: describe(trainer)},
+        describe(trainer),
     )
     trainer.run.artifact("model", folder)
     return folder

@@ -31,6 +31,10 @@ _TRAINING = ("optimizer", "scheduler")
 _OWN = ("model.pretrained", "model.tokenizer")
 
 
+class UntrustedError(ModelError):
+    """A folder asks for more than installed components, and nobody said that it may."""
+
+
 @frozen
 class Wish:
     """Something that a folder asks for beyond installed components.
@@ -134,7 +138,8 @@ def open_config(
         The configuration, and the wishes that were granted.
 
     Raises:
-        ModelError: It asks for more than installed components, or cannot be understood.
+        UntrustedError: It asks for more than installed components.
+        ModelError: It cannot be understood.
     """
     if not isinstance(tree, dict) or not all(isinstance(tree.get(name), dict) for name in (*SECTIONS, "plugins")):
         raise ModelError(f"{place}: expected the mappings model, data and plugins under config, got something else")
@@ -174,7 +179,7 @@ def _refuse(wishes: list[Wish], place: str) -> None:
     if not wishes:
         return
     listed = "\n  ".join(dict.fromkeys(map(str, wishes)))
-    raise ModelError(
+    raise UntrustedError(
         f"{place}: expected nothing but installed components and their settings, got a folder that asks for more:\n"
         f"  {listed}\n"
         "nothing of this was done; if you know who wrote it and want it, say --trust (in Python: trust=True)"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import checkpoints, persistence
+from attrs import asdict
+
+from stepbus import checkpoints, ledger, persistence
 from stepbus.config import check_schedule
-from stepbus.durable import from_json
+from stepbus.digests import check_file, read_file, sealed, unsealed, written_table
+from stepbus.durable import Written, write_bytes_atomically, write_json_atomically
 from stepbus.errors import CheckpointError, Problem
 from stepbus.fits import Plan, grown_axes
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from stepbus.trainer import Trainer
 
 RUN_FILE = "run.json"
+CONFIG_FILE = "config.yaml"
 # Names of a run and where it writes change nothing of what it computes; modules of hooks stand in the plugins' table.
 HARMLESS = ("environment.output_dir", "run", "config_digest", "hooks")
 
@@ -58,14 +63,29 @@ def find_run(given: bool | str | Path, wanted: Path) -> Path:
     raise CheckpointError(f"{path}: expected a run's folder or one of its checkpoints, found no {RUN_FILE}")
 
 
+def write_run(directory: Path, run_id: str, facts: dict[str, Any], config: str) -> None:
+    """Write what a run is, and its configuration for people to read."""
+    echo = config.encode()
+    written = asdict(Written(len(echo), hashlib.sha256(echo).hexdigest()))
+    write_json_atomically(directory / RUN_FILE, sealed({"id": run_id, "facts": facts, "files": {CONFIG_FILE: written}}))
+    write_bytes_atomically(directory / CONFIG_FILE, echo)
+
+
 def read_run(directory: Path) -> dict[str, Any]:
-    """Return what a run's folder says it is."""
+    """Return what a run's folder says it is.
+
+    Raises:
+        CheckpointError: Its file is not what was written.
+    """
     path = directory / RUN_FILE
+    mend = "bring it back from a copy of the run, or start a new run without --resume"
     try:
-        found: dict[str, Any] = from_json(path.read_text(encoding="utf-8"))
-        found["id"], found["facts"]
+        found = unsealed(read_file(path))
+        found["id"], found["facts"], written_table(found["files"])[CONFIG_FILE]
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {mend}") from error
     except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: expected what a run is, got a damaged file ({error})") from error
+        raise CheckpointError(f"{path}: expected what a run is, got a damaged file ({error}); {mend}") from error
     return found
 
 
@@ -101,13 +121,20 @@ def restore(trainer: Trainer, given: bool | str | Path, *, allow_changed: bool) 
 
 
 def check_run(run: Run, facts: dict[str, Any], *, allow_changed: bool) -> None:
-    """Hold a resumed run against what it began as, before any weights are loaded.
+    """Hold a resumed run against what it began as, and every finished fit of it, before any weights are loaded.
 
     Raises:
-        CheckpointError: Something differs.
+        CheckpointError: Something differs, or what is finished is damaged.
     """
-    saved = read_run(run.directory)["facts"]
-    refuse_changes(run, str(run.directory), saved, facts, allow_changed=allow_changed)
+    saved = read_run(run.directory)
+    refuse_changes(run, str(run.directory), saved["facts"], facts, allow_changed=allow_changed)
+    try:
+        check_file(run.directory / CONFIG_FILE, written_table(saved["files"])[CONFIG_FILE])
+    except CheckpointError as error:
+        run.message(f"{error}; it only shows what the run began with, and nothing reads it", "warning")
+    # A damaged result of the last fold is worth knowing before the first ones are done again.
+    for fit in run.fits:
+        ledger.read(run.directory_of(fit), fit, run.id)
 
 
 def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, Any], *, allow_changed: bool) -> None:

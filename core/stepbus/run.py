@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus import assembly, device, ledger, resume
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
-from stepbus.durable import lock_folder, write_json_atomically, write_text_atomically
+from stepbus.durable import lock_folder
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
@@ -197,8 +197,7 @@ class Run:
         if self.resume:
             resume.check_run(self, facts, allow_changed=self.allow_changed)
             return
-        write_json_atomically(self.directory / resume.RUN_FILE, {"id": self.id, "facts": facts})
-        write_text_atomically(self.directory / "config.yaml", to_yaml(self.config.resolved()))
+        resume.write_run(self.directory, self.id, facts, to_yaml(self.config.resolved()))
 
     def _one(self, fit: Fit) -> FitResult:
         """Do one fit, or take its result from the ledger."""

@@ -12,6 +12,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from stepbus.errors import ModelError
+from stepbus.exports import verify_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -117,9 +118,11 @@ def tokenizer_files(folder: Path) -> dict[str, bytes]:
         File names and contents; always with a tokenizer.json, made from vocab.txt where the folder has none.
 
     Raises:
-        ModelError: The folder has neither.
+        ModelError: The folder has neither, or is not what stepbus wrote.
     """
-    files = {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()}
+    ours = verify_folder(folder)
+    present = [name for name in TOKENIZER_FILES if (ours is None or name in ours) and (folder / name).is_file()]
+    files = {name: (folder / name).read_bytes() for name in present}
     if "tokenizer.json" not in files:
         if "vocab.txt" not in files:
             raise ModelError(f"{folder}: expected a tokenizer.json or a vocab.txt, got neither")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from attrs import evolve
 
 from stepbus import CheckpointError, Fit, FitResult, Predictions, Rows, ledger
 from stepbus.fits import groups_along, grown_axes
@@ -59,10 +60,25 @@ def test_the_ledger_gives_back_what_it_kept(result: FitResult, tmp_path: Path) -
     np.testing.assert_array_equal(kept.labels, given.labels)
 
 
-@pytest.mark.parametrize("change", [{"run": "run-2"}, {"fit": fit("fold-2", fold=1)}])
-def test_the_ledger_knows_whose_result_it_is(change: dict[str, Any], result: FitResult, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"run": "run-2"}, r"expected the result of fold-1 of this run, got that of fold-1 of another run; remove it"),
+        ({"fit": fit("fold-2", fold=1)}, r"expected the result of fold-2 of this run, got that of fold-1; remove it"),
+    ],
+)
+def test_the_ledger_knows_whose_result_it_is(
+    change: dict[str, Any], words: str, result: FitResult, tmp_path: Path
+) -> None:
     ledger.write(tmp_path, result, "run-1")
-    assert ledger.read(tmp_path, change.get("fit", result.fit), change.get("run", "run-1")) is None
+    with pytest.raises(CheckpointError, match=words):
+        ledger.read(tmp_path, change.get("fit", result.fit), change.get("run", "run-1"))
+
+
+def test_a_result_under_another_seed_is_not_taken(result: FitResult, tmp_path: Path) -> None:
+    """The seed of a run can only change with --allow-changed."""
+    ledger.write(tmp_path, result, "run-1")
+    assert ledger.read(tmp_path, evolve(result.fit, seed=2), "run-1") is None
 
 
 def test_an_unfinished_fit_has_no_result(result: FitResult, tmp_path: Path) -> None:
@@ -74,7 +90,8 @@ def test_a_damaged_result_is_an_error_that_names_it(name: str, result: FitResult
     ledger.write(tmp_path, result, "run-1")
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckpointError, match="remove it to do this fit again"):
+    what = "it" if name == "result.json" else f"{tmp_path / name} and {tmp_path / 'result.json'}"
+    with pytest.raises(CheckpointError, match=rf"{name}: .*; remove {what} to do this fit again"):
         ledger.read(tmp_path, result.fit, "run-1")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from stepbus import durable, folders
 from stepbus.errors import ModelError
 from stepbus.folders import find_folder, read_config, read_safetensors, read_tensors, write_folder
+from stepbus.tokens import tokenizer_files
 
 CONFIG = {"model_type": "toy", "hidden_size": 2}
 
@@ -328,12 +330,18 @@ def test_a_written_folder_is_found_and_read_back_bit_for_bit(tmp_path: Path) -> 
     tokenizer.mkdir()
     for name in ("tokenizer.json", "vocab.txt", "README.md"):
         (tokenizer / name).write_text(name)
-    folder = write_folder(tmp_path / "out" / "m", CONFIG, tensors(), tokenizer, {"stepbus.json": {"labels": ["ä"]}})
+    folder = write_folder(tmp_path / "out" / "m", CONFIG, tensors(), tokenizer, {"labels": ["ä"]})
     assert names_in(folder) == ["config.json", "model.safetensors", "stepbus.json", "tokenizer.json", "vocab.txt"]
     assert (folder / "vocab.txt").read_text() == "vocab.txt"
     assert bytes_of(read_tensors(find_folder(str(folder)))) == bytes_of(tensors())
     assert read_config(folder) == {**CONFIG, "dtype": "float32"}
-    assert durable.from_json((folder / "stepbus.json").read_bytes()) == {"labels": ["ä"]}
+    described = durable.from_json((folder / "stepbus.json").read_bytes())
+    assert described["labels"] == ["ä"]
+    assert described["files"] == {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt")
+        for content in [(folder / name).read_bytes()]
+    }
     assert names_in(tmp_path / "out") == ["m"]
 
 
@@ -428,3 +436,70 @@ def test_what_json_cannot_say_is_refused_before_anything_is_there(tmp_path: Path
 
 def test_files_that_a_model_may_have_are_listed_once() -> None:
     assert len(set(folders.TOKENIZER_FILES)) == len(folders.TOKENIZER_FILES)
+
+
+def test_the_description_is_written_last_and_vouches_for_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    write, write_arrays, sync = folders.write_file, folders.tensor_files.write_tensors, folders.fsync_folder
+    monkeypatch.setattr(folders, "write_file", lambda path, blocks: (order.append(path.name), write(path, blocks))[1])
+    monkeypatch.setattr(
+        folders.tensor_files,
+        "write_tensors",
+        lambda path, arrays: (order.append(path.name), write_arrays(path, arrays))[1],
+    )
+    monkeypatch.setattr(folders, "fsync_folder", lambda path: (order.append("fsync"), sync(path))[1])
+    write_folder(tmp_path / "m", CONFIG, tensors(), {"tokenizer.json": b"{}"}, {})
+    assert order == ["tokenizer.json", "config.json", "model.safetensors", "fsync", "stepbus.json", "fsync", "fsync"]
+
+
+def test_what_the_disk_does_not_give_back_is_never_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), None, {"made": 1})
+    before = (folder / "stepbus.json").read_bytes()
+    write = folders.tensor_files.write_tensors
+
+    def flipped(path: Path, arrays: Any) -> Any:
+        written = write(path, arrays)
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        return written
+
+    monkeypatch.setattr(folders.tensor_files, "write_tensors", flipped)
+    with pytest.raises(ModelError, match=r"could not be written: .*model\.safetensors: the content is not what was"):
+        write_folder(folder, CONFIG, tensors(), None, {"made": 2})
+    assert (folder / "stepbus.json").read_bytes() == before
+    assert names_in(tmp_path) == ["m"]
+    assert find_folder(str(folder)) == folder
+
+
+@pytest.mark.parametrize("key", ["files", "digest"])
+def test_a_description_may_not_use_the_names_of_the_digests(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=rf"expected a description without the key '{key}'"):
+        write_folder(tmp_path / "m", CONFIG, tensors(), None, {key: 1})
+    assert names_in(tmp_path) == []
+
+
+def test_ours_inside_of_a_sentence_transformers_folder_is_verified_too(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "modules.json").write_text('[{"type": "models.Transformer", "path": "0_Transformer"}]')
+    folder = write_folder(tmp_path / "m" / "0_Transformer", CONFIG, tensors(), None, {})
+    assert find_folder(str(tmp_path / "m")).samefile(folder)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"0_Transformer/config\.json: expected \d+ bytes, got 2"):
+        find_folder(str(tmp_path / "m"))
+
+
+def test_a_tokenizer_file_that_ours_does_not_list_is_not_read(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), {"tokenizer.json": b"{}"}, {})
+    for name in ("tokenizer_config.json", "vocab.txt"):
+        (folder / name).write_text("{]")
+    assert tokenizer_files(folder) == {"tokenizer.json": b"{}"}
+    (folder / "tokenizer.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"tokenizer\.json: the content is not what was written"):
+        tokenizer_files(folder)
+    (folder / "stepbus.json").unlink()  # as anybody's folder it has all three
+    assert sorted(tokenizer_files(folder)) == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]

@@ -14,6 +14,8 @@ import pytest
 from stepbus import ModelError, create_trainer, open_trainer
 from stepbus import plugins as installed_plugins
 from stepbus.cli import main
+from stepbus.digests import sealed
+from stepbus.durable import to_json
 from stepbus.plugins import Entry
 from stepbus.prediction_config import prediction_tree
 
@@ -82,10 +84,15 @@ def model(kept: Path, tmp_path: Path, tiny_config: Callable[..., dict[str, Any]]
 
 def tamper(model: Path, change: Change) -> None:
     """Change what a folder says of itself."""
+    rewrite(model, lambda saved: change(saved["config"]))
+
+
+def rewrite(model: Path, change: Change) -> None:
+    """Change stepbus.json, and make its digest fit as whoever sends it would."""
     file = model / "stepbus.json"
     saved = json.loads(file.read_text())
-    change(saved["config"])
-    file.write_text(json.dumps(saved))
+    change(saved)
+    file.write_text(to_json(sealed({key: value for key, value in saved.items() if key != "digest"})))
 
 
 def put(*path: str, value: Any) -> Change:
@@ -249,9 +256,7 @@ def test_with_trust_the_sentence_says_what_was_done(
     if "template" in way:
         with pytest.raises(ModelError, match="data component learnt"):
             open_trainer(model, trust=True)  # the folder's own state is that of text_data
-        encoder = json.loads((model / "stepbus.json").read_text())
-        encoder["encoder"]["source"] = {"columns": ["text"], "edges": {}, "function": None}
-        (model / "stepbus.json").write_text(json.dumps(encoder))
+        rewrite(model, put("encoder", "source", value={"columns": ["text"], "edges": {}, "function": None}))
     assert main(words) == 0
     (said,) = {record.getMessage() for record in caplog.records if "trusted" in record.getMessage()}
     assert f"\n  {named}" in said
@@ -303,3 +308,16 @@ def test_what_only_watched_is_not_in_the_folder(tiny_config: Callable[..., dict[
     (tmp_path / "mine.py").unlink()
     opened = open_trainer(folder)
     assert prediction_tree(opened.config) == saved["config"]
+
+
+@pytest.mark.parametrize("way", ["a plugin in a file", "a template function in a file", "a folder for tokens"])
+def test_a_wish_is_named_where_the_digest_does_not_fit_either(way: str, model: Path, evil: Path) -> None:
+    forget()
+    saved = json.loads((model / "stepbus.json").read_text())
+    filled(WAYS[way][0], evil)(saved["config"])
+    (model / "stepbus.json").write_text(json.dumps(saved))
+    with pytest.raises(ModelError, match=WAYS[way][1]):
+        open_trainer(model)
+    with pytest.raises(ModelError, match="its digest does not match"):
+        open_trainer(model, trust=True)
+    assert not (evil / "WRITTEN").exists()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from stepbus.durable import BLOCK, Written, from_json, open_file, require_file, to_json
+from stepbus.digests import check_file, read_file, written_table
+from stepbus.digests import document_digest as manifest_digest
+from stepbus.durable import Written, from_json, require_file, to_json
 from stepbus.errors import CheckpointError
 from stepbus.tensor_files import check_tensors, read_tensors
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-MAX_MANIFEST = 16 * 2**20  # bytes
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 # What macOS puts into folders that people look at: no damage.
 LITTER = re.compile(r"\.DS_Store|\._.*")
 _STEP = re.compile(r"step-([0-9]{8,})")
@@ -86,11 +84,7 @@ def verify(path: Path) -> Checkpoint:
     check_listing(checkpoint)
     for name in sorted(checkpoint.files):
         wanted, file = checkpoint.files[name], path / name
-        found = _hash(file, wanted.size)
-        if found.size != wanted.size:
-            raise CheckpointError(f"{file}: expected {wanted.size} bytes, got {found.size}")
-        if found.sha256 != wanted.sha256:
-            raise CheckpointError(f"{file}: the content is not what was written (its SHA-256 differs)")
+        check_file(file, wanted)
         if file.suffix == ".safetensors":
             check_tensors(file)
     if step_of(path.name) not in (None, checkpoint.step):
@@ -117,11 +111,6 @@ def _state(checkpoint: Checkpoint) -> tuple[object, ...]:
     return checkpoint.digest, *((file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in files)
 
 
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a manifest, its own digest left out."""
-    return hashlib.sha256(to_json({key: manifest[key] for key in manifest if key != "digest"}).encode()).hexdigest()
-
-
 def read_manifest(path: Path) -> Checkpoint:
     """Read a checkpoint's manifest and check it against its own digest; no other file is looked at.
 
@@ -133,7 +122,7 @@ def read_manifest(path: Path) -> Checkpoint:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode):
             raise CheckpointError(f"{path}: expected a checkpoint's folder, got something else (a link, or a file)")
-        content = _read(file, MAX_MANIFEST)
+        content = read_file(file)
         manifest = from_json(content)
         if not isinstance(manifest, dict) or manifest.get("digest") != manifest_digest(manifest):
             raise ValueError("its digest does not match")
@@ -143,12 +132,12 @@ def read_manifest(path: Path) -> Checkpoint:
             raise CheckpointError(
                 f"{file}: expected format {FORMAT}, got {manifest['format']!r}; another version of stepbus wrote it"
             )
-        files = {name: Written(entry["size"], entry["sha256"]) for name, entry in manifest["files"].items()}
+        files = written_table(manifest["files"])
         step, pinned, facts = manifest["step"], manifest["pinned"], manifest["facts"]
         if not (type(step) is int and step >= 0 and type(pinned) is bool and type(facts) is dict):
             raise ValueError("step, pinned or facts are of another type")
-        if not all(PLAIN_NAME.fullmatch(name) and name != MANIFEST for name in files):
-            raise ValueError("it lists a file by more than a plain name")
+        if MANIFEST in files:
+            raise ValueError("it lists itself")
     except FileNotFoundError as error:
         raise CheckpointError(f"{error.filename}: expected a finished checkpoint, but this is missing") from error
     except OSError as error:
@@ -177,27 +166,6 @@ def check_listing(checkpoint: Checkpoint) -> None:
             raise CheckpointError(f"{path / name}: the file does not belong to this checkpoint")
 
 
-def _read(path: Path, most: int) -> bytes:
-    with os.fdopen(open_file(path), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise CheckpointError(f"{path}: expected at most {most} bytes, got more")
-    return content
-
-
-def _hash(path: Path, size: int) -> Written:
-    """Return size and digest of a file; where the size is not the expected one, without reading it."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(BLOCK, size + 1)))
-    try:
-        with os.fdopen(open_file(path), "rb", buffering=0) as file:
-            found = os.fstat(file.fileno()).st_size
-            while found == size and (count := file.readinto(buffer)):
-                digest.update(buffer[:count])
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    return Written(found, digest.hexdigest())
-
-
 def read_arrays(checkpoint: Checkpoint, stem: str) -> dict[str, mx.array]:
     """Return the arrays of STEM.safetensors, in memory: the checkpoint may be replaced or removed afterwards.
 
@@ -216,7 +184,7 @@ def read_document(checkpoint: Checkpoint, name: str) -> Any:
     """
     wanted, file = _require(checkpoint, name), checkpoint.path / name
     try:
-        content = _read(file, wanted.size)
+        content = read_file(file, wanted.size)
         if hashlib.sha256(content).hexdigest() != wanted.sha256:
             raise CheckpointError(f"{file}: the content is not what was written (its SHA-256 differs)")
         return from_json(content)

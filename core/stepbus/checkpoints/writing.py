@@ -16,13 +16,12 @@ from stepbus.checkpoints.removal import clear, ours, remove
 from stepbus.checkpoints.verification import (
     FORMAT,
     MANIFEST,
-    PLAIN_NAME,
     Checkpoint,
     checkpoint_path,
-    manifest_digest,
     remember,
     verify,
 )
+from stepbus.digests import PLAIN_NAME, sealed
 from stepbus.durable import BLOCK, Written, fsync_folder, to_json, write_file, write_text_atomically
 from stepbus.errors import CheckpointError
 from stepbus.tensor_files import write_tensors
@@ -123,7 +122,7 @@ def _write_files(folder: Path, snapshot: Snapshot, pinned: bool) -> None:
         "facts": snapshot.facts,
     }
     fsync_folder(folder)
-    write_file(folder / MANIFEST, [to_json({**manifest, "digest": manifest_digest(manifest)}).encode()])
+    write_file(folder / MANIFEST, [to_json(sealed(manifest)).encode()])
     fsync_folder(folder)
 
 
