@@ -25,7 +25,7 @@ def noted_signals(run: Run) -> Iterator[None]:
 
     def note(number: int, _: Any) -> None:
         run.signal = number
-        signal.signal(number, before[signal.Signals(number)])
+        signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
 
     for number in before:
         signal.signal(number, note)
@@ -33,7 +33,7 @@ def noted_signals(run: Run) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def interrupted(number: int, directory: Path, *, saved: bool) -> Interrupted:
