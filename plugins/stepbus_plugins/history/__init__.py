@@ -56,18 +56,19 @@ class History:
         with named(self.path):
             lines = salvage(self.path) if state.step or self.restored else []
             if self.restored is not None:
-                kept = [record for record in lines[: self.restored] if record is not None]
+                counted, kept = self.restored, [each for each in lines[: self.restored] if each is not None]
             else:
-                kept = [record for record in lines if record is not None and _belongs(record, state.step)]
+                counted = sum(each is None or _belongs(each, state.step) for each in lines)
+                kept = [each for each in lines if each is not None and _belongs(each, state.step)]
             self.written = len(kept)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if kept or self.path.exists():
                 content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
                 write_text_atomically(self.path, content)
-        if lost := (self.restored or 0) - len(kept):
+        if lost := counted - len(kept):
             trainer.message(
-                f"{self.path}: {lost} of the {self.restored} lines that the checkpoint of step {state.step} counted "
-                "are missing or damaged; the history goes on without them",
+                f"{self.path}: of the {counted} lines up to step {state.step}, {lost} are missing or damaged; the history "
+                "goes on without them",
                 "warning",
             )
 
