@@ -67,8 +67,8 @@ class History:
                 write_text_atomically(self.path, content)
         if lost := counted - len(kept):
             trainer.message(
-                f"{self.path}: of the {counted} lines up to step {state.step}, {lost} are missing or damaged; the history "
-                "goes on without them",
+                f"{self.path}: of the {counted} lines up to step {state.step}, {lost} are missing or damaged; the "
+                "history goes on without them",
                 "warning",
             )
 
