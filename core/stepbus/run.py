@@ -16,7 +16,7 @@ from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, to_json, write_text_atomically
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
-from stepbus.interruption import interrupted, noted_signals
+from stepbus.interruption import interrupted, noted_signals, signals_after
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
 from stepbus.run_folders import CHECKPOINTS
 from stepbus.summary import fit_facts
@@ -160,18 +160,21 @@ class Run:
         if self.resume:
             self._stack.enter_context(lock_folder(self.directory, create=False))
         else:
-            wanted = Path(self.config.environment.output_dir)
-            self._claim = self._stack.enter_context(run_folders.claim(wanted))
-            self.directory = self._claim.folder
+            with signals_after():
+                wanted = Path(self.config.environment.output_dir)
+                self._claim = self._stack.enter_context(run_folders.claim(wanted))
+                self.directory = self._claim.folder
+                self._stack.callback(self._leave_nothing)
             self.trainer.directory = self.directory_of(self.fits[0])
-            self._stack.callback(self._leave_nothing)
         leftovers.sweep(self.directory, self.message)
 
     def _leave_nothing(self) -> None:
         """Give the folder up where this run ended before its first update and its first checkpoint."""
-        trained = self._started and (self.trainer.state.step or checkpoints.scan(self.trainer.directory / CHECKPOINTS))
-        if self._claim is not None and not self.results and not trained:
-            self._claim.give_up(self.trainer.directory)
+        assert self._claim is not None
+        first = self.directory_of(self.fits[0])
+        trained = self._started and (self.trainer.state.step or checkpoints.scan(first / CHECKPOINTS))
+        if not self.results and not trained:
+            self._claim.give_up(first)
 
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
@@ -237,10 +240,10 @@ class Run:
         for name, text in written.items():
             path = self.directory / name
             if not path.exists():  # a kill may have come between the two
-                with run_folders.writing(path):
-                    write_text_atomically(path, text)
                 if self._claim is not None:
                     self._claim.made.append(path)
+                with run_folders.writing(path):
+                    write_text_atomically(path, text)
 
     def _one(self, fit: Fit) -> FitResult:
         """Do one fit, or take its result from the ledger."""
