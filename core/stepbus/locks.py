@@ -72,7 +72,9 @@ def _acquire(path: Path, made: list[Path], *, create: bool) -> int:
                     if new:
                         made.append(path / LOCK)
                     return descriptor
-            except BaseException:
+            except BaseException as error:
+                if new and not isinstance(error, FolderHeld):
+                    made.append(path / LOCK)
                 os.close(descriptor)
                 raise
             os.close(descriptor)
