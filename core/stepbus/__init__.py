@@ -5,6 +5,20 @@ The names below are the public ones; they are imported on first use, so that the
 
 from __future__ import annotations
 
+import os
+import sys
+
+if os.path.basename(sys.argv[0] if sys.argv else "") == "stepbus":  # noqa: PTH119 - pathlib takes long to import
+    # The program `stepbus`: until its `main` has handlers, nothing is begun, and a signal ends it with the same words.
+    import signal
+
+    def _end(number: int, _: object) -> None:
+        os.write(2, b"stepbus: interrupted\n")
+        os._exit(128 + number)
+
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(_number, _end)
+
 TYPE_CHECKING = False  # `typing` would take longer to import than all the rest, with no answer to a signal yet
 if TYPE_CHECKING:
     from typing import Any
