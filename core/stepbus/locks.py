@@ -41,8 +41,9 @@ def lock_folder(path: Path, *, create: bool = True) -> Iterator[list[Path]]:
         descriptor = _acquire(path, made, create=create)
     except OSError as error:
         remove_made(made)
+        got = "a file, or a link that leads nowhere" if isinstance(error, FileExistsError) else f"'{error.strerror}'"
         raise CheckpointError(
-            f"{path}: expected a folder that can be written, got '{error.strerror}'; mend it or set "
+            f"{path}: expected a folder that can be written, got {got}; mend it or set "
             "environment.output_dir to another"
         ) from error
     except BaseException:

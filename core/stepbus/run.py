@@ -249,8 +249,10 @@ class Run:
         """Do one fit, or take its result from the ledger."""
         directory = self.directory_of(fit)
         known = ledger.read(directory, fit, self.id) if self.resume else None
+        named = self.resume if isinstance(self.resume, Path) else None
         if known is not None:
-            self.message(f"{fit.name} is already done: {directory}")
+            unused = named is not None and named.is_relative_to(directory.resolve())
+            self.message(f"{fit.name} is already done: {directory}" + (f"; {named} is not used" if unused else ""))
             return known
         trainer = self.trainer
         if fit is not self.fits[0]:
@@ -260,7 +262,6 @@ class Run:
             directory.mkdir(parents=True, exist_ok=True)
         assembly.assemble(trainer, self.members, alone=self.alone)
         if self.resume:
-            named = self.resume if isinstance(self.resume, Path) else None
             resume.restore(trainer, named, allow_changed=self.allow_changed)
         assembly.compile_steps(trainer)
         trainer.facts = fit_facts(trainer)
