@@ -5,10 +5,24 @@ The names below are the public ones; they are imported on first use, so that the
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import os
+import sys
 
+if os.path.basename(sys.argv[0] if sys.argv else "") == "stepbus":  # noqa: PTH119 - pathlib takes long to import
+    # The program `stepbus`: until its `main` has handlers, nothing is begun, and a signal ends it with the same words.
+    import signal
+
+    def _end(number: int, _: object) -> None:
+        os.write(2, b"stepbus: interrupted\n")
+        os._exit(128 + number)
+
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(_number, _end)
+
+TYPE_CHECKING = False  # `typing` would take longer to import than all the rest, with no answer to a signal yet
 if TYPE_CHECKING:
+    from typing import Any
+
     from stepbus.backend import cpu_streams as cpu_streams
     from stepbus.backend import row_streams as row_streams
     from stepbus.callback import Callback as Callback
@@ -135,6 +149,8 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'stepbus' has no attribute {name!r}")
+    import importlib
+
     if _HOME[name] in _NEEDS_MLX:
         importlib.import_module("stepbus.backend")  # the fast BLAS goes in front before MLX is imported
     return getattr(importlib.import_module(f"stepbus.{_HOME[name]}"), name)

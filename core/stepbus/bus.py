@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import time
@@ -14,10 +15,15 @@ from attrs import define
 
 from stepbus import events
 from stepbus.costs import Meter
-from stepbus.errors import PluginError, PluginFailure, StepbusError, did_you_mean
+from stepbus.errors import BadInput, PluginError, PluginFailure, StepbusError, did_you_mean
 from stepbus.state import Control
 
 SPECIFICATIONS = events.specifications()
+# What a file system says when it refuses: no fault of a plugin's code.
+_REFUSED = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR,
+    errno.ENOTDIR,
+}  # fmt: skip
 
 
 @define(eq=False)
@@ -188,18 +194,13 @@ class Bus:
         return guarded_wrapper
 
     def _blame(self, member: Member, hook: str, error: Exception) -> None:
-        if isinstance(error, StepbusError):
-            raise error  # said on purpose, in the plugin's own words
-        message = (
-            f"{member.label}: {hook} raised {type(error).__name__} at step {self.control.step}: {error}; "
-            f"switch the plugin off with plugins: {{{member.name}: false}}"
-        )
-        if member.on_error == "disable":
-            member.disabled = message
+        if member.on_error == "disable" and not isinstance(error, StepbusError):
+            member.disabled = message = _raised(member, f"{hook} raised {{}} at step {self.control.step}", error)
             self.meter.of(member.name).disabled.append(message)
             self.on_disabled(message)
             return
-        raise PluginFailure(message) from error
+        failed = failure(member, f"{hook} raised {{}} at step {self.control.step}", error)
+        raise failed from (None if failed is error else error)
 
     def has(self, hook: str) -> bool:
         """Return whether anything listens to a hook."""
@@ -229,12 +230,49 @@ class Bus:
     def tell_all(self, hook: str, **arguments: Any) -> list[Exception]:
         """Call every implementation of a hook, whatever the others do; return what they raised."""
         raised: list[Exception] = []
+        around = []
         for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
             try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
+                begun = implementation.function(*(arguments[name] for name in implementation.argnames))
+                if implementation.wrapper:
+                    next(begun)
+                    around.append(begun)
+            except Exception as error:
+                raised.append(error)
+        for begun in reversed(around):
+            try:
+                begun.send([])
+            except StopIteration:
+                pass
             except Exception as error:
                 raised.append(error)
         return raised
+
+
+def failure(member: Member, what: str, error: Exception) -> StepbusError:
+    """Return an error of a plugin as the user sees it, naming plugin and mend.
+
+    Args:
+        member: The plugin.
+        what: "on_log raised {} at step 3", where {} stands for the error's type.
+        error: What it raised; what was said on purpose keeps its words.
+    """
+    if isinstance(error, StepbusError):
+        return error
+    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
+        return BadInput(
+            f"{error.filename}: {member.label} cannot read or write here: {error.strerror}; make room or give access, "
+            f"or {_switch_off(member)}"
+        )
+    return PluginFailure(_raised(member, what, error))
+
+
+def _raised(member: Member, what: str, error: Exception) -> str:
+    return f"{member.label}: {what.format(type(error).__name__)}: {error}; {_switch_off(member)}"
+
+
+def _switch_off(member: Member) -> str:
+    return f"switch the plugin off with plugins: {{{member.name}: false}}"
 
 
 def _finish(around: Any, result: Any, raised: BaseException | None) -> tuple[Any, None]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
-import os
-import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+# Nothing else is imported here: `main` comes first, and a signal is answered from then on.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 EPILOG = "exit codes: 0 done, 1 failure, 2 bad input, 130 or 143 interrupted with a checkpoint written"
 CONFIG = "a YAML or JSON file, or a preset's name"
@@ -15,6 +15,8 @@ CONFIG = "a YAML or JSON file, or a preset's name"
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all built-in commands."""
+    import argparse
+
     from stepbus import __version__
 
     top = argparse.ArgumentParser(prog="stepbus", description="Fine-tune BERT-type encoders on MLX.")
@@ -128,6 +130,8 @@ def _settings(command: argparse.ArgumentParser) -> None:
 
 
 def _builtin(place: str) -> Callable[[argparse.Namespace], int | None]:
+    import importlib
+
     module, _, function = place.partition(":")
     found: Callable[[argparse.Namespace], int | None] = getattr(
         importlib.import_module(f"stepbus.commands.{module}"), function
@@ -136,34 +140,43 @@ def _builtin(place: str) -> Callable[[argparse.Namespace], int | None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    from stepbus import package_commands
-    from stepbus.errors import BadInput, StepbusError, did_you_mean
+    """Run one command and return its exit code; SIGINT and SIGTERM end it with 130 and 143 and one sentence.
 
-    words = list(sys.argv[1:] if argv is None else argv)
+    Args:
+        argv: The words after the program's name; None takes those of this process, which is to end afterwards.
+    """
     try:
-        top = parser()
-        if not words or words[0] in ("-h", "--help"):
-            top.epilog = package_commands.listing() + EPILOG
-        elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
-            command = package_commands.find(words[0])
-            if command is None:
-                near = did_you_mean(words[0], package_commands.BUILTIN)
-                raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
-            return int(command(words[1:]) or 0)
-        arguments = top.parse_args(words)
-        return int(_builtin(arguments.place)(arguments) or 0)
-    except StepbusError as error:
-        print(f"stepbus: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe has left; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
+        from stepbus.signals import ended
+
+        return ended(lambda: _command_of(argv), last=argv is None)
+    except KeyboardInterrupt:  # before the handlers were in place
+        import sys
+
         print("stepbus: interrupted", file=sys.stderr)
         return 130
 
 
+def _command_of(argv: Sequence[str] | None) -> int:
+    import sys
+
+    from stepbus import package_commands
+    from stepbus.errors import BadInput, did_you_mean
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    top = parser()
+    if not words or words[0] in ("-h", "--help"):
+        top.epilog = package_commands.listing() + EPILOG
+    elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
+        command = package_commands.find(words[0])
+        if command is None:
+            near = did_you_mean(words[0], package_commands.BUILTIN)
+            raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
+        return int(command(words[1:]) or 0)
+    arguments = top.parse_args(words)
+    return int(_builtin(arguments.place)(arguments) or 0)
+
+
 if __name__ == "__main__":
+    import sys
+
     sys.exit(main())

@@ -14,19 +14,19 @@ import os
 import stat
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from stepbus.errors import CheckpointError
+from stepbus.locks import LOCK as LOCK
+from stepbus.locks import lock_folder as lock_folder
 
-LOCK = ".lock"
 BLOCK = 4 * 2**20  # bytes hashed and written at once: small enough for the cache, large enough for one system call
 NOT_A_NUMBER = "$number"
-_held: set[int] = set()
 
 
 @frozen
@@ -211,52 +211,3 @@ def _decoded(pairs: list[tuple[str, Any]]) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"expected strict JSON, got {name}")
-
-
-@contextmanager
-def lock_folder(path: Path) -> Iterator[None]:
-    """Hold a folder for one process, as long as the block lasts; a holder that died holds nothing.
-
-    Args:
-        path: The folder; it is created where it is missing.
-
-    Raises:
-        CheckpointError: Somebody alive holds it (the message names the process), or it cannot be written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: expected a folder that can be written, got '{error.strerror}'; mend it or set "
-            "environment.output_dir to another"
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-            who = "this very process" if pid == str(os.getpid()) else f"process {pid}"
-            raise CheckpointError(
-                f"{path}: {who} is running in this folder; wait for its end, stop it, or set environment.output_dir "
-                "to another"
-            ) from None
-        except OSError as error:
-            raise CheckpointError(f"{path}: its file system cannot lock files ({error.strerror})") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        _held.add(descriptor)
-        yield
-    finally:
-        _held.discard(descriptor)
-        os.close(descriptor)
-
-
-def _forget_locks() -> None:
-    """Let go of what a fork inherited: a worker that outlives its dead parent must not hold the folder."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_forget_locks)

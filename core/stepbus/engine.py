@@ -88,10 +88,11 @@ def boundary(trainer: Trainer) -> bool:
         trainer.bus.hook.on_epoch_end(trainer=trainer, state=state)
         state.epoch += 1
         state.step_in_epoch = 0
-    if trainer.interrupted:
+    trainer.cut = trainer.interrupted  # asked once: a signal that comes during the save is for the next boundary
+    if trainer.cut:
         control.request_checkpoint("interrupted")
     trainer.serve_checkpoint()
-    return bool(control.stop) or trainer.interrupted or state.step == state.total_steps
+    return bool(control.stop) or trainer.cut or state.step == state.total_steps
 
 
 def _evaluation_reason(trainer: Trainer, epoch_ended: bool) -> str:

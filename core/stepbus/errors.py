@@ -85,6 +85,20 @@ class ConfigError(BadInput):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def mention(error: BaseException, later: Iterable[BaseException]) -> None:
+    """Note on an error what else went wrong while it was on its way; it stays the one that is raised.
+
+    Args:
+        error: The first cause.
+        later: What was raised after it; what says the same is left out.
+    """
+    for other in later:
+        said = [str(error), *getattr(error, "__notes__", ())]
+        for text in (str(other), *getattr(other, "__notes__", ())):
+            if text not in said:
+                error.add_note(text)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the nearest known word, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stepbus.bus import Member, check_policy, hooks_of
+from stepbus.bus import Member, check_policy, failure, hooks_of
 from stepbus.config import plain
 from stepbus.errors import PluginError, Problem
 from stepbus.plugins import check_hooks_version, import_module
@@ -188,7 +188,14 @@ def _digest(text: str) -> str:
 
 def state_of(members: Iterable[Member]) -> dict[str, Any]:
     """Return name -> state of every member that has memory."""
-    return {member.name: member.plugin.state_dict() for member in members if hasattr(member.plugin, "state_dict")}
+    states = {}
+    for member in members:
+        if hasattr(member.plugin, "state_dict"):
+            try:
+                states[member.name] = member.plugin.state_dict()
+            except Exception as error:
+                raise failure(member, "state_dict raised {}", error) from error
+    return states
 
 
 def restore_state(members: Iterable[Member], saved: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import stepbus.backend as backend  # before all that imports MLX
-from stepbus import assembly, device, memory, resume
+from stepbus import assembly, device, memory
 from stepbus.config import Config, load_config
 from stepbus.create import head_for
 from stepbus.errors import ConfigError, Problem, StepbusError
@@ -45,6 +45,7 @@ from stepbus.members import exclusions
 from stepbus.planned_calls import describe_events, describe_plugins, everybody
 from stepbus.planned_fits import describe_fits
 from stepbus.run import Run
+from stepbus.run_folders import free_folder
 from stepbus.shapes import Bucket
 from stepbus.trainer import Trainer
 
@@ -100,7 +101,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
         run = Run(Trainer(config))
     if run is None:
         return
-    run.directory = resume.free_folder(run.directory)
+    run.directory = free_folder(run.directory)
     plan["folder"] = str(run.directory)
     with _collecting(problems, config):
         problems += exclusions(config, run.members)

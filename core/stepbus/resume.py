@@ -2,107 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict
-
 from stepbus import checkpoints, ledger, persistence
 from stepbus.config import check_schedule
-from stepbus.digests import check_file, read_file, sealed, unsealed, written_table
-from stepbus.durable import Written, write_bytes_atomically, write_json_atomically
+from stepbus.digests import check_file, written_table
 from stepbus.errors import CheckpointError, Problem
 from stepbus.fits import Plan, grown_axes
+from stepbus.run_folders import CONFIG_FILE, read_run
 
 if TYPE_CHECKING:
     from stepbus.run import Run
     from stepbus.trainer import Trainer
 
-RUN_FILE = "run.json"
-CONFIG_FILE = "config.yaml"
 # Names of a run and where it writes change nothing of what it computes; modules of hooks stand in the plugins' table.
 HARMLESS = ("environment.output_dir", "run", "config_digest", "hooks")
 
 
-def free_folder(wanted: Path) -> Path:
-    """Return `wanted`, or wanted-2, wanted-3, … where a run lies already."""
-    folder, number = wanted, 1
-    while (folder / RUN_FILE).exists():
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    return folder
-
-
-def find_run(given: bool | str | Path, wanted: Path) -> Path:
-    """Return the folder of the run to go on with.
-
-    Args:
-        given: True for the newest run of the output folder; or the path of a run, of a fit, or of a checkpoint.
-        wanted: The configured output folder.
-
-    Raises:
-        CheckpointError: There is no run.
-    """
-    if given is True:
-        newest, following = None, wanted
-        number = 1
-        while (following / RUN_FILE).exists():
-            newest = following
-            number += 1
-            following = wanted.with_name(f"{wanted.name}-{number}")
-        if newest is None:
-            raise CheckpointError(f"{wanted}: there is no run to resume here; leave --resume out to start one")
-        return newest
-    path = Path(given)  # type: ignore[arg-type]  # False never comes here
-    if not path.exists():
-        raise CheckpointError(f"{path}: there is no such run or checkpoint")
-    for folder in (path, *path.resolve().parents):
-        if (folder / RUN_FILE).exists():
-            return folder
-    raise CheckpointError(f"{path}: expected a run's folder or one of its checkpoints, found no {RUN_FILE}")
-
-
-def write_run(directory: Path, run_id: str, facts: dict[str, Any], config: str) -> None:
-    """Write what a run is, and its configuration for people to read."""
-    echo = config.encode()
-    written = asdict(Written(len(echo), hashlib.sha256(echo).hexdigest()))
-    write_json_atomically(directory / RUN_FILE, sealed({"id": run_id, "facts": facts, "files": {CONFIG_FILE: written}}))
-    write_bytes_atomically(directory / CONFIG_FILE, echo)
-
-
-def read_run(directory: Path) -> dict[str, Any]:
-    """Return what a run's folder says it is.
-
-    Raises:
-        CheckpointError: Its file is not what was written.
-    """
-    path = directory / RUN_FILE
-    mend = "bring it back from a copy of the run, or start a new run without --resume"
-    try:
-        found = unsealed(read_file(path))
-        found["id"], found["facts"], written_table(found["files"])[CONFIG_FILE]
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; {mend}") from error
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: expected what a run is, got a damaged file ({error}); {mend}") from error
-    return found
-
-
-def restore(trainer: Trainer, given: bool | str | Path, *, allow_changed: bool) -> None:
+def restore(trainer: Trainer, named: Path | None, *, allow_changed: bool) -> None:
     """Put the newest good checkpoint of a fit back, or the one that was named.
 
     Args:
         trainer: An assembled fit.
-        given: True, a run's path, or a checkpoint's path.
+        named: A checkpoint of this fit or of another one, or None.
         allow_changed: Go on although something differs.
 
     Raises:
         CheckpointError: The named checkpoint is bad, all are, or something differs.
     """
     folder = persistence.checkpoint_folder(trainer)
-    named = None if given is True else Path(given)  # type: ignore[arg-type]  # False never comes here
-    if named is not None and checkpoints.step_of(named.name) is not None and named.resolve().parent == folder.resolve():
+    if named is not None and named.parent == folder.resolve():
         checkpoint = checkpoints.verify(named)
     else:
         newest = checkpoints.latest_valid(folder, lambda text: trainer.message(text, "warning"))

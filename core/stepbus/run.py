@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import assembly, device, ledger, resume
+from stepbus import assembly, checkpoints, device, ledger, leftovers, resume, run_folders
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
-from stepbus.durable import lock_folder
-from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError
+from stepbus.durable import lock_folder, write_bytes_atomically
+from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
+from stepbus.interruption import interrupted, noted_signals, signals_after
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
+from stepbus.run_folders import CHECKPOINTS
 from stepbus.summary import fit_facts
 from stepbus.yaml_writer import to_yaml
 
@@ -58,7 +58,8 @@ class Run:
         self.fits: list[Fit] = []
         self.results: list[FitResult] = []
         self.signal: int | None = None
-        self.next_command = ""
+        self._claim: run_folders.Claim | None = None
+        self._started = False  # whether the loop of a fit was entered
         self.members: list[Member] = prototypes(self.config, trainer.plugins)
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
         self.bus = Bus(run_scoped(self.members), meter=self.meter)
@@ -74,6 +75,11 @@ class Run:
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit: the run's own when it is alone."""
         return self.directory if self.alone else self.directory / "fits" / fit.name
+
+    @property
+    def next_command(self) -> str:
+        """What to type next, as it stands: a run of several fits has a model in each, so one of them is named."""
+        return f"stepbus predict {self.directory_of(self.fits[0])} FILE" if self.fits else ""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
@@ -99,43 +105,76 @@ class Run:
 
     def execute(self) -> FitResult:
         """Plan, run every fit, combine; whatever happens, every plugin hears `on_close`."""
+        with ExitStack() as self._stack:
+            result = self._do_all()
+        self._heed_signal()  # one that came while the plugins were closed
+        return result
+
+    def _do_all(self) -> FitResult:
         status = "failed"
-        with ExitStack() as stack:
-            try:
-                device.choose(self.config.environment.device)
-                self.resume_from()
-                self._plan()
-                stack.enter_context(self._signals())
-                stack.enter_context(lock_folder(self.directory))
-                self._describe()
-                self.bus.hook.on_run_start(run=self)
-                for fit in self.fits:
-                    self.results.append(self._one(fit))
-                    if self.results[-1].status == "interrupted":
-                        status = "interrupted"
-                        report_costs(self, time.perf_counter() - self.began)
-                        raise self._interruption()
-                result = self._combine()
-                report_costs(self, time.perf_counter() - self.began)
-                self.bus.hook.on_run_end(run=self, result=result)
-                status = result.status
-                return result
-            except BaseException as error:
-                # What a plugin raises here must not stand in front of the error itself.
-                for raised in self.bus.tell_all("on_exception", run=self, error=error):
-                    self.message(str(raised), "warning")
-                raise
-            finally:
-                for raised in self.bus.tell_all("on_close", run=self, status=status):
-                    self.message(str(raised), "warning")
+        failed: BaseException | None = None
+        try:
+            device.choose(self.config.environment.device)
+            self.resume_from()
+            self._plan()
+            self._hold_folder()
+            self._describe()
+            self.bus.hook.on_run_start(run=self)
+            for fit in self.fits:
+                self._heed_signal()
+                self.results.append(self._one(fit))
+                if self.results[-1].status == "interrupted":
+                    self._heed_signal(saved=True)
+            self._heed_signal()
+            result = self._combine()
+            report_costs(self, time.perf_counter() - self.began)
+            self.bus.hook.on_run_end(run=self, result=result)
+            self._heed_signal()
+            status = result.status
+            return result
+        except BaseException as error:
+            failed = error
+            if isinstance(error, Interrupted | KeyboardInterrupt):
+                status = "interrupted"
+            # What a plugin raises here must not stand in front of the error itself.
+            mention(error, self.bus.tell_all("on_exception", run=self, error=error))
+            raise
+        finally:
+            raised = self.bus.tell_all("on_close", run=self, status=status)
+            if failed is not None:
+                mention(failed, raised)
+            else:
+                for late in raised:
+                    self.message(str(late), "warning")
 
     def resume_from(self) -> None:
         """Find the run to go on with, or a folder that no other run uses."""
+        if self.resume is False or self.resume is None:
+            self.directory = run_folders.free_folder(self.directory)
+            return
+        self.directory, self.resume = run_folders.find_run(self.resume, self.directory)
+        self.id = run_folders.read_run(self.directory)["id"]
+
+    def _hold_folder(self) -> None:
+        """Keep every other run out of the folder; a new run takes the next one where somebody was faster."""
         if self.resume:
-            self.directory = resume.find_run(self.resume, self.directory)
-            self.id = resume.read_run(self.directory)["id"]
+            self._stack.enter_context(lock_folder(self.directory, create=False))
         else:
-            self.directory = resume.free_folder(self.directory)
+            with signals_after():
+                wanted = Path(self.config.environment.output_dir)
+                self._claim = self._stack.enter_context(run_folders.claim(wanted))
+                self.directory = self._claim.folder
+                self._stack.callback(self._leave_nothing)
+            self.trainer.directory = self.directory_of(self.fits[0])
+        leftovers.sweep(self.directory, self.message)
+
+    def _leave_nothing(self) -> None:
+        """Give the folder up where this run ended before its first update and its first checkpoint."""
+        assert self._claim is not None
+        first = self.directory_of(self.fits[0])
+        trained = self._started and (self.trainer.state.step or checkpoints.scan(first / CHECKPOINTS))
+        if not self.results and not trained:
+            self._claim.give_up(first)
 
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
@@ -153,8 +192,6 @@ class Run:
         """Read the rows and make the fits."""
         whole = Fit("fit", self._rows(), self.config.training.seed)
         self.fits = self.bus.thread("expand_fits", run=self, fits=[whole])
-        # A run of several fits has a model in each: the command must name one to work as it stands.
-        self.next_command = f"stepbus predict {self.directory_of(self.fits[0])} FILE"
         names = [fit.name for fit in self.fits]
         if len(set(names)) != len(names):
             raise BadInput(f"two fits of the plan have the same name: {', '.join(names)}")
@@ -194,31 +231,44 @@ class Run:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
         fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
         facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
+        written = run_folders.run_documents(self.id, facts, to_yaml(self.config.resolved()))
         if self.resume:
             resume.check_run(self, facts, allow_changed=self.allow_changed)
-            return
-        resume.write_run(self.directory, self.id, facts, to_yaml(self.config.resolved()))
+        for name, content in written.items():
+            path = self.directory / name
+            if not path.exists():  # a kill may have come between the two
+                if self._claim is not None:
+                    self._claim.made.append(path)
+                with run_folders.writing(path):
+                    write_bytes_atomically(path, content)
 
     def _one(self, fit: Fit) -> FitResult:
         """Do one fit, or take its result from the ledger."""
         directory = self.directory_of(fit)
         known = ledger.read(directory, fit, self.id) if self.resume else None
+        named = self.resume if isinstance(self.resume, Path) else None
         if known is not None:
-            self.message(f"{fit.name} is already done: {directory}")
+            unused = named is not None and named.is_relative_to(directory.resolve())
+            self.message(f"{fit.name} is already done: {directory}" + (f"; {named} is not used" if unused else ""))
             return known
         trainer = self.trainer
         if fit is not self.fits[0]:
             trainer = type(self.trainer)(self.config, self.trainer.given_model, plugins=self.trainer.plugins)
             assembly.prepare_data(trainer, self, fit)
-        directory.mkdir(parents=True, exist_ok=True)
+        with run_folders.writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
         assembly.assemble(trainer, self.members, alone=self.alone)
         if self.resume:
-            resume.restore(trainer, self.resume, allow_changed=self.allow_changed)
+            resume.restore(trainer, named, allow_changed=self.allow_changed)
         assembly.compile_steps(trainer)
         trainer.facts = fit_facts(trainer)
+        if not self._started:  # from now on a signal waits for a boundary; before, it ended the run at once
+            self._started = True
+            self._stack.enter_context(noted_signals(self))
         result = trainer.run_to_end()
         if result.status != "interrupted":
-            ledger.write(directory, result, self.id)
+            with run_folders.writing(directory):
+                ledger.write(directory, result, self.id)
         return result
 
     def _combine(self) -> FitResult:
@@ -231,33 +281,17 @@ class Run:
         (result,) = results
         return result
 
-    def _interruption(self) -> Interrupted:
-        number = self.signal or signal.SIGINT
-        name = signal.Signals(number).name
-        return Interrupted(
-            f"interrupted by {name}; a checkpoint was written: go on with `stepbus train … --resume {self.directory}`",
-            number,
-        )
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM set a flag, which the next boundary reads; a second one has its usual effect."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may have handlers; the caller's own stay in charge
+    def _heed_signal(self, *, saved: bool = False) -> None:
+        """End the run where a signal asked for it; `saved` says that the fit wrote a checkpoint for that."""
+        if self.signal is None:
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def note(number: int, _: Any) -> None:
-            self.signal = number
-            signal.signal(number, before[signal.Signals(number)])
-
-        for number in before:
-            signal.signal(number, note)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        error = interrupted(self.signal, self.directory, saved=saved)
+        if saved:
+            try:
+                report_costs(self, time.perf_counter() - self.began)
+            except Exception as later:
+                mention(error, [later])
+        raise error
 
 
 def _refuse(problems: list[Problem]) -> None:

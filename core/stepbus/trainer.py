@@ -16,7 +16,7 @@ import numpy as np
 from stepbus import engine, evaluation
 from stepbus.batches import Batch, Prefetch, accumulated, epoch_order
 from stepbus.bus import Bus
-from stepbus.errors import BadInput
+from stepbus.errors import BadInput, mention
 from stepbus.fits import Fit, FitResult, Predictions
 from stepbus.state import Control, TrainingState
 
@@ -65,6 +65,7 @@ class Trainer:
         self.targets: dict[str, np.ndarray[Any, Any]] = {}
         self.best_arrays: dict[str, Any] = {}
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
+        self.cut = False  # whether a signal ended the loop, with a checkpoint
 
     # -- what users call ----------------------------------------------------------------------------------------------
 
@@ -227,19 +228,28 @@ class Trainer:
             began = time.perf_counter()
             engine.run_fit(self)
             result.seconds = time.perf_counter() - began
-            result.status = "interrupted" if self.interrupted else "stopped" if self.control.stop else "ok"
+            result.status = "interrupted" if self.cut else "stopped" if self.control.stop else "ok"
             result.reason = self.control.why("stop")
             if result.reason:
                 self.message(f"stopped by {result.reason}")
-            if not self.interrupted:
+            if not self.cut:
                 self._finish(result)
-        finally:
-            state = self.state
-            result.metrics, result.best = dict(state.metrics), state.best
-            result.history, result.steps = list(state.history), state.step
-            result.traces = self.steps.traces
-            self.bus.hook.on_fit_end(trainer=self, state=state, result=result)
+        except BaseException as error:
+            result.status = "failed"
+            mention(error, self._end(result))
+            raise
+        if raised := self._end(result):
+            mention(raised[0], raised[1:])
+            raise raised[0]
         return result
+
+    def _end(self, result: FitResult) -> list[Exception]:
+        """Complete a result and tell every plugin that the fit has ended; return what they raised."""
+        state = self.state
+        result.metrics, result.best = dict(state.metrics), state.best
+        result.history, result.steps = list(state.history), state.step
+        result.traces = self.steps.traces
+        return self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
 
     def _finish(self, result: FitResult) -> None:
         state = self.state

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 import time
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from attrs import define
 
-from stepbus import Control, PluginError, PluginFailure, StepbusError, hookimpl
+from stepbus import BadInput, Control, PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.bus import SPECIFICATIONS, Bus, Member, check_policy, hooks_of
 from stepbus.callback import Callback
 from stepbus.costs import Meter
@@ -338,3 +340,65 @@ def test_what_reaches_each_plugin_by_itself_has_no_wrapper(hook: str) -> None:
     cls = type("Around", (), {hook: hookimpl(around, wrapper=True)})
     with pytest.raises(PluginError, match=f"{hook} reaches each plugin by itself"):
         Bus([member(cls())])
+
+
+def test_telling_all_reaches_wrappers_too_and_gathers_what_they_raise() -> None:
+    heard: list[str] = []
+
+    class Around:
+        @hookimpl(wrapper=True)
+        def on_fit_end(self) -> Any:
+            heard.append("around begins")
+            yield
+            heard.append("around ends")
+            raise ValueError("late")
+
+    class Bad:
+        @hookimpl
+        def on_fit_end(self) -> None:
+            raise ValueError("no")
+
+    class Good:
+        @hookimpl
+        def on_fit_end(self, result: Any) -> None:
+            heard.append(result)
+
+    bus = Bus([member(Bad(), "bad"), member(Around(), "around"), member(Good(), "good")])
+    raised = bus.tell_all("on_fit_end", trainer=None, state=None, result="it")
+    assert heard == ["around begins", "it", "around ends"]
+    assert [str(error).split(";")[0] for error in raised] == [
+        "bad, some-package 1.2: on_fit_end raised ValueError at step 0: no",
+        "around, some-package 1.2: on_fit_end raised ValueError at step 0: late",
+    ]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES])
+def test_what_a_file_system_refuses_is_bad_input_that_names_the_file(number: int) -> None:
+    class Writes:
+        @hookimpl
+        def on_step_end(self) -> None:
+            raise OSError(number, os.strerror(number), "runs/notes.txt")
+
+    with pytest.raises(BadInput) as caught:
+        end_step(Bus([member(Writes())]))
+    assert str(caught.value) == (
+        f"runs/notes.txt: sample, some-package 1.2 cannot read or write here: {os.strerror(number)}; make room or give "
+        "access, or switch the plugin off with plugins: {sample: false}"
+    )
+    bus = Bus([member(Writes(), on_error="disable")])
+    bus.on_disabled = lambda text: None
+    end_step(bus)
+    assert "on_step_end raised" in bus.members[0].disabled
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionRefusedError(111, "refused"), FileNotFoundError(2, "none", "x"), OSError("?")]
+)
+def test_other_errors_of_the_system_are_the_plugins_own(error: OSError) -> None:
+    class Asks:
+        @hookimpl
+        def on_step_end(self) -> None:
+            raise error
+
+    with pytest.raises(PluginFailure, match=f"on_step_end raised {type(error).__name__} at step 0"):
+        end_step(Bus([member(Asks())]))

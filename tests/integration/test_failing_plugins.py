@@ -112,3 +112,135 @@ def test_raising_while_an_error_is_told_does_not_hide_it(trainer_of: Callable[..
     with pytest.raises(PluginFailure, match="on_step_end raised KeyError at step 1: 'the real one'"):
         Trainer(config, plugins=[Fails]).train()
     assert (tmp_path / "closed").read_text() == "failed"
+
+
+class Fails:
+    """The first cause: the file system refuses a checkpoint, or a plugin breaks."""
+
+    @hookimpl
+    def on_step_end(self) -> None:
+        raise KeyError("the real one")
+
+
+class LateFailures:
+    """Raise in everything that is told while an error is on its way."""
+
+    scope = "run"
+
+    @hookimpl
+    def on_fit_end(self) -> None:
+        raise ValueError("at the fit's end")
+
+    @hookimpl
+    def on_exception(self) -> None:
+        raise ValueError("at the exception")
+
+    @hookimpl
+    def on_close(self) -> None:
+        raise ValueError("at the close")
+
+    @hookimpl
+    def on_message(self) -> None:
+        raise ValueError("at a message")
+
+
+class Ends:
+    scope = "run"
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    @hookimpl
+    def on_fit_end(self, result: Any) -> None:
+        self.heard.append(f"fit {result.status}")
+
+    @hookimpl
+    def on_close(self, status: str) -> None:
+        self.heard.append(f"run {status}")
+
+
+def test_the_first_cause_is_shown_and_the_later_ones_after_it(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    ends = Ends()
+    config = tiny_config(plugins={"progress": False, "history": False})
+    with pytest.raises(PluginFailure, match="on_step_end raised KeyError at step 1: 'the real one'") as caught:
+        create_trainer(config=config, plugins=[LateFailures(), Fails, ends]).train()
+    assert [note.split(": ")[2].split(";")[0] for note in caught.value.__notes__] == [
+        "at the fit's end",
+        "at the exception",
+        "at the close",
+    ]
+    assert ends.heard == ["fit failed", "run failed"]
+
+
+def test_the_first_of_several_at_a_fits_end_is_shown(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    class AlsoLate:
+        @hookimpl
+        def on_fit_end(self) -> None:
+            raise KeyError("the second")
+
+    ends = Ends()
+    with pytest.raises(PluginFailure, match="on_fit_end raised ValueError at step 22: at the fit's end") as caught:
+        create_trainer(config=tiny_config(), plugins=[LateFailures(), AlsoLate, ends]).train()
+    assert "'the second'" in caught.value.__notes__[0]
+    assert ends.heard == ["fit ok", "run failed"]
+
+
+def test_an_interrupt_stays_one(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    from stepbus.errors import Interrupted
+
+    class Stops:
+        @hookimpl
+        def on_step_end(self, trainer: Any) -> None:
+            trainer.run.signal = 2
+
+        @hookimpl
+        def on_report(self) -> None:
+            raise ValueError("at the report")
+
+    with pytest.raises(Interrupted, match="interrupted by SIGINT; a checkpoint was written") as caught:
+        create_trainer(config=tiny_config(), plugins=[Stops()]).train()
+    assert "at the report" in caught.value.__notes__[0]
+
+
+FILLS = """
+from stepbus import durable, hookimpl
+from stepbus.checkpoints import writing
+
+def refuse(*_, **__):
+    raise OSError(28, "No space left on device")
+
+class Fills:
+    scope = "run"
+
+    @hookimpl
+    def on_step_end(self, state):
+        if state.step == 3:
+            durable.write_file = writing._write_files = refuse
+"""
+
+
+def test_the_command_line_says_one_sentence_each(
+    tiny_config: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A full disk: the checkpoint's own sentence comes first, then the history's; exit code 2."""
+    from stepbus import durable
+    from stepbus.checkpoints import writing
+    from stepbus.cli import main
+
+    for module, name in ((writing, "_write_files"), (durable, "write_file")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # what the plugin does is undone afterwards
+    (tmp_path / "fills.py").write_text(FILLS)
+    fills = {"use": str(tmp_path / "fills.py") + ":Fills"}
+    saves = {"save_strategy": "steps", "save_steps": 4}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(tiny_config(plugins={"progress": False, "checkpoint": saves, "fills": fills})))
+    assert main(["train", str(config)]) == 2
+    run = tmp_path / "run"
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(
+        f"stepbus: {run}/checkpoints: cannot write the checkpoint of step 4: No space left on device"
+    )
+    assert second.startswith(f"stepbus: {run}/history.csv: history, stepbus 0.1.0 cannot read or write here: No space")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepbus import Control, StepbusError, TrainingState
-from stepbus_plugins.history import History, as_line, as_table, read_records
+from stepbus_plugins.history import History, as_line, as_table, read_records, salvage
 
 
 class Fit:
@@ -23,8 +24,14 @@ class Fit:
     def __init__(self, folder: Path, *, step: int = 0, saved: dict[str, Any] | None = None) -> None:
         self.plugin = History(History.Config())
         self.artifacts: list[tuple[str, Path]] = []
+        self.said: list[tuple[str, str]] = []
         run = SimpleNamespace(artifact=lambda kind, path: self.artifacts.append((kind, path)))
-        self.trainer = SimpleNamespace(directory=folder, run=run, control=Control(asking="early_stopping"))
+        self.trainer = SimpleNamespace(
+            directory=folder,
+            run=run,
+            control=Control(asking="early_stopping"),
+            message=lambda text, level: self.said.append((text, level)),
+        )
         self.state = TrainingState(step=step, steps_per_epoch=8, total_steps=16)
         if saved is not None:
             self.plugin.load_state_dict(saved)
@@ -168,3 +175,130 @@ def test_any_record_survives_and_any_cut_tears_one_line_at_most(
     cut = data.draw(st.integers(0, len(content)))
     path.write_bytes(content[:cut])
     assert len(read_records(path)) == content[:cut].count(b"\n")
+
+
+# --- after a power loss, and on a disk that refuses -------------------------------------------------------------------
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept", "lost"),
+    [
+        (lambda lines: b"".join(lines), [0, 1, 2, 3, 4, 5], 0),  # more lines than were counted
+        (lambda lines: b"".join(lines[:6]), [0, 1, 2, 3, 4, 5], 0),
+        (lambda lines: b"".join(lines[:6]).rstrip(), [0, 1, 2, 3, 4, 5], 0),  # the last newline alone is missing
+        (lambda lines: b"".join(lines[:4]), [0, 1, 2, 3], 2),
+        (lambda lines: b"".join(lines[:4]) + lines[4][:9], [0, 1, 2, 3], 2),  # torn
+        (lambda lines: b"".join(lines[:4]) + b"\0" * 300, [0, 1, 2, 3], 2),  # zero-filled
+        (lambda lines: b"".join(lines[:4]) + b"\0" * 30 + b"\n" + b"".join(lines[5:]), [0, 1, 2, 3, 5], 1),
+        (lambda lines: lines[0] + b'{"ki\n' + b"".join(lines[2:]), [0, 2, 3, 4, 5], 1),
+        (lambda lines: lines[0] + b"[1]\n" + b"".join(lines[2:]), [0, 2, 3, 4, 5], 1),
+        (lambda lines: lines[0] + b'{"timing": 3}\n' + b"".join(lines[2:]), [0, 2, 3, 4, 5], 1),
+        (lambda lines: lines[0] + b"\xff\xfe\n" + b"".join(lines[2:]), [0, 2, 3, 4, 5], 1),
+        (lambda lines: lines[0] + b"[" * 100_000 + b"\n" + b"".join(lines[2:]), [0, 2, 3, 4, 5], 1),
+        (lambda lines: b"\0" * 4096, [], 6),
+        (lambda lines: b"", [], 6),
+        (lambda lines: None, [], 6),  # the file is gone
+    ],
+)
+def test_a_resume_keeps_exactly_what_the_checkpoint_counted_and_says_what_is_lost(
+    damage: Any, kept: list[int], lost: int, tmp_path: Path
+) -> None:
+    first = Fit(tmp_path)
+    first.train(8)
+    saved = first.plugin.state_dict()
+    assert saved == {"written": 6}
+    first.train(15)
+    path = tmp_path / "history.jsonl"
+    lines = lines_of(path)
+    path.unlink()
+    if (content := damage(lines)) is not None:
+        path.write_bytes(content)
+    second = Fit(tmp_path, step=8, saved=saved)
+    assert lines_of(path) == [lines[number] for number in kept] if path.exists() else not kept
+    sentence = f"{path}: of the 6 lines up to step 8, {lost} are missing or damaged; the history goes on without them"
+    assert second.said == ([(sentence, "warning")] if lost else [])
+    # From here on it counts what is there: the next resume keeps it all and says nothing.
+    second.train(12)
+    again = second.plugin.state_dict()
+    content = path.read_bytes()
+    third = Fit(tmp_path, step=12, saved=again)
+    assert (path.read_bytes(), third.said) == (content, [])
+    third.train(16)
+    third.end()
+    assert (tmp_path / "history.csv").exists()
+
+
+def test_without_a_count_the_step_decides_and_damage_is_said(tmp_path: Path) -> None:
+    first = Fit(tmp_path)
+    first.train(8)
+    path = tmp_path / "history.jsonl"
+    lines = lines_of(path)
+    path.write_bytes(lines[0] + b"\0\0\n" + b"".join(lines[2:]))
+    second = Fit(tmp_path, step=4)
+    assert lines_of(path) == [lines[0], lines[2]]
+    assert second.said == [
+        (f"{path}: of the 3 lines up to step 4, 1 are missing or damaged; the history goes on without them", "warning")
+    ]
+
+
+def test_damage_during_the_fit_costs_the_table_a_row_and_nothing_else(tmp_path: Path) -> None:
+    fit = Fit(tmp_path)
+    fit.train(4)
+    path = tmp_path / "history.jsonl"
+    lines = lines_of(path)
+    path.write_bytes(lines[0] + b"{broken\n" + lines[2])
+    fit.end()
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 3
+    assert fit.said == [(f"{path}: damaged in line 2; history.csv goes without", "warning")]
+
+
+def test_a_fit_that_failed_before_it_began_leaves_no_history(tmp_path: Path) -> None:
+    fit = Fit(tmp_path)
+    fit.end("failed")
+    assert list(tmp_path.iterdir()) == []
+    assert fit.artifacts == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_write_that_fails_names_the_file_and_leaves_no_half_line(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = Fit(tmp_path)
+    fit.train(4)
+    path = tmp_path / "history.jsonl"
+    before = path.read_bytes()
+    original = Path.open
+
+    class Full:
+        """A file that takes half of what it is given, and then nothing."""
+
+        def __init__(self, file: Any) -> None:
+            self.file, self.left = file, 5
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+        def write(self, data: bytes) -> int:
+            if not self.left:
+                raise OSError(number, "the disk refuses")
+            taken, self.left = self.left, 0
+            return int(self.file.write(data[:taken]))
+
+    monkeypatch.setattr(Path, "open", lambda path, *args, **more: Full(original(path, *args, **more)))
+    with pytest.raises(OSError, match="the disk refuses") as caught:
+        fit.train(6)
+    assert (caught.value.errno, caught.value.filename) == (number, str(path))
+    assert fit.plugin.written == 3
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert None not in salvage(path)

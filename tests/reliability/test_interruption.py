@@ -117,12 +117,52 @@ def test_a_killed_cross_validation_goes_on_in_its_fold(prepared: Callable[..., P
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_two_runs_in_one_folder_are_refused(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_a_run_beside_a_live_one_takes_the_next_folder_and_a_resume_is_refused(
+    tiny_config: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
     from stepbus import CheckpointError, create_trainer
     from stepbus.durable import lock_folder
 
-    with lock_folder(tmp_path / "run"), pytest.raises(CheckpointError, match=r"this very process is running"):
-        create_trainer(config=tiny_config()).train()
+    quick = tiny_config(training={"max_steps": 1})
+    with lock_folder(tmp_path / "run"):  # begun in the same moment, and no run yet
+        assert create_trainer(config=quick).train().directory == tmp_path / "run-2"
+    with (
+        lock_folder(tmp_path / "run-2"),
+        pytest.raises(CheckpointError, match=r"this very process is running in this folder"),
+    ):
+        create_trainer(config=quick).train(resume=True)
+
+
+def test_what_was_known_before_the_folder_moved_is_right_after(
+    tiny_config: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """A run comes while the other one reads its rows; trainer, files and next command follow."""
+    from stepbus import create_trainer, hookimpl
+
+    class Races:
+        scope = "run"
+
+        @hookimpl
+        def expand_fits(self, run: Any) -> None:
+            run.directory.mkdir()
+            (run.directory / "run.json").write_text("{}")
+
+    places: dict[str, Any] = {}
+
+    class Listens:
+        scope = "run"
+
+        @hookimpl
+        def on_fit_start(self, trainer: Any) -> None:
+            run = trainer.run
+            places.update(run=run.directory, fit=trainer.directory, next=run.next_command)
+
+    result = create_trainer(config=tiny_config(training={"max_steps": 1}), plugins=[Races(), Listens()]).train()
+    second = tmp_path / "run-2"
+    assert places == {"run": second, "fit": second, "next": f"stepbus predict {second} FILE"}
+    assert (result.directory, result.model_path) == (second, second / "model")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+    assert (second / "history.jsonl").exists()
 
 
 @pytest.mark.parametrize(

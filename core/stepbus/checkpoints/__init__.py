@@ -4,7 +4,7 @@ Writing: a hidden folder beside, every file synced, the manifest last, read back
 the truth is a scan plus verification; `LATEST` and `BEST` are hints for people. Whoever writes, resumes or retires
 holds the run's folder (`stepbus.durable.lock_folder`). Hidden names in a folder of checkpoints, N a step:
 
-    .tmp-N-ID                being written; removed at the next retirement
+    .tmp-N-ID                being written; removed at the next retirement, or when the run is started again
     .replaced-step-N-ID      gave its name to a new checkpoint of the same step; removed once that one stands
     .trash-step-N-ID         being removed
     .quarantine-step-N-ID    found damaged; never removed
@@ -16,6 +16,7 @@ from stepbus.checkpoints.selection import Retention as Retention
 from stepbus.checkpoints.selection import latest_valid as latest_valid
 from stepbus.checkpoints.selection import retire as retire
 from stepbus.checkpoints.selection import set_aside as set_aside
+from stepbus.checkpoints.selection import sweep as sweep
 from stepbus.checkpoints.verification import MANIFEST as MANIFEST
 from stepbus.checkpoints.verification import Checkpoint as Checkpoint
 from stepbus.checkpoints.verification import checkpoint_path as checkpoint_path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -131,7 +132,7 @@ def retire(
         CheckpointError: The file system refuses.
     """
     try:
-        _sweep(folder)
+        sweep(folder)
         known = {path: checkpoint for path in scan(folder) if (checkpoint := ours(path)) is not None}
         newest_first = list(reversed(known))
         kept = {path for path, checkpoint in known.items() if checkpoint.pinned}
@@ -157,15 +158,22 @@ def retire(
     return leaving
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a killed writer left: nobody else is alive, for we hold the lock."""
-    for _, path in _hidden(folder, "tmp"):
-        clear(path)
+def sweep(folder: Path) -> None:
+    """Remove what a killed writer left; what does not prove to be ours is left alone, and no link is followed.
+
+    Args:
+        folder: Where checkpoints lie; the caller holds its lock, so no other writer is alive.
+
+    Raises:
+        OSError: The file system refuses.
+    """
     for path in folder.iterdir():
-        if _HINT.fullmatch(path.name):
+        if _HINT.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
             path.unlink()
-    for _, path in _hidden(folder, "trash"):
-        empty_trash(path)
+    for kind, remove_one in (("tmp", clear), ("trash", empty_trash)):
+        for _, path in _hidden(folder, kind):
+            if stat.S_ISDIR(path.lstat().st_mode):
+                remove_one(path)
     for step, path in _hidden(folder, "replaced"):
         successor = ours(checkpoint_path(folder, step))
         if successor is not None and is_sound(successor) and ours(path) is not None:

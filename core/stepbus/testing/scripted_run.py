@@ -12,7 +12,7 @@ from typing import Any
 from stepbus.bus import Bus, Member
 from stepbus.config import Config
 from stepbus.costs import Meter, report_costs
-from stepbus.errors import ConfigError, Interrupted, Problem
+from stepbus.errors import ConfigError, Interrupted, Problem, mention
 from stepbus.fits import Fit, FitResult, Plan, groups_along, grown_axes
 from stepbus.members import for_fit, prototypes, run_scoped
 from stepbus.testing.recorder import Recorder
@@ -109,6 +109,7 @@ class ScriptedRun:
     def execute(self) -> None:
         """Plan, play every fit, combine; whatever happens, every plugin hears `on_close`."""
         status = "failed"
+        failed: BaseException | None = None
         try:
             self._plan()
             self.bus.hook.on_run_start(run=self)
@@ -123,13 +124,17 @@ class ScriptedRun:
             self.bus.hook.on_run_end(run=self, result=self.result)
             status = self.result.status
         except BaseException as error:
-            for raised in self.bus.tell_all("on_exception", run=self, error=error):
-                self.message(str(raised), "warning")
+            failed = error
+            mention(error, self.bus.tell_all("on_exception", run=self, error=error))
             if not isinstance(error, Interrupted):
                 raise
         finally:
-            for raised in self.bus.tell_all("on_close", run=self, status=status):
-                self.message(str(raised), "warning")
+            raised = self.bus.tell_all("on_close", run=self, status=status)
+            if failed is not None:
+                mention(failed, raised)
+            else:
+                for late in raised:
+                    self.message(str(late), "warning")
 
     def _plan(self) -> None:
         whole = Fit("fit", self.sets, self.config.training.seed)

@@ -1,0 +1,98 @@
+"""How a command ends: with its exit code, one sentence for an error, and one for SIGINT or SIGTERM at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+TYPE_CHECKING = False  # `typing` would take longer to import than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import FrameType
+
+AGAIN = 0.02  # seconds
+
+
+def ended(command: Callable[[], int], *, last: bool) -> int:
+    """Run a command and return its exit code; a signal raises KeyboardInterrupt in it and makes it 130 or 143.
+
+    A library may swallow that or turn it into another error, in an import above all: what was sent decides all the
+    same.
+
+    Args:
+        command: What to do.
+        last: Whether the process ends afterwards, so that a late signal is not to interrupt its end.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    sent: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        sent.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        before = {number: signal.signal(number, note) for number in numbers}
+    except ValueError:  # only the main thread may have handlers; the caller's own stay in charge
+        before = {}
+    hook, sys.unraisablehook = sys.unraisablehook, _sending_again(sent, sys.unraisablehook)
+    failed: BaseException | None = None
+    code = 1
+    try:
+        code = command()
+    except BaseException as error:
+        failed = error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if last else signal.SIG_DFL if handler is None else handler)
+        sys.unraisablehook = hook
+    if sent or isinstance(failed, KeyboardInterrupt):
+        _say("interrupted", failed)
+        return 128 + (sent[0] if sent else signal.SIGINT)
+    return code if failed is None else _code_of(failed)
+
+
+def _code_of(error: BaseException) -> int:
+    """Return the exit code of what a command raised, having said what was said on purpose; raise all else again."""
+    from stepbus.errors import StepbusError
+
+    if isinstance(error, StepbusError):
+        _say(str(error), error)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        # The reader of a pipe has left; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    raise error
+
+
+def _say(text: str, error: BaseException | None) -> None:
+    """Print a sentence, and those about what went wrong after it."""
+    notes: Iterable[str] = getattr(error, "__notes__", ())
+    try:
+        for each in (text, *notes):
+            print(f"stepbus: {each}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # nobody listens
+
+
+def _sending_again(
+    sent: list[int], before: Callable[[sys.UnraisableHookArgs], object]
+) -> Callable[[sys.UnraisableHookArgs], object]:
+    """Return a hook for what Python cannot raise: an interrupt that fell into a finalizer is sent once more."""
+
+    def hook(raised: sys.UnraisableHookArgs) -> None:
+        if not isinstance(raised.exc_value, KeyboardInterrupt) or not sent:
+            before(raised)
+            return
+        import threading
+
+        def send() -> None:
+            if sys.unraisablehook is hook:  # the command has not ended meanwhile
+                os.kill(os.getpid(), sent[-1])
+
+        again = threading.Timer(AGAIN, send)
+        again.daemon = True
+        again.start()
+
+    return hook
