@@ -45,6 +45,7 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
             "reason": result.reason,
             "traces": result.traces,
             "seconds": result.seconds,
+            "conditions": result.conditions,
             "model": result.model_path.name if result.model_path else None,
         },
     )
@@ -86,6 +87,7 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["reason"],
             saved["traces"],
             saved["seconds"],
+            dict(saved.get("conditions", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise CheckpointError(

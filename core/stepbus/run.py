@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import assembly, device, ledger, resume
+from stepbus import assembly, conditions, device, ledger, resume
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_json_atomically, write_text_atomically
@@ -58,6 +58,7 @@ class Run:
         self.fits: list[Fit] = []
         self.results: list[FitResult] = []
         self.signal: int | None = None
+        self.told: set[str] = set()  # what a resume said of other conditions
         self.next_command = ""
         self.members: list[Member] = prototypes(self.config, trainer.plugins)
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
@@ -194,6 +195,7 @@ class Run:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
         fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
         facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
+        facts["conditions"] = conditions.current()
         if self.resume:
             resume.check_run(self, facts, allow_changed=self.allow_changed)
             return
@@ -205,6 +207,7 @@ class Run:
         directory = self.directory_of(fit)
         known = ledger.read(directory, fit, self.id) if self.resume else None
         if known is not None:
+            resume.check_finished(self, known, allow_changed=self.allow_changed)
             self.message(f"{fit.name} is already done: {directory}")
             return known
         trainer = self.trainer
@@ -218,6 +221,7 @@ class Run:
         assembly.compile_steps(trainer)
         trainer.facts = fit_facts(trainer)
         result = trainer.run_to_end()
+        result.conditions = conditions.current()
         if result.status != "interrupted":
             ledger.write(directory, result, self.id)
         return result
