@@ -153,7 +153,13 @@ class KernelCache:
         """Keep what is new, and remove this process's folder."""
         if os.getpid() == self.process:
             self.keep()
-            cache_folder.remove(self.folder / "mlx" if self.for_all else self.folder)
+            if not self.for_all:
+                cache_folder.remove(self.folder)
+                return
+            for path in (self.folder / "mlx", self.folder / LOCK):
+                cache_folder.remove(path)
+            with suppress(OSError):
+                self.folder.rmdir()  # what others put there stays
 
 
 def _loaded(folder: Path) -> dict[str, int]:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +162,7 @@ def test_kernels_planted_where_mlx_looks_by_itself_are_not_loaded(home: Path, fi
     shared.mkdir(parents=True)
     for path in store(filled).iterdir():
         shutil.copy(evil, shared / path.name)
+    assert len(list(shared.iterdir())) == 2
     cache_folder = home / "xdg"
     shutil.rmtree(cache_folder)
     compute(home)
@@ -251,7 +251,25 @@ def test_mlx_imported_first_gets_the_private_folder_too(home: Path) -> None:
     assert found["own"] == sorted(path.name for path in store(home).iterdir())
     assert found["temporary"] == found["folder"]
     assert "temporary files of this process go beside its compiled kernels" in said
-    assert not Path(found["folder"], "mlx").exists()
+    assert not Path(found["folder"]).exists()
+
+
+def test_other_libraries_get_the_usual_temporary_folder(home: Path) -> None:
+    """MLX asks the C++ library where temporary files go; so may any other, and it is told the truth."""
+    (home / "ask.cpp").write_text(
+        '#include <filesystem>\nextern "C" const char *ask() { static std::string s; '
+        "s = std::filesystem::temp_directory_path().string(); return s.c_str(); }\n"
+    )
+    subprocess.run(["g++", "-std=c++17", "-shared", "-fPIC", home / "ask.cpp", "-o", home / "ask.so"], check=True)
+    asks = f"""
+import ctypes
+ask = ctypes.CDLL({str(home / "ask.so")!r}).ask
+ask.restype = ctypes.c_char_p
+os.popen = lambda command: __import__("io").StringIO(ask().decode())
+"""
+    found, _ = compute(home, COMPUTE.replace("print(json", asks + "print(json"))
+    assert found["child"] == str(home / "tmp")
+    assert found["own"] == sorted(path.name for path in store(home).iterdir())
 
 
 def test_a_compiler_that_fails_switches_compilation_off(home: Path) -> None:
