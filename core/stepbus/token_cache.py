@@ -65,7 +65,10 @@ def cache_folder(setting: bool | str) -> Path | None:
 def _is_own(folder: Path) -> bool:
     """Make the folder, and say once where it is a link, somebody else's or open to others: rows could be planted."""
     try:
-        own.own_folder(folder)
+        if folder == cache_folder(True) and folder.parent == own.root():
+            own.own_folder(folder.parent, folder.name)  # what holds it is ours to check too
+        else:
+            own.own_folder(folder)
     except OSError as error:
         if folder not in _refused:
             log.warning("the tokens cannot be cached: %s", error)
@@ -98,6 +101,8 @@ def _read(path: Path, key: str, rows: int, pad_id: int) -> Tokens | None:
     """Return the cached rows, or None where there are none that can be trusted."""
     descriptor = own.own_file(path)
     if descriptor is None:
+        if os.path.lexists(path):
+            log.warning("%s: the cached tokens are no file of your own; tokenizing again", path)
         return None
     try:
         with os.fdopen(descriptor, "rb") as file, np.load(file, allow_pickle=False) as saved:
