@@ -6,7 +6,7 @@ process may load it. MLX has no setting for the place, and TMPDIR would move eve
 library, loaded before MLX, answers its one question for the temporary folder (`std::filesystem::temp_directory_path`),
 and nobody else's.
 
-Each process has a folder of its own. At its start it gets a copy of every kernel in the store that is whole; `keep`
+Each process has a folder of its own. At its start it gets every kernel in the store that is whole, as a link; `keep`
 puts new ones there, each with its digest, as soon as this process has loaded them, which is after g++ ended well.
 """
 
@@ -110,7 +110,7 @@ class KernelCache:
         self.process = os.getpid()
 
     def fill(self) -> None:
-        """Copy every whole kernel from the store; what is no whole kernel of ours is removed, so that MLX builds it."""
+        """Take every whole kernel from the store; what is no whole kernel of ours is removed, so that MLX builds it."""
         for path in (self.folder / "mlx", self.kernels.parent, self.kernels):
             path.mkdir(mode=0o700)
         bad = 0
@@ -120,12 +120,7 @@ class KernelCache:
                 bad += 1
                 cache_folder.remove(entry)
                 continue
-            copy = self.kernels / entry.name
-            try:
-                copy.write_bytes(content)
-            except BaseException:
-                cache_folder.remove(copy)  # a part of a kernel would be loaded
-                raise
+            _link(entry, self.kernels / entry.name, content)
             self.known.add(entry.name)
         if bad:
             what = "1 file was" if bad == 1 else f"{bad} files were"
@@ -160,6 +155,18 @@ class KernelCache:
                 cache_folder.remove(path)
             with suppress(OSError):
                 self.folder.rmdir()  # what others put there stays
+
+
+def _link(entry: Path, place: Path, content: bytes) -> None:
+    """Put a kernel in a folder: a link costs a tenth of a copy, and not every file system has them."""
+    try:
+        place.hardlink_to(entry)
+    except OSError:
+        try:
+            place.write_bytes(content)
+        except BaseException:
+            cache_folder.remove(place)  # a part of a kernel would be loaded
+            raise
 
 
 def _loaded(folder: Path) -> dict[str, int]:

@@ -36,14 +36,26 @@ def opened(above: Path, store: Path) -> KernelCache:
 
 
 def content(cache: KernelCache) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in cache.kernels.iterdir()}
+    return {path.name: path.read_bytes().partition(cache_folder.MARK)[0] for path in cache.kernels.iterdir()}
+
+
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
 
 
 def loaded_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_cache, "_loaded", lambda folder: {p.name: p.stat().st_ino for p in folder.iterdir()})
 
 
-def test_a_process_gets_copies_of_its_own(above: Path, store: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_a_process_gets_a_folder_of_its_own(
+    links: bool, above: Path, store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not links:
+        no_links(monkeypatch)
     one, other = opened(above, store), opened(above, store)
     for cache in (one, other):
         assert content(cache) == {name: name.encode() * 100 for name in NAMES}
@@ -51,7 +63,7 @@ def test_a_process_gets_copies_of_its_own(above: Path, store: Path, caplog: pyte
         while folder != above:
             assert folder.stat().st_mode & 0o777 == 0o700
             folder = folder.parent
-    (one.kernels / "libA.so").write_bytes(b"")
+    (one.kernels / "libA.so").unlink()
     one.close()
     assert not one.folder.exists()
     assert content(other) == content(opened(above, store))
@@ -131,6 +143,7 @@ def test_a_copy_that_fails_leaves_no_part_of_a_kernel(
 
     folder, lock = kernel_cache._process_folder(above)
     cache = KernelCache(store, folder, "0.0", lock)
+    no_links(monkeypatch)
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         cache.fill()
