@@ -122,10 +122,13 @@ def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, A
     ]
     before = saved.get("conditions")
     others = _other_conditions(run, place, before, now["conditions"])
-    names = {*now["conditions"], *(before if isinstance(before, dict) else conditions.DECIDING)}
     # Of conditions, only those that decide more than last bits are refused like settings.
-    ignored = names - {*conditions.DECIDING} if isinstance(before, dict) else names
-    differences = checkpoints.compare_facts(saved, now, ignore=[*HARMLESS, *watchers, *ignored])
+    kept = conditions.DECIDING if isinstance(before, dict) else ()
+    sides = [
+        {**facts, "conditions": {name: facts["conditions"][name] for name in kept if name in facts["conditions"]}}
+        for facts in (saved, now)
+    ]
+    differences = checkpoints.compare_facts(*sides, ignore=[*HARMLESS, *watchers])
     if differences and not allow_changed:
         listed = "\n  ".join(differences)
         raise CheckpointError(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stepbus import backend, conditions, create_trainer, device, hookimpl, resume
+from stepbus.cli import main
 from stepbus.durable import from_json, to_json
 from stepbus.errors import CheckpointError, ConfigError
 from stepbus.planning import describe_plan
@@ -188,6 +189,14 @@ def test_a_fold_that_was_done_elsewhere_is_named(
     assert [text for text in heard.said if "was done with" in text] == named
     with pytest.raises(CheckpointError, match=f"{fits[0]} was done with AMD EPYC, 2 cores"):
         create_trainer(config=folds(tiny_config, exact=True)).train(resume=True)
+
+
+def test_info_prints_the_conditions_and_where_kernels_lie(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert {name: printed[name] for name in NOW} == {name: str(value) for name, value in conditions.current().items()}
+    if backend.kernels is not None:
+        assert printed["compiled_kernels"] == str(backend.kernels.store)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("metal", "Metal"), ("cuda", "CUDA")])
