@@ -124,11 +124,11 @@ def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, A
     others = _other_conditions(run, place, before, now["conditions"])
     # Of conditions, only those that decide more than last bits are refused like settings.
     kept = conditions.DECIDING if isinstance(before, dict) else ()
-    sides = [
+    was, is_now = (
         {**facts, "conditions": {name: facts["conditions"][name] for name in kept if name in facts["conditions"]}}
         for facts in (saved, now)
-    ]
-    differences = checkpoints.compare_facts(*sides, ignore=[*HARMLESS, *watchers])
+    )
+    differences = checkpoints.compare_facts(was, is_now, ignore=[*HARMLESS, *watchers])
     if differences and not allow_changed:
         listed = "\n  ".join(differences)
         raise CheckpointError(
