@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
         "--resume", metavar="PATH", nargs="?", const=True, default=False,
         help="go on with the newest run of the output folder, or with a run or checkpoint by path",
     )  # fmt: skip
-    train.add_argument("--allow-changed", action="store_true", help="resume although settings, data or plugins differ")
+    train.add_argument(
+        "--allow-changed", action="store_true", help="resume although settings, data, plugins or machine differ"
+    )
     train.add_argument("--trace-hooks", action="store_true", help="print each call of a hook, with plugin and time")
 
     plan = _command(

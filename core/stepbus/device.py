@@ -14,6 +14,15 @@ def kind() -> str:
     return "metal" if mx.metal.is_available() else "cuda"
 
 
+def chip() -> str | None:
+    """Return the name of what MLX computes on now, where MLX says it."""
+    try:
+        name = mx.device_info(mx.default_device().type).get("device_name")
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    return None if name is None else str(name)
+
+
 def choose(wanted: str) -> None:
     """Make MLX compute on what `environment.device` says.
 

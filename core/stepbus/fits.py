@@ -80,6 +80,7 @@ class FitResult:
         reason: Why it stopped, if it stopped early.
         traces: How often a step was traced: once for each shape of batches, for training and for evaluation.
         seconds: Wall time of the loop: updates, evaluations and checkpoints; tracing too.
+        conditions: What its last bits depend on, see `stepbus.conditions`.
     """
 
     fit: Fit
@@ -94,6 +95,7 @@ class FitResult:
     reason: str = ""
     traces: int = 0
     seconds: float = 0.0
+    conditions: dict[str, Any] = field(factory=dict)
 
 
 @frozen(eq=False)

@@ -51,6 +51,7 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
             "reason": result.reason,
             "traces": result.traces,
             "seconds": result.seconds,
+            "conditions": result.conditions,
             "predictions": asdict(Written(len(content), hashlib.sha256(content).hexdigest())),
             "model": {"folder": model.name, "digest": check_export(model)[1]} if model else None,
         }
@@ -99,6 +100,7 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["reason"],
             saved["traces"],
             saved["seconds"],
+            dict(saved.get("conditions", {})),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from stepbus import checkpoints, folders
+from stepbus import backend, checkpoints, conditions, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.exports import DESCRIPTION, FORMAT
 from stepbus.members import plugin_table, restore_state, state_of
@@ -54,6 +54,8 @@ def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True
         facts=facts(trainer),
     )
     written = checkpoints.write_checkpoint(folder or checkpoint_folder(trainer), snapshot)
+    if backend.kernels is not None:
+        backend.kernels.keep()  # a process that is killed keeps none at its end
     if best is not None and best.step == trainer.state.step and folder is None:
         checkpoints.mark_best(checkpoint_folder(trainer), best.step)
     return written.path
@@ -140,6 +142,7 @@ def facts(trainer: Trainer) -> dict[str, Any]:
         "config_digest": trainer.config.digest(),
         "plugins": plugin_table(trainer.run.members),
         "data": {name: tokens.digest() for name, tokens in trainer.tokens.items()},
+        "conditions": conditions.current(),
     }
 
 

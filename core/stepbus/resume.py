@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import checkpoints, ledger, persistence
+from stepbus import checkpoints, conditions, ledger, persistence
 from stepbus.config import check_schedule
 from stepbus.digests import check_file, written_table
 from stepbus.errors import CheckpointError, Problem
-from stepbus.fits import Plan, grown_axes
+from stepbus.fits import FitResult, Plan, grown_axes
 from stepbus.run_folders import CONFIG_FILE, read_run
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from stepbus.trainer import Trainer
 
 # Names of a run and where it writes change nothing of what it computes; modules of hooks stand in the plugins' table.
-HARMLESS = ("environment.output_dir", "run", "config_digest", "hooks")
+# `training.exact` says what is compared here.
+HARMLESS = ("environment.output_dir", "training.exact", "run", "config_digest", "hooks")
 
 
 def restore(trainer: Trainer, named: Path | None, *, allow_changed: bool) -> None:
@@ -76,15 +77,65 @@ def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, A
     watchers = [
         f"plugins.{member.name}" for member in run.members if not getattr(member.plugin, "affects_result", True)
     ]
-    differences = checkpoints.compare_facts(saved, now, ignore=[*HARMLESS, *watchers])
+    before = saved.get("conditions")
+    others = _other_conditions(run, place, before, now["conditions"])
+    # Of conditions, only those that decide more than last bits are refused like settings.
+    kept = conditions.DECIDING if isinstance(before, dict) else ()
+    was, is_now = (
+        {**facts, "conditions": {name: facts["conditions"][name] for name in kept if name in facts["conditions"]}}
+        for facts in (saved, now)
+    )
+    differences = checkpoints.compare_facts(was, is_now, ignore=[*HARMLESS, *watchers])
     if differences and not allow_changed:
         listed = "\n  ".join(differences)
         raise CheckpointError(
             f"{place}: this run began with other settings, so resuming would not be exact:\n  {listed}\n"
             "give the old ones back, or say --allow-changed"
         )
+    _refuse_others(run, place, others, allow_changed=allow_changed)
     for difference in differences:
         run.message(f"resumed although {difference}", "warning")
+    for sentence in others:
+        run.message(sentence, "warning")
+
+
+def check_finished(run: Run, result: FitResult, *, allow_changed: bool) -> None:
+    """Name other conditions under which a fit of this run was finished.
+
+    Raises:
+        CheckpointError: There are some, and `training.exact` asks for the same.
+    """
+    differences = conditions.compare(result.conditions, conditions.current()) if result.conditions else []
+    if not differences:
+        return
+    was, now = (", ".join(getattr(each, side) for each in differences) for side in ("was", "now"))
+    sentence = f"{result.fit.name} was done with {was}, and here are {now}: results may differ in their last bits"
+    _refuse_others(run, str(result.directory), [sentence], allow_changed=allow_changed)
+    run.message(sentence, "warning")
+
+
+def _other_conditions(run: Run, place: str, before: Any, now: dict[str, Any]) -> list[str]:
+    """Return a sentence for each condition that is not what it was, and was not said of this run before."""
+    if not isinstance(before, dict):
+        found = {"": "the run does not say with what it began: results may differ in their last bits"}
+    else:
+        began = "began" if place == str(run.directory) else "its checkpoint was made"
+        found = {
+            f"{each.name} {each.was}": f"resumed with {each.now}, {began} with {each.was}: {each.effect}"
+            for each in conditions.compare(before, now)
+        }
+    new = [sentence for key, sentence in found.items() if key not in run.told]
+    run.told.update(found)
+    return new
+
+
+def _refuse_others(run: Run, place: str, others: list[str], *, allow_changed: bool) -> None:
+    if others and run.config.training.exact and not allow_changed:
+        listed = "\n  ".join(others)
+        raise CheckpointError(
+            f"{place}: training.exact asks for the same bits, and they cannot be promised:\n  {listed}\n"
+            "resume where and as the run began, or say --allow-changed"
+        )
 
 
 def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
@@ -92,6 +143,8 @@ def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
     problems: list[Problem] = []
     training = plan.config.training
     problems += check_schedule(plan.config, plan.total_steps)
+    if training.exact:
+        problems += [Problem("training.exact", reason) for reason in conditions.unpromised()]
     if plan.monitor not in plan.metrics and plan.has_validation:
         problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
     if training.eval_strategy == "steps" and not plan.has_validation:

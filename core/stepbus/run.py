@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import assembly, checkpoints, device, ledger, leftovers, resume, run_folders
+from stepbus import assembly, checkpoints, conditions, device, ledger, leftovers, resume, run_folders
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_bytes_atomically
@@ -60,6 +60,7 @@ class Run:
         self.signal: int | None = None
         self._claim: run_folders.Claim | None = None
         self._started = False  # whether the loop of a fit was entered
+        self.told: set[str] = set()  # what a resume said of other conditions
         self.members: list[Member] = prototypes(self.config, trainer.plugins)
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
         self.bus = Bus(run_scoped(self.members), meter=self.meter)
@@ -231,6 +232,7 @@ class Run:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
         fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
         facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
+        facts["conditions"] = conditions.current()
         written = run_folders.run_documents(self.id, facts, to_yaml(self.config.resolved()))
         if self.resume:
             resume.check_run(self, facts, allow_changed=self.allow_changed)
@@ -248,6 +250,7 @@ class Run:
         known = ledger.read(directory, fit, self.id) if self.resume else None
         named = self.resume if isinstance(self.resume, Path) else None
         if known is not None:
+            resume.check_finished(self, known, allow_changed=self.allow_changed)
             unused = named is not None and named.is_relative_to(directory.resolve())
             self.message(f"{fit.name} is already done: {directory}" + (f"; {named} is not used" if unused else ""))
             return known
@@ -266,6 +269,7 @@ class Run:
             self._started = True
             self._stack.enter_context(noted_signals(self))
         result = trainer.run_to_end()
+        result.conditions = conditions.current()
         if result.status != "interrupted":
             with run_folders.writing(directory):
                 ledger.write(directory, result, self.id)

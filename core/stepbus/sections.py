@@ -128,6 +128,9 @@ class TrainingConfig:
     )
     precision: Literal["float32", "bfloat16"] = setting("float32", "number format of the computation")
     pipeline_depth: int | None = _number(None, "steps the device may run ahead; none: 1 on a GPU, 0 on a CPU", least=0)
+    exact: bool = setting(
+        False, "whether a resume is refused where it could not give the same bits: other cores, BLAS, versions, a GPU"
+    )
     seed: int = setting(
         42,
         "where all randomness starts",
@@ -139,6 +142,11 @@ class TrainingConfig:
         """Return what is wrong between the settings, as (setting, message)."""
         if self.eval_strategy == "steps" and self.eval_steps is None:
             return [("eval_strategy", "expected eval_steps to be set with eval_strategy: steps, got none")]
+        if self.exact and self.pipeline_depth:
+            # A signal drains the steps that run ahead, so a plugin that changes the rate would do so elsewhere.
+            return [
+                ("pipeline_depth", f"expected 0 with exact: true, got {self.pipeline_depth}; leave one of them out")
+            ]
         return []
 
 

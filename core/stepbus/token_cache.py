@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from stepbus import cache_folder as own
 from stepbus.tokens import IntArray, TextTokenizer, Tokens
 
 # Part of the key: raise it when the same texts would give other tokens.
 VERSION = 1
 
 log = logging.getLogger(__name__)
+_refused: set[Path] = set()
 
 
 def encode_cached(
@@ -33,7 +35,7 @@ def encode_cached(
     Returns:
         The rows, without labels.
     """
-    if folder is None:
+    if folder is None or not _is_own(folder):
         return tokenizer.encode(texts, pairs)
     key = cache_key(texts, pairs, tokenizer.source, tokenizer.max_length)
     path = folder / f"{key}.npz"
@@ -53,8 +55,26 @@ def cache_folder(setting: bool | str) -> Path | None:
     root = os.environ.get("STEPBUS_CACHE")
     if root:
         return Path(root) / "tokens"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "stepbus" / "tokens"
+    try:
+        return own.root() / "tokens"
+    except OSError as error:
+        log.warning("the tokens cannot be cached: %s", error)
+        return None
+
+
+def _is_own(folder: Path) -> bool:
+    """Make the folder, and say once where it is a link, somebody else's or open to others: rows could be planted."""
+    try:
+        if folder == cache_folder(True) and folder.parent == own.root():
+            own.own_folder(folder.parent, folder.name)  # what holds it is ours to check too
+        else:
+            own.own_folder(folder)
+    except OSError as error:
+        if folder not in _refused:
+            log.warning("the tokens cannot be cached: %s", error)
+        _refused.add(folder)
+        return False
+    return True
 
 
 def cache_key(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: bytes, max_length: int) -> str:
@@ -79,10 +99,13 @@ def _digest(key: str, ids: IntArray, offsets: IntArray, types: IntArray, truncat
 
 def _read(path: Path, key: str, rows: int, pad_id: int) -> Tokens | None:
     """Return the cached rows, or None where there are none that can be trusted."""
-    if not path.is_file():
+    descriptor = own.own_file(path)
+    if descriptor is None:
+        if os.path.lexists(path):
+            log.warning("%s: the cached tokens are no file of your own; tokenizing again", path)
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+        with os.fdopen(descriptor, "rb") as file, np.load(file, allow_pickle=False) as saved:
             ids, offsets, types = saved["ids"], saved["offsets"], saved["types"]
             truncated, digest = int(saved["truncated"]), str(saved["digest"])
     except Exception as error:  # whatever is wrong with the file, tokenizing again is the cure
@@ -100,7 +123,6 @@ def _write(path: Path, key: str, tokens: Tokens) -> None:
     digest = _digest(key, tokens.ids, tokens.offsets, types, tokens.truncated)
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", suffix=".npz", delete=False) as file:
             temporary = Path(file.name)
             np.savez(

@@ -225,6 +225,67 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert "cannot be cached" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["link", "foreign", "open"])
+def test_a_cache_that_others_could_fill_is_not_trusted(
+    kind: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "tokens"
+    encode_cached(tokenizer(folder), TEXTS, None, cache)
+    (path,) = cache.iterdir()
+    planted = encode_cached(tokenizer(folder), ["bad"] * 4, None, None)
+    path.unlink()
+    token_cache._write(path, path.stem, planted)  # whole, and of other texts
+    if kind == "link":
+        cache.rename(tmp_path / "elsewhere")
+        cache.symlink_to(tmp_path / "elsewhere")
+    elif kind == "open":
+        cache.chmod(0o777)
+    elif os.geteuid() == 0:
+        os.chown(cache, 4321, -1)
+    else:
+        pytest.skip("only root can give folders away")
+    before = path.read_bytes()
+    for _ in range(2):
+        assert same(tokenizer(folder).encode(TEXTS), encode_cached(tokenizer(folder), TEXTS, None, cache))
+    assert caplog.text.count("the tokens cannot be cached") == 1
+    assert [entry.name for entry in cache.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["link", "foreign"])
+def test_cached_tokens_that_are_no_file_of_ours_are_made_anew(
+    kind: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "tokens"
+    encode_cached(tokenizer(folder), TEXTS, None, cache)
+    (path,) = cache.iterdir()
+    token_cache._write(path, path.stem, encode_cached(tokenizer(folder), ["bad"] * 4, None, None))
+    if kind == "link":
+        path.rename(tmp_path / "planted.npz")
+        path.symlink_to(tmp_path / "planted.npz")
+    elif os.geteuid() == 0:
+        os.chown(path, 4321, -1)
+    else:
+        pytest.skip("only root can give files away")
+    assert same(tokenizer(folder).encode(TEXTS), encode_cached(tokenizer(folder), TEXTS, None, cache))
+    assert "no file of your own; tokenizing again" in caplog.text
+    caplog.clear()
+    assert same(tokenizer(folder).encode(TEXTS), encode_cached(tokenizer(folder), TEXTS, None, cache))
+    assert caplog.text == ""
+
+
+def test_the_usual_folder_is_checked_with_what_holds_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("STEPBUS_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "stepbus").symlink_to(tmp_path / "elsewhere")
+    encode_cached(tokenizer(folder), TEXTS, None, cache_folder(True))
+    assert f"{tmp_path / 'stepbus'}: expected a folder of your own, got a link" in caplog.text
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("STEPBUS_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)

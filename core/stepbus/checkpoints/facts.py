@@ -11,10 +11,10 @@ from stepbus.durable import from_json, to_json
 def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequence[str] = ()) -> list[str]:
     """Return what differs, one sentence each: "optimizer.learning_rate was 5e-05, is 0.0001".
 
-    The tree under "config" is compared setting by setting, under its own names. The table under "plugins", name ->
-    {"distribution": …, "version": …}, is compared plugin by plugin, and by the order in which they are called. The
-    digests of the configuration and of a plugin's settings are skipped: the tree says more, and what may differ in the
-    tree differs in its digest. Every other fact goes by its key.
+    The trees under "config" and "conditions" are compared one by one, under their own names. The table under "plugins",
+    name -> {"distribution": …, "version": …}, is compared plugin by plugin, and by the order in which they are called.
+    The digests of the configuration and of a plugin's settings are skipped: the tree says more, and what may differ in
+    the tree differs in its digest. Every other fact goes by its key.
 
     Args:
         saved: Facts of the checkpoint.
@@ -66,7 +66,7 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield (dotted name, value), a plugin's row as one value."""
     for key, value in facts.items():
         if key not in ("plugins", "config_digest"):
-            yield from _leaves("" if key == "config" else key, value)
+            yield from _leaves("" if key in ("config", "conditions") else key, value)
     for name, row in facts.get("plugins", {}).items():
         if isinstance(row, dict):
             row = _Row({key: value for key, value in row.items() if key != "settings"})

@@ -7,10 +7,12 @@ import sys
 
 
 def info(_: argparse.Namespace) -> None:
-    """Print versions, device, BLAS and memory."""
-    from stepbus import __version__, backend
+    """Print versions, device, BLAS and memory: first what the last bits of a result depend on."""
+    from stepbus import backend, conditions
 
-    facts = {"stepbus": __version__, "python": sys.version.split()[0], **backend.describe()}
+    known = conditions.current()
+    rest = {name: value for name, value in backend.describe().items() if name not in known}
+    facts = {"stepbus": known.pop("stepbus"), "python": sys.version.split()[0], **known, **rest}
     width = max(map(len, facts))
     for name, value in facts.items():
         print(f"{name:<{width}}  {value}")
