@@ -242,6 +242,11 @@ def test_weights_are_not_read_and_nothing_is_written(make: Make, tmp_path: Path)
     before = sorted(path for path in tmp_path.rglob("*") if "cache" not in path.parts)
     values = make(environment={"output_dir": str(tmp_path / "next")})
     values["model"] = {"pretrained": str(model)}
+    # What stepbus vouches for is verified, and the plan says that a run would refuse it.
+    (problem,) = {found["message"] for found in describe_plan(values)["problems"]}
+    assert f"{weights}: the content is not what was written" in problem
+    (model / "stepbus.json").unlink()
+    before.remove(model / "stepbus.json")
     plan = describe_plan(values)
     assert plan["ok"], plan["problems"]
     assert plan["memory"]["parameters"] == sum(array.size for array in trainer.model.tensors().values())
