@@ -46,10 +46,18 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("data", metavar="FILE", help="labelled rows: CSV, TSV, JSONL or Parquet")
     evaluate.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
-    predict = _command(commands, "predict", "write a trained model's predictions as CSV", "training:predict")
+    predict = _command(commands, "predict", "write a trained model's predictions to a file", "training:predict")
     predict.add_argument("model", metavar="FOLDER", help="a run, its model folder, or a checkpoint")
     predict.add_argument("data", metavar="FILE", help="rows: CSV, TSV, JSONL or Parquet")
-    predict.add_argument("--output", metavar="CSV", default="predictions.csv", help="file to write (%(default)s)")
+    predict.add_argument(
+        "--output", metavar="FILE", default="predictions.csv",
+        help="file to write: .csv, .tsv, .jsonl or .parquet; - is standard output, as CSV (%(default)s)",
+    )  # fmt: skip
+    predict.add_argument(
+        "--spreadsheet-safe",
+        action="store_true",
+        help="put an apostrophe before text that a spreadsheet would calculate: = + - @ (.csv and .tsv)",
+    )
 
     plugins = _group(commands, "plugins", "what is installed")
     listed = _command(
@@ -126,34 +134,59 @@ def _builtin(place: str) -> Callable[[argparse.Namespace], int | None]:
     return found
 
 
+def _flush() -> None:
+    """Bring what was printed to its reader now: at the interpreter's end a failure would be a traceback."""
+    from stepbus.errors import StepbusError
+
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _let_go()
+        raise StepbusError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def _let_go() -> None:
+    """Drop what is still buffered for standard output: it has nowhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from stepbus import package_commands
-    from stepbus.errors import BadInput, StepbusError, did_you_mean
+    from stepbus.errors import StepbusError
 
-    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        top = parser()
-        if not words or words[0] in ("-h", "--help"):
-            top.epilog = package_commands.listing() + EPILOG
-        elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
-            command = package_commands.find(words[0])
-            if command is None:
-                near = did_you_mean(words[0], package_commands.BUILTIN)
-                raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
-            return int(command(words[1:]) or 0)
-        arguments = top.parse_args(words)
-        return int(_builtin(arguments.place)(arguments) or 0)
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        _flush()
+        return code
     except StepbusError as error:
         print(f"stepbus: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # The reader of a pipe has left; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go()  # the reader of a pipe has left
         return 1
     except KeyboardInterrupt:
         print("stepbus: interrupted", file=sys.stderr)
         return 130
+
+
+def _run(words: list[str]) -> int:
+    from stepbus import package_commands
+    from stepbus.errors import BadInput, did_you_mean
+
+    top = parser()
+    if not words or words[0] in ("-h", "--help"):
+        top.epilog = package_commands.listing() + EPILOG
+    elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
+        command = package_commands.find(words[0])
+        if command is None:
+            near = did_you_mean(words[0], package_commands.BUILTIN)
+            raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
+        return int(command(words[1:]) or 0)
+    arguments = top.parse_args(words)
+    return int(_builtin(arguments.place)(arguments) or 0)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from typing import Any
 
 from stepbus import assembly, checkpoints, device
 from stepbus.config import load_config
-from stepbus.durable import from_json, write_text_atomically
+from stepbus.durable import from_json
 from stepbus.errors import CheckpointError, ModelError
 from stepbus.persistence import DESCRIPTION
-from stepbus.rows import read_rows
+from stepbus.prediction_files import write_predictions as write_predictions
 from stepbus.trainer import Trainer
 
 
@@ -70,25 +70,3 @@ def open_trainer(path: str | Path, **overrides: Any) -> Trainer:
     trainer.directory = folder
     assembly.compile_evaluation(trainer)
     return trainer
-
-
-def write_predictions(trainer: Trainer, data: Any, output: str | Path) -> int:
-    """Write predictions as CSV: the row's id, the prediction in words or units, and probabilities.
-
-    Args:
-        trainer: An opened or trained model.
-        data: A file, a pandas frame, or rows.
-        output: The CSV file; it is replaced only when all is known.
-
-    Returns:
-        The number of rows.
-    """
-    import pandas as pd
-
-    settings = trainer.config.data.settings
-    rows = read_rows(data, name="predict", config=settings)
-    predictions, _ = trainer.predict_rows(rows)
-    frame = pd.DataFrame({settings.id or "row": rows.ids, **trainer.encoder.codec.decode(predictions.values)})
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(Path(output), frame.to_csv(index=False))
-    return len(frame)

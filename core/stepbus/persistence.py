@@ -11,11 +11,10 @@ from stepbus import checkpoints, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.model import label_keys
+from stepbus.run_files import DESCRIPTION as DESCRIPTION
 
 if TYPE_CHECKING:
     from stepbus.trainer import Trainer
-
-DESCRIPTION = "stepbus.json"
 
 
 def checkpoint_folder(trainer: Trainer) -> Path:

@@ -10,12 +10,12 @@ from stepbus.config import check_schedule
 from stepbus.durable import from_json
 from stepbus.errors import CheckpointError, Problem
 from stepbus.fits import Plan, grown_axes
+from stepbus.run_files import RUN_FILE as RUN_FILE
 
 if TYPE_CHECKING:
     from stepbus.run import Run
     from stepbus.trainer import Trainer
 
-RUN_FILE = "run.json"
 # Names of a run and where it writes change nothing of what it computes; modules of hooks stand in the plugins' table.
 HARMLESS = ("environment.output_dir", "run", "config_digest", "hooks")
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import assembly, device, ledger, resume
+from stepbus import assembly, device, ledger, resume, run_files
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_json_atomically, write_text_atomically
@@ -165,6 +165,7 @@ class Run:
         planners = Bus(self.members, meter=self.meter)
         problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
         problems += resume.plan_problems(plan, can_combine=self.bus.has("combine_results"))
+        problems += run_files.problems(self)
         return [self.config.locate(problem) for problem in dict.fromkeys(problems)]
 
     def _rows(self) -> dict[str, Any]:
@@ -196,8 +197,10 @@ class Run:
         facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
         if self.resume:
             resume.check_run(self, facts, allow_changed=self.allow_changed)
+            run_files.note_writes(self)
             return
-        write_json_atomically(self.directory / resume.RUN_FILE, {"id": self.id, "facts": facts})
+        writes = run_files.written_by_plugins(self)
+        write_json_atomically(self.directory / resume.RUN_FILE, {"id": self.id, "writes": writes, "facts": facts})
         write_text_atomically(self.directory / "config.yaml", to_yaml(self.config.resolved()))
 
     def _one(self, fit: Fit) -> FitResult:

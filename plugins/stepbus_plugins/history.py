@@ -41,6 +41,10 @@ def as_line(record: dict[str, Any]) -> str:
     return json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
 def read_records(path: Path) -> list[dict[str, Any]]:
     """Return the records of a history.jsonl; a last line that a kill tore is left out.
 
@@ -59,7 +63,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     # What follows the last newline is empty, or torn by a kill.
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=_no_number)
         except ValueError:
             record = None
         if not isinstance(record, dict):
@@ -90,6 +94,7 @@ class History:
     """Write every logged record and every evaluation of a fit to history.jsonl and history.csv."""
 
     affects_result = False  # a resume may change it
+    writes = ("history.jsonl", "history.csv")
 
     @define(frozen=True, kw_only=True)
     class Config:

@@ -16,9 +16,9 @@ def plan(arguments: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         found = describe_plan(arguments.config, arguments.overrides)
     if arguments.json:
-        import json
+        from stepbus.strict_json import strict_json
 
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(strict_json(found))
     else:
         from stepbus.plan_text import render
 

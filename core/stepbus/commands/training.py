@@ -23,13 +23,13 @@ def train(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Print the metrics of labelled rows."""
-    import json
-
     from stepbus import open_trainer
 
     metrics = open_trainer(arguments.model).evaluate(arguments.data)
     if arguments.json:
-        print(json.dumps(metrics, indent=2))
+        from stepbus.strict_json import strict_json
+
+        print(strict_json(metrics))
         return
     width = max(map(len, metrics))
     for name, value in metrics.items():
@@ -37,8 +37,18 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Write predictions as CSV."""
+    """Write predictions, and say how many."""
+    import sys
+
+    from stepbus.output_files import find_output
+
+    # What cannot be written is known before the model is opened.
+    place = find_output(arguments.output, [arguments.data])
+    stream = sys.stderr if place.on_stdout else sys.stdout
     from stepbus import open_trainer, write_predictions
 
-    rows = write_predictions(open_trainer(arguments.model), arguments.data, arguments.output)
-    print(f"{rows:,} predictions: {arguments.output}")
+    trainer = open_trainer(arguments.model)
+    rows = write_predictions(trainer, arguments.data, arguments.output, spreadsheet_safe=arguments.spreadsheet_safe)
+    # A file's name may be no text; its bytes are shown then.
+    name = arguments.output.encode(errors="backslashreplace").decode()
+    print(f"{rows:,} predictions: {name}", file=stream)
