@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -134,38 +133,20 @@ def _builtin(place: str) -> Callable[[argparse.Namespace], int | None]:
     return found
 
 
-def _flush() -> None:
-    """Bring what was printed to its reader now: at the interpreter's end a failure would be a traceback."""
-    from stepbus.errors import StepbusError
-
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _let_go()
-        raise StepbusError(f"standard output cannot be written: {error.strerror}") from error
-
-
-def _let_go() -> None:
-    """Drop what is still buffered for standard output: it has nowhere to go."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    from stepbus.commands.printing import flush, let_go
     from stepbus.errors import StepbusError
 
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
-        _flush()
+        flush(sys.stdout)
         return code
     except StepbusError as error:
         print(f"stepbus: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        _let_go()  # the reader of a pipe has left
+        let_go()  # the reader of a pipe has left
         return 1
     except KeyboardInterrupt:
         print("stepbus: interrupted", file=sys.stderr)

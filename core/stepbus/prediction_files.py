@@ -117,7 +117,9 @@ def _plain(place: Output, name: str, values: Any) -> pd.Series[Any]:
     """Return one column, having refused text that no file can hold."""
     import pandas as pd
 
-    series = pd.Series(np.asarray(values))
+    array = np.asarray(values)
+    # As objects: what pandas makes of text by itself differs between its versions.
+    series = pd.Series(array, dtype=object if array.dtype.kind in "OU" else array.dtype)
     for position, cell in enumerate([name, *(series if series.dtype == object else ())]):
         if not isinstance(cell, str):
             continue

@@ -8,6 +8,7 @@ import sys
 
 def config_schema(arguments: argparse.Namespace) -> None:
     """Print the JSON Schema of a configuration with the settings of every installed plugin, for editors."""
+    from stepbus.commands.printing import show
     from stepbus.inventory import named
     from stepbus.plugins import installed
     from stepbus.probe import arguments_for, probe
@@ -28,4 +29,4 @@ def config_schema(arguments: argparse.Namespace) -> None:
             fragments.append(Fragment(name, problem=found.error, use=use))
         else:
             fragments.append(Fragment(**{**found.fragment, "use": use}))
-    print(strict_json(configuration_schema(fragments)))
+    show(strict_json(configuration_schema(fragments)))

@@ -13,9 +13,10 @@ def plugins_doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         import attrs
 
+        from stepbus.commands.printing import show
         from stepbus.strict_json import strict_json
 
-        print(strict_json({"ok": report.ok, **attrs.asdict(report)}))
+        show(strict_json({"ok": report.ok, **attrs.asdict(report)}))
     else:
         print(render(report))
     return 0 if report.ok else 2

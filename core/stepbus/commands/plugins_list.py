@@ -18,8 +18,9 @@ def plugins_list(arguments: argparse.Namespace) -> None:
     elif arguments.json:
         import attrs
 
+        from stepbus.commands.printing import show
         from stepbus.strict_json import strict_json
 
-        print(strict_json([attrs.asdict(row) for row in rows]))
+        show(strict_json([attrs.asdict(row) for row in rows]))
     else:
         print(table(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))

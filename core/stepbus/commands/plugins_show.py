@@ -16,9 +16,10 @@ def plugins_show(arguments: argparse.Namespace) -> None:
     loaded = load_class(snake(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
     description = describe(loaded, use)
     if arguments.json:
+        from stepbus.commands.printing import show
         from stepbus.strict_json import strict_json
 
-        print(strict_json(description))
+        show(strict_json(description))
     else:
         print(render(description))
 

@@ -24,22 +24,24 @@ def train(arguments: argparse.Namespace) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     """Print the metrics of labelled rows."""
     from stepbus import open_trainer
+    from stepbus.commands.printing import show
 
     metrics = open_trainer(arguments.model).evaluate(arguments.data)
     if arguments.json:
         from stepbus.strict_json import strict_json
 
-        print(strict_json(metrics))
+        show(strict_json(metrics))
         return
     width = max(map(len, metrics))
     for name, value in metrics.items():
-        print(f"{name:<{width}}  {value:.6g}")
+        show(f"{name:<{width}}  {value:.6g}")
 
 
 def predict(arguments: argparse.Namespace) -> None:
     """Write predictions, and say how many."""
     import sys
 
+    from stepbus.commands.printing import show
     from stepbus.output_files import find_output
 
     # What cannot be written is known before the model is opened.
@@ -49,6 +51,4 @@ def predict(arguments: argparse.Namespace) -> None:
 
     trainer = open_trainer(arguments.model)
     rows = write_predictions(trainer, arguments.data, arguments.output, spreadsheet_safe=arguments.spreadsheet_safe)
-    # A file's name may be no text; its bytes are shown then.
-    name = arguments.output.encode(errors="backslashreplace").decode()
-    print(f"{rows:,} predictions: {name}", file=stream)
+    show(f"{rows:,} predictions: {arguments.output}", stream)
