@@ -144,8 +144,8 @@ def _refuse_inputs(name: str, inputs: Sequence[object], found: os.stat_result | 
     for source in inputs:
         if found is None or not stat.S_ISREG(found.st_mode) or not isinstance(source, str | Path):
             continue
-        with suppress(OSError, ValueError):
-            if os.path.samestat(os.stat(source), found):  # noqa: PTH116
+        with suppress(OSError, RuntimeError, ValueError):
+            if os.path.samestat(Path(source).expanduser().stat(), found):
                 raise BadInput(f"{name}: expected another file than the rows that were read ({source}), got the same")
 
 
@@ -170,9 +170,7 @@ def _check_writable(name: str, target: Path, found: os.stat_result | None) -> No
     """Find out before an hour of predictions, not after it."""
     if found is not None and not (found.st_mode & 0o222 and os.access(target, os.W_OK)):
         raise BadInput(f"{name}: expected a file that can be written, got a read-only one; name another output")
-    folder = next(folder for folder in target.parents if os.path.lexists(folder))
-    if not folder.is_dir():
-        raise BadInput(f"{name}: expected a folder at {folder}, got a file; name another output")
+    folder = next(folder for folder in target.parents if folder.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         raise BadInput(f"{name}: expected a folder that can be written at {folder}, got none; name another output")
 

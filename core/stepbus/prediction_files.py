@@ -17,7 +17,7 @@ import numpy as np
 from stepbus.errors import BadInput, DataError
 from stepbus.output_files import find_output, write_output
 from stepbus.result_columns import Column, distinct
-from stepbus.rows import read_rows, shown
+from stepbus.rows import Rows, read_rows, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 FORMULA = re.compile(r"[=+\-@\t\r\n]")
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 TABLES = (".csv", ".tsv")
+REMEDY = "for a spreadsheet write with --spreadsheet-safe (Python: spreadsheet_safe=True)"
 ROWS_AT_ONCE = 10_000
 
 
@@ -54,7 +55,8 @@ def write_predictions(trainer: Trainer, data: Any, output: str | Path, *, spread
         BadInput: The rows cannot be read, or the output cannot be written; what was there is as it was.
     """
     settings = trainer.config.data.settings
-    place = find_output(output, [data, settings.train, settings.validation])
+    source = data.source if isinstance(data, Rows) else data
+    place = find_output(output, [source, settings.train, settings.validation])
     _check_safe(place, spreadsheet_safe)
     rows = read_rows(data, name="predict", config=settings)
     predictions, _ = trainer.predict_rows(rows)
@@ -72,7 +74,7 @@ def write_predictions(trainer: Trainer, data: Any, output: str | Path, *, spread
 
 
 def write_columns(
-    output: Output | str | Path, columns: Sequence[Column], *, spreadsheet_safe: bool = False
+    output: Output | str | Path, columns: Sequence[Column], *, spreadsheet_safe: bool = False, remedy: str = REMEDY
 ) -> list[str]:
     """Write columns of results, as the ending of the file says.
 
@@ -80,6 +82,7 @@ def write_columns(
         output: A place that `find_output` found; or a file of a run, which is replaced.
         columns: Columns of [N] cells, in the order of the file.
         spreadsheet_safe: Put an apostrophe before text that a spreadsheet would calculate, in .csv and .tsv.
+        remedy: What to do about such text, for the sentence about it.
 
     Returns:
         What a reader of the file should know, a sentence each.
@@ -98,8 +101,7 @@ def write_columns(
         elif count:
             notes.append(
                 f"a spreadsheet would calculate {count} cell{'s' if count > 1 else ''} that "
-                f"{'begin' if count > 1 else 'begins'} like a formula, the first in {first}; "
-                "for a spreadsheet write with --spreadsheet-safe (Python: spreadsheet_safe=True)"
+                f"{'begin' if count > 1 else 'begins'} like a formula, the first in {first}; {remedy}"
             )
     write_output(place, _blocks(place, table))
     return [f"{place.name}: {note}" for note in notes]

@@ -39,7 +39,7 @@ def distinct(columns: Sequence[Column]) -> tuple[dict[str, Any], list[str]]:
         name = columns[position].name
         if name in names.values():
             names[position] = _free(name, wanted | set(names.values()))
-            said.append(f"two columns would be called {name!r}: the one that is not yours is {names[position]!r}")
+            said.append(f"two columns would be called {name!r}: column {position + 1} is {names[position]!r} instead")
         else:
             names[position] = name
     return {names[position]: column.values for position, column in enumerate(columns)}, said

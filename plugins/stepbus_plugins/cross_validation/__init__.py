@@ -175,7 +175,7 @@ class CrossValidation:
         selected = any(result.fit.notice == SELECTED for result in results)
         whole, columns = out_of_fold(results, run.trainer.encoder.codec, run.config.data.settings.id)
         path = run.directory / ("out_of_fold.csv" if not group else f"out_of_fold-{group}.csv")
-        for note in write_columns(path, columns):
+        for note in write_columns(path, columns, remedy="let a spreadsheet import them as text"):
             run.message(note, "warning")
         run.artifact("out-of-fold", path)
 
