@@ -219,9 +219,11 @@ stepbus() { "%s" -m stepbus.cli "$@"; }
 stepbus predict run test.csv --output - > dash.csv 2> dash.err || exit 1
 echo old > log; stepbus predict run test.csv --output /dev/stdout >> log 2> log.err || exit 2
 stepbus predict run test.csv --output - 2> gone.err | true; [ "${PIPESTATUS[0]}" = 1 ] || exit 3
-stepbus evaluate run test.csv 2> evaluate.err | true
+PYTHONUNBUFFERED= stepbus evaluate run test.csv 2> evaluate.err | true
 stepbus predict run test.csv --output - 2> full.err > /dev/full; [ $? = 2 ] || exit 4
-stepbus evaluate run test.csv 2>> full.err > /dev/full; [ $? = 1 ] || exit 5
+for unbuffered in "" 1; do
+    PYTHONUNBUFFERED=$unbuffered stepbus evaluate run test.csv 2>> full.err > /dev/full; [ $? = 1 ] || exit 5
+done
 """
 
 
@@ -241,5 +243,5 @@ def test_standard_output_in_a_shell(train: Callable[..., Path], tmp_path: Path) 
     assert (tmp_path / "full.err").read_text().splitlines() == [
         "stepbus: standard output: expected a file that can be written, got 'No space left on device'; "
         "mend it or name another output",
-        "stepbus: standard output cannot be written: No space left on device",
+        *["stepbus: standard output cannot be written: No space left on device"] * 2,
     ]

@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
-    """Print a line or several and bring them to their reader.
+    """Print a line or several; `flush`, at a command's end, brings them to their reader.
 
     Args:
         text: What to print; characters that the stream cannot write are escaped.
@@ -28,7 +28,6 @@ def show(text: str, stream: TextIO | None = None) -> None:
         raise
     except OSError as error:
         raise _lost(error) from error
-    flush(stream)
 
 
 def flush(stream: TextIO | None) -> None:
