@@ -57,12 +57,14 @@ if TYPE_CHECKING:
     from stepbus.metric import Metric as Metric
     from stepbus.model import compose as compose
     from stepbus.opening import open_trainer as open_trainer
-    from stepbus.opening import write_predictions as write_predictions
     from stepbus.optimizer import Optimizer as Optimizer
     from stepbus.optimizer import ParameterUpdater as ParameterUpdater
     from stepbus.optimizer import hoist as hoist
     from stepbus.optimizer import no_decay_names as no_decay_names
     from stepbus.plugins import import_module as import_module
+    from stepbus.prediction_files import write_columns as write_columns
+    from stepbus.prediction_files import write_predictions as write_predictions
+    from stepbus.result_columns import Column as Column
     from stepbus.rows import Rows as Rows
     from stepbus.run import Run as Run
     from stepbus.scheduler import Scheduler as Scheduler
@@ -86,6 +88,7 @@ _HOME = {
     "BadInput": "errors",
     "Callback": "callback",
     "CheckpointError": "errors",
+    "Column": "result_columns",
     "Component": "components",
     "ConfigError": "errors",
     "Control": "state",
@@ -136,7 +139,8 @@ _HOME = {
     "read_tensors": "folders",
     "row_streams": "backend",
     "setting": "settings",
-    "write_predictions": "opening",
+    "write_columns": "prediction_files",
+    "write_predictions": "prediction_files",
     "write_text_atomically": "durable",
 }
 

@@ -51,11 +51,19 @@ def parser() -> argparse.ArgumentParser:
     _trust(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
-    predict = _command(commands, "predict", "write a trained model's predictions as CSV", "training:predict")
+    predict = _command(commands, "predict", "write a trained model's predictions to a file", "training:predict")
     predict.add_argument("model", metavar="FOLDER", help="a run, its model folder, or a checkpoint")
     predict.add_argument("data", metavar="FILE", help="rows: CSV, TSV, JSONL or Parquet")
     _trust(predict)
-    predict.add_argument("--output", metavar="CSV", default="predictions.csv", help="file to write (%(default)s)")
+    predict.add_argument(
+        "--output", metavar="FILE", default="predictions.csv",
+        help="file to write: .csv, .tsv, .jsonl or .parquet; - is standard output, as CSV (%(default)s)",
+    )  # fmt: skip
+    predict.add_argument(
+        "--spreadsheet-safe",
+        action="store_true",
+        help="put an apostrophe before text that a spreadsheet would calculate: = + - @ (.csv and .tsv)",
+    )
 
     plugins = _group(commands, "plugins", "what is installed")
     listed = _command(
@@ -162,6 +170,7 @@ def _command_of(argv: Sequence[str] | None) -> int:
     import sys
 
     from stepbus import package_commands
+    from stepbus.commands.printing import flush
     from stepbus.errors import BadInput, did_you_mean
 
     words = list(sys.argv[1:] if argv is None else argv)
@@ -175,7 +184,9 @@ def _command_of(argv: Sequence[str] | None) -> int:
             raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
         return int(command(words[1:]) or 0)
     arguments = top.parse_args(words)
-    return int(_builtin(arguments.place)(arguments) or 0)
+    code = int(_builtin(arguments.place)(arguments) or 0)
+    flush(sys.stdout)
+    return code
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from stepbus import tensor_files
+from stepbus import run_files, tensor_files
 from stepbus.durable import fsync_folder, to_json, write_file
 from stepbus.errors import CheckpointError, ModelError
 from stepbus.exports import DESCRIPTION, check_export, describe_files, verify_folder
@@ -194,7 +195,8 @@ def write_folder(
     """Write a model folder that transformers and stepbus open, whole or not at all.
 
     Everything is written to a sibling, stepbus.json last, made durable, read back and renamed. A model folder that
-    stood there before is replaced only then.
+    stood there before is replaced only then; what somebody put beside the files of a model that stepbus wrote is
+    carried over.
 
     Args:
         folder: Where it shall be.
@@ -219,7 +221,9 @@ def write_folder(
         files = {**_contents(tokenizer_files), "config.json": to_json(config).encode()}
         # What cannot be said in JSON is refused before anything is there.
         describe_files(description or {}, {})
-        _check_replaceable(folder, {*files, WEIGHTS, INDEX, DESCRIPTION, *TOKENIZER_FILES, ".DS_Store"})
+        ours = frozenset({*files, WEIGHTS, INDEX, DESCRIPTION, *TOKENIZER_FILES, ".DS_Store"})
+        _put_back(folder)
+        _check_replaceable(folder, ours, set() if description is None else {DESCRIPTION})
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         written = {name: write_file(temporary / name, [content]) for name, content in files.items()}
@@ -231,7 +235,10 @@ def write_folder(
             write_file(temporary / DESCRIPTION, [describe_files(description, written)])
             fsync_folder(temporary)
             check_export(temporary)
-        _put_in_place(temporary, folder)
+        if folder.exists():
+            run_files.carry_over(folder, temporary, ours)
+            fsync_folder(temporary)
+        _put_in_place(temporary, folder, ours)
     except (OSError, ValueError, CheckpointError) as error:
         raise ModelError(f"{folder}: the model could not be written: {error}") from error
     finally:
@@ -247,15 +254,27 @@ def _contents(tokenizer_files: Path | Mapping[str, bytes] | None) -> dict[str, b
     }
 
 
-def _check_replaceable(folder: Path, ours: set[str]) -> None:
+def _check_replaceable(folder: Path, ours: frozenset[str], marks: set[str]) -> None:
+    """Refuse what holds somebody else's files; by its marks a folder is known as ours, whatever lies beside them."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ModelError(f"{folder}: expected a folder or nothing at all, found a file or a link; name another place")
-    others = sorted({path.name for path in folder.iterdir()} - ours) if folder.is_dir() else []
-    if others:
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not there or (marks and marks <= there):
+        return
+    if others := sorted(there - ours):
         raise ModelError(f"{folder}: it holds {others[0]!r}, which is no part of a model; name another place")
+    if marks:
+        raise ModelError(f"{folder}: it holds a model that stepbus did not write; move it away or name another place")
 
 
-def _put_in_place(temporary: Path, folder: Path) -> None:
+def _put_back(folder: Path) -> None:
+    """Give a folder its name back that a kill took between the two renames of `_put_in_place`."""
+    old = sorted(folder.parent.glob(f".old-{glob.escape(folder.name)}-*"), key=lambda path: path.stat().st_mtime)
+    if old and not os.path.lexists(folder):
+        old[-1].rename(folder)
+
+
+def _put_in_place(temporary: Path, folder: Path, ours: frozenset[str]) -> None:
     """Rename; a folder cannot be renamed onto one with content, so the old one steps aside first."""
     if not folder.exists():
         temporary.rename(folder)
@@ -269,4 +288,5 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     fsync_folder(folder.parent)
+    run_files.carry_over(old, folder, ours)  # what came in the meantime
     shutil.rmtree(old, ignore_errors=True)

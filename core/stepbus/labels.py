@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepbus.errors import DataError, did_you_mean
+from stepbus.result_columns import Column, distinct
 from stepbus.rows import FEW, Rows, shown
 from stepbus.sections import Task
 from stepbus.tokens import LabelArray
@@ -145,24 +146,37 @@ class LabelCodec:
             return np.expm1(values) if self.target == "log1p" else values
 
     def decode(self, predictions: FloatArray) -> dict[str, LabelArray]:
-        """Return predictions as columns of a table.
+        """Return predictions as columns of a table, each under a name of its own (see `decoded_columns`)."""
+        return distinct(self.decoded_columns(predictions))[0]
+
+    def decoded_columns(self, predictions: FloatArray) -> list[Column]:
+        """Name predictions as columns of a table; nothing is computed but which class has the greatest probability.
 
         Args:
-            predictions: Probabilities [N, K], or standardised values [N, 1] or [N].
+            predictions: Probabilities [N, K], or values [N] in the target's own unit, as `Predictions` has them.
 
         Returns:
             The label column(s) under their own names, of words (or whole numbers where all classes are such), 0/1 or
-            values in the target's own units; then `probability_NAME` for each class or column.
+            values; then `probability_NAME` for each class or column. Where a probability is no number, no class is
+            named.
+
+        Raises:
+            ValueError: The predictions have another shape, such as a model's standardised outputs [N, 1].
         """
+        wanted = 1 if self.task == "regression" else 2
+        if predictions.ndim != wanted or (wanted == 2 and predictions.shape[1] != len(self.names)):
+            columns = f"[N, {len(self.names)}] probabilities" if wanted == 2 else "[N] values in the target's own unit"
+            raise ValueError(f"expected {columns}, got an array of shape {list(predictions.shape)}")
         if self.task == "regression":
-            return {self.columns[0]: self.to_units(predictions)}
-        chances = {f"probability_{name}": predictions[:, index] for index, name in enumerate(self.names)}
+            return [Column(self.columns[0], predictions, own=True)]
+        chances = [Column(f"probability_{name}", predictions[:, index]) for index, name in enumerate(self.names)]
         if self.task == "multilabel":
-            flags = {name: (predictions[:, index] >= 0.5).astype(np.int64) for index, name in enumerate(self.names)}
-            return {**flags, **chances}
+            flags = [_known((column >= 0.5).astype(np.int64), np.isfinite(column)) for column in predictions.T]
+            return [*(Column(name, flag, own=True) for name, flag in zip(self.names, flags, strict=True)), *chances]
         whole = all(re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", name) for name in self.names)
         classes = np.array([int(name) for name in self.names]) if whole else np.array(self.names, dtype=object)
-        return {self.columns[0]: classes[predictions.argmax(axis=1)], **chances}
+        chosen = _known(classes[predictions.argmax(axis=1)], np.isfinite(predictions.sum(axis=1)))
+        return [Column(self.columns[0], chosen, own=True), *chances]
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -215,6 +229,15 @@ class LabelCodec:
                     raise rows.error(index, column, f"expected 0 or 1, as in every label column, got {word!r}")
                 flags[index, position] = word in YES
         return flags
+
+
+def _known(values: LabelArray, known: LabelArray) -> LabelArray:
+    """Return values with None where they are not known."""
+    if known.all():
+        return values
+    found = values.astype(object)
+    found[~known] = None
+    return found
 
 
 def _word(value: Any) -> str:

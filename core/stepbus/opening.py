@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from stepbus import assembly, device
-from stepbus.durable import from_json, write_text_atomically
+from stepbus.durable import from_json
 from stepbus.errors import BadInput, ModelError
 from stepbus.exports import DESCRIPTION, FORMAT, verify_folder
 from stepbus.prediction_config import UntrustedError, open_config
-from stepbus.rows import read_rows
+from stepbus.prediction_files import write_predictions as write_predictions
 from stepbus.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -104,25 +104,3 @@ def _description(place: Path) -> dict[str, Any]:
         )
     found: dict[str, Any] = saved
     return found
-
-
-def write_predictions(trainer: Trainer, data: Any, output: str | Path) -> int:
-    """Write predictions as CSV: the row's id, the prediction in words or units, and probabilities.
-
-    Args:
-        trainer: An opened or trained model.
-        data: A file, a pandas frame, or rows.
-        output: The CSV file; it is replaced only when all is known.
-
-    Returns:
-        The number of rows.
-    """
-    import pandas as pd
-
-    settings = trainer.config.data.settings
-    rows = read_rows(data, name="predict", config=settings)
-    predictions, _ = trainer.predict_rows(rows)
-    frame = pd.DataFrame({settings.id or "row": rows.ids, **trainer.encoder.codec.decode(predictions.values)})
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(Path(output), frame.to_csv(index=False))
-    return len(frame)

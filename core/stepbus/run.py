@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import assembly, checkpoints, conditions, device, ledger, leftovers, resume, run_folders
+from stepbus import assembly, checkpoints, conditions, device, ledger, leftovers, resume, run_files, run_folders
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_bytes_atomically
@@ -203,6 +203,7 @@ class Run:
         planners = Bus(self.members, meter=self.meter)
         problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
         problems += resume.plan_problems(plan, can_combine=self.bus.has("combine_results"))
+        problems += run_files.problems(self)
         return [self.config.locate(problem) for problem in dict.fromkeys(problems)]
 
     def _rows(self) -> dict[str, Any]:
@@ -233,9 +234,11 @@ class Run:
         fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
         facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
         facts["conditions"] = conditions.current()
-        written = run_folders.run_documents(self.id, facts, to_yaml(self.config.resolved()))
+        writes = run_files.written_by_plugins(self)
+        written = run_folders.run_documents(self.id, facts, to_yaml(self.config.resolved()), writes)
         if self.resume:
             resume.check_run(self, facts, allow_changed=self.allow_changed)
+            run_files.note_writes(self)
         for name, content in written.items():
             path = self.directory / name
             if not path.exists():  # a kill may have come between the two

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,12 @@ from stepbus.durable import Written, to_json
 from stepbus.errors import CheckpointError
 from stepbus.leftovers import is_leftover
 from stepbus.locks import LOCK, FolderHeld, lock_folder, remove_made
+from stepbus.run_files import RUN_FILE as RUN_FILE
+from stepbus.run_files import WRITTEN
 
-RUN_FILE = "run.json"
 CONFIG_FILE = "config.yaml"
 CHECKPOINTS = "checkpoints"
 FITS = "fits"
-# What a run writes by these names in its folder; a new run takes none of them from somebody else.
-WRITTEN = (CONFIG_FILE, "result.json", "predictions.npz", "model", CHECKPOINTS, FITS)
 
 
 def free_folder(wanted: Path, taken: frozenset[Path] = frozenset()) -> Path:
@@ -179,17 +178,18 @@ def _inside(path: Path, run: Path, real: Path) -> bool | Path:
     )
 
 
-def run_documents(run_id: str, facts: dict[str, Any], config: str) -> dict[str, bytes]:
+def run_documents(run_id: str, facts: dict[str, Any], config: str, writes: Sequence[str] = ()) -> dict[str, bytes]:
     """Return the files that say what a run is: name -> content.
 
     Args:
         run_id: The run's own number.
         facts: What a resume compares.
         config: Its configuration, for people to read.
+        writes: Patterns of the files that its plugins write.
     """
     echo = config.encode()
     files = {CONFIG_FILE: asdict(Written(len(echo), hashlib.sha256(echo).hexdigest()))}
-    said = sealed({"id": run_id, "facts": facts, "files": files})
+    said = sealed({"id": run_id, "writes": list(writes), "facts": facts, "files": files})
     return {RUN_FILE: to_json(said).encode(), CONFIG_FILE: echo}
 
 

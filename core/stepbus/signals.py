@@ -60,8 +60,9 @@ def _code_of(error: BaseException) -> int:
         _say(str(error), error)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
-        # The reader of a pipe has left; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from stepbus.commands.printing import let_go
+
+        let_go()  # the reader of a pipe has left
         return 1
     raise error
 

@@ -389,6 +389,77 @@ def test_what_is_no_model_is_never_replaced(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["file", "link", "m"]
 
 
+MARK = {"stepbus.json": {"labels": []}}
+
+
+def test_what_somebody_put_beside_a_model_of_ours_is_carried_over(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), {"vocab.txt": b"old"}, MARK)
+    (folder / "README.md").write_text("mine")
+    (folder / "runs").mkdir()
+    (folder / "runs" / "notes.txt").write_text("mine too")
+    (folder / ".DS_Store").write_text("nobody's")
+    write_folder(folder, {**CONFIG, "new": 1}, tensors(), {"tokenizer.json": b"{}"}, MARK)
+    assert names_in(folder) == [
+        "README.md", "config.json", "model.safetensors", "runs", "stepbus.json", "tokenizer.json",
+    ]  # fmt: skip
+    assert (folder / "README.md").read_text() == "mine"
+    assert (folder / "runs" / "notes.txt").read_text() == "mine too"
+    assert read_config(folder)["new"] == 1
+    assert names_in(tmp_path) == ["m"]
+
+
+def test_what_is_carried_over_is_there_before_the_old_folder_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), None, MARK)
+    (folder / "README.md").write_text("mine")
+    seen: list[list[str]] = []
+
+    def put(temporary: Path, *_: Any) -> None:
+        seen.append(names_in(temporary))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stepbus.folders._put_in_place", put)
+    with pytest.raises(ModelError, match="No space left"):
+        write_folder(folder, CONFIG, tensors(), None, MARK)
+    assert seen == [["README.md", "config.json", "model.safetensors", "stepbus.json"]]
+    assert (folder / "README.md").read_text() == "mine"
+    assert names_in(tmp_path) == ["m"]
+
+
+def test_what_came_while_the_model_was_written_is_carried_over_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), None, MARK)
+    put_in_place = folders._put_in_place
+
+    def late(*arguments: Any) -> None:
+        (folder / "late.txt").write_text("mine")
+        put_in_place(*arguments)
+
+    monkeypatch.setattr("stepbus.folders._put_in_place", late)
+    write_folder(folder, CONFIG, tensors(), None, MARK)
+    assert (folder / "late.txt").read_text() == "mine"
+
+
+def test_a_model_that_somebody_else_wrote_is_never_replaced(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "m")
+    with pytest.raises(ModelError, match="holds a model that stepbus did not write"):
+        write_folder(folder, {**CONFIG, "new": 1}, tensors(), None, MARK)
+    assert read_config(folder) == CONFIG
+    assert names_in(tmp_path) == ["m"]
+
+
+def test_a_folder_that_a_kill_left_without_its_name_gets_it_back(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), None, MARK)
+    (folder / "README.md").write_text("mine")
+    folder.rename(tmp_path / ".old-m-1234")
+    write_folder(folder, {**CONFIG, "new": 1}, tensors(), None, MARK)
+    assert names_in(tmp_path) == ["m"]
+    assert (folder / "README.md").read_text() == "mine"
+    assert read_config(folder)["new"] == 1
+
+
 @pytest.mark.parametrize("failing", ["write_file", "fsync_folder", "tensor_files.write_tensors", "Path.rename"])
 @pytest.mark.parametrize("before", [False, True])
 def test_a_failure_leaves_what_was_there(

@@ -94,7 +94,7 @@ def test_regression_is_standardised_and_comes_back_in_its_own_units(target: str)
     assert encoded.dtype == np.float32
     np.testing.assert_allclose([encoded.mean(), encoded.std()], [0, 1], atol=1e-6)
     np.testing.assert_allclose(codec.to_units(encoded[:, None]), values, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(codec.decode(encoded[:, None])["label"], values, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(codec.decode(codec.to_units(encoded[:, None]))["label"], values, rtol=1e-5, atol=1e-5)
     assert codec.targets_in_units(rows(values)).tolist() == values
     # Training rows set the units; other rows do not.
     np.testing.assert_allclose(codec.to_units(codec.encode(rows([7.0, 8.0]))), [7, 8], rtol=1e-5)

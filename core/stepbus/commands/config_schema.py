@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 
 def config_schema(arguments: argparse.Namespace) -> None:
     """Print the JSON Schema of a configuration with the settings of every installed plugin, for editors."""
+    from stepbus.commands.printing import show
     from stepbus.inventory import named
     from stepbus.plugins import installed
     from stepbus.probe import arguments_for, probe
     from stepbus.schema import Fragment, configuration_schema
+    from stepbus.strict_json import strict_json
 
     chosen = named(arguments.config)[0] if arguments.config is not None else {}
     own = {name: said for name, said in chosen.items() if said.use is not None}
@@ -28,4 +29,4 @@ def config_schema(arguments: argparse.Namespace) -> None:
             fragments.append(Fragment(name, problem=found.error, use=use))
         else:
             fragments.append(Fragment(**{**found.fragment, "use": use}))
-    print(json.dumps(configuration_schema(fragments), indent=2, ensure_ascii=False))
+    show(strict_json(configuration_schema(fragments)))

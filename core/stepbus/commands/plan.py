@@ -16,9 +16,10 @@ def plan(arguments: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         found = describe_plan(arguments.config, arguments.overrides)
     if arguments.json:
-        import json
+        from stepbus.commands.printing import show
+        from stepbus.strict_json import strict_json
 
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        show(strict_json(found))
     else:
         from stepbus.plan_text import render
 

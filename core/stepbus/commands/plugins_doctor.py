@@ -11,11 +11,12 @@ def plugins_doctor(arguments: argparse.Namespace) -> int:
 
     report = examine(arguments.config)
     if arguments.json:
-        import json
-
         import attrs
 
-        print(json.dumps({"ok": report.ok, **attrs.asdict(report)}, indent=2, ensure_ascii=False))
+        from stepbus.commands.printing import show
+        from stepbus.strict_json import strict_json
+
+        show(strict_json({"ok": report.ok, **attrs.asdict(report)}))
     else:
         print(render(report))
     return 0 if report.ok else 2

@@ -16,10 +16,11 @@ def plugins_list(arguments: argparse.Namespace) -> None:
     if arguments.requirements:
         print("\n".join(requirements(rows, hooks)))
     elif arguments.json:
-        import json
-
         import attrs
 
-        print(json.dumps([attrs.asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        from stepbus.commands.printing import show
+        from stepbus.strict_json import strict_json
+
+        show(strict_json([attrs.asdict(row) for row in rows]))
     else:
         print(table(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))

@@ -16,9 +16,10 @@ def plugins_show(arguments: argparse.Namespace) -> None:
     loaded = load_class(snake(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
     description = describe(loaded, use)
     if arguments.json:
-        import json
+        from stepbus.commands.printing import show
+        from stepbus.strict_json import strict_json
 
-        print(json.dumps(description, indent=2, ensure_ascii=False))
+        show(strict_json(description))
     else:
         print(render(description))
 

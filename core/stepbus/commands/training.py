@@ -23,22 +23,32 @@ def train(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Print the metrics of labelled rows."""
-    import json
-
     from stepbus import open_trainer
+    from stepbus.commands.printing import show
 
     metrics = open_trainer(arguments.model, trust=arguments.trust).evaluate(arguments.data)
     if arguments.json:
-        print(json.dumps(metrics, indent=2))
+        from stepbus.strict_json import strict_json
+
+        show(strict_json(metrics))
         return
     width = max(map(len, metrics))
     for name, value in metrics.items():
-        print(f"{name:<{width}}  {value:.6g}")
+        show(f"{name:<{width}}  {value:.6g}")
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Write predictions as CSV."""
+    """Write predictions, and say how many."""
+    import sys
+
+    from stepbus.commands.printing import show
+    from stepbus.output_files import find_output
+
+    # What cannot be written is known before the model is opened.
+    place = find_output(arguments.output, [arguments.data])
+    stream = sys.stderr if place.on_stdout else sys.stdout
     from stepbus import open_trainer, write_predictions
 
-    rows = write_predictions(open_trainer(arguments.model, trust=arguments.trust), arguments.data, arguments.output)
-    print(f"{rows:,} predictions: {arguments.output}")
+    trainer = open_trainer(arguments.model, trust=arguments.trust)
+    rows = write_predictions(trainer, arguments.data, arguments.output, spreadsheet_safe=arguments.spreadsheet_safe)
+    show(f"{rows:,} predictions: {arguments.output}", stream)

@@ -15,7 +15,7 @@ from stepbus import (
     Rows,
     hookimpl,
     setting,
-    write_text_atomically,
+    write_columns,
 )
 from stepbus_plugins.cross_validation.folds import Array, set_aside, split, strata
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
@@ -28,6 +28,7 @@ class CrossValidation:
     """Train one fit for each fold, save the out-of-fold predictions and score them, mean ± sd over the folds."""
 
     scope: ClassVar[str] = "run"
+    writes: ClassVar[tuple[str, ...]] = ("out_of_fold*.csv",)
 
     @define(frozen=True, kw_only=True)
     class Config:
@@ -172,9 +173,10 @@ class CrossValidation:
         scope = {name: place for name, place in first.scope.items() if name != "fold"}
         group = "-".join(f"{name}-{place + 1}" for name, place in sorted(scope.items()))
         selected = any(result.fit.notice == SELECTED for result in results)
-        whole, table = out_of_fold(results, run.trainer.encoder.codec, run.config.data.settings.id or "row")
+        whole, columns = out_of_fold(results, run.trainer.encoder.codec, run.config.data.settings.id)
         path = run.directory / ("out_of_fold.csv" if not group else f"out_of_fold-{group}.csv")
-        write_text_atomically(path, table.to_csv(index=False, lineterminator="\n"))
+        for note in write_columns(path, columns, remedy="let a spreadsheet import them as text"):
+            run.message(note, "warning")
         run.artifact("out-of-fold", path)
 
         scores = run.score(whole.labels, whole.values)

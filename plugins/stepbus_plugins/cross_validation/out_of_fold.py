@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from stepbus import DataError, FitResult, LabelCodec, Predictions
-
-if TYPE_CHECKING:
-    import pandas as pd
+from stepbus import Column, DataError, FitResult, LabelCodec, Predictions
 
 
-def out_of_fold(results: list[FitResult], codec: LabelCodec, id_name: str) -> tuple[Predictions, pd.DataFrame]:
-    """Return the held-out predictions of all folds in the order of the source, as arrays and as a table.
+def out_of_fold(results: list[FitResult], codec: LabelCodec, id_name: str | None) -> tuple[Predictions, list[Column]]:
+    """Return the held-out predictions of all folds in the order of the source, as arrays and as columns.
 
     Args:
         results: One for each fold.
         codec: Turns predictions into words.
-        id_name: Head of the column of row ids.
+        id_name: The user's column of row ids; None numbers the rows.
 
     Raises:
         DataError: The folds know different classes, or a fold predicted other rows than it was given.
@@ -40,12 +35,12 @@ def out_of_fold(results: list[FitResult], codec: LabelCodec, id_name: str) -> tu
     labels = np.concatenate([np.asarray(predictions.labels) for predictions in held])[order]
 
     frame = pd.concat([rows.frame for rows in given], ignore_index=True).iloc[order].reset_index(drop=True)
-    decoded = {codec.columns[0]: values.reshape(len(values))} if codec.task == "regression" else codec.decode(values)
-    table = {id_name: ids} | {column: frame[column] for column in codec.columns}
-    for name, column in decoded.items():
-        one = name in codec.columns and len(codec.columns) == 1
-        table["prediction" if one else f"prediction_{name}" if name in codec.columns else name] = column
-    table["fold"] = np.repeat([result.fit.scope["fold"] + 1 for result in results], [len(rows) for rows in given])[
-        order
-    ]
-    return Predictions(ids, values, labels), pd.DataFrame(table)
+    columns = [Column(id_name or "row", ids, own=id_name is not None)]
+    columns += [Column(name, frame[name], own=True) for name in codec.columns if name != id_name]
+    for column in codec.decoded_columns(values):
+        name = column.name
+        if column.own:  # the label itself stands beside
+            name = "prediction" if len(codec.columns) == 1 else f"prediction_{name}"
+        columns.append(Column(name, column.values))
+    folds = np.repeat([result.fit.scope["fold"] + 1 for result in results], [len(rows) for rows in given])
+    return Predictions(ids, values, labels), [*columns, Column("fold", folds[order])]

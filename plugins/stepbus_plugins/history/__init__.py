@@ -37,6 +37,7 @@ class History:
     """Write every logged record and every evaluation of a fit to history.jsonl and history.csv."""
 
     affects_result = False  # a resume may change it
+    writes = ("history.jsonl", "history.csv")
 
     @define(frozen=True, kw_only=True)
     class Config:

@@ -39,6 +39,10 @@ def as_line(record: dict[str, Any]) -> str:
     return json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n"
 
 
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
 def read_records(path: Path) -> list[dict[str, Any]]:
     """Return the records of a history.jsonl; a last line that a kill tore is left out.
 
@@ -57,7 +61,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     # What follows the last newline is empty, or torn by a kill.
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=_no_number)
         except ValueError:
             record = None
         if not isinstance(record, dict):
@@ -82,7 +86,7 @@ def salvage(path: Path) -> list[dict[str, Any] | None]:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
     whole = isinstance(record, dict) and all(
