@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 EPILOG = "exit codes: 0 done, 1 failure, 2 bad input, 130 or 143 interrupted with a checkpoint written"
 CONFIG = "a YAML or JSON file, or a preset's name"
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse quotes what was typed; passwords in URLs are left out of that too."""
+
+    def error(self, message: str) -> NoReturn:
+        from stepbus.errors import without_secrets
+
+        super().error(without_secrets(message))
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all built-in commands."""
     from stepbus import __version__
 
-    top = argparse.ArgumentParser(prog="stepbus", description="Fine-tune BERT-type encoders on MLX.")
+    top = _Parser(prog="stepbus", description="Fine-tune BERT-type encoders on MLX.")
     top.add_argument("--version", action="version", version=f"stepbus {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -128,32 +136,44 @@ def _builtin(place: str) -> Callable[[argparse.Namespace], int | None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from stepbus import package_commands
-    from stepbus.errors import BadInput, StepbusError, did_you_mean
+    from stepbus import terminal
+    from stepbus.errors import StepbusError
 
+    terminal.prepare()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        top = parser()
-        if not words or words[0] in ("-h", "--help"):
-            top.epilog = package_commands.listing() + EPILOG
-        elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
-            command = package_commands.find(words[0])
-            if command is None:
-                near = did_you_mean(words[0], package_commands.BUILTIN)
-                raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
-            return int(command(words[1:]) or 0)
-        arguments = top.parse_args(words)
-        return int(_builtin(arguments.place)(arguments) or 0)
+        code = _run(words)
+        # What is still buffered fails here, where it can be told, and not when Python ends.
+        sys.stdout.flush()
+        return code
     except StepbusError as error:
-        print(f"stepbus: {error}", file=sys.stderr)
-        return error.exit_code
+        return terminal.end(f"{error}", error.exit_code)
     except BrokenPipeError:
-        # The reader of a pipe has left; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.leave_pipe()
         return 1
     except KeyboardInterrupt:
-        print("stepbus: interrupted", file=sys.stderr)
-        return 130
+        return terminal.end("interrupted", 130)
+    except OSError as error:
+        return terminal.end_of(error)
+    except Exception as error:
+        return terminal.report(error)
+
+
+def _run(words: Sequence[str]) -> int:
+    from stepbus import package_commands
+    from stepbus.errors import BadInput, did_you_mean
+
+    top = parser()
+    if not words or words[0] in ("-h", "--help"):
+        top.epilog = package_commands.listing() + EPILOG
+    elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
+        command = package_commands.find(words[0])
+        if command is None:
+            near = did_you_mean(words[0], package_commands.BUILTIN)
+            raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
+        return int(command(words[1:]) or 0)
+    arguments = top.parse_args(words)
+    return int(_builtin(arguments.place)(arguments) or 0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from typing import Any
 from stepbus import assembly, checkpoints, device
 from stepbus.config import load_config
 from stepbus.durable import from_json, write_text_atomically
-from stepbus.errors import CheckpointError, ModelError
+from stepbus.errors import BadInput, CheckpointError, ModelError
+from stepbus.paths import usable
 from stepbus.persistence import DESCRIPTION
 from stepbus.rows import read_rows
 from stepbus.trainer import Trainer
@@ -47,7 +48,7 @@ def open_trainer(path: str | Path, **overrides: Any) -> Trainer:
     Raises:
         ModelError: There is no such model, or it is damaged.
     """
-    folder = model_folder(Path(path))
+    folder = model_folder(usable(path, ModelError))
     try:
         saved = from_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
         tree, encoder = saved["config"], saved["encoder"]
@@ -85,10 +86,13 @@ def write_predictions(trainer: Trainer, data: Any, output: str | Path) -> int:
     """
     import pandas as pd
 
+    path = usable(output, setting="output")
+    if path.is_dir():
+        raise BadInput(f"{path}: expected a file to write the predictions to, got a folder")
     settings = trainer.config.data.settings
     rows = read_rows(data, name="predict", config=settings)
     predictions, _ = trainer.predict_rows(rows)
     frame = pd.DataFrame({settings.id or "row": rows.ids, **trainer.encoder.codec.decode(predictions.values)})
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(Path(output), frame.to_csv(index=False))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, frame.to_csv(index=False))
     return len(frame)

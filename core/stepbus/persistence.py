@@ -9,6 +9,7 @@ import mlx.core as mx
 
 from stepbus import checkpoints, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
+from stepbus.errors import values_without_secrets
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.model import label_keys
 
@@ -126,7 +127,7 @@ def describe(trainer: Trainer) -> dict[str, Any]:
     section = {key: value for key, value in trainer.config.tree["model"].items() if key not in from_scratch}
     return {
         "stepbus": __version__,
-        "config": {**trainer.config.tree, "model": section},
+        "config": values_without_secrets({**trainer.config.tree, "model": section}),
         "encoder": trainer.encoder.state_dict(),
         "plugins": plugin_table(trainer.run.members),
         "metrics": {name: value for name, value in trainer.state.metrics.items() if value == value},

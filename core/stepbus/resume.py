@@ -10,6 +10,7 @@ from stepbus.config import check_schedule
 from stepbus.durable import from_json
 from stepbus.errors import CheckpointError, Problem
 from stepbus.fits import Plan, grown_axes
+from stepbus.paths import usable
 
 if TYPE_CHECKING:
     from stepbus.run import Run
@@ -49,7 +50,7 @@ def find_run(given: bool | str | Path, wanted: Path) -> Path:
         if newest is None:
             raise CheckpointError(f"{wanted}: there is no run to resume here; leave --resume out to start one")
         return newest
-    path = Path(given)  # type: ignore[arg-type]  # False never comes here
+    path = usable(given, CheckpointError, "resume")  # type: ignore[arg-type]  # False never comes here
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such run or checkpoint")
     for folder in (path, *path.resolve().parents):
@@ -64,7 +65,7 @@ def read_run(directory: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = from_json(path.read_text(encoding="utf-8"))
         found["id"], found["facts"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: expected what a run is, got a damaged file ({error})") from error
     return found
 

@@ -16,7 +16,7 @@ from stepbus import assembly, device, ledger, resume
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_json_atomically, write_text_atomically
-from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError
+from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, without_secrets
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
 from stepbus.summary import fit_facts
@@ -77,7 +77,7 @@ class Run:
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
-        self.bus.hook.on_message(run=self, text=text, level=level)
+        self.bus.hook.on_message(run=self, text=without_secrets(text), level=level)
 
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""
