@@ -11,6 +11,7 @@ from stepbus.durable import from_json, write_text_atomically
 from stepbus.errors import BadInput, CheckpointError, ModelError
 from stepbus.paths import usable
 from stepbus.persistence import DESCRIPTION
+from stepbus.reading import read_file, refuse_half_characters
 from stepbus.rows import read_rows
 from stepbus.trainer import Trainer
 
@@ -50,7 +51,9 @@ def open_trainer(path: str | Path, **overrides: Any) -> Trainer:
     """
     folder = model_folder(usable(path, ModelError))
     try:
-        saved = from_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        text = read_file(folder / DESCRIPTION, ModelError).decode("utf-8")
+        saved = from_json(text)
+        refuse_half_characters(text, saved)
         tree, encoder = saved["config"], saved["encoder"]
         tree["model"] = {**tree["model"], "pretrained": str(folder.resolve()), "tokenizer": None}
     except (OSError, ValueError, KeyError, TypeError, CheckpointError) as error:
@@ -63,7 +66,10 @@ def open_trainer(path: str | Path, **overrides: Any) -> Trainer:
     device.choose(config.environment.device)
     trainer = Trainer(config)
     trainer.encoder = assembly.new_encoder(config)
-    trainer.encoder.load_state_dict(encoder)
+    try:
+        trainer.encoder.load_state_dict(encoder)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{folder / DESCRIPTION}: expected what the data was, got a damaged file ({error})") from error
     trainer.model = assembly.config_model(config, trainer.encoder.codec, seed=0)
     if trainer.model.loaded.initialised:
         raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(trainer.model.loaded.lines())}")

@@ -49,7 +49,11 @@ def _reason(text: str, folder: Path | None) -> str | None:
         return "it is empty"
     if "\0" in text:
         return "it holds a NUL character"
-    if any(len(os.fsencode(part)) > MAX_NAME for part in _encodable(text).split("/")):
+    try:
+        names = os.fsencode(text).split(b"/")
+    except UnicodeEncodeError:
+        return "it holds half of a character"
+    if any(len(name) > MAX_NAME for name in names):
         return f"a name in it is longer than {MAX_NAME} bytes"
     if _OTHER_PLACE.match(text):
         return None
@@ -57,11 +61,10 @@ def _reason(text: str, folder: Path | None) -> str | None:
     if expanded.startswith("~") and not os.path.lexists(text):
         return f"there is no user {text.partition('/')[0][1:]!r}"
     try:
-        os.stat(os.path.join(folder or "", expanded))  # noqa: PTH116 - whatever the system says, and not only whether it is there
+        # Whatever the system says, and not only whether it is there.
+        Path(folder or "", expanded).stat()
     except OSError as error:
         return _REASONS.get(error.errno or 0)
-    except ValueError as error:
-        return str(error)
     return None
 
 
@@ -71,11 +74,6 @@ _REASONS = {
     errno.ELOOP: "its links go round in a circle",
     errno.EACCES: "there is no permission to look there",
 }
-
-
-def _encodable(text: str) -> str:
-    """Return a text whose bytes can be counted; half a character, which no path holds, counts as one."""
-    return text.encode("utf-8", "replace").decode() if re.search("[\ud800-\udc7f\udd00-\udfff]", text) else text
 
 
 def _brief(text: str) -> str:

@@ -203,7 +203,7 @@ def _jsonl(path: Path, encoding: str) -> Table:
         if not line.strip():
             continue
         try:
-            row = parse_json(line, pairs)
+            row = parse_json(line, pairs, float)
             json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
         except ValueError as error:
             raise DataError(f"{path}:{number}: expected a JSON object on one line, got {error}") from None

@@ -87,19 +87,28 @@ def json_of(content: bytes, source: str, error: type[BadInput]) -> Any:
     return value
 
 
-def parse_json(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any]) -> Any:
+def parse_json(
+    text: str | bytes,
+    pairs: Callable[[list[tuple[str, Any]]], Any],
+    constant: Callable[[str], Any] | None = None,
+) -> Any:
     """Return what JSON text holds.
 
     Args:
         text: The text.
         pairs: Makes a mapping of names and values.
+        constant: Makes a value of NaN, Infinity and -Infinity, which are refused without it.
 
     Raises:
         ValueError: It is no strict JSON: syntax, NaN or Infinity, a number beyond a float, or nested too deeply.
     """
     try:
         return json.loads(
-            text, object_pairs_hook=pairs, parse_constant=_refuse_constant, parse_int=_whole, parse_float=_number
+            text,
+            object_pairs_hook=pairs,
+            parse_constant=constant or _refuse_constant,
+            parse_int=_whole,
+            parse_float=_number,
         )
     except RecursionError:
         raise ValueError(TOO_DEEP) from None

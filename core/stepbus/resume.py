@@ -64,7 +64,8 @@ def read_run(directory: Path) -> dict[str, Any]:
     path = directory / RUN_FILE
     try:
         found: dict[str, Any] = from_json(path.read_text(encoding="utf-8"))
-        found["id"], found["facts"]
+        if not isinstance(found["id"], str) or not isinstance(found["facts"], dict):
+            raise ValueError("expected id and facts")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: expected what a run is, got a damaged file ({error})") from error
     return found
