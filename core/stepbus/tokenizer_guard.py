@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_BYTES = 256 * 2**20  # the largest vocabularies in use have a tenth of it
+MAX_ID, MAX_TYPE = 2**31 - 1, 2**8 - 1
 NAME = "tokenizer.json"
 
 
@@ -94,22 +95,28 @@ def load_tokenizer(content: bytes, source: str = NAME) -> Tokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
     with guarded(source, "encode a text"), without_panic_reports():
-        _check_texts(tokenizer.encode("a"), 1)
+        probe = tokenizer.encode("a")
+        _check_texts(probe, 1)
+        _check_numbers(probe)
     with guarded(source, "encode a pair of texts"), without_panic_reports():
-        tokenizer.encode("a", "a")
+        _check_numbers(tokenizer.encode("a", "a"))
     return tokenizer
 
 
 def _check_texts(encoded: Any, texts: int) -> None:
-    """Refuse a probe whose texts do not stand in it once each, in order."""
+    """Refuse a probe whose texts do not stand in it once each, in order, with special tokens around them."""
     order = [text for text in encoded.sequence_ids if text is not None]
-    runs = [text for place, text in enumerate(encoded.sequence_ids) if text is not None and _begins(encoded, place)]
-    if runs != list(range(texts)) or sorted(order) != order:
-        raise ValueError(f"its post_processor puts the texts {runs} into a row of {texts}")
+    if order != sorted(order) or sorted(set(order)) != list(range(texts)):
+        raise ValueError(f"of a row of {texts} it makes one with the texts {order}")
+    marked = zip(encoded.sequence_ids, encoded.special_tokens_mask, strict=True)
+    if any(text is None and not special for text, special in marked):
+        raise ValueError("its post_processor puts a text into a row twice")
 
 
-def _begins(encoded: Any, place: int) -> bool:
-    return place == 0 or encoded.sequence_ids[place - 1] != encoded.sequence_ids[place]
+def _check_numbers(encoded: Any) -> None:
+    """Refuse a probe whose numbers no array of token ids and types can hold."""
+    if max(encoded.ids) > MAX_ID or max(encoded.type_ids) > MAX_TYPE:
+        raise ValueError(f"it gives the token ids {encoded.ids} of the types {encoded.type_ids}")
 
 
 def read_files(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -140,3 +147,21 @@ def json_mapping(files: Mapping[str, bytes], name: str, place: str = "") -> dict
     if not isinstance(value, dict):
         raise ModelError(f"{place}{name}: expected a mapping, got {type(value).__name__}")
     return value
+
+
+def token_of(settings: Mapping[str, Any], name: str, source: str) -> str | None:
+    """Return a special token that tokenizer_config.json names, as text or as a mapping with `content`.
+
+    Args:
+        settings: What the file says.
+        name: "pad", "cls" and so on.
+        source: The file, for messages.
+
+    Raises:
+        ModelError: It is neither.
+    """
+    value = settings.get(f"{name}_token")
+    found = value.get("content") if isinstance(value, dict) else value
+    if (found is not None or isinstance(value, dict)) and not isinstance(found, str):
+        raise ModelError(f"{source}: {name}_token: expected text or a mapping with content, got {value!r}")
+    return found or None

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from stepbus.errors import ModelError
-from stepbus.tokenizer_guard import guarded, json_mapping, load_tokenizer, read_files
+from stepbus.tokenizer_guard import MAX_ID, guarded, json_mapping, load_tokenizer, read_files, token_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -20,7 +20,6 @@ IntArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.integer[Any]]]
 LabelArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 CHUNK = 2048
-MAX_ID = 2**31 - 1
 # What a Hugging Face folder may hold about its tokenizer; export copies what is there.
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -139,7 +138,8 @@ def _from_vocabulary(files: dict[str, bytes]) -> Tokenizer:
     words = files["vocab.txt"].decode("utf-8").splitlines()
     vocabulary = {word: position for position, word in enumerate(words)}
     special = {
-        name: str(settings.get(f"{name}_token", f"[{name.upper()}]")) for name in ("unk", "sep", "pad", "cls", "mask")
+        name: token_of(settings, name, "tokenizer_config.json") or f"[{name.upper()}]"
+        for name in ("unk", "sep", "pad", "cls", "mask")
     }
     for name in ("unk", "sep", "cls", "pad"):
         if special[name] not in vocabulary:
@@ -180,8 +180,8 @@ class TextTokenizer:
         self.max_length = max_length
         self._tokenizer = load_tokenizer(self.source, self.file)
         settings = json_mapping(files, "tokenizer_config.json", place)
-        pad = settings.get("pad_token") or "[PAD]"
-        pad_id = self._tokenizer.token_to_id(pad["content"] if isinstance(pad, dict) else str(pad))
+        pad = token_of(settings, "pad", f"{place}tokenizer_config.json") or "[PAD]"
+        pad_id = self._tokenizer.token_to_id(pad)
         self.pad_id = 0 if pad_id is None else pad_id
         with guarded(self.file, "frame a text"):
             probes = {1: self._tokenizer.encode("a"), 2: self._tokenizer.encode("a", "a")}

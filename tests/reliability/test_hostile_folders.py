@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from stepbus import reading
@@ -287,6 +289,8 @@ PANICS: list[dict[str, Any]] = [
     {"post_processor": {**TEMPLATE, "single": []}},
     {"post_processor": {**TEMPLATE, "single": [SEQUENCE_A, SEP, SEQUENCE_A]}},
     {"post_processor": {**TEMPLATE, "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 300}}, SEQUENCE_A]}},
+    {"post_processor": {**TEMPLATE, "single": [{"Sequence": {"id": "A", "type_id": 2**32 - 1}}]}},
+    {"post_processor": {**TEMPLATE, "pair": [SEQUENCE_A, {"Sequence": {"id": "B", "type_id": 256}}]}},
     {"post_processor": {"type": "BertProcessing", "sep": ["x", 2**32 - 1], "cls": ["y", 99]}},
     vocabulary(a=-1),
     vocabulary(a=2**32),
@@ -330,7 +334,7 @@ def test_a_tokenizer_that_the_library_cannot_use(
 AT_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"pre_tokenizer": regex("(a+)+$")}, "retry-limit-in-match"),  # *
     ({"pre_tokenizer": regex("((a+)+)+$")}, "retry-limit-in-match"),  # *
-    ({"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}}, "retry-limit-in-match"),  # *
+    ({"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "a"}}, "retry-limit-in-match"),  # *
     (model(unk_token="[NO]"), "Missing"),
     ({"model": {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": None}}, "unk_id"),
     ({"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "zz"}}, "Missing"),
@@ -441,6 +445,16 @@ def test_a_file_beside_the_tokenizer_that_is_no_json_mapping(tokenizer_folder: P
     assert message.startswith(f"{tokenizer_folder / name}:")
     assert words in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("value", ["3", "true", "[]", "{}", '{"content": 3}', '{"content": null}', "1.5"])
+@pytest.mark.parametrize("name", ["pad_token", "cls_token"])
+def test_a_special_token_that_is_no_text(tokenizer_folder: Path, name: str, value: str) -> None:
+    (tokenizer_folder / "tokenizer_config.json").write_text(f'{{"{name}": {value}}}')
+    with pytest.raises(
+        ModelError, match=rf"tokenizer_config\.json: {name}: expected text or a mapping with content, got"
+    ):
+        opened(tokenizer_folder)
 
 
 @pytest.mark.parametrize("content", [b"", "[PAD]\n[UNK]\n[CLS]\n[SEP]\né".encode("latin-1"), b"\xff\xfe", b"a\nb"])
@@ -829,3 +843,72 @@ def test_closed_streams_are_not_given_to_the_next_file(tmp_path: Path) -> None:
     line = f'{sys.executable} -c "{code}" <&- 2>&-'
     ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert ran.stdout == "True\n"
+
+
+# Mutations of what is good: whatever comes of them, it is an answer or one sentence.
+
+ODD = [None, True, 0, -1, 7, 2**31, 2**32 - 1, 2**63, 10**20, 10**400, -0.5, 1e308, 5e-324, float("nan"), float("inf")]
+ODD += ["", "x", "\0", "\ud800", LONG, "~x/y", "https://u:secret@h", [], {}, [1], [[]], {"a": 1}, ["a", "b"], [0, "a"]]
+ODD += ["A", "[CLS]", "BPE", "Unigram", "Sequence", "Replace", "Right", "./x.py:Y"]
+SETTINGS_TREE = {
+    "model": {"type": "bert", "pretrained": "x", "hidden_size": 8, "pooling": {"type": "cls"}, "head": "binary"},
+    "data": {"type": "text", "train": "a.csv", "validation": 0.1, "label": ["a"], "text": "t", "cache": "c"},
+    "training": {"seed": 1, "metrics": ["f1"], "num_epochs": 2},
+    "environment": {"output_dir": "runs"},
+    "plugins": {"early_stopping": {"patience": 2}},
+}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value inside."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, item in items for found in ((*path, key), *places(item, (*path, key)))]
+
+
+@st.composite
+def mutations(draw: st.DrawFn, good: dict[str, Any]) -> dict[str, Any]:
+    tree = json.loads(json.dumps(good))
+    for _ in range(draw(st.integers(1, 3))):
+        *above, last = draw(st.sampled_from(places(tree) or [("x",)]))
+        inside: Any = tree
+        for key in above:
+            inside = inside[key]
+        if draw(st.integers(0, 4)) or not isinstance(inside, dict):
+            inside[last] = draw(st.sampled_from(ODD))
+        else:
+            inside.pop(last, None)
+    return tree
+
+
+mutated = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def answered(call: Callable[[], Any]) -> None:
+    """Hold an answer, or a refusal, against what each must be."""
+    try:
+        assert call() is not None
+    except BadInput as error:
+        assert str(error)
+        assert "secret" not in str(error)
+
+
+@mutated
+@given(tree=mutations(CONFIG))
+def test_mutations_of_a_config_json(folder: Path, tree: dict[str, Any]) -> None:
+    (folder / "config.json").write_text(json.dumps(tree))
+    answered(lambda: described(folder))
+
+
+@mutated
+@given(change=mutations(TOKENIZER))
+def test_mutations_of_a_tokenizer_json(tmp_path: Path, change: dict[str, Any]) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(change))
+    answered(lambda: opened(tmp_path).encode(["a good bad", ""]))
+
+
+@mutated
+@given(tree=mutations(SETTINGS_TREE))
+def test_mutations_of_a_configuration(tmp_path: Path, tree: dict[str, Any]) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(tree))
+    answered(lambda: load_config(tmp_path / "run.json"))
+    answered(lambda: load_config(tree))
