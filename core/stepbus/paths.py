@@ -52,7 +52,7 @@ def _reason(text: str, folder: Path | None) -> str | None:
     try:
         names = os.fsencode(text).split(b"/")
     except UnicodeEncodeError:
-        return "it holds half of a character"
+        return "it holds a character that no file's name here can hold"
     if any(len(name) > MAX_NAME for name in names):
         return f"a name in it is longer than {MAX_NAME} bytes"
     if _OTHER_PLACE.match(text):

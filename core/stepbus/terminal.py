@@ -31,7 +31,7 @@ def prepare() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open to the end
-        elif getattr(stream, "errors", None) == "strict":
+        elif getattr(stream, "errors", None) in ("strict", "surrogateescape"):  # the second in the locale C
             # UTF-8 too: it has no place for half a character, which a file's name may hold.
             with contextlib.suppress(AttributeError, ValueError):
                 stream.reconfigure(errors="stepbus.escape")

@@ -611,7 +611,7 @@ def bad_paths(tmp_path: Path) -> dict[str, tuple[str, str]]:
         "through a file": (str(tmp_path / "file" / "a.csv"), "it leads through a file as if that were a folder"),
         "circle": (str(tmp_path / "circle" / "a.csv"), "its links go round in a circle"),
         "user": ("~nobody-of-this-name/a.csv", "there is no user 'nobody-of-this-name'"),
-        "half": ("./\ud800.csv", "it holds half of a character"),
+        "half": ("./\ud800.csv", "it holds a character that no file's name here can hold"),
     }
 
 
@@ -659,13 +659,14 @@ CALLS: dict[str, tuple[Callable[[str], Any], type[BadInput]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", PATHS)
-@pytest.mark.parametrize("name", CALLS)
+# An empty name is no file in these places, but a name like any other.
+NAMES = ("load_config", "read_layers", "import_module")
+
+
+@pytest.mark.parametrize(("name", "kind"), [(n, k) for n in CALLS for k in PATHS if k != "empty" or n not in NAMES])
 def test_an_argument_in_python_that_is_no_path(tmp_path: Path, name: str, kind: str) -> None:
     call, error = CALLS[name]
     text, words = bad_paths(tmp_path)[kind]
-    if kind == "empty" and name in ("load_config", "read_layers", "import_module"):
-        pytest.skip("an empty name is no file there, and refused as a name")
     with pytest.raises(error) as caught:
         call(text)
     assert words in str(caught.value)
@@ -676,6 +677,7 @@ COMMANDS = [
     *(["train", "{}"], ["plan", "{}"], ["config", "show", "{}"], ["config", "schema", "{}"]),
     *(["evaluate", "{}", "x.csv"], ["predict", "{}", "x.csv"], ["plugins", "list", "--config", "{}"]),
     ["plugins", "new", "mine", "--output", "{}"],
+    ["train", "quick_test", "--resume", "{}"],
     *(["train", "quick_test", "--output", "{}"], ["plan", "quick_test", "--set", "data.train={}"]),
     *(["train", "quick_test", "--set", "model.pretrained={}"], ["config", "show", "production", "--set=data.test={}"]),
 ]
@@ -766,6 +768,9 @@ def test_a_url_typed_as_a_setting_is_told_without_its_password(
         assert "secret" not in said
     assert main(["train", "https://user:secret@host/x.yaml"]) == 2
     assert "https://***@host/x.yaml" in capsys.readouterr().err.replace(":/***", "://***").replace(":///", "://")
+    for options in ([], ["--json"]):
+        assert main(["plan", "https://user:secret@host/x.yaml", *options]) == 2
+        assert "secret" not in "".join(capsys.readouterr())
     with pytest.raises(SystemExit):
         main(["plan", "x.yaml", "https://user:secret@host"])
     assert "secret" not in capsys.readouterr().err
@@ -814,6 +819,13 @@ def test_a_terminal_that_knows_ascii_only(words: list[str]) -> None:
     assert ran.stdout
     if words == ["config", "schema"]:
         assert json.loads(ran.stdout)["title"]
+
+
+def test_the_locale_c_of_old() -> None:
+    old = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    ran = run("hooks", capture_output=True, env=old)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "\\u2026" in ran.stdout
 
 
 def test_a_plan_and_its_json_on_a_terminal_that_knows_ascii_only(tiny_config: Make, tmp_path: Path) -> None:
