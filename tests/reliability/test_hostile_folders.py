@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
 import os
 import subprocess
@@ -12,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import frozen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from stepbus import reading
+from stepbus import members, reading
 from stepbus.cli import main
 from stepbus.config import load_config
 from stepbus.durable import from_json, to_json
@@ -589,10 +592,16 @@ def test_a_configuration_that_is_too_deep(tmp_path: Path, text: str, ending: str
 
 
 def test_a_size_is_looked_up_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unread(io.FileIO):
+        def readall(self) -> bytes:
+            pytest.fail("it was read")
+
+    monkeypatch.setattr(reading.os, "fdopen", lambda descriptor, *_, **__: Unread(descriptor))
     sparse(tmp_path / "large.json")
-    monkeypatch.setattr(reading.os, "fdopen", lambda *_, **__: pytest.fail("it was opened for reading"))
-    with pytest.raises(pytest.fail.Exception):
-        reading.read_json(tmp_path / "large.json", ModelError, 2**31)
+    with pytest.raises(
+        ModelError, match=r"large\.json: expected a file of at most 16,777,216 bytes, got 1,073,741,824"
+    ):
+        reading.read_json(tmp_path / "large.json", ModelError)
 
 
 # 4. paths
@@ -785,6 +794,58 @@ def test_what_is_stored_has_no_password_and_another_password_is_no_difference() 
     assert first.digest() == second.digest()
 
 
+def test_the_digest_of_settings_tells_nothing_of_a_password() -> None:
+    @frozen
+    class Settings:
+        server: str
+
+    first, second = (members._settings_digest(Settings(f"https://user:{word}@host")) for word in ("secret", "other"))
+    assert first == second
+    assert first != members._settings_digest(Settings("https://user:secret@elsewhere"))
+
+
+REPORTER = """
+from attrs import define
+from stepbus import hookimpl, setting
+
+class Reporter:
+    scope = "run"
+
+    @define(frozen=True, kw_only=True)
+    class Config:
+        server: str = setting(meaning="where to")
+
+    def __init__(self, config):
+        self.config = config
+
+    @hookimpl
+    def on_run_start(self, run):
+        assert self.config.server.startswith("https://user:")
+        run.message(f"reporting to {self.config.server}")
+"""
+
+
+def test_a_run_leaves_no_password_and_resumes_with_another(
+    tiny_config: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "reporter.py").write_text(REPORTER)
+
+    def train(password: str, epochs: int, *options: str) -> int:
+        reporter = {"use": "./reporter.py:Reporter", "server": f"https://user:{password}@host/x"}
+        tree = tiny_config(plugins={"progress": {}, "reporter": reporter}, training={"num_epochs": epochs})
+        (tmp_path / "run.json").write_text(json.dumps(tree))
+        return main(["train", str(tmp_path / "run.json"), *options])
+
+    assert train("secret", 1) == 0
+    assert "reporting to https://***@host/x" in capfd.readouterr().out
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {"config.yaml", "run.json", "stepbus.json", "manifest.json"} <= {path.name for path in files}
+    assert [path for path in files if b"secret" in path.read_bytes()] == []
+    assert any(b"https://***@host/x" in path.read_bytes() for path in files)
+    assert train("another", 1, "--resume") == 0
+    assert "server" not in capfd.readouterr().err
+
+
 def test_a_traceback_has_no_password(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(_: Any) -> None:
         raise RuntimeError("cannot connect to https://user:secret@host/x")
@@ -843,7 +904,9 @@ def test_a_plan_and_its_json_on_a_terminal_that_knows_ascii_only(tiny_config: Ma
 def test_a_standard_output_that_takes_nothing(words: list[str], end: str) -> None:
     command = " ".join([sys.executable, "-m", "stepbus.cli", *words])
     line = {"closed": f"{command} >&-", "gone": f"{command} | true", "full": f"{command} > /dev/full"}[end]
-    ran = subprocess.run(["bash", "-c", f"{line}; exit $?"], capture_output=True, text=True, check=False)
+    # What is buffered fails only at the end.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=environment)
     assert "Traceback" not in ran.stderr
     assert "Exception ignored" not in ran.stderr
     assert ran.returncode == (1 if end == "full" else 0)
@@ -886,7 +949,7 @@ def mutations(draw: st.DrawFn, good: dict[str, Any]) -> dict[str, Any]:
         for key in above:
             inside = inside[key]
         if draw(st.integers(0, 4)) or not isinstance(inside, dict):
-            inside[last] = draw(st.sampled_from(ODD))
+            inside[last] = copy.deepcopy(draw(st.sampled_from(ODD)))
         else:
             inside.pop(last, None)
     return tree
