@@ -206,7 +206,8 @@ def _jsonl(path: Path, encoding: str) -> Table:
             row = parse_json(line, pairs, float)
             json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
         except ValueError as error:
-            raise DataError(f"{path}:{number}: expected a JSON object on one line, got {error}") from None
+            got = f"something else: {error}" if str(error).startswith("expected") else str(error)
+            raise DataError(f"{path}:{number}: expected a JSON object on one line, got {got}") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
         rows.append(row)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 256 * 2**20  # the largest vocabularies in use have a tenth of it
 MAX_ID, MAX_TYPE = 2**31 - 1, 2**8 - 1
 NAME = "tokenizer.json"
+_one_at_a_time = threading.RLock()  # two that lent each other the descriptor would not give it back
 
 
 @contextmanager
@@ -54,16 +56,18 @@ def guarded(source: str, purpose: str) -> Iterator[None]:
 def without_panic_reports() -> Iterator[None]:
     """Hold back what is written to the standard error, and pass it on unless the block raises.
 
-    The report of a panic goes past Python to the file descriptor itself.
+    The report of a panic goes past Python to the file descriptor itself. Blocks are short, and one at a time.
     """
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # closed: then nothing is printed either
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
+    with ExitStack() as stack:
+        stack.enter_context(_one_at_a_time)
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+        try:
+            held = stack.enter_context(tempfile.TemporaryFile())
+            kept = os.dup(2)
+        except OSError:  # closed, or a full disk: then a report is printed or not, as it comes
+            yield
+            return
         os.dup2(held.fileno(), 2)
         try:
             yield

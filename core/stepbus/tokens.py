@@ -11,7 +11,15 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from stepbus.errors import ModelError
-from stepbus.tokenizer_guard import MAX_ID, guarded, json_mapping, load_tokenizer, read_files, token_of
+from stepbus.tokenizer_guard import (
+    MAX_ID,
+    guarded,
+    json_mapping,
+    load_tokenizer,
+    read_files,
+    token_of,
+    without_panic_reports,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -219,7 +227,7 @@ class TextTokenizer:
         truncated = 0
         for start in range(0, len(texts), CHUNK):
             chunks = [list(side[start : start + CHUNK]) for side in sides]
-            with guarded(self.file, "encode the rows"):
+            with guarded(self.file, "encode the rows"), without_panic_reports():
                 encoded = [self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False) for chunk in chunks]
             for row in zip(*encoded, strict=True):
                 pieces = [piece.ids for piece in row]

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from stepbus.paths import unusable
 from stepbus.plugins import import_module
 from stepbus.readers import read_table
 from stepbus.resume import find_run, read_run
+from stepbus.tokenizer_guard import without_panic_reports
 from stepbus.tokens import TextTokenizer, tokenizer_files
 from stepbus_plugins.bert import BertConfig, model_config
 from stepbus_plugins.bert.checked import check_config, parameters, with_defaults
@@ -347,12 +349,31 @@ AT_ROWS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "words"), AT_ROWS)
-def test_a_tokenizer_that_fails_at_a_row(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_a_tokenizer_that_fails_at_a_row(
+    tmp_path: Path, change: dict[str, Any], words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     tokenizer = opened(tokenizer_folder(tmp_path / "t", change))
     with pytest.raises(ModelError) as caught:
         tokenizer.encode(["a", "a good zzz é " + "a" * 40 + "b"])
     assert str(caught.value).startswith(f"{tmp_path / 't' / 'tokenizer.json'}: expected ")
     assert words in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_write_meanwhile_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    with without_panic_reports(), without_panic_reports():
+        os.write(2, b"from elsewhere\n")
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "from elsewhere\nafterwards\n"
+
+
+def test_threads_give_the_standard_error_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tokenizer = opened(tokenizer_folder(tmp_path / "t", {}))
+    with ThreadPoolExecutor(8) as pool:
+        lengths = [len(tokens) for tokens in pool.map(tokenizer.encode, [["good", "a"]] * 200)]
+    assert lengths == [2] * 200
+    os.write(2, b"still here\n")
+    assert capfd.readouterr().err == "still here\n"
 
 
 def test_a_pair_needs_a_place_for_its_second_text(tmp_path: Path) -> None:
