@@ -54,8 +54,12 @@ if TYPE_CHECKING:
     from stepbus.folders import read_tensors as read_tensors
     from stepbus.labels import LabelCodec as LabelCodec
     from stepbus.markers import hookimpl as hookimpl
+    from stepbus.memory import check_room as check_room
+    from stepbus.memory import file_shapes as file_shapes
     from stepbus.metric import Metric as Metric
     from stepbus.model import compose as compose
+    from stepbus.model_keys import check_keys as check_keys
+    from stepbus.model_keys import wrong_key as wrong_key
     from stepbus.opening import open_trainer as open_trainer
     from stepbus.optimizer import Optimizer as Optimizer
     from stepbus.optimizer import ParameterUpdater as ParameterUpdater
@@ -121,12 +125,15 @@ _HOME = {
     "Trainer": "trainer",
     "TrainingConfig": "sections",
     "TrainingState": "state",
+    "check_keys": "model_keys",
+    "check_room": "memory",
     "component": "settings",
     "compose": "model",
     "cpu_streams": "backend",
     "create_model": "create",
     "create_trainer": "create",
     "did_you_mean": "errors",
+    "file_shapes": "memory",
     "find_folder": "folders",
     "get_trainer_config": "config",
     "hoist": "optimizer",
@@ -142,10 +149,11 @@ _HOME = {
     "write_columns": "prediction_files",
     "write_predictions": "prediction_files",
     "write_text_atomically": "durable",
+    "wrong_key": "model_keys",
 }
 
 # Modules that import MLX.
-_NEEDS_MLX = {"checkpoints", "create", "folders", "model", "opening", "optimizer", "run", "trainer"}
+_NEEDS_MLX = {"checkpoints", "create", "folders", "memory", "model", "opening", "optimizer", "run", "trainer"}
 
 __all__ = sorted(_HOME)
 

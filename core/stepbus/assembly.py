@@ -15,6 +15,7 @@ from stepbus.fits import Fit, Plan
 from stepbus.folders import find_folder, read_config
 from stepbus.labels import LabelCodec
 from stepbus.members import for_fit
+from stepbus.model_keys import check_keys
 from stepbus.optimizer import ParameterUpdater
 from stepbus.steps import CompiledSteps, mix
 
@@ -195,8 +196,12 @@ def model_config(section: Selected) -> dict[str, Any] | None:
     if say is not None:
         found: dict[str, Any] = say(section.settings)
         return found
-    pretrained = section.settings.pretrained
-    return None if pretrained is None else read_config(find_folder(pretrained))
+    if section.settings.pretrained is None:
+        return None
+    folder = find_folder(section.settings.pretrained)
+    found = read_config(folder)
+    check_keys(found, str(folder / "config.json"))
+    return found
 
 
 def check_lengths(trainer: Trainer, model_config: Mapping[str, Any]) -> None:

@@ -15,11 +15,10 @@ CONFIG = "a YAML or JSON file, or a preset's name"
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all built-in commands."""
-    import argparse
-
     from stepbus import __version__
+    from stepbus.arguments import Parser
 
-    top = argparse.ArgumentParser(prog="stepbus", description="Fine-tune BERT-type encoders on MLX.")
+    top = Parser(prog="stepbus", description="Fine-tune BERT-type encoders on MLX.")
     top.add_argument("--version", action="version", version=f"stepbus {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -169,10 +168,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command_of(argv: Sequence[str] | None) -> int:
     import sys
 
-    from stepbus import package_commands
+    from stepbus import package_commands, terminal
     from stepbus.commands.printing import flush
     from stepbus.errors import BadInput, did_you_mean
 
+    terminal.prepare()
     words = list(sys.argv[1:] if argv is None else argv)
     top = parser()
     if not words or words[0] in ("-h", "--help"):

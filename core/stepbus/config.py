@@ -19,7 +19,7 @@ from attrs import field, frozen
 from stepbus import plugins as installed_plugins
 from stepbus.choices import Loader, PluginChoice, Plugins, choice
 from stepbus.components import Components, Selected
-from stepbus.errors import ConfigError, Problem, StepbusError
+from stepbus.errors import ConfigError, Problem, StepbusError, values_without_secrets
 from stepbus.keywords import keyword_layer, late_keywords
 from stepbus.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
 from stepbus.presets import configs_folder
@@ -126,7 +126,9 @@ class Config:
     def _values(self, *, places: bool) -> dict[str, Any]:
         sections = {name: plain(getattr(self, name), places) for name in BASES}
         chosen = {choice.name: plain(choice.settings, places) or {} for choice in self.plugins}
-        return {**sections, "plugins": chosen, "hooks": [hook if places else Path(hook).name for hook in self.hooks]}
+        hooks = [hook if places else Path(hook).name for hook in self.hooks]
+        found: dict[str, Any] = values_without_secrets({**sections, "plugins": chosen, "hooks": hooks})
+        return found
 
 
 def load_config(

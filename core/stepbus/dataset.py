@@ -56,7 +56,7 @@ class RowEncoder:
         self.codec = codec
         self.config = config
         self.tokenizer_files = tokenizer_files(folder)
-        self.tokenizer = TextTokenizer(self.tokenizer_files, config.max_length)
+        self.tokenizer = TextTokenizer(self.tokenizer_files, config.max_length, folder)
 
     def fit(self, rows: Rows) -> None:
         """Learn labels and template from training rows.

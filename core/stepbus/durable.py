@@ -24,6 +24,7 @@ from attrs import frozen
 from stepbus.errors import CheckpointError
 from stepbus.locks import LOCK as LOCK
 from stepbus.locks import lock_folder as lock_folder
+from stepbus.reading import MAX_DIGITS, once, parse_json
 
 BLOCK = 4 * 2**20  # bytes hashed and written at once: small enough for the cache, large enough for one system call
 NOT_A_NUMBER = "$number"
@@ -170,6 +171,8 @@ def to_json(value: Any) -> str:
 
 
 def _encoded(value: Any, place: str) -> Any:
+    if type(value) is int and abs(value) >= 10**MAX_DIGITS:
+        raise ValueError(f"{place or 'top level'}: expected a number of at most {MAX_DIGITS} digits, got a longer one")
     if value is None or type(value) in (bool, int, str):
         return value
     if isinstance(value, float):
@@ -189,25 +192,16 @@ def from_json(text: str | bytes) -> Any:
     """Return the value that `to_json` wrote.
 
     Raises:
-        ValueError: It is no strict JSON: syntax, a repeated key, a bare NaN, or nested beyond all reason.
+        ValueError: It is no strict JSON: syntax, a repeated key, a bare NaN, a number beyond a float, or nested
+            beyond all reason.
     """
-    try:
-        return json.loads(text, object_pairs_hook=_decoded, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("expected JSON of a sane depth, got one nested too deeply") from None
+    return parse_json(text, _decoded)
 
 
 def _decoded(pairs: list[tuple[str, Any]]) -> Any:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"expected each key once, got {next(key for key in keys if keys.count(key) > 1)!r} again")
+    value = once(pairs)
     if NOT_A_NUMBER in value:
         if len(value) > 1 or value[NOT_A_NUMBER] not in ("nan", "inf", "-inf"):
             raise ValueError(f"expected {NOT_A_NUMBER} to be nan, inf or -inf and to stand alone, got {value!r}")
         return float(value[NOT_A_NUMBER])
     return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"expected strict JSON, got {name}")

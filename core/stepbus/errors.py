@@ -14,15 +14,49 @@ StepbusError                exit code 1
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.converters import optional
+
+# `//` may have become `/` where a URL was taken for a path. A password may hold what its URL should have escaped.
+_IN_URL = re.compile(r"([A-Za-z][\w+.-]+(?<!\.py):/+)(?:[^\s/@'\"<>:]*:(?!\d+[/?#])[^\s'\"<>]*|[^\s/?#'\"<>]*)@")
+_IN_QUERY = re.compile(
+    r"([?&;][\w-]*(?:token|secret|password|passwd|pwd|api_?key|access_?key|signature|credential)[\w-]*=)[^\s&;#'\"<>]+",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose URLs have `***` in place of user and password, and of what a query names a secret."""
+    if ":/" not in text:
+        return text
+    return _IN_QUERY.sub(r"\1***", _IN_URL.sub(r"\1***@", text))
+
+
+def values_without_secrets(value: Any) -> Any:
+    """Return JSON values whose texts are `without_secrets`; what is stored holds no password.
+
+    Args:
+        value: Mappings, lists and scalars.
+    """
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {key: values_without_secrets(item) for key, item in value.items()}
+    return [values_without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
 class StepbusError(Exception):
     """The root of every error that stepbus raises on purpose."""
 
     exit_code = 1
+
+    def __init__(self, *words: Any) -> None:
+        # Texts of libraries are quoted in many sentences, and quote URLs in turn.
+        super().__init__(*(without_secrets(word) if isinstance(word, str) else word for word in words))
 
 
 class BadInput(StepbusError):
@@ -64,8 +98,8 @@ class Problem:
     """One thing that is wrong with a configuration."""
 
     path: str
-    message: str
-    file: str | None = None
+    message: str = field(converter=without_secrets)
+    file: str | None = field(default=None, converter=optional(without_secrets))
     line: int | None = None
 
     def __str__(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -19,10 +18,13 @@ from stepbus import run_files, tensor_files
 from stepbus.durable import fsync_folder, to_json, write_file
 from stepbus.errors import CheckpointError, ModelError
 from stepbus.exports import DESCRIPTION, check_export, describe_files, verify_folder
+from stepbus.paths import unusable, usable
+from stepbus.reading import read_json
 from stepbus.tokens import TOKENIZER_FILES
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+MAX_INDEX = 64 * 2**20  # bytes
 _FROM_HUB = ["config.json", "modules.json", DESCRIPTION, WEIGHTS, INDEX, "model-*-of-*.safetensors", *TOKENIZER_FILES]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -41,9 +43,9 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
     """
     if source.startswith("package:"):
         folder = _in_package(source)
-    elif Path(source).expanduser().is_dir():
-        folder = Path(source).expanduser()
-    elif Path(source).expanduser().exists():
+    elif (path := usable(source, ModelError)).is_dir():
+        folder = path
+    elif path.exists():
         raise ModelError(f"{source}: expected a model folder, got a file; name the folder that holds it")
     elif _HUB_NAME.fullmatch(source):
         folder = _from_hub(source)
@@ -106,23 +108,16 @@ def _from_hub(source: str) -> Path:
 def _transformer_inside(folder: Path) -> Path:
     """Return where a sentence-transformers folder keeps its encoder; any other folder is returned as it is."""
     listing = folder / "modules.json"
-    if not listing.is_file():
+    if not os.path.lexists(listing):
         return folder
-    modules = _read_json(listing)
+    modules = read_json(listing, ModelError)
     for module in modules if isinstance(modules, list) else []:
         if isinstance(module, dict) and str(module.get("type", "")).rpartition(".")[2] == "Transformer":
-            inside = (folder / str(module.get("path", ""))).resolve()
+            inside = usable(folder / str(module.get("path", "")), ModelError, str(listing)).resolve()
             if not inside.is_relative_to(folder.resolve()):
                 raise ModelError(f"{listing}: the path {module['path']!r} leads out of the folder")
             return inside if module.get("path") else folder
     raise ModelError(f"{listing}: expected a module of type Transformer, found none")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: expected a readable JSON file: {error}") from None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -131,7 +126,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: It is missing, no JSON, or no mapping.
     """
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json", ModelError)
     if not isinstance(config, dict):
         raise ModelError(f"{folder / 'config.json'}: expected a mapping, got {type(config).__name__}")
     return config
@@ -151,13 +146,13 @@ def read_tensors(folder: Path) -> dict[str, mx.array]:
     """
     if not (folder / INDEX).is_file() or (folder / WEIGHTS).is_file():
         return read_safetensors(folder / WEIGHTS)
-    index = _read_json(folder / INDEX)
+    index = read_json(folder / INDEX, ModelError, MAX_INDEX)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
         raise ModelError(f"{folder / INDEX}: expected a mapping weight_map of tensor names to files")
     tensors: dict[str, mx.array] = {}
     for file in sorted(set(places.values())):
-        if file != Path(file).name or not file.endswith(".safetensors"):
+        if file != Path(file).name or not file.endswith(".safetensors") or unusable(file):
             raise ModelError(f"{folder / INDEX}: expected the name of a safetensors file, got {file!r}")
         shard = read_safetensors(folder / file)
         named = {name for name, place in places.items() if place == file}

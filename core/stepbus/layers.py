@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from stepbus.errors import ConfigError, Problem, did_you_mean
+from stepbus.paths import unusable, usable
 from stepbus.presets import configs_folder, preset_path
 from stepbus.python_tree import from_python
 from stepbus.settings import show
@@ -57,6 +58,13 @@ def shown(path: Path) -> str:
         return str(path)
 
 
+class _BadPath(ConfigError):
+    """A file's path that can be none."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__([Problem("", message)])
+
+
 def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Problem]) -> tuple[list[Node], Path]:
     """Read a configuration and what it extends.
 
@@ -78,7 +86,7 @@ def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Pr
         path = preset_path(source)
         tree = read_tree(path, shown(path))
     else:
-        path = Path(source)
+        path = usable(source, _BadPath)
         if not path.exists():
             near = did_you_mean(path.name, os.listdir(path.parent) if path.parent.is_dir() else [])  # noqa: PTH208
             raise ConfigError([Problem("", f"there is no file {str(source)!r}{near}")])
@@ -116,6 +124,9 @@ def _base(base: Node, chain: tuple[Path, ...], read: list[Path], problems: list[
     name = base.value
     if not isinstance(name, str):
         raise _problem("extends", f"expected a file, a preset or a list of them, got {show(name)}", base)
+    reason = unusable(name, base.mark.folder) if _names_file(name) else None
+    if reason is not None:
+        raise _problem("extends", reason, base)
     path = Path(resolve_place(name, base.mark, "file")) if _names_file(name) else preset_path(name)
     if not path.is_file():
         siblings = [other.name for other in path.parent.glob("*") if other.is_file()]
@@ -216,12 +227,20 @@ class Tidy:
         nodes = node.value if isinstance(node.value, list) else [] if node.value is None else [node]
         found = []
         for index, item in enumerate(nodes):
+            place = ("hooks", index) if isinstance(node.value, list) else ("hooks",)
             if isinstance(item.value, str) and item.value:
+                self.check_place(place, item)
                 found.append(Node(_module_place(item.value, item.mark), item.mark))
             else:
                 message = f"expected a module's name or a .py file, got {show(item.value)}"
-                self.refuse(("hooks", index) if isinstance(node.value, list) else ("hooks",), message, item)
+                self.refuse(place, message, item)
         return Node(found, node.mark)
+
+    def check_place(self, path: Keys, node: Node) -> None:
+        """Refuse a module or file whose name can be no path."""
+        reason = unusable(node.value.rpartition(":")[0] or node.value, node.mark.folder)
+        if reason is not None:
+            self.refuse(path, reason, node)
 
     def plugin_section(self, top: dict[str, Node], key: str, mark: Mark) -> None:
         """Move a top-level key that is a plugin's name under `plugins`."""
@@ -276,6 +295,7 @@ class Tidy:
             elif isinstance(item.value, dict):
                 use = item.value.get("use")
                 if use is not None and isinstance(use.value, str):
+                    self.check_place(("plugins", name, "use"), use)
                     item = Node({**item.value, "use": Node(_module_place(use.value, use.mark), use.mark)}, item.mark)
             elif item.value is not False:
                 self.refuse(("plugins", name), f"expected settings, true, false or null, got {show(item.value)}", item)

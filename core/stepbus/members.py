@@ -14,7 +14,7 @@ import attrs
 
 from stepbus.bus import Member, check_policy, failure, hooks_of
 from stepbus.config import plain
-from stepbus.errors import PluginError, Problem
+from stepbus.errors import PluginError, Problem, values_without_secrets
 from stepbus.plugins import check_hooks_version, import_module
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def source_digest(thing: Any) -> str:
 def _settings_digest(settings: Any) -> str:
     if settings is not None and not attrs.has(type(settings)):
         return ""  # an object of the caller's own, whose words may hold its address
-    return _digest(json.dumps(plain(settings, places=False) or {}, sort_keys=True))
+    return _digest(json.dumps(values_without_secrets(plain(settings, places=False) or {}), sort_keys=True))
 
 
 def _digest(text: str) -> str:

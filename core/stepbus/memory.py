@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +11,9 @@ from attrs import frozen
 
 from stepbus import tensor_files
 from stepbus.errors import CheckpointError, ModelError
-from stepbus.folders import INDEX, WEIGHTS
+from stepbus.folders import INDEX, MAX_INDEX, WEIGHTS
+from stepbus.paths import unusable
+from stepbus.reading import read_json
 
 if TYPE_CHECKING:
     from stepbus.optimizer import Optimizer
@@ -85,6 +86,27 @@ def estimate(
     update, best, first = weights + optimizer, weights if keeps_best else 0, weights + optimizer if fits > 1 else 0
     peak = weights + optimizer + best + first + sums + max(update, weights + cast + kept)
     return Estimate(parameters, weights, optimizer, weights + sums, kept, update, best, first, peak)
+
+
+def check_room(parameters: int, source: str) -> None:
+    """Refuse a model whose weights alone, in float32, are more than the machine's memory.
+
+    Args:
+        parameters: How many numbers it has.
+        source: The setting or file that makes it so large.
+
+    Raises:
+        ModelError: It does not fit.
+    """
+    from stepbus import backend
+
+    machine = backend.describe()["memory"]
+    if machine is not None and 4 * parameters > machine:
+        raise ModelError(
+            f"{source}: expected a model that fits into {machine / 2**30:,.1f} GiB of memory, got one of "
+            f"{float(parameters):.3g} parameters, whose weights alone take {4 * parameters / 2**30:,.1f} GiB; "
+            "set a smaller size"
+        )
 
 
 def kept_by(bucket: Bucket, config: Mapping[str, Any], precision: str) -> int:
@@ -184,11 +206,12 @@ def file_shapes(folder: Path) -> Shapes:
 def _weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
         return [folder / WEIGHTS]
-    try:
-        places = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
-        return [folder / name for name in sorted({Path(place).name for place in places})]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder / INDEX}: expected a mapping weight_map of tensor names to files") from error
+    index = read_json(folder / INDEX, ModelError, MAX_INDEX)
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    files = list(places.values()) if isinstance(places, dict) else [None]
+    if not all(isinstance(file, str) and not unusable(file) for file in files):
+        raise ModelError(f"{folder / INDEX}: expected a mapping weight_map of tensor names to files")
+    return [folder / name for name in sorted({Path(str(file)).name for file in files})]
 
 
 def module_shapes(name: str, module: Any) -> Shapes:

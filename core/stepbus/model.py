@@ -14,6 +14,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.components import Selected
 from stepbus.errors import ModelError
+from stepbus.model_keys import check_keys
 from stepbus.sections import ModelConfig
 
 PROBLEM_TYPES = {
@@ -280,14 +281,15 @@ def compose(
         The model, all its arrays evaluated, in training mode.
 
     Raises:
-        ModelError: The weights do not fit the encoder.
+        ModelError: The weights do not fit the encoder, or a key of the configuration holds what no model can use.
     """
+    check_keys(config, source)
     pooling = settings.pooling.build(encoder.hidden_size)
     dropout = settings.dropout
     if dropout is None:
         dropout = config.get("classifier_dropout")
     if dropout is None:
-        dropout = config.get("hidden_dropout_prob", 0.0)
+        dropout = config.get("hidden_dropout_prob")
     # Only with the family's own pooling does its sequence classifier compute what this model computes.
     kind = "ForSequenceClassification" if getattr(pooling, "in_encoder", False) else "Model"
     model = Classifier(
@@ -296,7 +298,7 @@ def compose(
         head.build(encoder.hidden_size, outputs),
         task=head.component.facts["task"],
         outputs=outputs,
-        dropout=float(dropout),
+        dropout=float(dropout or 0.0),
         config={
             **config,
             "architectures": [architecture + kind],
@@ -305,6 +307,6 @@ def compose(
         },
     )
     missing = None if tensors is None else model.load_tensors(tensors, source=source).initialised
-    initialise(model, seed, float(config.get("initializer_range", 0.02)), missing)
+    initialise(model, seed, float(config.get("initializer_range") or 0.02), missing)
     mx.eval(model.parameters())
     return model

@@ -12,8 +12,10 @@ from stepbus import assembly, device
 from stepbus.durable import from_json
 from stepbus.errors import BadInput, ModelError
 from stepbus.exports import DESCRIPTION, FORMAT, verify_folder
+from stepbus.paths import usable
 from stepbus.prediction_config import UntrustedError, open_config
 from stepbus.prediction_files import write_predictions as write_predictions
+from stepbus.reading import read_file, refuse_half_characters
 from stepbus.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
     Raises:
         ModelError: There is no such model, it is damaged, or it asks for more than installed components.
     """
-    folder = model_folder(Path(path))
+    folder = model_folder(usable(path, ModelError))
     place = folder / DESCRIPTION
     try:
         saved = _description(place)
@@ -93,7 +95,9 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
 def _description(place: Path) -> dict[str, Any]:
     """Return what a folder says of its model, in the present format."""
     try:
-        saved = from_json(place.read_text(encoding="utf-8"))
+        text = read_file(place, ModelError).decode("utf-8")
+        saved = from_json(text)
+        refuse_half_characters(text, saved)
         saved["config"], saved["encoder"], saved["stepbus"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{place}: expected how the model was made, got a damaged file ({error})") from error

@@ -9,6 +9,7 @@ import mlx.core as mx
 
 from stepbus import backend, checkpoints, conditions, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
+from stepbus.errors import values_without_secrets
 from stepbus.exports import DESCRIPTION, FORMAT
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.model import label_keys
@@ -126,7 +127,7 @@ def describe(trainer: Trainer) -> dict[str, Any]:
     return {
         "stepbus": __version__,
         "format": FORMAT,
-        "config": prediction_tree(trainer.config),
+        "config": values_without_secrets(prediction_tree(trainer.config)),
         "encoder": trainer.encoder.state_dict(),
         "plugins": plugin_table(trainer.run.members),
         "metrics": {name: value for name, value in trainer.state.metrics.items() if value == value},

@@ -39,7 +39,7 @@ import stepbus.backend as backend  # before all that imports MLX
 from stepbus import assembly, device, memory
 from stepbus.config import Config, load_config
 from stepbus.create import head_for
-from stepbus.errors import ConfigError, Problem, StepbusError
+from stepbus.errors import ConfigError, Problem, StepbusError, without_secrets
 from stepbus.folders import find_folder
 from stepbus.members import exclusions
 from stepbus.planned_calls import describe_events, describe_plugins, everybody
@@ -64,7 +64,7 @@ def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[st
         Plain data, see the module.
     """
     plan: dict[str, Any] = {
-        "config": None if isinstance(source, Mapping) else str(source),
+        "config": None if isinstance(source, Mapping) else without_secrets(str(source)),
         **dict.fromkeys(("folder", "task", "monitor")),
         "metrics": {},
         "plugins": [],

@@ -17,6 +17,7 @@ from typing import Any
 from attrs import field, frozen
 
 from stepbus.errors import PluginError, did_you_mean
+from stepbus.paths import unusable
 
 GROUP = "stepbus.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -237,6 +238,9 @@ def import_module(name: str, base: Path | None = None) -> ModuleType:
             return importlib.import_module(name)
         except (Exception, SystemExit) as error:
             raise PluginError(f"cannot import {name}: {type(error).__name__}: {error}") from error
+    reason = unusable(name, base)
+    if reason is not None:
+        raise PluginError(reason)
     path = ((base or Path.cwd()) / name).resolve()
     if not path.is_file():
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepbus.errors import DataError, did_you_mean
+from stepbus.paths import usable
+from stepbus.reading import parse_json
 from stepbus.tokens import IntArray
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def read_table(source: str, encoding: str) -> Table:
     """
     if source.startswith("sklearn:"):
         return _bundled(source), None
-    path = Path(source)
+    path = usable(source, DataError)
     kinds: dict[str, Callable[[Path, str], Table]] = {
         ".csv": _csv,
         ".tsv": _tsv,
@@ -201,10 +203,11 @@ def _jsonl(path: Path, encoding: str) -> Table:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=pairs)
+            row = parse_json(line, pairs, float)
             json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
         except ValueError as error:
-            raise DataError(f"{path}:{number}: expected a JSON object on one line, got {error}") from None
+            got = f"something else: {error}" if str(error).startswith("expected") else str(error)
+            raise DataError(f"{path}:{number}: expected a JSON object on one line, got {got}") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
         rows.append(row)

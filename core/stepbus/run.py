@@ -14,7 +14,7 @@ from stepbus import assembly, checkpoints, conditions, device, ledger, leftovers
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_bytes_atomically
-from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention
+from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.interruption import interrupted, noted_signals, signals_after
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
@@ -84,7 +84,7 @@ class Run:
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
-        self.bus.hook.on_message(run=self, text=text, level=level)
+        self.bus.hook.on_message(run=self, text=without_secrets(text), level=level)
 
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""

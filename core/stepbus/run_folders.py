@@ -23,6 +23,7 @@ from stepbus.durable import Written, to_json
 from stepbus.errors import CheckpointError
 from stepbus.leftovers import is_leftover
 from stepbus.locks import LOCK, FolderHeld, lock_folder, remove_made
+from stepbus.paths import usable
 from stepbus.run_files import RUN_FILE as RUN_FILE
 from stepbus.run_files import WRITTEN
 
@@ -146,9 +147,9 @@ def find_run(given: bool | str | Path, wanted: Path) -> tuple[Path, bool | Path]
     """
     if given is True:
         return newest_run(wanted), True
-    path = Path(given)  # type: ignore[arg-type]  # False never comes here
-    if not str(given) or not path.exists():
-        raise CheckpointError(f"{str(given) or repr('')}: there is no such run or checkpoint; name one that is there")
+    path = usable(given, CheckpointError, "resume")  # type: ignore[arg-type]  # False never comes here
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no such run or checkpoint; name one that is there")
     if _has_run(path):
         return path, True
     real = path.resolve()

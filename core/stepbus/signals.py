@@ -59,11 +59,15 @@ def _code_of(error: BaseException) -> int:
     if isinstance(error, StepbusError):
         _say(str(error), error)
         return error.exit_code
-    if isinstance(error, BrokenPipeError):
-        from stepbus.commands.printing import let_go
+    from stepbus import terminal
 
-        let_go()  # the reader of a pipe has left
+    if isinstance(error, BrokenPipeError):
+        terminal.leave_pipe()  # the reader of a pipe has left
         return 1
+    if isinstance(error, OSError):
+        return terminal.end_of(error)
+    if isinstance(error, Exception):
+        return terminal.report(error)
     raise error
 
 

@@ -18,6 +18,7 @@ import attrs
 
 from stepbus.components import Components, Selected
 from stepbus.errors import PluginError, Problem, did_you_mean
+from stepbus.paths import unusable
 from stepbus.settings import Location, show, words
 from stepbus.yaml_tree import Keys, Mark, Node, scalar
 
@@ -166,6 +167,7 @@ class Structurer:
             return self._several(kind, item, here) if metadata.get("many") else self.select(kind, item, here)
         value = self.value(hint, item, here)
         if metadata.get("location") and isinstance(value, str):
+            self._usable(value, here, item.mark)
             value = resolve_place(value, item.mark, metadata["location"])
             node.value[key] = Node(value, item.mark)
         check = metadata.get("check")
@@ -178,6 +180,12 @@ class Structurer:
         if not fine:
             raise self.refuse(f"expected {metadata.get('expected')}, got {show(item.value)}", here, item.mark)
         return value
+
+    def _usable(self, place: str, path: Keys, mark: Mark) -> None:
+        """Refuse a text that can be no path, whatever would open it."""
+        reason = unusable(place, mark.folder)
+        if reason is not None:
+            raise self.refuse(reason, path, mark)
 
     def _several(self, kind: str, node: Node, path: Keys) -> tuple[Selected, ...]:
         if not isinstance(node.value, list):
@@ -220,8 +228,11 @@ class Structurer:
         elif hint is str or hint is Path:
             if self.as_typed and node.mark.text is not None and value is not None:
                 value = node.mark.text
+            if isinstance(value, str) and hint is Path:
+                self._usable(value, path, node.mark)
+                return Path(resolve_place(value, node.mark, "file"))
             if isinstance(value, str):
-                return value if hint is str else Path(resolve_place(value, node.mark, "file"))
+                return value
         elif origin is typing.Literal or (isinstance(hint, type) and issubclass(hint, enum.Enum)):
             return self._choice(hint, node, path)
         elif isinstance(hint, type) and attrs.has(hint):

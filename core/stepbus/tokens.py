@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +12,15 @@ from attrs import evolve, field, frozen
 
 from stepbus.errors import ModelError
 from stepbus.exports import verify_folder
+from stepbus.tokenizer_guard import (
+    MAX_ID,
+    guarded,
+    json_mapping,
+    load_tokenizer,
+    read_files,
+    token_of,
+    without_panic_reports,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -121,12 +129,14 @@ def tokenizer_files(folder: Path) -> dict[str, bytes]:
         ModelError: The folder has neither, or is not what stepbus wrote.
     """
     ours = verify_folder(folder)
-    present = [name for name in TOKENIZER_FILES if (ours is None or name in ours) and (folder / name).is_file()]
-    files = {name: (folder / name).read_bytes() for name in present}
+    files = read_files(folder, tuple(name for name in TOKENIZER_FILES if ours is None or name in ours))
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
+        json_mapping(files, name, f"{folder}/")
     if "tokenizer.json" not in files:
         if "vocab.txt" not in files:
             raise ModelError(f"{folder}: expected a tokenizer.json or a vocab.txt, got neither")
-        files["tokenizer.json"] = _from_vocabulary(files).to_str(pretty=False).encode()
+        with guarded(str(folder / "vocab.txt"), "be read"):
+            files["tokenizer.json"] = _from_vocabulary(files).to_str(pretty=False).encode()
     return files
 
 
@@ -134,11 +144,12 @@ def _from_vocabulary(files: dict[str, bytes]) -> Tokenizer:
     """Build BERT's WordPiece tokenizer (Devlin et al. 2018) from vocab.txt and what tokenizer_config.json says."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    settings = json.loads(files.get("tokenizer_config.json", b"{}"))
+    settings = json_mapping(files, "tokenizer_config.json")
     words = files["vocab.txt"].decode("utf-8").splitlines()
     vocabulary = {word: position for position, word in enumerate(words)}
     special = {
-        name: str(settings.get(f"{name}_token", f"[{name.upper()}]")) for name in ("unk", "sep", "pad", "cls", "mask")
+        name: token_of(settings, name, "tokenizer_config.json") or f"[{name.upper()}]"
+        for name in ("unk", "sep", "pad", "cls", "mask")
     }
     for name in ("unk", "sep", "cls", "pad"):
         if special[name] not in vocabulary:
@@ -167,27 +178,24 @@ class TextTokenizer:
     Args:
         files: Contents of the tokenizer's files by name, as `tokenizer_files` returns them.
         max_length: Longest row in tokens, special ones included.
+        folder: Where the files lie, for messages.
 
     Raises:
         ModelError: tokenizer.json cannot be understood.
     """
 
-    def __init__(self, files: dict[str, bytes], max_length: int) -> None:
-        from tokenizers import Tokenizer
-
-        self.source = files["tokenizer.json"]
+    def __init__(self, files: dict[str, bytes], max_length: int, folder: Path | None = None) -> None:
+        place = "" if folder is None else f"{folder}/"
+        self.source, self.file = files["tokenizer.json"], f"{place}tokenizer.json"
         self.max_length = max_length
-        try:
-            self._tokenizer = Tokenizer.from_str(self.source.decode("utf-8"))
-        except Exception as error:  # the Rust side raises bare Exception
-            raise ModelError(f"tokenizer.json: expected a tokenizer of the tokenizers library, got {error}") from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        settings = json.loads(files.get("tokenizer_config.json", b"{}"))
-        pad = settings.get("pad_token") or "[PAD]"
-        pad_id = self._tokenizer.token_to_id(pad["content"] if isinstance(pad, dict) else str(pad))
+        self._tokenizer = load_tokenizer(self.source, self.file)
+        settings = json_mapping(files, "tokenizer_config.json", place)
+        pad = token_of(settings, "pad", f"{place}tokenizer_config.json") or "[PAD]"
+        pad_id = self._tokenizer.token_to_id(pad)
         self.pad_id = 0 if pad_id is None else pad_id
-        self._frames = {1: _Frame.read(self._tokenizer.encode("a")), 2: _Frame.read(self._tokenizer.encode("a", "a"))}
+        with guarded(self.file, "frame a text"):
+            probes = {1: self._tokenizer.encode("a"), 2: self._tokenizer.encode("a", "a")}
+            self._frames = {texts: _Frame.read(probe) for texts, probe in probes.items()}
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Tokens:
         """Tokenize rows.
@@ -207,6 +215,8 @@ class TextTokenizer:
         """
         sides = [texts] if pairs is None else [texts, pairs]
         frame = self._frames[len(sides)]
+        if len(frame.text_types) != len(sides):
+            raise ModelError(f"{self.file}: expected a post_processor that puts both texts of a pair into a row")
         room = self.max_length - sum(len(run) for run in frame.ids)
         if room < len(sides):
             raise ModelError(
@@ -219,13 +229,16 @@ class TextTokenizer:
         truncated = 0
         for start in range(0, len(texts), CHUNK):
             chunks = [list(side[start : start + CHUNK]) for side in sides]
-            encoded = [self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False) for chunk in chunks]
+            with guarded(self.file, "encode the rows"), without_panic_reports():
+                encoded = [self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False) for chunk in chunks]
             for row in zip(*encoded, strict=True):
                 pieces = [piece.ids for piece in row]
                 kept = cut([len(piece) for piece in pieces], room)
                 truncated += sum(kept) < sum(len(piece) for piece in pieces)
                 ids.append(frame.ids[0])
                 types.append(frame.types[0])
+                if max(map(max, filter(None, pieces)), default=0) > MAX_ID:
+                    raise ModelError(f"{self.file}: expected token ids of at most {MAX_ID:,}, got a larger one")
                 for side, size in enumerate(kept):
                     ids += [np.array(pieces[side][:size], dtype=np.int32), frame.ids[side + 1]]
                     types += [np.full(size, frame.text_types[side], dtype=np.uint8), frame.types[side + 1]]

@@ -163,8 +163,8 @@ def test_every_problem_is_told_and_the_rest_shown(make: Make, tmp_path: Path) ->
         ({"model": {"tokenizer": "/nowhere"}}, "model.tokenizer", "/nowhere: no such folder", True),
         (
             {"model": {"num_attention_heads": 3}},
-            "model",
-            "num_attention_heads: expected a divisor of hidden_size 16",
+            "model.num_attention_heads",
+            "expected a divisor of hidden_size 16",
             True,
         ),
         ({"data": {"max_length": 64}, "model": {"max_position_embeddings": 4}}, "data.max_length", "positions", True),

@@ -15,7 +15,8 @@ import pytest
 
 from stepbus import ModelError, Selected, find_folder, read_config, read_tensors
 from stepbus.folders import write_folder
-from stepbus_plugins.bert import ACTIVATIONS, Bert, BertConfig
+from stepbus_plugins.bert import Bert, BertConfig
+from stepbus_plugins.bert.checked import ACTIVATIONS
 from stepbus_plugins.heads import Heads, NoSettings
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bert"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 
 
 def plugins_new(arguments: argparse.Namespace) -> None:
     """Write a new plugin, and print what to do next and the YAML lines that switch it on."""
     from stepbus import scaffold
+    from stepbus.paths import usable
 
-    plugin, folder = scaffold.names(arguments.name), Path(arguments.output).expanduser()
+    plugin, folder = scaffold.names(arguments.name), usable(arguments.output, setting="--output")
     if arguments.package:
         made = scaffold.write_distribution(plugin, folder)
         print(f"wrote {made}; install it, test it, and name it in a configuration file:\n")

@@ -10,7 +10,7 @@ def train(arguments: argparse.Namespace) -> None:
     from stepbus.config import load_config
 
     overrides = list(arguments.overrides)
-    if arguments.output:
+    if arguments.output is not None:
         overrides.append(f"environment.output_dir={arguments.output}")
     config = load_config(arguments.config, overrides)
     # Only now, with a good configuration, are the array library and the weights worth their time.

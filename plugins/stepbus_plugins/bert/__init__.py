@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from attrs import define
 
 from stepbus import Component, ModelConfig, ModelError, Selected, setting
+from stepbus_plugins.bert.checked import REQUIRED, check_config, check_scratch, check_weights, with_defaults
 
 # Layers, width and heads of Google's BERT miniatures (Turc et al. 2019, arXiv 1908.08962); inner width is 4 times.
 SIZES = {
@@ -17,8 +18,6 @@ SIZES = {
     "medium": (8, 512, 8),
     "base": (12, 768, 12),
 }
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
-REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 FROM_SCRATCH = ("size", *REQUIRED, "max_position_embeddings")  # what a folder's config.json says otherwise
 
 
@@ -78,33 +77,6 @@ def scratch_config(settings: BertConfig) -> dict[str, Any]:
     return config
 
 
-def check_config(config: dict[str, Any], source: str) -> None:
-    """Refuse a config.json that describes another architecture than this encoder computes.
-
-    Raises:
-        ModelError: It does.
-    """
-
-    def expected(what: str, wanted: str, got: object) -> ModelError:
-        return ModelError(f"{source}: {what}: expected {wanted}, got {got!r}; pick another model")
-
-    if config.get("model_type", "bert") != "bert":
-        raise expected("model_type", "'bert'", config["model_type"])
-    for name in REQUIRED:
-        if not isinstance(config.get(name), int) or config[name] < 1:
-            raise expected(name, "a whole number of at least 1", config.get(name))
-    if config["hidden_size"] % config["num_attention_heads"]:
-        raise expected(
-            "num_attention_heads", f"a divisor of hidden_size {config['hidden_size']}", config["num_attention_heads"]
-        )
-    if config.get("hidden_act", "gelu") not in ACTIVATIONS:
-        raise expected("hidden_act", f"one of {', '.join(ACTIVATIONS)}", config["hidden_act"])
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        raise expected("position_embedding_type", "'absolute'", config["position_embedding_type"])
-    if config.get("is_decoder") or config.get("add_cross_attention"):
-        raise expected("is_decoder", "an encoder", True)
-
-
 def model_config(settings: BertConfig) -> dict[str, Any]:
     """Return the config.json of the model, checked; its weights are not read.
 
@@ -126,7 +98,13 @@ def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
             raise ModelError(f"model.{name}: {settings.pretrained} has its own; leave {name} or pretrained out")
         folder = find_folder(settings.pretrained)
         config = read_config(folder)
-    check_config(config, "model" if folder is None else str(folder))
+    check_config(config, "model" if folder is None else str(folder / "config.json"))
+    config = with_defaults(config)
+    if folder is None:
+        sizes = {name: getattr(settings, name) for name in FROM_SCRATCH[1:]}
+        check_scratch(config, {name: size for name, size in sizes.items() if size is not None})
+    else:
+        check_weights(folder, config)
     if settings.hidden_dropout is not None:
         config["hidden_dropout_prob"] = settings.hidden_dropout
     if settings.attention_dropout is not None:

@@ -9,6 +9,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from stepbus import ModelError, row_streams
+from stepbus_plugins.bert.checked import with_defaults
 from stepbus_plugins.bert.kernels import FAST
 from stepbus_plugins.bert.plain import PLAIN, Kernels
 
@@ -119,14 +120,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        defaults = {
-            "max_position_embeddings": 512,
-            "type_vocab_size": 2,
-            "layer_norm_eps": 1e-12,
-            "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1,
-        }
-        config = {**defaults, **config}
+        config = with_defaults(config)
         self.hidden_size: int = config["hidden_size"]
         self.embeddings = Embeddings(config)
         self.encoder = {"layer": [Layer(config) for _ in range(config["num_hidden_layers"])]}

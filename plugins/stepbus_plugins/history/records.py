@@ -62,7 +62,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
             record = json.loads(line, parse_constant=_no_number)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
             raise StepbusError(f"{path}:{number}: expected a JSON object; move the file away to begin a new history")

@@ -1,0 +1,82 @@
+"""Standard streams as a command needs them: open, able to take every character, and quiet about a reader who left."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import os
+import sys
+import traceback
+
+from stepbus.errors import without_secrets
+
+# What the user can mend by naming another place; a full disk or a failing one is no bad input.
+_PLACES = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR),
+    *(errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO),
+}
+
+
+def prepare() -> None:
+    """Make the standard streams usable, whatever the caller has left of them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Else the next file that is opened, a checkpoint perhaps, would be taken for the terminal by libraries.
+            os.open(os.devnull, os.O_RDWR)
+    codecs.register_error("stepbus.escape", _escape)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open to the end
+        elif getattr(stream, "errors", None) in ("strict", "surrogateescape"):  # the second in the locale C
+            # UTF-8 too: it has no place for half a character, which a file's name may hold.
+            with contextlib.suppress(AttributeError, ValueError):
+                stream.reconfigure(errors="stepbus.escape")
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Return characters that a terminal lacks as JSON writes them, so that JSON stays JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    escaped = (f"\\u{int.from_bytes(units[place : place + 2], 'big'):04x}" for place in range(0, len(units), 2))
+    return "".join(escaped), error.end
+
+
+def end(message: str, code: int) -> int:
+    """Print the last sentence of a command, and return its exit code."""
+    leave_pipe()
+    with contextlib.suppress(BrokenPipeError):
+        print(f"stepbus: {message}", file=sys.stderr)
+    return code
+
+
+def end_of(error: OSError) -> int:
+    """Tell a refusal of the system in one sentence, and return the exit code."""
+    if error.strerror is None:
+        return report(error)  # no refusal of the system, but a library's word
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    bad_input = error.filename is not None and error.errno in _PLACES
+    return end(without_secrets(f"{place}the system says: {error.strerror}"), 2 if bad_input else 1)
+
+
+def report(error: Exception) -> int:
+    """Print a fault of the program with its traceback, and return the exit code."""
+    leave_pipe()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
+    return 1
+
+
+def leave_pipe() -> None:
+    """Write what is buffered, or forget it where the reader has left or the disk is full: it has nowhere to go."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
