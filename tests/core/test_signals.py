@@ -59,12 +59,29 @@ def loses(number: int) -> int:
     return 0
 
 
+def in_a_compiled_module(number: int) -> int:
+    """A signal while a compiled module is imported waits for the end of that: C++ may abort at a Python error."""
+
+    class ExtensionFileLoader:
+        done = False
+
+        def exec_module(self) -> None:
+            signal.raise_signal(number)
+            self.done = True
+
+    loader = ExtensionFileLoader()
+    loader.exec_module()
+    assert loader.done
+    time.sleep(30)
+    return 0
+
+
 def plainly(number: int) -> int:
     signal.raise_signal(number)
     return 0
 
 
-@pytest.mark.parametrize("command", [plainly, swallows, converts, blames, loses])
+@pytest.mark.parametrize("command", [plainly, swallows, converts, blames, loses, in_a_compiled_module])
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_decides_whatever_became_of_it(
     command: Callable[[int], int], number: int, capsys: pytest.CaptureFixture[str]
