@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,19 +83,25 @@ def claim(wanted: Path) -> Iterator[Claim]:
     Raises:
         CheckpointError: It cannot be written, or something that no run wrote stands where this one would write.
     """
+    with ExitStack() as stack:
+        yield _hold_free(wanted, stack)
+
+
+def _hold_free(wanted: Path, stack: ExitStack) -> Claim:
     taken: set[Path] = set()
     while True:
         folder = free_folder(wanted, frozenset(taken))
         try:
-            with lock_folder(folder) as made:
-                # Only who holds a folder begins a run in it: what is not there now does not come.
-                if free_folder(wanted, frozenset(taken)) == folder:
-                    _refuse_foreign(folder, made)
-                    yield Claim(folder, made)
-                    return
-                remove_made(made)
+            made = stack.enter_context(lock_folder(folder))
         except FolderHeld:
             taken.add(folder)
+            continue
+        # Only who holds a folder begins a run in it: what is not there now does not come.
+        if free_folder(wanted, frozenset(taken)) == folder:
+            _refuse_foreign(folder, made)
+            return Claim(folder, made)
+        remove_made(made)
+        stack.close()
 
 
 def _refuse_foreign(folder: Path, made: list[Path]) -> None:
