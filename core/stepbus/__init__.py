@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-if os.path.basename(sys.argv[0] if sys.argv else "") == "stepbus":  # noqa: PTH119 - pathlib takes long to import
+_main = sys.modules["__main__"]
+if _main.__name__ == "__main__" and os.path.basename(getattr(_main, "__file__", None) or "") == "stepbus":  # noqa: PTH119
     # The program `stepbus`: until its `main` has handlers, nothing is begun, and a signal ends it with the same words.
     import signal
 

@@ -10,16 +10,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import assembly, checkpoints, conditions, device, ledger, leftovers, resume, run_files, run_folders
+from stepbus import assembly, checkpoints, conditions, device, leftovers, resume, run_files, run_folders
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_bytes_atomically
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
-from stepbus.interruption import interrupted, noted_signals, signals_after
+from stepbus.interruption import interrupted, signals_after
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
+from stepbus.one_fit import do_fit
 from stepbus.run_folders import CHECKPOINTS
-from stepbus.summary import fit_facts
 from stepbus.yaml_writer import to_yaml
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Run:
         self.results: list[FitResult] = []
         self.signal: int | None = None
         self._claim: run_folders.Claim | None = None
-        self._started = False  # whether the loop of a fit was entered
+        self.started = False  # whether the loop of a fit was entered
         self.told: set[str] = set()  # what a resume said of other conditions
         self.members: list[Member] = prototypes(self.config, trainer.plugins)
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
@@ -106,7 +106,7 @@ class Run:
 
     def execute(self) -> FitResult:
         """Plan, run every fit, combine; whatever happens, every plugin hears `on_close`."""
-        with ExitStack() as self._stack:
+        with ExitStack() as self.stack:
             result = self._do_all()
         self._heed_signal()  # one that came while the plugins were closed
         return result
@@ -123,7 +123,7 @@ class Run:
             self.bus.hook.on_run_start(run=self)
             for fit in self.fits:
                 self._heed_signal()
-                self.results.append(self._one(fit))
+                self.results.append(do_fit(self, fit))
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
             self._heed_signal()
@@ -159,13 +159,13 @@ class Run:
     def _hold_folder(self) -> None:
         """Keep every other run out of the folder; a new run takes the next one where somebody was faster."""
         if self.resume:
-            self._stack.enter_context(lock_folder(self.directory, create=False))
+            self.stack.enter_context(lock_folder(self.directory, create=False))
         else:
             with signals_after():
                 wanted = Path(self.config.environment.output_dir)
-                self._claim = self._stack.enter_context(run_folders.claim(wanted))
+                self._claim = self.stack.enter_context(run_folders.claim(wanted))
                 self.directory = self._claim.folder
-                self._stack.callback(self._leave_nothing)
+                self.stack.callback(self._leave_nothing)
             self.trainer.directory = self.directory_of(self.fits[0])
         leftovers.sweep(self.directory, self.message)
 
@@ -173,7 +173,7 @@ class Run:
         """Give the folder up where this run ended before its first update and its first checkpoint."""
         assert self._claim is not None
         first = self.directory_of(self.fits[0])
-        trained = self._started and (self.trainer.state.step or checkpoints.scan(first / CHECKPOINTS))
+        trained = self.started and (self.trainer.state.step or checkpoints.scan(first / CHECKPOINTS))
         if not self.results and not trained:
             self._claim.give_up(first)
 
@@ -246,37 +246,6 @@ class Run:
                     self._claim.made.append(path)
                 with run_folders.writing(path):
                     write_bytes_atomically(path, content)
-
-    def _one(self, fit: Fit) -> FitResult:
-        """Do one fit, or take its result from the ledger."""
-        directory = self.directory_of(fit)
-        known = ledger.read(directory, fit, self.id) if self.resume else None
-        named = self.resume if isinstance(self.resume, Path) else None
-        if known is not None:
-            resume.check_finished(self, known, allow_changed=self.allow_changed)
-            unused = named is not None and named.is_relative_to(directory.resolve())
-            self.message(f"{fit.name} is already done: {directory}" + (f"; {named} is not used" if unused else ""))
-            return known
-        trainer = self.trainer
-        if fit is not self.fits[0]:
-            trainer = type(self.trainer)(self.config, self.trainer.given_model, plugins=self.trainer.plugins)
-            assembly.prepare_data(trainer, self, fit)
-        with run_folders.writing(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-        assembly.assemble(trainer, self.members, alone=self.alone)
-        if self.resume:
-            resume.restore(trainer, named, allow_changed=self.allow_changed)
-        assembly.compile_steps(trainer)
-        trainer.facts = fit_facts(trainer)
-        if not self._started:  # from now on a signal waits for a boundary; before, it ended the run at once
-            self._started = True
-            self._stack.enter_context(noted_signals(self))
-        result = trainer.run_to_end()
-        result.conditions = conditions.current()
-        if result.status != "interrupted":
-            with run_folders.writing(directory):
-                ledger.write(directory, result, self.id)
-        return result
 
     def _combine(self) -> FitResult:
         results = self.results

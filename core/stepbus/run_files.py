@@ -55,13 +55,13 @@ def problems(run: Run) -> list[Problem]:
     names = written_by_plugins(run)
     if known is None:
         found = _strange_run_files(Path(run.config.environment.output_dir))
-        found += _matching(run.directory, [*WRITTEN, *names])
+        found += strangers(run.directory, [*WRITTEN, *names])
     else:
         places = dict.fromkeys([run.directory, *(run.directory_of(fit) for fit in run.fits)])
         fresh = [name for name in names if name not in known.get("writes", names)]
-        found = [path for place in places for path in _matching(place, fresh)]
+        found = [path for place in places for path in strangers(place, fresh)]
         # The folder of a model is replaced as a whole at the end of its fit.
-        found += [path for place in places for path in _matching(place, [MODEL]) if not is_model(path)]
+        found += [path for place in places for path in strangers(place, [MODEL]) if not is_model(path)]
     return [Problem(HERE, f"expected no file of yours where the run writes, got {path}; {ADVICE}") for path in found]
 
 
@@ -147,8 +147,13 @@ def _strange_run_files(wanted: Path) -> list[Path]:
     return found
 
 
-def _matching(folder: Path, patterns: list[str]) -> list[Path]:
-    """Return what in a folder has one of some names; an empty folder and a lock of ours are nothing."""
+def strangers(folder: Path, patterns: list[str]) -> list[Path]:
+    """Return what in a folder has one of some names; an empty folder and a lock of ours are nothing.
+
+    Args:
+        folder: The folder; it may be missing.
+        patterns: Names, which may have wildcards.
+    """
     try:
         entries = sorted(folder.iterdir())
     except OSError:

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from stepbus.errors import CheckpointError
 from stepbus.leftovers import is_leftover
 from stepbus.locks import LOCK, FolderHeld, lock_folder, remove_made
 from stepbus.paths import usable
+from stepbus.run_files import ADVICE, WRITTEN, strangers
 from stepbus.run_files import RUN_FILE as RUN_FILE
-from stepbus.run_files import WRITTEN
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -86,29 +86,31 @@ def claim(wanted: Path) -> Iterator[Claim]:
     Raises:
         CheckpointError: It cannot be written, or something that no run wrote stands where this one would write.
     """
+    with ExitStack() as stack:
+        yield _hold_free(wanted, stack)
+
+
+def _hold_free(wanted: Path, stack: ExitStack) -> Claim:
     taken: set[Path] = set()
     while True:
         folder = free_folder(wanted, frozenset(taken))
         try:
-            with lock_folder(folder) as made:
-                # Only who holds a folder begins a run in it: what is not there now does not come.
-                if free_folder(wanted, frozenset(taken)) == folder:
-                    _refuse_foreign(folder, made)
-                    yield Claim(folder, made)
-                    return
-                remove_made(made)
+            made = stack.enter_context(lock_folder(folder))
         except FolderHeld:
             taken.add(folder)
+            continue
+        # Only who holds a folder begins a run in it: what is not there now does not come.
+        if free_folder(wanted, frozenset(taken)) == folder:
+            _refuse_foreign(folder, made)
+            return Claim(folder, made)
+        remove_made(made)
+        stack.close()
 
 
 def _refuse_foreign(folder: Path, made: list[Path]) -> None:
-    for name in WRITTEN:
-        if os.path.lexists(folder / name):
-            remove_made(made)
-            raise CheckpointError(
-                f"{folder / name}: this run would write here, and no run of this folder wrote it; move it away, or set "
-                "environment.output_dir to another folder"
-            )
+    for path in strangers(folder, [name for name in WRITTEN if name != LOCK]):
+        remove_made(made)
+        raise CheckpointError(f"{path}: this run would write here, and no run of this folder wrote it; {ADVICE}")
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
+import time
 
 TYPE_CHECKING = False  # `typing` would take longer to import than all the rest
 if TYPE_CHECKING:
@@ -27,15 +29,30 @@ def ended(command: Callable[[], int], *, last: bool) -> int:
     numbers = (signal.SIGINT, signal.SIGTERM)
     sent: list[int] = []
 
-    def note(number: int, _: FrameType | None) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         sent.append(number)
-        raise KeyboardInterrupt
+        if _in_compiled_import(frame):
+            send_again()
+        else:
+            raise KeyboardInterrupt
+
+    def send_again() -> None:
+        _thread.start_new_thread(_send_later, (sent[-1], lambda: sys.unraisablehook is ours))
 
     try:
         before = {number: signal.signal(number, note) for number in numbers}
     except ValueError:  # only the main thread may have handlers; the caller's own stay in charge
         before = {}
-    hook, sys.unraisablehook = sys.unraisablehook, _sending_again(sent, sys.unraisablehook)
+    hook = sys.unraisablehook
+
+    def ours(raised: sys.UnraisableHookArgs) -> None:
+        # What Python cannot raise: an interrupt that fell into a finalizer is lost otherwise.
+        if sent and isinstance(raised.exc_value, KeyboardInterrupt):
+            send_again()
+        else:
+            hook(raised)
+
+    sys.unraisablehook = ours
     failed: BaseException | None = None
     code = 1
     try:
@@ -81,23 +98,17 @@ def _say(text: str, error: BaseException | None) -> None:
         pass  # nobody listens
 
 
-def _sending_again(
-    sent: list[int], before: Callable[[sys.UnraisableHookArgs], object]
-) -> Callable[[sys.UnraisableHookArgs], object]:
-    """Return a hook for what Python cannot raise: an interrupt that fell into a finalizer is sent once more."""
+def _in_compiled_import(frame: FrameType | None) -> bool:
+    """Say whether a compiled module is being imported: C++ may end the process at an error of Python in there."""
+    while frame is not None:
+        loader = frame.f_locals.get("self") if frame.f_code.co_name in ("create_module", "exec_module") else None
+        if type(loader).__name__ == "ExtensionFileLoader":
+            return True
+        frame = frame.f_back
+    return False
 
-    def hook(raised: sys.UnraisableHookArgs) -> None:
-        if not isinstance(raised.exc_value, KeyboardInterrupt) or not sent:
-            before(raised)
-            return
-        import threading
 
-        def send() -> None:
-            if sys.unraisablehook is hook:  # the command has not ended meanwhile
-                os.kill(os.getpid(), sent[-1])
-
-        again = threading.Timer(AGAIN, send)
-        again.daemon = True
-        again.start()
-
-    return hook
+def _send_later(number: int, wanted: Callable[[], bool]) -> None:
+    time.sleep(AGAIN)
+    if wanted():  # the command has not ended meanwhile
+        os.kill(os.getpid(), number)

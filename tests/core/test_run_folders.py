@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stepbus import CheckpointError
-from stepbus.locks import lock_folder
+from stepbus.locks import FolderHeld, lock_folder
 from stepbus.run_folders import WRITTEN, claim, find_run, free_folder, newest_run
 
 
@@ -247,3 +247,9 @@ def test_the_folder_is_free_again_after_the_block(change: Callable[[Path], None]
         change(claimed.folder)
     with lock_folder(tmp_path / "run", create=False) as made:
         assert made == []
+
+
+def test_an_error_of_the_block_goes_on_its_way(tmp_path: Path) -> None:
+    with lock_folder(tmp_path / "other"), pytest.raises(FolderHeld, match="other"), claim(tmp_path / "run"):
+        lock_folder(tmp_path / "other").__enter__()
+    assert not (tmp_path / "run-2").exists()
