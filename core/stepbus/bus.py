@@ -15,6 +15,7 @@ from attrs import define
 from stepbus import events
 from stepbus.costs import Meter
 from stepbus.errors import PluginError, PluginFailure, StepbusError, did_you_mean
+from stepbus.hook_results import checked, words_of
 from stepbus.state import Control
 
 SPECIFICATIONS = events.specifications()
@@ -91,6 +92,13 @@ def _check(name: str, function: Any, options: dict[str, Any], label: str, scope:
             raise PluginError(f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {known}")
         if parameter.default is not parameter.empty:
             raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise PluginError(f"{label}: {hook} is an async function, which nobody would wait for; write def")
+    if inspect.isgeneratorfunction(function) and not (options.get("wrapper") or options.get("hookwrapper")):
+        raise PluginError(
+            f"{label}: {hook} has a yield, so calling it would run none of it; write @hookimpl(wrapper=True) if it "
+            "goes around the others, or take the yield out"
+        )
     if options.get("hookwrapper"):
         raise PluginError(f"{label}: {hook}: hookwrapper=True is pluggy's old way; write wrapper=True")
     if hook in events.THREADED and options.get("wrapper"):
@@ -148,7 +156,9 @@ class Bus:
                 start = clock()
                 try:
                     return inner(*arguments)
-                except Exception as error:
+                except KeyboardInterrupt:
+                    raise  # the user's own
+                except BaseException as error:  # one that calls sys.exit must not end a run in silence
                     return self._blame(member, hook, error)
                 finally:
                     elapsed = clock() - start
@@ -162,7 +172,7 @@ class Bus:
             return watched
 
         if not getattr(function, "stepbus_impl", {}).get("wrapper"):
-            return functools.wraps(function)(watch(function))
+            return functools.wraps(function)(watch(checked(hook, function)))
 
         def begun(*arguments: Any) -> Any:
             around = function(*arguments)
@@ -187,11 +197,11 @@ class Bus:
 
         return guarded_wrapper
 
-    def _blame(self, member: Member, hook: str, error: Exception) -> None:
+    def _blame(self, member: Member, hook: str, error: BaseException) -> None:
         if isinstance(error, StepbusError):
             raise error  # said on purpose, in the plugin's own words
         message = (
-            f"{member.label}: {hook} raised {type(error).__name__} at step {self.control.step}: {error}; "
+            f"{member.label}: {hook} raised {type(error).__name__} at step {self.control.step}: {words_of(error)}; "
             f"switch the plugin off with plugins: {{{member.name}: false}}"
         )
         if member.on_error == "disable":
