@@ -147,6 +147,8 @@ def read_manifest(path: Path) -> Checkpoint:
         step, pinned, facts = manifest["step"], manifest["pinned"], manifest["facts"]
         if not (type(step) is int and step >= 0 and type(pinned) is bool and type(facts) is dict):
             raise ValueError("step, pinned or facts are of another type")
+        if not all(type(each.size) is int and each.size >= 0 and type(each.sha256) is str for each in files.values()):
+            raise ValueError("a file's size or digest is of another type")
         if not all(PLAIN_NAME.fullmatch(name) and name != MANIFEST for name in files):
             raise ValueError("it lists a file by more than a plain name")
     except FileNotFoundError as error:
