@@ -140,7 +140,9 @@ def strange_entry(header: Header, draw: Draw) -> None:
 
 
 def strange_metadata(header: Header, draw: Draw) -> None:
-    header["__metadata__"] = draw.choice((*ODD, {"format": 3}, {"format": {"a": []}}, {"format": None}, {"x": "y" * 9999}))
+    header["__metadata__"] = draw.choice(
+        (*ODD, {"format": 3}, {"format": {"a": []}}, {"format": None}, {"x": "y" * 9999})
+    )
 
 
 def other_dtype(header: Header, draw: Draw) -> None:
@@ -167,11 +169,17 @@ def deep(words: bytes, draw: Draw) -> bytes:
 
 def not_text(words: bytes, draw: Draw) -> bytes:
     place = draw.randrange(len(words))
-    return words[:place] + draw.choice((b"\xff", b"\xc3", b"\x80", b"\x00", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80")) + words[place:]
+    return (
+        words[:place]
+        + draw.choice((b"\xff", b"\xc3", b"\x80", b"\x00", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80"))
+        + words[place:]
+    )
 
 
 def not_a_number(words: bytes, draw: Draw) -> bytes:
-    return words.replace(b"[", b"[" + draw.choice((b"NaN", b"Infinity", b"-Infinity", b"1e999", b"0x10", b"1.", b"+1")) + b",", 1)
+    return words.replace(
+        b"[", b"[" + draw.choice((b"NaN", b"Infinity", b"-Infinity", b"1e999", b"0x10", b"1.", b"+1")) + b",", 1
+    )
 
 
 def flipped(words: bytes, draw: Draw) -> bytes:
@@ -182,7 +190,20 @@ def flipped(words: bytes, draw: Draw) -> bytes:
 
 
 def other_json(words: bytes, draw: Draw) -> bytes:
-    other = (b"[]", b"null", b"12", b'"x"', b"{", b"}", b"{}x", b"", b" ", b"\xef\xbb\xbf" + words, words + words, b"\x80\x04K\x01.")
+    other = (
+        b"[]",
+        b"null",
+        b"12",
+        b'"x"',
+        b"{",
+        b"}",
+        b"{}x",
+        b"",
+        b" ",
+        b"\xef\xbb\xbf" + words,
+        words + words,
+        b"\x80\x04K\x01.",
+    )
     return draw.choice(other)
 
 

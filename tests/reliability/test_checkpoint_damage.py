@@ -149,9 +149,7 @@ def check_that_the_one_before_is_taken(damage: str, file: str, two: Path, tmp_pa
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_all_damaged_is_an_error_and_never_zero(
-    damage: str, file: str, two: Path, tmp_path: Path, tally: Any
-) -> None:
+def test_all_damaged_is_an_error_and_never_zero(damage: str, file: str, two: Path, tmp_path: Path, tally: Any) -> None:
     folder = fresh(two, tmp_path)
     with tally(DAMAGED, f"all, {damage}, {file}") as seen:
         DAMAGES[damage](folder / "step-00000200" / file)
@@ -483,7 +481,9 @@ def changed(manifest: dict[str, Any], number: int) -> tuple[dict[str, Any], tupl
     elif way == 1 and isinstance(holder, dict):
         holder[choice.choice((f"{path[-1]}x", "../x", "", MANIFEST, "a/b", ".hidden", "\ud83d"))] = holder.pop(path[-1])
     elif way == 2 and isinstance(value, int | str):
-        holder[path[-1]] = choice.choice((float(value), str(value), [value]) if isinstance(value, int) else ([value], value + "0"))
+        holder[path[-1]] = choice.choice(
+            (float(value), str(value), [value]) if isinstance(value, int) else ([value], value + "0")
+        )
     else:
         odd = choice.choice(ODD)
         holder[path[-1]] = {"a": [[[[{}]]]]} if odd == "deep" else odd
