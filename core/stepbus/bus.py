@@ -19,6 +19,8 @@ from stepbus.hook_results import checked, words_of
 from stepbus.state import Control
 
 SPECIFICATIONS = events.specifications()
+# Calls of one implementation within each other: one that logs in on_log would go on without end.
+MAX_DEPTH = 20
 
 
 @define(eq=False)
@@ -147,20 +149,27 @@ class Bus:
         clock = time.perf_counter
 
         def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
+            depth = 0
+
             # One frame for each call: after a step the host's caches are cold, and every line of code counts.
             def watched(*arguments: Any) -> Any:
+                nonlocal depth
                 if member.disabled and hook != "on_close":
                     return None
                 asking, control.asking = control.asking, name
                 outer, meter.inner = meter.inner, 0.0
                 start = clock()
+                depth += 1
                 try:
+                    if depth > MAX_DEPTH:  # before Python's own limit strikes whoever happens to be called then
+                        raise RecursionError(f"what it does in {hook} calls {hook} again, without end")
                     return inner(*arguments)
                 except KeyboardInterrupt:
                     raise  # the user's own
                 except BaseException as error:  # one that calls sys.exit must not end a run in silence
                     return self._blame(member, hook, error)
                 finally:
+                    depth -= 1
                     elapsed = clock() - start
                     cost.seconds += elapsed - meter.inner
                     cost.calls += 1

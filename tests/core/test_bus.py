@@ -396,6 +396,46 @@ def test_a_plugin_that_calls_exit_does_not_end_the_run_in_silence(policy: str) -
     assert message.startswith("sample, some-package 1.2: on_step_end raised SystemExit at step 0: 0; switch the")
 
 
+@pytest.mark.parametrize("policy", ["raise", "disable"])
+def test_a_plugin_that_calls_its_own_hook_without_end_is_the_one_that_is_blamed(policy: str) -> None:
+    heard: list[str] = []
+
+    class Again:
+        @hookimpl
+        def on_step_end(self) -> None:
+            end_step(bus)
+
+    members = [member(Recorder("before", heard), "a"), member(Again(), "b", on_error=policy)]
+    bus, said = Bus([*members, member(Recorder("after", heard), "c")]), []
+    bus.on_disabled = said.append
+    if policy == "disable":
+        end_step(bus)
+        (message,) = said
+        assert heard == ["before"] * 21 + ["after"] * 21
+    else:
+        with pytest.raises(PluginFailure) as caught:
+            end_step(bus)
+        message = str(caught.value)
+        assert heard == ["before"] * 21
+    assert message.startswith("b, some-package 1.2: on_step_end raised RecursionError at step 0: what it does in on_step")
+
+
+def test_a_hook_may_be_called_within_itself_and_again_later() -> None:
+    heard: list[int] = []
+
+    class Once:
+        @hookimpl
+        def on_step_end(self, step: Any) -> None:
+            heard.append(step)
+            if step:
+                bus.hook.on_step_end(trainer=None, state=None, step=step - 1)
+
+    bus = Bus([member(Once())])
+    for _ in range(30):
+        bus.hook.on_step_end(trainer=None, state=None, step=19)
+    assert heard == list(range(19, -1, -1)) * 30
+
+
 def test_an_interruption_by_the_user_is_nobodys_fault() -> None:
     class Waits:
         @hookimpl
