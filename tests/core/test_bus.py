@@ -417,7 +417,9 @@ def test_a_plugin_that_calls_its_own_hook_without_end_is_the_one_that_is_blamed(
             end_step(bus)
         message = str(caught.value)
         assert heard == ["before"] * 21
-    assert message.startswith("b, some-package 1.2: on_step_end raised RecursionError at step 0: what it does in on_step")
+    assert message.startswith(
+        "b, some-package 1.2: on_step_end raised RecursionError at step 0: what it does in on_step"
+    )
 
 
 def test_a_hook_may_be_called_within_itself_and_again_later() -> None:

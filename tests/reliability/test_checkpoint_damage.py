@@ -456,8 +456,8 @@ def test_manifest_that_is_something_else(content: bytes, two: Path, tmp_path: Pa
 # --- manifests with one value changed anywhere in the tree, signed again by the attacker or not ----------------------
 
 ODD = (
-    None, True, False, -1, 0, 1, 0.5, 1e300, float("nan"), 2**63, 10**40, "", "200", "../x", "\0", [], [1], {}, {"size": 1},
-    {"size": 1, "sha256": []}, {"size": [], "sha256": "0"}, "deep",
+    None, True, False, -1, 0, 1, 0.5, 1e300, float("nan"), 2**63, 10**40, "", "200", "../x", "\0", [], [1], {},
+    {"size": 1}, {"size": 1, "sha256": []}, {"size": [], "sha256": "0"}, "deep",
 )  # fmt: skip
 
 

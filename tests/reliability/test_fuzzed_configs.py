@@ -62,9 +62,11 @@ plugins:
   nan_guard: {policy: stop, on_error: raise}
 """
 WORDS = (
-    "null", "~", "true", "off", "-1", "0", "1e999", ".nan", "-.inf", "1_0", "0x10", "010", "3.0", "'3'", "''", "[]", "{}", "[1, [2]]",
-    "{a: {b: c}}", "2024-01-01", "12:30", "é", "\u202e", "\ud7ff", "<<", "*a", "&a 1", "!!python/name:os.system", "|", ">", "? x", "- x",
-    "@x", "`x`", "%x", "9" * 400, "x" * 5000, "adamw", "../../etc/passwd", "http://a/b", "#", '"\\x00"', '"\\', "- - - x", "[" * 40,
+    "null", "~", "true", "off", "-1", "0", "1e999", ".nan", "-.inf", "1_0", "0x10", "010", "3.0", "'3'", "''", "[]",
+    "{}", "[1, [2]]", "{a: {b: c}}", "2024-01-01", "12:30", "é", "\u202e", "\ud7ff", "<<", "*a", "&a 1",
+    "!!python/name:os.system", "|", ">", "? x", "- x",
+    "@x", "`x`", "%x", "9" * 400, "x" * 5000, "adamw", "../../etc/passwd", "http://a/b", "#",
+    '"\\x00"', '"\\', "- - - x", "[" * 40,
 )  # fmt: skip
 Draw = random.Random
 
@@ -160,8 +162,8 @@ def tree_changed(text: str, draw: Draw) -> str:
 
 
 WAYS: list[Callable[[str, Draw], str]] = [
-    value_replaced, value_replaced, value_replaced, line_lost, line_twice, lines_swapped, moved_in, moved_out, misspelt, misspelt,
-    letters, letters, cut, other_ends, in_a_section, tree_changed, tree_changed, tree_changed,
+    value_replaced, value_replaced, value_replaced, line_lost, line_twice, lines_swapped, moved_in, moved_out, misspelt,
+    misspelt, letters, letters, cut, other_ends, in_a_section, tree_changed, tree_changed, tree_changed,
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Hostile safetensors files by the hundred: each is refused in a sentence or read as it says, and none ends a process."""
+"""Hostile safetensors files by the hundred: each is refused in a sentence or read as it says, without a crash."""
 
 from __future__ import annotations
 
