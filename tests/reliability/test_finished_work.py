@@ -142,7 +142,7 @@ def outcome(folder: Path) -> dict[str, Any]:
             found[name] = {key: entry[key] for key in ("metrics", "best", "history", "steps", "predictions")}
         elif path.name == "stepbus.json" and path.parent.name == "model":
             described = from_json(path.read_bytes())
-            del described["digest"], described["config"]["environment"]  # where the run lies
+            del described["digest"]  # of versions too
             found[name] = described
         elif path.name in ("out_of_fold.csv", "predictions.npz") or path.parent.name == "model":
             found[name] = path.read_bytes()
