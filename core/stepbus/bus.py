@@ -16,7 +16,7 @@ from attrs import define
 from stepbus import events
 from stepbus.costs import Meter
 from stepbus.errors import BadInput, PluginError, PluginFailure, StepbusError, did_you_mean
-from stepbus.hook_results import checked
+from stepbus.hook_results import checked, words_of
 from stepbus.state import Control
 
 SPECIFICATIONS = events.specifications()

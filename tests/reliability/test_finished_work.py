@@ -198,7 +198,7 @@ def test_every_damaged_file_is_found_at_a_resume(
         with pytest.raises(CheckpointError) as caught:
             resume(tree, run)
         assert str(run) in str(caught.value)
-        gone = name == "run.json" and damage in ("removed", "a link to nothing", "a link to itself")
+        gone = name == "run.json" and damage == "removed"
         assert ("there is no run to resume" if gone else str(run / name)) in str(caught.value), (name, caught.value)
         assert files_in(run) | {".lock"} == before | {".lock"}
         shutil.rmtree(run)
