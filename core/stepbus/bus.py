@@ -15,7 +15,7 @@ from attrs import define
 
 from stepbus import events
 from stepbus.costs import Meter
-from stepbus.errors import BadInput, PluginError, PluginFailure, StepbusError, did_you_mean
+from stepbus.errors import BadInput, PluginError, PluginFailure, StepbusError, did_you_mean, without_secrets
 from stepbus.hook_results import checked, words_of
 from stepbus.state import Control
 
@@ -287,7 +287,9 @@ def failure(member: Member, what: str, error: BaseException) -> StepbusError:
 
 
 def _raised(member: Member, what: str, error: BaseException) -> str:
-    return f"{member.label}: {what.format(type(error).__name__)}: {words_of(error)}; {_switch_off(member)}"
+    # It goes into checkpoints, where a StepbusError's own look at passwords does not reach.
+    words = without_secrets(words_of(error))
+    return f"{member.label}: {what.format(type(error).__name__)}: {words}; {_switch_off(member)}"
 
 
 def _switch_off(member: Member) -> str:

@@ -39,7 +39,7 @@ import stepbus.backend as backend  # before all that imports MLX
 from stepbus import assembly, device, memory
 from stepbus.config import Config, load_config
 from stepbus.create import head_for
-from stepbus.errors import ConfigError, Problem, StepbusError, without_secrets
+from stepbus.errors import ConfigError, Problem, StepbusError, values_without_secrets, without_secrets
 from stepbus.folders import find_folder
 from stepbus.members import exclusions
 from stepbus.planned_calls import describe_events, describe_plugins, everybody
@@ -77,7 +77,8 @@ def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[st
     with _collecting(problems):
         _describe(load_config(source, overrides), plan, notes, problems)
     found = [attrs.asdict(problem) for problem in dict.fromkeys(problems)]
-    return {"ok": not found, **plan, "notes": notes, "problems": found}
+    said: dict[str, Any] = values_without_secrets({"ok": not found, **plan, "notes": notes, "problems": found})
+    return said
 
 
 @contextmanager
