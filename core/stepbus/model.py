@@ -32,11 +32,13 @@ class LoadReport:
         unexpected: Names in the file that the model has no place for, as the file spells them.
         initialised: Head and pooling tensors that keep their new, seeded values.
         reasons: For each of `initialised`, why: "missing", or the shape that was found.
+        notes: What else there is to say, a sentence each.
     """
 
     unexpected: tuple[str, ...] = ()
     initialised: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the report as lines for a log, none when everything fitted."""
@@ -46,7 +48,7 @@ class LoadReport:
             lines.append(f"newly initialised: {new}")
         if self.unexpected:
             lines.append(f"in the file but not used: {', '.join(self.unexpected)}")
-        return lines
+        return [*lines, *self.notes]
 
 
 class Classifier(nn.Module):
@@ -128,7 +130,12 @@ class Classifier(nn.Module):
         return {self.tensor_name(path): array for path, array in _flat(self)}
 
     def load_tensors(
-        self, tensors: Mapping[str, mx.array], *, source: str = "the weights", strict: bool = False
+        self,
+        tensors: Mapping[str, mx.array],
+        *,
+        source: str = "the weights",
+        strict: bool = False,
+        growing: Collection[str] = (),
     ) -> LoadReport:
         """Take over tensors from a whole classifier, a bare encoder, or an encoder under another head.
 
@@ -137,6 +144,7 @@ class Classifier(nn.Module):
             source: The file, for messages.
             strict: Also refuse a head or pooling that is missing or of another shape, and unexpected names:
                 for files that stepbus wrote.
+            growing: Tables that may have fewer rows in the file; their further rows stay as they are.
 
         Returns:
             What was unexpected, and which head and pooling tensors the file did not have.
@@ -150,6 +158,7 @@ class Classifier(nn.Module):
             raise ModelError(f"{source}: unexpected tensor {unexpected[0]!r}: this file belongs to another model")
         updates: list[tuple[str, mx.array]] = []
         initialised: dict[str, str] = {}
+        grown: list[str] = []
         for name, (path, parameter) in parameters.items():
             part = path.partition(".")[0]
             if name not in found:
@@ -161,6 +170,9 @@ class Classifier(nn.Module):
                 initialised[name] = "missing"
                 continue
             spelt, array = found[name]
+            if name in growing and array.shape[1:] == parameter.shape[1:] and len(array) < len(parameter):
+                grown.append(f"{name} has {len(parameter) - len(array)} new rows after the file's {len(array)}")
+                array = mx.concatenate([array, parameter[len(array) :].astype(array.dtype)])
             if array.shape != parameter.shape:
                 if strict or part != "head":
                     raise ModelError(
@@ -176,7 +188,7 @@ class Classifier(nn.Module):
                 )
             updates.append((path, array.astype(parameter.dtype)))
         self.update(tree_unflatten(updates))
-        self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()))
+        self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()), tuple(grown))
         return self.loaded
 
 
@@ -259,6 +271,7 @@ def compose(
     architecture: str,
     tensors: Mapping[str, mx.array] | None = None,
     source: str = "the weights",
+    growing: Collection[str] = (),
 ) -> Classifier:
     """Put pooling and head on an encoder, fill in the numbers, and return the whole model.
 
@@ -275,6 +288,7 @@ def compose(
         architecture: Hugging Face's name of the family, such as "Bert".
         tensors: Pretrained weights; none leaves every tensor newly initialised.
         source: The file of these weights, for messages.
+        growing: Tables that may have fewer rows there; the others are newly initialised.
 
     Returns:
         The model, all its arrays evaluated, in training mode.
@@ -304,7 +318,9 @@ def compose(
             **label_keys([f"LABEL_{index}" for index in range(outputs)]),
         },
     )
-    missing = None if tensors is None else model.load_tensors(tensors, source=source).initialised
-    initialise(model, seed, float(config.get("initializer_range", 0.02)), missing)
+    spread = float(config.get("initializer_range", 0.02))
+    initialise(model, seed, spread, growing if tensors is not None else None)
+    if tensors is not None:
+        initialise(model, seed, spread, model.load_tensors(tensors, source=source, growing=growing).initialised)
     mx.eval(model.parameters())
     return model

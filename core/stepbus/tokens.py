@@ -43,6 +43,11 @@ class TextTokenizer:
         )
         self._frames = {1: _Frame.read(self._tokenizer.encode("a")), 2: _Frame.read(self._tokenizer.encode("a", "a"))}
 
+    def word(self, number: int) -> str | None:
+        """Return the token of an id, None where there is none."""
+        found: str | None = self._tokenizer.id_to_token(number)
+        return found
+
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Tokens:
         """Tokenize rows.
 

@@ -19,6 +19,12 @@ SIZES = {
 }
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+OPTIONAL = (
+    *("hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings"),
+    *("type_vocab_size", "initializer_range", "layer_norm_eps", "position_embedding_type", "is_decoder"),
+    *("add_cross_attention", "model_type"),
+)
+WORDS = "bert.embeddings.word_embeddings.weight"
 FROM_SCRATCH = ("size", *REQUIRED, "max_position_embeddings")  # what a folder's config.json says otherwise
 
 
@@ -43,6 +49,9 @@ class BertConfig(ModelConfig):
     max_position_embeddings: int | None = _size("from scratch: longest sequence, in tokens; default 512")
     hidden_dropout: float | None = _dropout("dropout inside the encoder; none takes the model folder's own, or 0.1")
     attention_dropout: float | None = _dropout("dropout of attention weights; none takes the folder's own, or 0.1")
+    resize_embeddings: bool = setting(
+        False, "whether the table of tokens gets new rows where the tokenizer has more tokens than it"
+    )
 
 
 def scratch_config(settings: BertConfig) -> dict[str, Any]:
@@ -116,7 +125,7 @@ def model_config(settings: BertConfig) -> dict[str, Any]:
 
 def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
     """Return the folder that the model comes from, if there is one, and its config.json."""
-    from stepbus import find_folder, read_config
+    from stepbus import find_folder, read_config, vocabulary_rows
 
     folder = None
     if settings.pretrained is None:
@@ -125,7 +134,11 @@ def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
         for name in (name for name in FROM_SCRATCH if getattr(settings, name) is not None):
             raise ModelError(f"model.{name}: {settings.pretrained} has its own; leave {name} or pretrained out")
         folder = find_folder(settings.pretrained)
-        config = read_config(folder)
+        # Where null stands for an optional key, its default holds; transformers opens no export that says null.
+        config = {key: value for key, value in read_config(folder).items() if value is not None or key not in OPTIONAL}
+    source = settings.tokenizer or settings.pretrained
+    if settings.resize_embeddings and source is not None and isinstance(config.get("vocab_size"), int):
+        config["vocab_size"] = max(config["vocab_size"], vocabulary_rows(find_folder(source, weights=False)))
     check_config(config, "model" if folder is None else str(folder))
     if settings.hidden_dropout is not None:
         config["hidden_dropout_prob"] = settings.hidden_dropout
@@ -160,6 +173,7 @@ def build(settings: BertConfig, *, outputs: int, head: Selected, seed: int) -> A
         architecture="Bert",
         tensors=None if folder is None else read_tensors(folder),
         source="model" if folder is None else str(folder),
+        growing=(WORDS,) if settings.resize_embeddings else (),
     )
 
 
