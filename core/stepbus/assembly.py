@@ -13,9 +13,11 @@ from stepbus.dataset import RowEncoder
 from stepbus.errors import ConfigError, DataError, ModelError, Problem
 from stepbus.fits import Fit, Plan
 from stepbus.folders import find_folder, read_config
+from stepbus.head_labels import adopt_head
 from stepbus.labels import LabelCodec
 from stepbus.limits import Limits
 from stepbus.members import for_fit
+from stepbus.model import initialise
 from stepbus.optimizer import ParameterUpdater
 from stepbus.steps import CompiledSteps, mix
 
@@ -262,9 +264,16 @@ def fit_model(trainer: Trainer) -> Any:
                 f"the model has {given.outputs} {given.task} outputs, and the labels are {task} with {codec.outputs}; "
                 f'use create_model(head_type="{task}", num_labels={codec.outputs})'
             )
-        if trainer.run.alone:
-            return given
-    return config_model(trainer.config, codec, mix(trainer.fit.seed, 0) % 2**32, given)
+    seed = mix(trainer.fit.seed, 0) % 2**32
+    alone = given is not None and trainer.run.alone
+    model = given if alone else config_model(trainer.config, codec, seed, given)
+
+    def renew() -> None:
+        spread = float(model.config.get("initializer_range", 0.02))
+        initialise(model, seed, spread, model.head_names)
+
+    adopt_head(model, codec, renew)
+    return model
 
 
 def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None) -> Any:
@@ -279,4 +288,5 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
     model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
     if like is not None:
         model.load_tensors(like.tensors(), source="the model")
+        model.meaning = like.meaning
     return model

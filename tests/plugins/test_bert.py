@@ -258,9 +258,7 @@ def test_too_long_a_sequence_is_refused():
 def test_indices_beyond_a_table_are_refused_where_a_model_is_called_by_hand(ids, types):
     encoder = Encoder({**CONFIG, "vocab_size": 60})
     given = mx.array([[1, ids, 2]]), mx.ones((1, 3)), mx.array([[0, types, 1]])
-    with pytest.raises(
-        ModelError, match=r"got token (ids|types) from -?\d+ to \d+, the model's table has rows"
-    ):
+    with pytest.raises(ModelError, match=r"got token (ids|types) from -?\d+ to \d+, the model's table has rows"):
         encoder(*given)
     compiled = mx.compile(encoder)
     assert compiled(mx.array([[1, 2]]), mx.ones((1, 2)), mx.array([[0, 1]])).shape == (1, 2, 128)
