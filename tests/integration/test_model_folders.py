@@ -179,3 +179,123 @@ def test_the_tokenizers_own_limit_counts_where_it_is_one(tiny_config: Make, toke
     trainer, heard = train(tiny_config(training={"max_steps": 1}))
     assert "rows are cut to 8 tokens in place of data.max_length 16: the tokenizer's model_max_length is 8" in heard
     assert trainer.tokens["train"].lengths.max() == 8
+
+
+# -- heads and exports -------------------------------------------------------------------------------------------------
+
+
+def good_and_bad(folder: Path, names: dict[int, str]) -> pd.DataFrame:
+    """Reviews with words for labels."""
+    return pd.read_csv(folder / "dev.csv").assign(label=lambda frame: frame["label"].map(names))
+
+
+def continued(tree: dict[str, Any], folder: Path, frame: pd.DataFrame, **model: Any) -> tuple[Any, list[str]]:
+    """Go on from an exported model, so slowly that nothing moves, and return the trainer and what was said."""
+    tree = {**tree, "model": {"pretrained": str(folder), **model}, "optimizer": {"learning_rate": 1e-12}}
+    tree["training"] = {"max_steps": 1}
+    tree["data"] = {key: tree["data"][key] for key in ("text", "label", "batch_size", "max_length")}
+    listen = Listen()
+    trainer = create_trainer(config=tree, plugins=[listen])
+    trainer.train(frame, frame)
+    return trainer, listen.heard
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_trained_head_keeps_its_accuracy_whatever_the_order_of_the_labels(
+    pooling: str, tiny_config: Make, tmp_path: Path
+) -> None:
+    rate = {"learning_rate": 3e-3 if pooling == "cls" else 2e-2}
+    trainer, _ = train(tiny_config(model={"pooling": pooling}, training={"num_epochs": 12}, optimizer=rate))
+    before = trainer.state.metrics["eval_accuracy"]
+    assert before >= 0.9
+    folder = trainer.directory / "model"
+    config = json.loads((folder / "config.json").read_text())
+    key, named = ("id2label", {"0": "bad", "1": "good"}) if pooling == "cls" else ("stepbus_labels", ["bad", "good"])
+    (folder / "config.json").write_text(json.dumps({**config, key: named}))
+    frame = good_and_bad(tmp_path, {0: "bad", 1: "good"})
+    same, heard = continued(tiny_config(), folder, frame, pooling=pooling)
+    assert same.state.metrics["eval_accuracy"] == before
+    assert not [text for text in heard if "head" in text or "initialised" in text]
+    # Now the labels sort the other way round than the file has them: taken over by shape, every answer is wrong.
+    named = {"0": "b", "1": "a"} if pooling == "cls" else ["b", "a"]
+    (folder / "config.json").write_text(json.dumps({**config, key: named}))
+    other, heard = continued(tiny_config(), folder, good_and_bad(tmp_path, {0: "b", 1: "a"}), pooling=pooling)
+    assert other.encoder.codec.names == ["a", "b"]
+    assert other.state.metrics["eval_accuracy"] == before
+    assert "the head's outputs were put in the order a, b; the file has b, a" in heard
+    third, heard = continued(tiny_config(), folder, good_and_bad(tmp_path, {0: "x", 1: "y"}), pooling=pooling)
+    assert "the head starts anew: the file's labels are b, a, and those of the data are x, y" in heard
+    head = np.array(third.model.tensors()["classifier.weight"])
+    assert np.abs(head - np.array(trainer.model.tensors()["classifier.weight"])).max() > 0.01
+    assert 0.01 < head.std() < 0.04  # as new ones are drawn
+    _, heard = continued(tiny_config(), folder, frame, pooling="max")
+    assert f"the head starts anew: the file's stands on {pooling} pooling, and model.pooling is max" in heard
+
+
+def test_a_model_from_python_is_put_in_the_order_of_the_data_too(tiny_config: Make, tmp_path: Path) -> None:
+    trainer, _ = train(tiny_config(model={"pooling": "cls"}, training={"num_epochs": 12}))
+    folder, before = trainer.directory / "model", trainer.state.metrics["eval_accuracy"]
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "id2label": {"0": "b", "1": "a"}}))
+    model = create_model(pretrained=str(folder), pooling="cls")
+    tree = {key: value for key, value in tiny_config().items() if key != "model"}
+    tree["data"] = {key: tree["data"][key] for key in ("text", "label", "max_length")}
+    other = create_trainer(model, config=tree, learning_rate=1e-12, max_steps=1)
+    frame = good_and_bad(tmp_path, {0: "b", 1: "a"})
+    other.train(frame, frame)
+    assert other.evaluate(frame)["eval_accuracy"] == before
+    # And again, with the classes the other way round: the model knows what its outputs mean by now.
+    other.update_config(learning_rate=1e-12)
+    frame = good_and_bad(tmp_path, {0: "A", 1: "B"})
+    other.train(frame, frame)
+    assert other.evaluate(frame)["eval_accuracy"] == pytest.approx(1 - before)
+
+
+def test_a_regression_goes_on_in_its_own_units(tiny_config: Make, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["good film", "bad film", "the plot", "great cast"] * 5})
+    frame["stars"] = [4.5, 1.5, 3.0, 5.5] * 5
+    data = {"text": "text", "label": "stars", "task": "regression", "max_length": 16}
+    tree = {**tiny_config(), "data": data}
+    first = create_trainer(config=tree, num_epochs=3)
+    first.train(frame)
+    other = frame.assign(stars=frame["stars"] * 100 - 7)  # another mean, another deviation
+    tree = {**tree, "model": {"pretrained": str(first.directory / "model")}}
+    second = create_trainer(config=tree, learning_rate=1e-12, max_steps=1)
+    second.train(other)
+    np.testing.assert_allclose(second.predict(frame), first.predict(frame), rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "attention"])
+def test_an_export_says_truly_what_it_is(pooling: str, tiny_config: Make) -> None:
+    trainer, _ = train(tiny_config(model={"pooling": pooling, "dropout": 0.3}, training={"max_steps": 1}))
+    config = read_config(trainer.directory / "model")
+    assert config["classifier_dropout"] == 0.3
+    assert config["problem_type"] == "single_label_classification"
+    if pooling == "cls":
+        assert config["architectures"] == ["BertForSequenceClassification"]
+        assert config["id2label"] == {"0": "0", "1": "1"}
+        assert "stepbus_pooling" not in config
+    else:
+        assert config["architectures"] == ["StepbusBertClassifier"]
+        assert (config["id2label"], config["stepbus_labels"]) == ({}, ["0", "1"])
+        assert config["stepbus_pooling"] == pooling
+
+
+def test_null_in_config_json_means_the_default(tiny_config: Make, tmp_path: Path) -> None:
+    trainer, _ = train(tiny_config(model={"pooling": "cls"}, training={"max_steps": 1}))
+    folder = trainer.directory / "model"
+    frame = pd.DataFrame({"text": ["good film", "bad"]})
+    before = open_trainer(folder).predict(frame)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    optional = ["hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "type_vocab_size", "model_type"]
+    optional += ["initializer_range", "layer_norm_eps", "position_embedding_type", "is_decoder", "pad_token_id"]
+    optional += ["classifier_dropout", "add_cross_attention", "architectures", "problem_type", "label2id"]
+    path.write_text(json.dumps({**config, **dict.fromkeys(optional)}))
+    np.testing.assert_array_equal(open_trainer(folder).predict(frame), before)
+    tree = {**tiny_config(environment={"output_dir": str(tmp_path / "next")}, training={"max_steps": 1})}
+    tree["model"] = {"pretrained": str(folder), "pooling": "cls"}
+    assert describe_plan(tree)["ok"]
+    second, _ = train(tree)
+    left = {name for name, value in read_config(second.directory / "model").items() if value is None}
+    assert left == {"pad_token_id", "classifier_dropout"}  # where transformers, too, reads null
