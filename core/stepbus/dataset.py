@@ -13,7 +13,8 @@ from stepbus.limits import Limits
 from stepbus.rows import Rows
 from stepbus.sections import DataConfig
 from stepbus.token_cache import cache_folder, encode_cached
-from stepbus.tokens import TextTokenizer, Tokens, tokenizer_files
+from stepbus.tokenizer_folder import padded_right, tokenizer_files
+from stepbus.tokens import TextTokenizer, Tokens
 
 VERSION = 1
 
@@ -70,6 +71,8 @@ class RowEncoder:
         self.limits = limits
         self.tokenizer = TextTokenizer(self.tokenizer_files, config.max_length)
         self.tokenizer.max_length, cut = limits.longest(config.max_length, self.tokenizer.limit)
+        if self.tokenizer.pad_left:
+            self.tokenizer_files = padded_right(self.tokenizer_files)
         self.notes = [*self.tokenizer.notes, *([cut] if cut else [])]
 
     def fit(self, rows: Rows) -> None:

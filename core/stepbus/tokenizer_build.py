@@ -46,6 +46,7 @@ class FolderTokenizer:
         pad_id: Id of the padding token.
         types: Whether the model is given token types.
         cut_left: Whether too long texts lose their beginning, in place of their end.
+        pad_left: Whether the folder wants rows padded at their beginning.
         longest: Tokens that a row may have, or None where the folder sets no limit.
         notes: What a user should know about the folder, a sentence each.
     """
@@ -54,6 +55,7 @@ class FolderTokenizer:
     pad_id: int
     types: bool
     cut_left: bool
+    pad_left: bool
     longest: int | None
     notes: list[str] = field(factory=list)
 
@@ -94,10 +96,11 @@ def load_tokenizer(files: Mapping[str, bytes]) -> FolderTokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = settings.get("split_special_tokens") is True
-    if _side(settings, saved, "padding") == "left":
+    pad_left = _side(settings, saved, "padding") == "left"
+    if pad_left:
         notes.append(
             "the tokenizer pads on the left, which would move every token to a place that depends on its batch: rows "
-            "are read as they stand alone"
+            "are padded on the right, and the export says so"
         )
     pad = settings.get("pad_token")
     pad_id = None if pad is None else tokenizer.token_to_id(content_of(pad))
@@ -106,6 +109,7 @@ def load_tokenizer(files: Mapping[str, bytes]) -> FolderTokenizer:
         0 if pad_id is None else pad_id,
         "token_type_ids" in (settings.get("model_input_names") or inputs),
         _side(settings, saved, "truncation") == "left",
+        pad_left,
         _longest(settings),
         notes,
     )

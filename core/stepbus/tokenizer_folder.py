@@ -62,6 +62,12 @@ def tokenizer_files(folder: Path) -> dict[str, bytes]:
     return files
 
 
+def padded_right(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return a tokenizer's files with padding on the right, which is how its model was trained here."""
+    settings = {**read_mapping(files, SETTINGS), "padding_side": "right"}
+    return {**files, SETTINGS: json.dumps(settings, indent=2).encode()}
+
+
 def vocabulary_rows(folder: Path) -> int:
     """Return the rows that an embedding table needs for every token of a folder's tokenizer.
 

@@ -33,7 +33,7 @@ class TextTokenizer:
     def __init__(self, files: Mapping[str, bytes], max_length: int) -> None:
         loaded = load_tokenizer(files)
         self._tokenizer = loaded.tokenizer
-        self.notes = list(loaded.notes)
+        self.notes, self.pad_left = list(loaded.notes), loaded.pad_left
         self.limit = loaded.longest
         self.max_length = max_length
         self.pad_id, self.types, self.cut_left = loaded.pad_id, loaded.types, loaded.cut_left

@@ -181,6 +181,18 @@ def test_the_tokenizers_own_limit_counts_where_it_is_one(tiny_config: Make, toke
     assert trainer.tokens["train"].lengths.max() == 8
 
 
+def test_padding_on_the_left_is_said_and_the_export_pads_on_the_right(
+    tiny_config: Make, tokenizer_folder: Path
+) -> None:
+    """What left padding gives depends on the batch; the exported model was trained without, and says so."""
+    (tokenizer_folder / "tokenizer_config.json").write_text('{"padding_side": "left"}')
+    trainer, heard = train(tiny_config(training={"max_steps": 1}))
+    assert [text for text in heard if "pads on the left" in text]
+    exported = json.loads((trainer.directory / "model" / "tokenizer_config.json").read_text())
+    assert exported["padding_side"] == "right"
+    assert open_trainer(trainer.directory).encoder.notes == []
+
+
 # -- heads and exports -------------------------------------------------------------------------------------------------
 
 
