@@ -60,18 +60,19 @@ def keys_of(names: list[str], *, own: bool) -> dict[str, Any]:
     return label_keys(names) if own else {**label_keys([]), "stepbus_labels": list(names)}
 
 
-def meaning_in(config: Mapping[str, Any], pooling: str) -> HeadMeaning:
+def meaning_in(config: Mapping[str, Any], pooling: str, *, own: bool) -> HeadMeaning:
     """Return what a model folder says about its head.
 
     Args:
         config: Its config.json.
         pooling: The pooling that the head shall stand on here.
+        own: Whether it is the one that Hugging Face's classifiers of the family have.
     """
     names = config.get("stepbus_labels") or _in_order(config.get("id2label")) or _inverted(config.get("label2id"))
     words = None if names is None else tuple(str(name).strip() for name in names)
     if words is not None and all(UNNAMED.fullmatch(word) for word in words):
         words = None
-    return HeadMeaning(words, config.get("problem_type"), config.get("stepbus_target"), _other(config, pooling))
+    return HeadMeaning(words, config.get("problem_type"), config.get("stepbus_target"), _other(config, pooling, own))
 
 
 def _in_order(names: Any) -> list[Any] | None:
@@ -87,7 +88,7 @@ def _inverted(numbers: Any) -> list[Any] | None:
     return _in_order({number: name for name, number in numbers.items()}) if isinstance(numbers, Mapping) else None
 
 
-def _other(config: Mapping[str, Any], pooling: str) -> str | None:
+def _other(config: Mapping[str, Any], pooling: str, own: bool) -> str | None:
     """Return why a folder's head is not the one that this model wants: another task, or another pooling."""
     listed = config.get("architectures")
     architecture = str(listed[0]) if isinstance(listed, list) and listed else ""
@@ -95,7 +96,7 @@ def _other(config: Mapping[str, Any], pooling: str) -> str | None:
         return f"the file's is that of {architecture}"
     stands_on = config.get("stepbus_pooling")
     if stands_on is None and "For" in architecture and not architecture.startswith(WRITTEN_BY_STEPBUS):
-        stands_on = "cls"
+        stands_on = pooling if own else "cls"
     if stands_on is not None and stands_on != pooling:
         return f"the file's stands on {stands_on} pooling, and model.pooling is {pooling}"
     return None

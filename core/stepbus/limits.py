@@ -114,8 +114,8 @@ class Limits:
             raise ModelError(f"{where}: expected token ids of at least 0, got {number}")
         raise ModelError(
             f"{where}: expected token ids below {self.tokens}, the rows of the model's table (vocab_size), got id "
-            f"{number}{named}; set model.resize_embeddings: true, which adds rows for it, or take the tokenizer that "
-            "belongs to the model"
+            f"{number}{named}; train with model.resize_embeddings: true, which adds rows for it, or take the tokenizer "
+            "that belongs to the model"
         )
 
 

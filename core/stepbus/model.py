@@ -257,7 +257,9 @@ def compose(
         outputs=outputs,
         dropout=float(dropout),
     )
-    own = {name: value for name, value in config.items() if not name.startswith("stepbus_")}
+    # The number of outputs is that of the names; `num_labels` of another head would overrule them in transformers.
+    dropped = ("num_labels", "_num_labels")
+    own = {name: value for name, value in config.items() if not name.startswith("stepbus_") and name not in dropped}
     if settings.dropout is not None:
         own["classifier_dropout"] = settings.dropout
     # Only on the family's own pooling does its sequence classifier compute what this model computes. transformers goes
@@ -275,6 +277,6 @@ def compose(
         report = model.load_tensors(tensors, source=source, growing=growing)
         initialise(model, seed, spread, report.initialised)
         if not model.head_names & set(report.initialised):
-            model.meaning = meaning_in(config, settings.pooling.name)
+            model.meaning = meaning_in(config, settings.pooling.name, own=model.is_familys_own)
     mx.eval(model.parameters())
     return model

@@ -41,7 +41,23 @@ class TextTokenizer:
         self.source = f"{self.types} {self.cut_left} {self._tokenizer.encode_special_tokens} ".encode() + b"".join(
             name.encode() + b" " + files[name] for name in TOKENIZER_FILES if name in files
         )
-        self._frames = {1: _Frame.read(self._tokenizer.encode("a")), 2: _Frame.read(self._tokenizer.encode("a", "a"))}
+        word = self._readable_word()
+        probes = self._tokenizer.encode(word), self._tokenizer.encode(word, word)
+        self._frames = {count: _Frame.read(probe) for count, probe in enumerate(probes, 1)}
+
+    def _readable_word(self) -> str:
+        """Return a text that has a token, to find the special tokens around it."""
+        for word in ("a", "A", "0", *sorted(self._tokenizer.get_vocab(with_added_tokens=False))):
+            if self._encode([word])[0].ids:
+                return word
+        raise ModelError("tokenizer.json: expected a tokenizer that finds a token in a text, got one that finds none")
+
+    def _encode(self, texts: list[str]) -> list[Any]:
+        """Return the library's encodings, without special tokens around them."""
+        try:
+            return list(self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        except Exception as error:  # the Rust side raises bare Exception
+            raise ModelError(f"the tokenizer cannot read a text: {error}") from error
 
     def word(self, number: int) -> str | None:
         """Return the token of an id, None where there is none."""
@@ -79,7 +95,7 @@ class TextTokenizer:
         truncated = 0
         for start in range(0, len(texts), CHUNK):
             chunks = [list(side[start : start + CHUNK]) for side in sides]
-            encoded = [self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False) for chunk in chunks]
+            encoded = [self._encode(chunk) for chunk in chunks]
             for row in zip(*encoded, strict=True):
                 pieces = [piece.ids for piece in row]
                 kept = cut([len(piece) for piece in pieces], room)
@@ -117,6 +133,8 @@ class _Frame:
 
     @classmethod
     def read(cls, probe: Any) -> _Frame:
+        if max(probe.type_ids) > 255:
+            raise ModelError(f"tokenizer.json: expected token types up to 255, got {max(probe.type_ids)}")
         runs: list[list[tuple[int, int]]] = [[]]
         text_types: list[int] = []
         for token, kind, text in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):

@@ -159,7 +159,7 @@ def test_a_head_of_several_layers_is_not_put_in_another_order() -> None:
     ],
 )
 def test_names_in_config_json(config: dict[str, Any], names: tuple[str, ...] | None) -> None:
-    assert meaning_in(config, "cls").names == names
+    assert meaning_in(config, "cls", own=True).names == names
 
 
 @pytest.mark.parametrize(
@@ -176,10 +176,14 @@ def test_names_in_config_json(config: dict[str, Any], names: tuple[str, ...] | N
     ],
 )
 def test_a_head_belongs_to_its_architecture_and_pooling(config: dict[str, Any], pooling: str, why: str | None) -> None:
-    other = meaning_in(config, pooling).other
+    other = meaning_in(config, pooling, own=pooling == "cls").other
     assert other == why or (why is not None and other is not None and why in other)
     found, _ = adopted(HeadMeaning(("a", "b"), other=other), codec(["a", "b"]))
     assert found == ([0.0, 1.0] if why is None else "anew")
+
+
+def test_another_name_for_the_familys_own_pooling_keeps_its_head() -> None:
+    assert meaning_in(CLS, "first_token", own=True).other is None
 
 
 def test_outputs_of_a_model_that_others_cannot_compute_are_named_apart() -> None:

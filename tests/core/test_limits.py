@@ -33,7 +33,11 @@ def test_everything_up_to_the_last_row_of_each_table_passes() -> None:
 @pytest.mark.parametrize(
     ("rows", "more", "words"),
     [
-        ([[1], [2, 10]], {}, r"train.csv, row r1: expected token ids below 10, .* got id 10; set model.resize_embed"),
+        (
+            [[1], [2, 10]],
+            {},
+            r"train.csv, row r1: expected token ids below 10, .* id 10; train with model.resize_",
+        ),
         ([[1, 4294], [2]], {}, r"train.csv, row r0: expected token ids below 10, .* got id 4294"),
         ([[1], [-1, 2]], {}, r"train.csv, row r1: expected token ids of at least 0, got -1"),
         ([[1]], {"pad_id": 10}, r"padding: expected token ids below 10, .* got id 10"),

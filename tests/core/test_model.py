@@ -177,6 +177,11 @@ def test_what_stepbus_wrote_into_another_folder_is_not_carried_on() -> None:
     assert not [name for name in config if name.startswith("stepbus")]
 
 
+def test_the_number_of_another_heads_labels_is_not_carried_on() -> None:
+    for pooling in (First, Weighted):
+        assert "num_labels" not in build(pooling, config={"num_labels": 7}).config
+
+
 def test_a_dropout_of_ones_own_is_in_the_config_that_others_read() -> None:
     assert build(dropout=0.3).config["classifier_dropout"] == 0.3
 

@@ -57,7 +57,7 @@ def test_a_token_beyond_the_table_is_refused_by_train_and_plan(
     spoil(review_files[name], "a <new> film")
     words = (
         rf"{name}\.csv, row 2: expected token ids below 23, the rows of the model's table \(vocab_size\), got id 23 "
-        r"of the token '<new>'; set model\.resize_embeddings: true"
+        r"of the token '<new>'; train with model\.resize_embeddings: true"
     )
     with pytest.raises(ModelError, match=words):
         train(tiny_config())

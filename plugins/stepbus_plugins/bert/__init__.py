@@ -136,6 +136,8 @@ def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
         folder = find_folder(settings.pretrained)
         # Where null stands for an optional key, its default holds; transformers opens no export that says null.
         config = {key: value for key, value in read_config(folder).items() if value is not None or key not in OPTIONAL}
+    # What the encoder takes where config.json is silent: tokens are held against these sizes before it is built.
+    config = {"max_position_embeddings": 512, "type_vocab_size": 2, **config}
     source = settings.tokenizer or settings.pretrained
     if settings.resize_embeddings and source is not None and isinstance(config.get("vocab_size"), int):
         config["vocab_size"] = max(config["vocab_size"], vocabulary_rows(find_folder(source, weights=False)))
