@@ -130,6 +130,7 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
     if not prepared:
         notes.append("the plugins were not asked what is wrong with the plan, because other problems come first")
         return None
+    notes += trainer.encoder.notes
     with _collecting(problems, run.config):
         problems += run.plan_problems()
     return assembly.task_of(trainer.encoder.codec)
@@ -145,9 +146,7 @@ def _describe_memory(
     with _collecting(problems, config):
         head = head_for(config.components, section.settings.head, task)
     with _collecting(problems, config):
-        model_config = assembly.model_config(section)
-    with _collecting(problems, config):
-        assembly.check_lengths(trainer, model_config or {})
+        model_config = assembly.known_config(section)
     shapes = _encoder_shapes(config, model_config, problems)
     batches = [Bucket(each["tokens"], each["rows"], each["batches"]) for fit in plan["fits"] for each in fit["shapes"]]
     precision = config.training.precision
@@ -192,7 +191,12 @@ def _encoder_shapes(
     pretrained = config.model.settings.pretrained
     if pretrained is not None and model_config is not None:
         try:
-            return memory.file_shapes(find_folder(pretrained))
+            folder = find_folder(pretrained)
+            shapes = memory.file_shapes(folder)
+            growing = getattr(config.model.settings, "resize_embeddings", False)
+            for words in memory.misfits(shapes, model_config, growing=growing):
+                problems.append(config.locate(Problem("model.pretrained", f"{folder}: {words}")))
+            return shapes
         except StepbusError as error:
             problems.append(config.locate(Problem("model.pretrained", str(error))))
     try:

@@ -183,8 +183,6 @@ class Run:
         try:
             self.plan_fits()
             assembly.prepare_data(self.trainer, self, self.fits[0])
-            if self.trainer.given_model is None:
-                assembly.check_lengths(self.trainer, assembly.model_config(self.config.model) or {})
         except (DataError, ModelError) as error:
             raise type(error)(str(self.config.place(error))) from error
         _refuse(self.plan_problems())
