@@ -40,9 +40,7 @@ def new_encoder(config: Config) -> RowEncoder:
         folder = find_folder(source, weights=False)
     except ModelError as error:
         raise ModelError(f"model.{'tokenizer' if model.tokenizer else 'pretrained'}: {error}") from error
-    task = config.data.settings.task or model.head.component.facts["task"]
-    codec = LabelCodec(config.data.settings.label, task, config.data.settings.target)
-    return RowEncoder(config.data.build(), folder, codec, config.data.settings)
+    return RowEncoder(config.data.build(), folder, LabelCodec.of(config), config.data.settings)
 
 
 def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:

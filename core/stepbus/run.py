@@ -19,6 +19,7 @@ from stepbus.durable import lock_folder, write_json_atomically, write_text_atomi
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
+from stepbus.row_sets import check_labels, read_sets
 from stepbus.summary import fit_facts
 from stepbus.yaml_writer import to_yaml
 
@@ -153,6 +154,7 @@ class Run:
         """Read the rows and make the fits."""
         whole = Fit("fit", self._rows(), self.config.training.seed)
         self.fits = self.bus.thread("expand_fits", run=self, fits=[whole])
+        check_labels(self.config, self.fits)
         # A run of several fits has a model in each: the command must name one to work as it stands.
         self.next_command = f"stepbus predict {self.directory_of(self.fits[0])} FILE"
         names = [fit.name for fit in self.fits]
@@ -168,27 +170,7 @@ class Run:
         return [self.config.locate(problem) for problem in dict.fromkeys(problems)]
 
     def _rows(self) -> dict[str, Any]:
-        from stepbus.rows import label_values, read_rows, split_rows
-
-        settings = self.config.data.settings
-        train, validation = self.given
-        source = train if train is not None else settings.train
-        if source is None:
-            raise DataError("data.train: expected a file of training rows, got none")
-        sets = {"train": read_rows(source, name="train", config=settings)}
-        held_out = validation if validation is not None else settings.validation
-        if isinstance(held_out, float):
-            rows = sets["train"]
-            sets["train"], sets["validation"] = split_rows(
-                rows,
-                held_out,
-                seed=self.config.training.seed,
-                stratify_by=label_values(rows, settings.label) if settings.stratify else None,
-                groups=rows.column(settings.group, "data.group").to_numpy() if settings.group else None,
-            )
-        elif held_out is not None:
-            sets["validation"] = read_rows(held_out, name="validation", config=settings)
-        return sets
+        return read_sets(self.config, *self.given)
 
     def _describe(self) -> None:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""

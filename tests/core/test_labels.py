@@ -114,7 +114,7 @@ def test_classes_keep_their_predictions_and_targets() -> None:
         ([1.0, np.nan, np.nan], None, "none", r"row 2: .*got an empty field \(2 rows have none\)"),
         (["a", " "], None, "none", "row 2: column 'label': expected a label, got an empty field"),
         (["1", "x"], "regression", "none", "row 2: .*expected a finite number as regression target, got 'x'"),
-        ([1.0, np.inf], "regression", "none", "row 2: .*expected a finite number as regression target, got inf"),
+        ([1.0, np.inf], "regression", "none", "row 2: .*expected a finite number as regression target, got 'inf'"),
         ([1.5, -1.0], "regression", "log1p", "row 2: .*above -1 for data.target: log1p, got -1"),
         ([2.5, 2.5], "regression", "none", "expected targets that differ, got one value"),
         (["a", "a"], None, "none", "expected two different labels for binary, got 1: a"),
@@ -153,3 +153,18 @@ def test_state_goes_through_json(values: list[Any]) -> None:
     assert fresh.state_dict() == codec.state_dict()
     assert (fresh.outputs, fresh.columns) == (codec.outputs, ("label",))
     np.testing.assert_array_equal(fresh.encode(rows(values)), codec.encode(rows(values)))
+
+
+def test_strata_are_classes_combinations_or_tenths() -> None:
+    codec = fitted([3, 1, 2])
+    assert codec.strata(rows([2, 2, 3]), 2).tolist() == [1, 1, 2]
+    many = list(range(30)) * 3
+    assert fitted(many, "multiclass").strata(rows(many), 5).tolist() == many, "the task that was said, not tenths"
+    flags = LabelCodec(["a", "b"])
+    table = rows(a=[0, 0, 1, 1, 0], b=[1, 1, 1, 0, 1])
+    flags.fit(table)
+    assert flags.strata(table, 2).tolist() == [0, 0, -1, -1, 0], "rare combinations are one class"
+    assert flags.strata(table, 3).tolist() == [0, 0, 0, 0, 0], "too few even together"
+    targets = np.random.default_rng(0).permutation(200).astype(float).tolist()
+    assert np.bincount(fitted(targets, "regression").strata(rows(targets), 5)).tolist() == [20] * 10
+    assert np.bincount(fitted([0.0, 1.0], "regression").strata(rows([1.0] * 12), 5)).min() >= 5

@@ -51,7 +51,9 @@ def test_columns_that_cannot_be_texts() -> None:
         source(text="txt").texts(rows(text=["x"]))
     with pytest.raises(DataError, match=r"expected a column that is no label, got 'b', which data\.label names"):
         source(text=["a", "b"], label=["b", "c"]).fit(rows(a=["x"], b=[1], c=[0]))
-    with pytest.raises(DataError, match=r"row 1: column 'text': expected text, got a list"):
+    with pytest.raises(
+        DataError, match=r"row 1: column 'text': expected one value, got a list: \['x'\]; a text is one string"
+    ):
         source(text="text").texts(rows(text=[["x"]]))
 
 
