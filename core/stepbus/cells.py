@@ -89,7 +89,7 @@ def spelling(value: Any) -> str | None:
         return str(value) if value.strip() else None
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
-    if isinstance(value, int | np.integer):
+    if isinstance(value, int | np.integer) and not isinstance(value, np.timedelta64):
         return str(int(value))
     if isinstance(value, float | np.floating):
         return _float(value)
@@ -203,7 +203,7 @@ def as_number(cell: str | None) -> float | None:
     if "_" in cell or not cell.isascii():
         return None
     try:
-        return float(cell)
+        return float(cell) + 0.0  # no number below zero is called -0
     except ValueError:
         return None
 

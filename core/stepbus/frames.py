@@ -40,14 +40,13 @@ def as_frame(source: Any, name: str) -> pd.DataFrame:
         return _columns(source, name)
     if isinstance(source, list | tuple):
         return _list(source, name)
+    if type(source).__module__.partition(".")[0] == "pyarrow" and hasattr(source, "column_names"):
+        return _arrow(source)
     for method in ("to_arrow", "to_pandas"):
         if callable(getattr(source, method, None)):
             found = getattr(source, method)()
-            if isinstance(found, pd.DataFrame):
-                return found
-            return as_frame(found, name) if isinstance(found, pd.Series) else _arrow(found)
-    if hasattr(source, "column_names") and hasattr(source, "to_pydict"):
-        return _arrow(source)
+            if found is not source:
+                return as_frame(found, name)
     if isinstance(source, np.ndarray):
         raise DataError(
             f"{name}: expected rows with named columns, got an array of shape {source.shape}; "
@@ -113,9 +112,13 @@ def plain_column(values: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
+    return f"the {type(value).__name__} {value!r}" if isinstance(value, bool | int | float) else a_thing(value)
+
+
+def a_thing(value: Any) -> str:
+    """Return a value's type with its article: "a list"."""
     kind = type(value).__name__
-    article = "an" if kind[0] in "aeiou" else "a"
-    return f"the {kind} {value!r}" if isinstance(value, bool | int | float) else f"{article} {kind}"
+    return f"{'an' if kind[0] in 'aeiou' or kind == 'ndarray' else 'a'} {kind}"
 
 
 def checked_frame(frame: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -128,7 +128,7 @@ def _text(path: Path, encoding: str) -> str:
         raise DataError(f"data.encoding: expected the name of a character encoding, got {encoding!r}") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        other = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252" if encoding != "cp1252" else "utf-8"
+        other = _likely(data)
         raise DataError(
             f"{path}:{line}: expected text in {encoding}, got byte 0x{data[error.start]:02x} at position {error.start} "
             f"of the file; save the file in {encoding} or set data.encoding, perhaps to {other}"
@@ -137,12 +137,25 @@ def _text(path: Path, encoding: str) -> str:
         raise DataError(f"{path}: expected text in {encoding}, got another ({error}); set data.encoding") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        guess = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
-        advice = f", perhaps to {guess}" if data.count(b"\0") * 3 > len(data) else ""
+        guess = _likely(data)
+        advice = f", perhaps to {guess}" if guess.startswith("utf-16") else ""
         raise DataError(
             f"{path}:{line}: expected text in {encoding}, got a NUL byte; take it out or set data.encoding{advice}"
         )
     return text
+
+
+def _likely(data: bytes) -> str:
+    """Return the encoding that the bytes of a text are most likely in."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if data.count(b"\0") * 3 > len(data):
+        return "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
 
 
 def _jsonl(path: Path, text: str) -> Table:

@@ -26,7 +26,7 @@ from stepbus.cells import (
     spellings,
 )
 from stepbus.errors import DataError, did_you_mean
-from stepbus.frames import as_frame, checked_frame
+from stepbus.frames import a_thing, as_frame, checked_frame
 from stepbus.readers import read_table
 from stepbus.sections import DataConfig
 from stepbus.tokens import IntArray
@@ -119,7 +119,7 @@ class Rows:
                 raise self.error(
                     error.index,
                     name,
-                    f"expected one value, got a {type(error.value).__name__}: "
+                    f"expected one value, got {a_thing(error.value)}: "
                     f"{shown[:60]}{'…' if len(shown) > 60 else ''}{'; ' if instead else ''}{instead}",
                 ) from None
         found: list[str | None] = self._known[name]
@@ -268,7 +268,7 @@ def read_rows(source: Any, *, name: str, config: DataConfig) -> Rows:
 
 
 def _ids(rows: Rows, column: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    """Return the ids as they are spelt; a column of integers stays one."""
+    """Return the ids as they are spelt; integers stay what they are."""
     cells = rows.present(column, "data.id", "an id")
     if len(repeated := [cell for cell, count in Counter(cells).items() if count > 1]):
         first = cells.index(repeated[0])
@@ -278,9 +278,10 @@ def _ids(rows: Rows, column: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
             column,
             f"expected ids that differ, got {repeated[0]!r} again (first at {rows.where(first)}){more}",
         )
-    dtype = rows.frame[column].dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in "iu":
-        return rows.frame[column].to_numpy()
+    # Whole numbers that have a type keep it, so that they join the caller's own.
+    typed = rows.frame[column].tolist()
+    if all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in typed):
+        return np.array(typed)
     return np.array(cells, dtype=object)
 
 

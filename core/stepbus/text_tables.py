@@ -133,10 +133,9 @@ def _frame(source: str, records: list[Record], separator: str) -> tuple[pd.DataF
     body = [(line, row or [""]) for line, row in body if row or len(header) == 1]
     for line, row in body:
         if len(row) != len(header):
-            raise DataError(
-                f"{source}:{line}: expected {len(header)} fields separated by {words_of(separator)}, as in the header, "
-                f"got {len(row)}"
-            )
+            fields = f"{len(header)} field{'s' * (len(header) != 1)} separated by {words_of(separator)}"
+            hint = f"; a field with {words_of(separator)} in it stands in quotes" if len(row) > len(header) else ""
+            raise DataError(f"{source}:{line}: expected {fields}, as in the header, got {len(row)}{hint}")
     if not body:
         raise DataError(f"{source}: expected rows after the header, got none")
     columns = zip(*(row for _, row in body), strict=True)
