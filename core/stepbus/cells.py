@@ -7,7 +7,7 @@ spelling that a text file would have:
     text             as it is written, blanks and zeros in front included: 007, +5, 1E1, 3.10, NA
     a boolean        True, False
     an integer       its digits: 12
-    a float          whole ones below 1e16 as integers (12.0 is 12), others as short as they read back: 0.1, 1e-05
+    a float          whole ones below 1e15 as integers (12.0 is 12), others as short as they read back: 0.1, 1e-05
     a Decimal        its digits, zeros at the end included: 12.50
     a date           2024-01-05, as is a time stamp at midnight without a time zone
     a time stamp     2024-01-05 10:30:00, with the offset where it has a time zone: 2024-01-05 10:30:00+01:00
@@ -52,6 +52,7 @@ FALSE = frozenset({"False", "false", "FALSE"})
 # What means yes and no where all of a column is one of them.
 YES = TRUE | {"1", "1.0"}
 NO = FALSE | {"0", "0.0"}
+INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 WHOLE = re.compile(r"-?(0|[1-9][0-9]*)(\.0*)?")
 PLAIN = re.compile(r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)")
 # Every program that writes an exponent writes its sign, or a point before it; codes such as 1E1 have neither.
@@ -100,7 +101,7 @@ def _float(value: float | np.floating[Any]) -> str | None:
     number = float(value)
     if number != number:
         return None
-    if abs(number) < 1e16 and number.is_integer():
+    if abs(number) < 1e15 and number.is_integer():
         return str(int(number))
     # A single-precision number is as short as single precision needs it.
     return str(value) if isinstance(value, np.float32 | np.float16) else repr(number)
@@ -162,7 +163,7 @@ def is_number(text: str) -> bool:
 
 def are_codes(words: Collection[str]) -> bool:
     """Say whether plain numbers are codes: too long for a number, or with zeros at the end as versions have them."""
-    if any(len(match[1]) > MOST_DIGITS for match in map(WHOLE.fullmatch, words) if match):
+    if any(len(word.lstrip("-")) > MOST_DIGITS for word in words if INTEGER.fullmatch(word)):
         return True
     places = {len(word.partition(".")[2]) for word in words if PLAIN.fullmatch(word)} - {0}
     return len(places) > 1 and any(map(ends_in_zero, words))
