@@ -134,7 +134,8 @@ def time_stamp(value: pd.Timestamp) -> str | None:
     """Return a point of time as it is spelt: without a time zone, midnight is the date."""
     if value != value:
         return None
-    midnight = value.tzinfo is None and value == value.normalize()
+    parts = (value.hour, value.minute, value.second, value.microsecond, value.nanosecond)
+    midnight = value.tzinfo is None and not any(parts)
     return str(value.date()) if midnight else str(value)
 
 
@@ -186,8 +187,9 @@ def kind_of(cells: Iterable[str | None]) -> Kind:
 
 def odd_ones(cells: Sequence[str | None]) -> list[int]:
     """Return where the few cells stand that keep a column from being one of numbers; none where they are many."""
-    odd = [index for index, cell in enumerate(cells) if cell is not None and not (_gap(cell) or is_number(cell))]
-    return odd if 10 * len(odd) <= len(cells) else []
+    known = [index for index, cell in enumerate(cells) if cell is not None and not _gap(cell)]
+    odd = [index for index in known if not is_number(str(cells[index]))]
+    return odd if 10 * len(odd) <= len(known) else []
 
 
 def _gap(cell: str) -> bool:

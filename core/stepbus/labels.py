@@ -91,7 +91,8 @@ class LabelCodec:
         else:
             everywhere = set(self._cells(rows.origin))
             self.kind = word_kind(everywhere)
-            called, here = class_names(everywhere, self.kind), {one_word(cell, self.kind) for cell in self._cells(rows)}
+            called = class_names(everywhere, self.kind)
+            here = {one_word(cell, self.kind) for cell in set(self._cells(rows))}
             self.names = [name for word, name in called.items() if word in here]
             if len(self.names) < 2 or (task == "binary" and len(self.names) != 2):
                 some = ", ".join(self.names[:10]) + (", …" if len(self.names) > 10 else "")
@@ -174,16 +175,17 @@ class LabelCodec:
             return self._flags(rows)
         if self.task == "regression":
             return ((self._transformed(self._numbers(rows)) - self.mean) / self.sd).astype(np.float32)
-        position = {one_word(name, self.kind): index for index, name in enumerate(self.names)}
+        classes = {one_word(name, self.kind): index for index, name in enumerate(self.names)}
         cells = self._cells(rows)
+        position = {cell: classes.get(one_word(cell, self.kind)) for cell in set(cells)}
         for index, cell in enumerate(cells):
-            if one_word(cell, self.kind) not in position:
+            if position[cell] is None:
                 known = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
                 near = spelt_otherwise(cell, self.names) or did_you_mean(cell, self.names)
                 raise rows.error(
                     index, self.columns[0], f"expected a label that training has seen ({known}), got {cell!r}{near}"
                 )
-        return np.array([position[one_word(cell, self.kind)] for cell in cells], dtype=np.int32)
+        return np.array([position[cell] for cell in cells], dtype=np.int32)
 
     def targets_in_units(self, rows: Rows) -> LabelArray:
         """Return labels as metrics want them: as `encode`, but a regression target as it is written, float64 [N]."""

@@ -11,7 +11,7 @@ import numpy as np
 from stepbus.errors import DataError
 from stepbus.labels import LabelCodec
 from stepbus.rows import Rows, read_rows
-from stepbus.splits import split_rows
+from stepbus.splits import set_aside, split_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,8 +60,9 @@ def _split(config: Config, rows: Rows, fraction: float) -> tuple[Rows, Rows]:
     if settings.stratify:
         codec = LabelCodec.of(config)
         codec.fit(rows)
-        smaller = max(1, min(round(len(rows) * fraction), len(rows) - round(len(rows) * fraction)))
-        classes = codec.strata(rows, -(-len(rows) // smaller))
+        aside = set_aside(len(rows), fraction)
+        # As many classes at most as the smaller side has rows.
+        classes = codec.strata(rows, -(-len(rows) // max(1, min(aside, len(rows) - aside))))
         if codec.task in ("binary", "multiclass"):
             classes = np.array(codec.names, dtype=object)[classes]
     if settings.group is not None:

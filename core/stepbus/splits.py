@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -10,6 +11,11 @@ import numpy as np
 from stepbus.errors import DataError
 from stepbus.rows import Rows
 from stepbus.tokens import IntArray
+
+
+def set_aside(number: int, fraction: float) -> int:
+    """Return how many of some rows a fraction of them is, rounded up, as scikit-learn does."""
+    return math.ceil(number * fraction)
 
 
 def split_rows(
@@ -54,7 +60,7 @@ def split_rows(
         else:
             kept, aside = _whole_groups(rows, fraction, seed, classes, names, keys)
     else:
-        if not 0 < round(number * fraction) < number:
+        if not 0 < set_aside(number, fraction) < number:
             raise DataError(
                 f"{rows.source}: data.validation: expected rows on both sides of the split, got {number} rows to split "
                 f"at {fraction:g}"
@@ -79,7 +85,7 @@ def _dealt(rows: Rows, fraction: float, seed: int, classes: IntArray, names: lis
             f"{rows.source}: data.stratify: expected at least two rows of each class, one for each side of the split, "
             f"got one of {said}{', …' if len(alone) > 5 else ''}; take the row out, or set data.stratify: false"
         )
-    wanted = round(len(rows) * fraction)
+    wanted = set_aside(len(rows), fraction)
     if not len(counts) <= min(wanted, len(rows) - wanted):
         raise DataError(
             f"{rows.source}: data.stratify: expected at least one row of each of {len(counts)} classes on both sides, "

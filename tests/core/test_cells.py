@@ -188,6 +188,7 @@ def test_time_stamps_have_one_spelling(text: str, one: str) -> None:
 
 def test_a_few_odd_cells_among_numbers_are_found_and_many_are_not() -> None:
     assert odd_ones(["1"] * 19 + ["?"]) == [19]
-    assert odd_ones(["1", "NA", None] * 5 + ["?"]) == [15]
+    assert odd_ones(["1", "NA", None] * 9 + ["?"]) == [27]
     assert odd_ones(["1", "?"]) == []
+    assert odd_ones(["NA"] * 19 + ["Shed"]) == [], "gaps are no numbers"
     assert odd_ones(["1"] * 20) == []

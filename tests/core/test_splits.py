@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -40,7 +42,7 @@ def test_split_keeps_the_shares_of_classes_and_leaves_none_out() -> None:
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=12), st.floats(0.05, 0.9), st.integers(0, 99))
 def test_every_class_is_on_both_sides_as_evenly_as_can_be(sizes: list[int], fraction: float, seed: int) -> None:
     labels = [name for name, size in enumerate(sizes) for _ in range(size)]
-    rows, wanted = frame_rows(len(labels), label=labels), round(len(labels) * fraction)
+    rows, wanted = frame_rows(len(labels), label=labels), math.ceil(len(labels) * fraction)
     if not len(sizes) <= min(wanted, len(labels) - wanted):
         with pytest.raises(DataError, match="on both sides"):
             split_rows(rows, fraction, seed=seed, stratify_by=labels)

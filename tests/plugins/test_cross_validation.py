@@ -257,6 +257,22 @@ def test_what_cannot_be_dealt_out_is_a_plan_problem(
     assert sentence in problem.message
 
 
+@pytest.mark.parametrize("said", ["data", "head"])
+def test_folds_are_dealt_by_the_task_that_was_said(said: str) -> None:
+    numbers = pd.DataFrame({"label": [row % 25 for row in range(100)]})
+    run = Run(data={"task": "multiclass"}) if said == "data" else Run(head="multiclass")
+    for fit in run.expand(plugin(folds=4), numbers):
+        assert fit.sets["validation"].frame["label"].value_counts().tolist() == [1] * 25
+    # Five classes, or a quantity of which each tenth has the same share in every fold.
+    few = pd.DataFrame({"label": [row % 5 for row in range(100)]})
+    run = Run(data={"task": "regression"}) if said == "data" else Run(head="regression")
+    made = plugin(folds=21)
+    assert len(run.expand(made, few)) == 21, "20 rows of each class are no limit for a regression"
+    made = plugin(folds=21)
+    Run().expand(made, few)
+    assert "expected at least 21 rows of each class, one a fold, got 20 of '0'" in made.validate_plan()[0].message
+
+
 def test_validation_rows_beside_the_folds_are_refused() -> None:
     made = plugin()
     Run().expand(made, words(), validation=rows_of(words(5)))
