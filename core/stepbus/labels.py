@@ -54,9 +54,10 @@ class LabelCodec:
     @classmethod
     def of(cls, config: Config) -> LabelCodec:
         """Return the codec of a configuration: the task is that of `data.task`, else that of the head."""
-        data = config.data.settings
-        task: Task | None = data.task or config.model.settings.head.component.facts["task"]
-        return cls(data.label, task, data.target)
+        data, head = config.data.settings, config.model.settings.head
+        # A scripted configuration (stepbus.testing) has a head by name only, and no model.
+        task: Task | None = None if isinstance(head, str) else head.component.facts["task"]
+        return cls(data.label, data.task or task, data.target)
 
     @property
     def outputs(self) -> int:
@@ -244,7 +245,8 @@ class LabelCodec:
         self.task = self.asked = saved["task"]
         self.target = saved["target"]
         self.names = list(saved["names"])
-        self.kind = saved.get("kind", "words")
+        # What was saved before labels had a kind has classes by their shortest spelling.
+        self.kind = saved.get("kind") or word_kind(self.names)
         self.mean, self.sd = float(saved["mean"]), float(saved["sd"])
 
     def _cells(self, rows: Rows) -> list[str]:

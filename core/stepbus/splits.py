@@ -73,10 +73,9 @@ def split_rows(
 
 
 def _dealt(rows: Rows, fraction: float, seed: int, classes: IntArray, names: list[str]) -> tuple[IntArray, IntArray]:
-    """Set rows of each class aside: its share, rounded so that the whole comes out, and at least one on each side.
+    """Set rows of each class aside: its share, rounded so that the whole comes out, and at least one on each side."""
+    from sklearn.model_selection import train_test_split
 
-    scikit-learn's stratified split rounds the share of a small class down to nothing.
-    """
     counts = np.bincount(classes)
     if len(alone := np.flatnonzero(counts == 1)):
         places = [rows.where(int(np.flatnonzero(classes == name)[0])) for name in alone[:5]]
@@ -91,7 +90,11 @@ def _dealt(rows: Rows, fraction: float, seed: int, classes: IntArray, names: lis
             f"{rows.source}: data.stratify: expected at least one row of each of {len(counts)} classes on both sides, "
             f"got {len(rows)} rows to split at {fraction:g}; set data.stratify: false or another fraction"
         )
-    shares = counts * fraction
+    kept, aside = train_test_split(np.arange(len(rows)), test_size=fraction, random_state=seed, stratify=classes)
+    if len(set(classes[kept].tolist())) == len(set(classes[aside].tolist())) == len(counts):
+        return kept, aside
+    # That rounds the share of a small class down to nothing.
+    shares = counts * wanted / len(rows)
     sizes = np.clip(np.floor(shares).astype(np.int64), 1, counts - 1)
     while (missing := wanted - int(sizes.sum())) != 0:
         # One more, or one less, where a class is farthest from its share and may still give.

@@ -40,7 +40,8 @@ def read_text_table(source: str, text: str, usual: str, separator: str | None) -
         source: The file, for messages.
         text: Its content.
         usual: The separator that its ending stands for; with tabs, quotes are characters like any other.
-        separator: The one that was asked for; None takes the usual one, or another where that makes no table.
+        separator: The one that was asked for, in place of the usual one. Where it makes no table and another does, that
+            is taken and said.
 
     Returns:
         The frame, all of text, None for empty cells; and the line of each row.
@@ -48,24 +49,25 @@ def read_text_table(source: str, text: str, usual: str, separator: str | None) -
     Raises:
         DataError: It is no table.
     """
-    if separator is not None:
-        return _frame(source, _split(source, text, separator), separator)
+    written = re.match(r"sep=(.)(?=\r\n|\n|\r)", text, re.IGNORECASE)  # as Excel reads it
+    usual = separator or (written[1] if written else usual)
+    above = 1 if written else 0
     records: list[Record] = []
     problem: DataError | None = None
     try:
-        records = _split(source, text, usual)
+        records = _split(source, text, usual, above)
         if len(records[0][1]) > 1:
             return _frame(source, records, usual)
     except DataError as error:
         problem = error
     for other in (mark for mark in ",;\t|" if mark != usual and mark in text):
         try:
-            frame, lines = _frame(source, _split(source, text, other), other)
+            frame, lines = _frame(source, _split(source, text, other, above), other)
         except DataError:
             continue
         if len(frame.columns) > 1:
             log.warning(
-                "%s: read with %s between the fields, where %s are usual; data.separator: %s says so, or what it is",
+                "%s: read with %s between the fields, where %s were expected; set data.separator: %s, or what it is",
                 source,
                 words_of(other),
                 words_of(usual),
@@ -77,9 +79,9 @@ def read_text_table(source: str, text: str, usual: str, separator: str | None) -
     return _frame(source, records, usual)
 
 
-def _split(source: str, text: str, separator: str) -> list[Record]:
-    """Return the fields of each line that is there, the header first."""
-    records = _by_tabs(text) if separator == "\t" else _by_quotes(source, text, separator)
+def _split(source: str, text: str, separator: str, above: int) -> list[Record]:
+    """Return the fields of each line that is there, the header first; so many lines stand above it."""
+    records = (_by_tabs(text) if separator == "\t" else _by_quotes(source, text, separator))[above:]
     while records and not any(records[-1][1]):
         records.pop()
     if not records:

@@ -298,3 +298,10 @@ def test_strata_are_classes_combinations_or_tenths() -> None:
     targets = np.random.default_rng(0).permutation(200).astype(float).tolist()
     assert np.bincount(fitted(targets, "regression").strata(rows(targets), 5)).tolist() == [20] * 10
     assert np.bincount(fitted([0.0, 1.0], "regression").strata(rows([1.0] * 12), 5)).min() >= 5
+
+
+def test_a_state_from_before_labels_had_a_kind_is_read() -> None:
+    old = {name: value for name, value in fitted(["1.0", "0"]).state_dict().items() if name != "kind"}
+    codec = LabelCodec(None)
+    codec.load_state_dict(old)
+    assert codec.encode(rows(["1.0", "0"])).tolist() == codec.encode(rows([1, 0])).tolist() == [1, 0]

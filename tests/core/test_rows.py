@@ -163,7 +163,7 @@ def test_absent_files_folders_encodings_and_frames(tmp_path: Path) -> None:
 
 
 def test_a_missing_column_says_what_there_is(tmp_path: Path) -> None:
-    rows = read(write(tmp_path, "text;label\na;1\n"), separator=",")
+    rows = read(write(tmp_path, "text;label\na;1;2\n"))
     with pytest.raises(
         DataError, match=r"train.csv: data.label: expected a column 'label'.*';', perhaps: set data.sep"
     ):

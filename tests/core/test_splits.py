@@ -54,7 +54,7 @@ def test_every_class_is_on_both_sides_as_evenly_as_can_be(sizes: list[int], frac
     for name, size in enumerate(sizes):
         assert 1 <= counts[name] <= size - 1
     # No row of one class could be swapped for one of another so that both come nearer to their share.
-    over = [counts[name] - size * fraction for name, size in enumerate(sizes)]
+    over = [counts[name] - size * wanted / len(labels) for name, size in enumerate(sizes)]
     can_give = [gap for gap, name in zip(over, counts.sort_index(), strict=True) if name > 1]
     can_take = [gap for gap, name, size in zip(over, counts.sort_index(), sizes, strict=True) if name < size - 1]
     if can_give and can_take:

@@ -26,14 +26,14 @@ PLAIN = {"a": ["x", "z"], "y": ["1", "2"]}
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t.csv", "a;y\nx;1\nz;2\n", "read with semicolons between the fields, where commas are usual; data.sep"),
+        ("t.csv", "a;y\nx;1\nz;2\n", "read with semicolons between the fields, where commas were expected; data"),
         (
             "t.csv",
             "a\ty\nx\t1\nz\t2\n",
-            "read with tabs between the fields, where commas are usual; data.separator: ta",
+            "read with tabs between the fields, where commas were expected; data.separator: t",
         ),
         ("t.csv", "a|y\nx|1\nz|2\n", "read with bars between the fields"),
-        ("t.tsv", "a,y\nx,1\nz,2\n", "read with commas between the fields, where tabs are usual"),
+        ("t.tsv", "a,y\nx,1\nz,2\n", "read with commas between the fields, where tabs were expected"),
         ("t.csv", "a,y\nx,1\nz,2\n", ""),
         ("t.tsv", "a\ty\nx\t1\nz\t2\n", ""),
     ],
@@ -60,6 +60,18 @@ def test_a_separator_that_is_set_is_taken(
 ) -> None:
     assert cells(tmp_path, content, separator=separator) == PLAIN
     assert not caplog.records
+
+
+def test_a_separator_that_is_set_and_makes_no_table_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A model that was trained with semicolons predicts rows with commas."""
+    assert cells(tmp_path, "a,y\nx,1\nz,2\n", separator=";") == PLAIN
+    assert "read with commas between the fields, where semicolons were expected" in caplog.text
+
+
+def test_the_line_that_tells_excel_the_separator_is_no_header(tmp_path: Path) -> None:
+    assert cells(tmp_path, "sep=;\r\na;y\r\nx;1\r\nz;2\r\n") == PLAIN
+    with pytest.raises(DataError, match=r"t.csv:4: expected 2 fields separated by semicolons"):
+        cells(tmp_path, "sep=;\na;y\nx;1\nz\n")
 
 
 @pytest.mark.parametrize("value", ["", ",,", "\n", '"', "tabs"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,9 @@ COLUMNS: dict[str, tuple[st.SearchStrategy[Any], str]] = {
     "part": (FLOAT | st.none(), "float64"),
     "flag": (st.booleans() | st.none(), "boolean"),
     "time": (TIME | st.none(), "datetime64[us]"),
+    "zone": (TIME | st.none(), "datetime64[us, UTC]"),
+    "money": (st.decimals(-1000, 1000, places=2) | st.none(), "object"),
+    "small": (st.integers(-5, 5), "int8"),
     "kind": (st.sampled_from("abc") | st.none(), "category"),
 }
 LABELS = {
@@ -72,6 +76,8 @@ def plain(value: Any) -> Any:
     """Return a value as JSON has it: a point of time in ISO form."""
     if pd.isna(value):
         return None
+    if isinstance(value, Decimal):
+        return float(value)
     return value.isoformat() if isinstance(value, datetime.datetime) else getattr(value, "item", lambda: value)()
 
 
