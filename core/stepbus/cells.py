@@ -114,10 +114,13 @@ def _other(value: Any) -> str | None:
         return None
     if isinstance(value, Decimal):
         return None if value.is_nan() else format(value, "f")
-    if isinstance(value, datetime.datetime | np.datetime64):
-        return time_stamp(pd.Timestamp(value))
-    if isinstance(value, datetime.timedelta | np.timedelta64):
-        return None if pd.isna(value) else str(pd.Timedelta(value))
+    try:
+        if isinstance(value, datetime.datetime | np.datetime64):
+            return time_stamp(pd.Timestamp(value))
+        if isinstance(value, datetime.timedelta | np.timedelta64):
+            return None if pd.isna(value) else str(pd.Timedelta(value))
+    except (ValueError, OverflowError, NotImplementedError):  # beyond what pandas counts
+        return str(value)
     # What has no text of its own is printed with its address.
     own = {name for cls in type(value).__mro__[:-1] for name in vars(cls)}
     if (

@@ -77,6 +77,8 @@ def _columns(source: Mapping[Any, Any], name: str) -> pd.DataFrame:
                 f"{name}: expected a list of values in column {column!r}, got {_shown(values)}; "
                 "a single row is a list of one dictionary: [{…}]"
             )
+        if getattr(values, "ndim", 1) != 1:
+            raise DataError(f"{name}: expected one value a row in column {column!r}, got {values.ndim} axes")
     lengths = {str(column): len(values) for column, values in source.items()}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{column!r} {length}" for column, length in list(lengths.items())[:5])

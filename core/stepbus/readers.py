@@ -62,7 +62,9 @@ def read_table(source: str, encoding: str, separator: str | None = None) -> Tabl
     except (OSError, ValueError):  # too long for a path, or with a NUL in it
         there = folder = False
     if not there:
-        raise DataError(f"{_short(source)}: expected a file, got {'a folder' if folder else 'nothing'}{_nearby(path)}")
+        raise DataError(
+            f"{_short(source)}: expected a file, got {'a folder' if folder else 'nothing'}{_nearby(source, path)}"
+        )
     kind = _kind(path)
     if kind == ".parquet":
         return _parquet(path)
@@ -76,7 +78,9 @@ def _short(source: str) -> str:
     return source if len(source) < 200 else f"{source[:100]}…"
 
 
-def _nearby(path: Path) -> str:
+def _nearby(source: str, path: Path) -> str:
+    if "://" in source:
+        return "; fetch it first, and name the file"
     try:
         if not path.parent.is_dir():
             return f"; the folder {path.parent} does not exist" if len(str(path)) < 200 else ""

@@ -72,6 +72,9 @@ CET = datetime.timezone(datetime.timedelta(hours=1))
         (pd.Timestamp("2024-01-05 10:30", tz="Europe/Berlin"), "2024-01-05 10:30:00+01:00"),
         (datetime.timedelta(hours=5), "0 days 05:00:00"),
         (datetime.time(10, 30), "10:30:00"),
+        (datetime.datetime(1, 1, 1), "0001-01-01"),
+        (np.datetime64("30000-01-01"), "30000-01-01"),
+        (datetime.timedelta.max, "999999999 days, 23:59:59.999999"),
         # anything else that is one value
         (pd.Period("2024-01"), "2024-01"),
         (pd.Interval(0, 10), "(0, 10]"),

@@ -79,6 +79,7 @@ def test_what_has_rows_and_named_columns_is_rows(source: Any, labels: list[str |
         ((row for row in ()), r"got a generator"),
         ({"a": 1}, r"a list of values in column 'a', got the int 1; a single row is a list of one dictionary"),
         ({"a": "text"}, r"a list of values in column 'a', got a str"),
+        ({"a": np.zeros((2, 3))}, r"expected one value a row in column 'a', got 2 axes"),
         ({"a": [1], "b": [1, 2]}, r"expected columns of one length, got 'a' 1, 'b' 2"),
         ([], r"expected rows and columns, got 0 rows and 0 columns"),
         ({}, r"expected rows and columns, got 0 rows and 0 columns"),

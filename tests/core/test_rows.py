@@ -151,6 +151,11 @@ def test_absent_files_folders_encodings_and_frames(tmp_path: Path) -> None:
         read(tmp_path / "trian.csv")
     with pytest.raises(DataError, match=r"expected a file, got nothing; the folder .*nowhere does not exist"):
         read(tmp_path / "nowhere" / "train.csv")
+    with pytest.raises(DataError, match=r"https://x\.y/train\.csv: expected a file, got nothing; fetch it first"):
+        read("https://x.y/train.csv")
+    for odd in ("a\0b.csv", "x" * 5000):
+        with pytest.raises(DataError, match="expected a file, got nothing"):
+            read(odd)
     with pytest.raises(DataError, match="expected a file, got a folder"):
         read(tmp_path)
     with pytest.raises(DataError, match=r"data\.encoding: expected the name of a character encoding, got 'klingon'"):

@@ -26,11 +26,11 @@ PLAIN = {"a": ["x", "z"], "y": ["1", "2"]}
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t.csv", "a;y\nx;1\nz;2\n", "read with semicolons between the fields, where commas were expected; data"),
+        ("t.csv", "a;y\nx;1\nz;2\n", "read with semicolons between the fields, where commas were expected; set da"),
         (
             "t.csv",
             "a\ty\nx\t1\nz\t2\n",
-            "read with tabs between the fields, where commas were expected; data.separator: t",
+            "read with tabs between the fields, where commas were expected; set data.sep",
         ),
         ("t.csv", "a|y\nx|1\nz|2\n", "read with bars between the fields"),
         ("t.tsv", "a,y\nx,1\nz,2\n", "read with commas between the fields, where tabs were expected"),
