@@ -46,6 +46,7 @@ from stepbus.folders import find_folder
 from stepbus.members import exclusions
 from stepbus.planned_calls import describe_events, describe_plugins, everybody
 from stepbus.planned_fits import describe_fits
+from stepbus.row_sets import check_labels
 from stepbus.run import Run
 from stepbus.shapes import Bucket
 from stepbus.summary import told
@@ -146,6 +147,7 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
     trainer, prepared = run.trainer, False
     if run.fits:
         with _collecting(problems, run.config):
+            check_labels(run.config, run.fits)
             assembly.prepare_data(trainer, run, run.fits[0])
             prepared = True
     if not prepared:

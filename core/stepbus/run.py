@@ -143,6 +143,7 @@ class Run:
         _refuse(exclusions(self.config, self.members))
         try:
             self.plan_fits()
+            check_labels(self.config, self.fits)
             assembly.prepare_data(self.trainer, self, self.fits[0])
             if self.trainer.given_model is None:
                 assembly.check_lengths(self.trainer, assembly.model_config(self.config.model) or {})
@@ -154,7 +155,6 @@ class Run:
         """Read the rows and make the fits."""
         whole = Fit("fit", self._rows(), self.config.training.seed)
         self.fits = self.bus.thread("expand_fits", run=self, fits=[whole])
-        check_labels(self.config, self.fits)
         # A run of several fits has a model in each: the command must name one to work as it stands.
         self.next_command = f"stepbus predict {self.directory_of(self.fits[0])} FILE"
         names = [fit.name for fit in self.fits]
