@@ -46,7 +46,7 @@ from stepbus.folders import find_folder
 from stepbus.members import exclusions
 from stepbus.planned_calls import describe_events, describe_plugins, everybody
 from stepbus.planned_fits import describe_fits
-from stepbus.row_sets import check_labels
+from stepbus.row_sets import check_labels, check_texts
 from stepbus.run import Run
 from stepbus.shapes import Bucket
 from stepbus.summary import told
@@ -150,6 +150,7 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
             check_labels(run.config, run.fits)
             assembly.prepare_data(trainer, run, run.fits[0])
             prepared = True
+            check_texts(trainer.encoder.source, run.fits)
     if not prepared:
         notes.append("the plugins were not asked what is wrong with the plan, because other problems come first")
         return None

@@ -14,9 +14,10 @@ from stepbus.rows import Rows, read_rows
 from stepbus.splits import set_aside, split_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stepbus.config import Config
+    from stepbus.dataset import TextSource
     from stepbus.fits import Fit
 
 log = logging.getLogger(__name__)
@@ -132,6 +133,29 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
                 f"rows of every fit, got none of {absent[0]!r} in {whose.name}; take the class out, or use fewer folds "
                 "or a stratified strategy"
             )
+
+
+def check_texts(source: TextSource, fits: Sequence[Fit]) -> None:
+    """Look at the texts of rows that the first fit does not see, so that no later fit fails at one of them.
+
+    Args:
+        source: What turns rows into texts; it has seen the training rows of the first fit.
+        fits: All fits of the run.
+
+    Raises:
+        DataError: A row has no text.
+    """
+    seen = {place for rows in fits[0].sets.values() for place in _places(rows)}
+    for fit in fits[1:]:
+        for rows in fit.sets.values():
+            places = list(_places(rows))
+            if rest := [index for index, place in enumerate(places) if place not in seen]:
+                source.texts(rows.take(rest))
+                seen.update(places)
+
+
+def _places(rows: Rows) -> Iterator[tuple[str, int]]:
+    return ((rows.source, number) for number in rows.numbers.tolist())
 
 
 def _placed(fit: Fit, fits: Sequence[Fit], message: str, codec: LabelCodec) -> str:

@@ -19,7 +19,7 @@ from stepbus.durable import lock_folder, write_json_atomically, write_text_atomi
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
-from stepbus.row_sets import check_labels, read_sets
+from stepbus.row_sets import check_labels, check_texts, read_sets
 from stepbus.summary import fit_facts
 from stepbus.yaml_writer import to_yaml
 
@@ -145,6 +145,7 @@ class Run:
             self.plan_fits()
             check_labels(self.config, self.fits)
             assembly.prepare_data(self.trainer, self, self.fits[0])
+            check_texts(self.trainer.encoder.source, self.fits)
             if self.trainer.given_model is None:
                 assembly.check_lengths(self.trainer, assembly.model_config(self.config.model) or {})
         except (DataError, ModelError) as error:

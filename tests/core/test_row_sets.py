@@ -140,6 +140,17 @@ def test_nothing_is_written_before_labels_are_known_to_fit(tiny_config: Make, tm
     assert not (tmp_path / "run").exists()
 
 
+def test_a_text_that_only_a_later_fit_sees_is_looked_at_before_the_first(tiny_config: Make, tmp_path: Path) -> None:
+    rows = table(["a", "b"] * 10)
+    rows.loc[18, "text"] = None
+    folds = {"cross_validation": {"folds": 3, "strategy": "time_series"}}
+    config = tiny_config(plugins=folds)
+    del config["data"]["validation"]
+    with pytest.raises(DataError, match=r"train frame, row 19: column 'text': expected text, got nothing"):
+        create_trainer(config=config).train(rows)
+    assert not (tmp_path / "run").exists()
+
+
 def test_rows_are_taken_as_they_are(config: Callable[..., Config]) -> None:
     rows = read_rows(table(["a", "b"]), name="mine", config=config().data.settings)
     sets = read_sets(config(), rows, rows.take([0]))
