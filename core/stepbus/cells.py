@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -193,6 +193,34 @@ def odd_ones(cells: Sequence[str | None]) -> list[int]:
     known = [index for index, cell in enumerate(cells) if cell is not None and not _gap(cell)]
     odd = [index for index in known if not is_number(str(cells[index]))]
     return odd if 10 * len(odd) <= len(known) else []
+
+
+def why_words(cells: Sequence[str | None], where: Callable[[int], str]) -> str:
+    """Return why a column that nearly is one of numbers is read as words, to be said; nothing where it is none.
+
+    Args:
+        cells: The cells of a column of words.
+        where: Says where a cell stands.
+    """
+    words = {cell.strip() for cell in cells if cell is not None} - GAPS
+    if odd := odd_ones(cells):
+        more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+        return f", because of {cells[odd[0]]!r} ({where(odd[0])}{more})"
+    if words and all(map(is_number, words)):
+        return ": they are written as codes or versions are"
+    if any("," in word for word in words) and all(re.fullmatch(r"-?[0-9.]+(,[0-9]+)?", word) for word in words):
+        return ": write decimals with a point"
+    return ""
+
+
+def half_a_character(cells: Sequence[str | None]) -> int | None:
+    """Return where a cell has half a surrogate pair, which no file can hold: text was cut or decoded wrongly there."""
+    try:
+        "".join(cell for cell in cells if cell is not None).encode("utf-8")
+    except UnicodeEncodeError:
+        halves = [index for index, cell in enumerate(cells) if cell and re.search("[\ud800-\udfff]", cell)]
+        return halves[0] if halves else None
+    return None
 
 
 def _gap(cell: str) -> bool:

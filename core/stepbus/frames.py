@@ -135,7 +135,8 @@ def checked_frame(frame: pd.DataFrame, source: str) -> pd.DataFrame:
             f"{source}: expected one name a column, got names of {frame.columns.nlevels} parts such as {first!r}; "
             'join them: frame.columns = ["_".join(map(str, name)) for name in frame.columns]'
         )
-    names = [str(name) for name in frame.columns]
+    # The name that pandas gives to a column of a file that has none.
+    names = [str(name) or f"Unnamed: {position}" for position, name in enumerate(frame.columns)]
     no_duplicates(source, names)
     if len(frame) == 0 or not names:
         raise DataError(f"{source}: expected rows and columns, got {len(frame)} rows and {len(names)} columns")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,17 +12,16 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from stepbus.cells import (
-    GAPS,
     NO,
     YES,
     Kind,
     NotOneValue,
     as_number,
-    is_number,
+    half_a_character,
     kind_of,
-    odd_ones,
     one_time,
     spellings,
+    why_words,
 )
 from stepbus.errors import DataError, did_you_mean
 from stepbus.frames import a_thing, as_frame, checked_frame
@@ -113,7 +111,7 @@ class Rows:
         """
         if name not in self._known:
             try:
-                self._known[name] = spellings(self.frame[name])
+                found = spellings(self.frame[name])
             except NotOneValue as error:
                 shown = repr(error.value)
                 raise self.error(
@@ -122,8 +120,11 @@ class Rows:
                     f"expected one value, got {a_thing(error.value)}: "
                     f"{shown[:60]}{'…' if len(shown) > 60 else ''}{'; ' if instead else ''}{instead}",
                 ) from None
-        found: list[str | None] = self._known[name]
-        return found
+            if (broken := half_a_character(found)) is not None:
+                raise self.error(broken, name, f"expected text, got half a character in {(found[broken] or '')[:60]!a}")
+            self._known[name] = found
+        known: list[str | None] = self._known[name]
+        return known
 
     def present(self, name: str, setting: str, what: str) -> list[str]:
         """Return the cells of a column that has no gaps, [N].
@@ -157,25 +158,10 @@ class Rows:
         if key not in origin._known:
             cells = origin.cells(name)
             origin._known[key] = kind_of(cells)
-            if origin._known[key] == "words" and any(cell is not None for cell in cells):
-                origin._say_why_words(name, cells)
+            if origin._known[key] == "words" and (why := why_words(cells, origin.where)):
+                origin.say(f"column {name!r} is read as words, not numbers{why}")
         found: Kind = origin._known[key]
         return found
-
-    def _say_why_words(self, name: str, cells: list[str | None]) -> None:
-        """Warn where a column is nearly one of numbers and is not."""
-        odd = odd_ones(cells)
-        words = {cell.strip() for cell in cells if cell is not None}
-        if odd:
-            more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
-            self.say(
-                f"column {name!r} is read as words, not numbers, because of {cells[odd[0]]!r} "
-                f"({self.where(odd[0])}{more})"
-            )
-        elif all(map(is_number, words - GAPS)) and (words - GAPS):
-            self.say(f"column {name!r} is read as words, not numbers: they are written as codes or versions are")
-        elif all(re.fullmatch(r"-?[0-9.]+(,[0-9]+)?", word) for word in words) and any("," in word for word in words):
-            self.say(f"column {name!r} is read as words, not numbers: write decimals with a point")
 
     def as_numbers(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         """Return a column of numbers, NaN for gaps, float64 [N].

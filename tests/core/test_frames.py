@@ -115,6 +115,15 @@ def test_an_index_is_no_column_and_the_message_says_so() -> None:
 
 def test_names_that_are_no_text_become_text() -> None:
     assert list(read(pd.DataFrame([[1, 2]])).frame.columns) == ["0", "1"]
+    assert list(read({"": [1], "a": [2]}).frame.columns) == ["Unnamed: 0", "a"]
+
+
+def test_half_a_character_is_refused() -> None:
+    rows = read([{"text": "fine \U0001f600"}, {"text": "cut \ud83d"}])
+    with pytest.raises(DataError, match=r"row 2: column 'text': expected text, got half a character in 'cut \\ud83d'"):
+        rows.cells("text")
+    with pytest.raises(DataError, match=r"row 2: column 'text'"):
+        rows.cells("text")
 
 
 @pytest.mark.parametrize(
