@@ -7,7 +7,8 @@ Class labels have a kind, told by all labels of the training source once and kep
     number     all are whole numbers (5, 5.0, -0, with blanks around or without) or decimals without zeros at the end
                (0.5, 1e-05): those of one value are one class, called by the shortest spelling
     words      all others, codes such as 007, 3.10 beside 3.9 and +5 among them: each spelling is a class, as it is
-               written, blanks included; only time stamps have one spelling, that of `stepbus.cells`
+               written, blanks included; only time stamps have one spelling, that of `stepbus.cells`. NA and its like
+               are words among words, and refused where all other labels are numbers or yes and no
 
 A task is suggested by the labels only where nobody said it. Whole numbers with at most 20 different values are classes,
 with more they are a regression. Decimals are a regression, unless they are codes: different numbers of places with

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.cells import Kind, as_number, odd_ones
+from stepbus.cells import Kind, as_number
 from stepbus.errors import DataError, did_you_mean
-from stepbus.label_words import FEW, class_names, look_alike, one_word, spelt_otherwise, told_by, word_kind
+from stepbus.label_checks import refuse_gaps, warn_of_classes
+from stepbus.label_words import class_names, one_word, spelt_otherwise, told_by, word_kind
 from stepbus.rows import Rows, shown
 from stepbus.sections import Task
 from stepbus.tokens import LabelArray
@@ -72,6 +73,8 @@ class LabelCodec:
         """
         if not self.columns:
             raise DataError("data.label: expected the column to predict, got none")
+        if len(self.columns) == 1 and self.asked not in ("regression", "multilabel"):
+            refuse_gaps(rows.origin, self.columns[0], self._cells(rows.origin))
         task = self.asked or self._infer(rows)
         if len(self.columns) > 1 and task != "multilabel":
             raise DataError(f"data.label: expected one column for {task}, got {len(self.columns)}")
@@ -102,7 +105,8 @@ class LabelCodec:
                     f"{rows.source}: column {self.columns[0]!r}: expected {wanted} different labels for {task}, "
                     f"got {len(self.names)}: {some}"
                 )
-            self._warn(rows, list(called.values()))
+            told = bool(self.reason) and self.kind == "words"
+            warn_of_classes(rows.origin, self.columns[0], list(called.values()), told=told)
 
     def _infer(self, rows: Rows) -> Task:
         """Return the task that all labels of the source suggest, so that each of its parts has the same."""
@@ -110,30 +114,6 @@ class LabelCodec:
             return "multilabel"
         task, self.reason = told_by(self._cells(rows.origin))
         return task
-
-    def _warn(self, rows: Rows, names: list[str]) -> None:
-        for twins in look_alike(names):
-            rows.say(
-                f"column {self.columns[0]!r}: classes that look alike are learnt as different ones: "
-                f"{' and '.join(map(ascii, twins))}; give them one spelling if they are one"
-            )
-        number = len(rows.origin)
-        cells = self._cells(rows.origin)
-        if self.reason and self.kind == "words" and len(names) > FEW and (odd := odd_ones(cells)):
-            rows.say(
-                f"column {self.columns[0]!r}: labels are read as words, not numbers, because of {cells[odd[0]]!r} "
-                f"({rows.origin.where(odd[0])}); mend it, or set data.task"
-            )
-        if len(names) > 10 and 2 * len(names) > number:
-            rows.say(
-                f"column {self.columns[0]!r}: {number} rows have {len(names)} different classes, such as "
-                f"{names[0]!r}; is it the column to predict? for numbers set data.task: regression"
-            )
-        if all(name.startswith("[") and name.endswith("]") for name in names):
-            rows.say(
-                f"column {self.columns[0]!r}: {names[0]!r} is learnt as one class; for several labels a row write "
-                "a 0/1 column for each, and label: [a, b]"
-            )
 
     def strata(self, rows: Rows, least: int) -> FloatArray:
         """Return a class number for each row, whose shares a split or folds keep.
