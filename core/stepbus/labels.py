@@ -243,7 +243,7 @@ class LabelCodec:
         for index, cell in enumerate(self._present(rows, column)):
             number = as_number(cell)
             if number is None or not np.isfinite(number):
-                comma = "; write decimals with a point" if re.fullmatch(r"-?[0-9]+,[0-9]+", cell.strip()) else ""
+                comma = "; write numbers without commas" if re.fullmatch(r"-?[0-9]+,[0-9]+", cell.strip()) else ""
                 raise rows.error(
                     index, column, f"expected a finite number as regression target, got {shown(cell)}{comma}"
                 )

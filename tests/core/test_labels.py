@@ -247,6 +247,7 @@ def test_classes_keep_their_predictions_and_targets() -> None:
         (["1.5", "nan", "2.5"], None, "none", "row 2: column 'label': expected a label, got 'nan' among numbers"),
         (["True", "null", "False"], "binary", "none", "row 2: column 'label': expected a label, got 'null' among"),
         (["a", " "], None, "none", "row 2: column 'label': expected a label, got an empty field"),
+        (["1", "3,5"], "regression", "none", "row 2: .*regression target, got '3,5'; write numbers without commas"),
         (["1", "x"], "regression", "none", "row 2: .*expected a finite number as regression target, got 'x'"),
         ([1.0, np.inf], "regression", "none", "row 2: .*expected a finite number as regression target, got 'inf'"),
         ([1.5, -1.0], "regression", "log1p", "row 2: .*above -1 for data.target: log1p, got -1"),
