@@ -49,11 +49,9 @@ def new_encoder(config: Config, model_config: Mapping[str, Any] | None = None) -
         folder = find_folder(source, weights=False)
     except ModelError as error:
         raise ModelError(f"model.{'tokenizer' if model.tokenizer else 'pretrained'}: {error}") from error
-    task = config.data.settings.task or model.head.component.facts["task"]
-    codec = LabelCodec(config.data.settings.label, task, config.data.settings.target)
     known = known_config(config.model) if model_config is None else model_config
     limits = Limits.of(known or {}, model.pretrained)
-    return RowEncoder(config.data.build(), folder, codec, config.data.settings, limits)
+    return RowEncoder(config.data.build(), folder, LabelCodec.of(config), config.data.settings, limits)
 
 
 def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:

@@ -21,7 +21,10 @@ VERSION = 1
 
 @runtime_checkable
 class TextSource(Protocol):
-    """What a component of kind `data` builds: it turns rows into texts."""
+    """What a component of kind `data` builds: it turns rows into texts.
+
+    It may also have `describe()`: what it was told by the training rows, in words, by name, for the head of a run.
+    """
 
     def fit(self, rows: Rows) -> None:
         """Learn what the texts need, from training rows only."""

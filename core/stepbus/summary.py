@@ -10,6 +10,7 @@ from mlx.utils import tree_flatten
 from stepbus import backend
 
 if TYPE_CHECKING:
+    from stepbus.dataset import RowEncoder
     from stepbus.labels import LabelCodec
     from stepbus.trainer import Trainer
 
@@ -32,6 +33,7 @@ def fit_facts(trainer: Trainer) -> dict[str, str]:
         "device": f"{machine['device']}, BLAS {machine['blas']}",
         "rows": rows,
         "labels": describe_labels(codec, trainer.targets["train"]),
+        **told(trainer.encoder),
         "batches": trainer.shapes.describe(),
         "steps": f"{state.total_steps:,} ({config.training.num_epochs} epochs of {state.steps_per_epoch:,})",
         "optimizer": f"{config.optimizer.name} at {rate:g}, {config.scheduler.name} schedule",
@@ -41,6 +43,18 @@ def fit_facts(trainer: Trainer) -> dict[str, str]:
     if truncated:
         facts["cut"] = f"{truncated:,} training rows are longer than {config.data.settings.max_length} tokens"
     return facts
+
+
+def told(encoder: RowEncoder) -> dict[str, str]:
+    """Return what the training rows told of themselves, in words, each with the setting that says otherwise.
+
+    Args:
+        encoder: It has seen the training rows.
+    """
+    codec = encoder.codec
+    task = {"task": f"{codec.task}, told by {codec.reason} (data.task sets another)"} if codec.reason else {}
+    describe = getattr(encoder.source, "describe", None)
+    return {**task, **(describe() if describe is not None else {})}
 
 
 def describe_labels(codec: LabelCodec, targets: np.ndarray[Any, Any]) -> str:
