@@ -9,7 +9,8 @@ theirs, because it decides the ids of added tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -21,7 +22,7 @@ from stepbus.tokenizer_tokens import SETTINGS as SETTINGS
 from stepbus.tokenizer_tokens import add_tokens, added_tokens, content_of
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 BERT_NAMED = {name: f"[{name[:3].upper()}]" for name in ("unk_token", "sep_token", "pad_token", "cls_token")}
 BERT_NAMED["mask_token"] = "[MASK]"
@@ -49,6 +50,7 @@ class FolderTokenizer:
         cut_left: Whether too long texts lose their beginning, in place of their end.
         pad_left: Whether the folder wants rows padded at their beginning.
         longest: Tokens that a row may have, or None where the folder sets no limit.
+        probes: A text and a pair, encoded, that show the special tokens around them.
         notes: What a user should know about the folder, a sentence each.
     """
 
@@ -58,31 +60,39 @@ class FolderTokenizer:
     cut_left: bool
     pad_left: bool
     longest: int | None
+    probes: tuple[Encoding, Encoding]
     notes: list[str] = field(factory=list)
 
 
-def load_tokenizer(files: Mapping[str, bytes], place: str = "") -> FolderTokenizer:
+def load_tokenizer(files: Mapping[str, bytes], place: str = "", vocabulary: str = "tokenizer.json") -> FolderTokenizer:
     """Build the tokenizer that transformers builds from the same files, tried on a text and a pair.
 
     Args:
         files: Contents of the tokenizer's files by name, as `tokenizer_files` returns them.
         place: What stands before a file's name in messages: the folder and a slash.
+        vocabulary: The file that the folder keeps its vocabulary in, for messages.
 
     Raises:
         ModelError: A file cannot be understood, or says what the tokenizers library cannot do.
     """
-    source = f"{place}tokenizer.json"
+    source = place + vocabulary
     saved, settings = json_mapping(files, "tokenizer.json", place), json_mapping(files, SETTINGS, place)
     as_written = parse_tokenizer(files["tokenizer.json"], source)
-    with guarded(source, "be built"), without_panic_reports():
-        built = _built(files, saved, settings, as_written)
-    if built.tokenizer.get_vocab_size():  # without a word there is nothing to try it on
-        try_tokenizer(built.tokenizer, source)
-    return built
+    with guarded(source, "be built"), without_panic_reports(), _named_in(place):
+        return _built(files, saved, settings, as_written, vocabulary)
+
+
+@contextmanager
+def _named_in(place: str) -> Iterator[None]:
+    """Say of a refusal, which begins with a file's name, in which folder that is."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{place}{error}") from None
 
 
 def _built(
-    files: Mapping[str, bytes], saved: Mapping[str, Any], settings: dict[str, Any], as_written: Tokenizer
+    files: Mapping[str, bytes], saved: Mapping[str, Any], settings: dict[str, Any], as_written: Tokenizer, source: str
 ) -> FolderTokenizer:
     kind, notes = class_of(settings), list[str]()
     _refuse_unknown(settings)
@@ -90,7 +100,7 @@ def _built(
     if is_bert(kind):
         inputs = BERT_CLASSES.get(kind or "", BERT_INPUTS)
         settings = {**BERT_NAMED, **settings}
-        tokenizer = _bert(saved, settings)
+        tokenizer = _bert(saved, settings, source)
         notes += _differences(saved, as_written, tokenizer)
     else:
         inputs, tokenizer = PLAIN_INPUTS, as_written
@@ -119,6 +129,7 @@ def _built(
         _side(settings, saved, "truncation") == "left",
         pad_left,
         _longest(settings),
+        try_tokenizer(tokenizer, source),
         notes,
     )
 
@@ -153,7 +164,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
         raise ModelError(f"{SETTINGS}: model_input_names: expected a list of names, got {names!r}")
 
 
-def _bert(saved: Mapping[str, Any], settings: Mapping[str, Any]) -> Tokenizer:
+def _bert(saved: Mapping[str, Any], settings: Mapping[str, Any], source: str) -> Tokenizer:
     """Return BERT's WordPiece tokenizer (Devlin et al. 2018) over a vocabulary, as `BertTokenizer` builds it."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -163,7 +174,7 @@ def _bert(saved: Mapping[str, Any], settings: Mapping[str, Any]) -> Tokenizer:
             raise ModelError(f"{SETTINGS}: {name}: expected a token, got null")
     unknown = content_of(settings["unk_token"])
     if unknown not in vocabulary:
-        raise ModelError(f"vocab.txt: expected the token {unknown}, got a vocabulary without it")
+        raise ModelError(f"{source}: expected the token {unknown}, got a vocabulary without it")
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True,

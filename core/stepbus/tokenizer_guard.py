@@ -19,7 +19,7 @@ from stepbus.errors import ModelError
 from stepbus.reading import json_of, read_file
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 MAX_BYTES = 256 * 2**20  # the largest vocabularies in use have a tenth of it
 MAX_ID, MAX_TYPE = 2**31 - 1, 2**8 - 1
@@ -100,22 +100,36 @@ def parse_tokenizer(content: bytes, source: str) -> Tokenizer:
     return tokenizer
 
 
-def try_tokenizer(tokenizer: Tokenizer, source: str) -> None:
+def try_tokenizer(tokenizer: Tokenizer, source: str) -> tuple[Encoding, Encoding]:
     """Try a tokenizer on a text and on a pair.
 
     Args:
         tokenizer: The tokenizer.
         source: The file, for messages.
 
+    Returns:
+        The text and the pair, encoded.
+
     Raises:
         ModelError: The library cannot use what the file describes.
     """
     with guarded(source, "encode a text"), without_panic_reports():
-        probe = tokenizer.encode("a")
-        _check_texts(probe, 1)
-        _check_numbers(probe)
+        word = _readable_word(tokenizer)
+        text = tokenizer.encode(word)
+        _check_texts(text, 1)
+        _check_numbers(text)
     with guarded(source, "encode a pair of texts"), without_panic_reports():
-        _check_numbers(tokenizer.encode("a", "a"))
+        pair = tokenizer.encode(word, word)
+        _check_numbers(pair)
+    return text, pair
+
+
+def _readable_word(tokenizer: Tokenizer) -> str:
+    """Return a text that has a token: not every tokenizer knows the letter a."""
+    for word in ("a", "A", "0", *sorted(tokenizer.get_vocab(with_added_tokens=False))):
+        if tokenizer.encode(word, add_special_tokens=False).ids:
+            return word
+    raise ValueError("it finds no token in any word of its vocabulary")
 
 
 def _check_texts(encoded: Any, texts: int) -> None:
@@ -130,7 +144,7 @@ def _check_texts(encoded: Any, texts: int) -> None:
 
 def _check_numbers(encoded: Any) -> None:
     """Refuse a probe whose numbers no array of token ids and types can hold."""
-    if max(encoded.ids) > MAX_ID or max(encoded.type_ids) > MAX_TYPE:
+    if max(encoded.ids, default=0) > MAX_ID or max(encoded.type_ids, default=0) > MAX_TYPE:
         raise ValueError(f"it gives the token ids {encoded.ids} of the types {encoded.type_ids}")
 
 
@@ -162,21 +176,3 @@ def json_mapping(files: Mapping[str, bytes], name: str, place: str = "") -> dict
     if not isinstance(value, dict):
         raise ModelError(f"{place}{name}: expected a mapping, got {type(value).__name__}")
     return value
-
-
-def token_of(settings: Mapping[str, Any], name: str, source: str) -> str | None:
-    """Return a special token that tokenizer_config.json names, as text or as a mapping with `content`.
-
-    Args:
-        settings: What the file says.
-        name: "pad", "cls" and so on.
-        source: The file, for messages.
-
-    Raises:
-        ModelError: It is neither.
-    """
-    value = settings.get(f"{name}_token")
-    found = value.get("content") if isinstance(value, dict) else value
-    if (found is not None or isinstance(value, dict)) and not isinstance(found, str):
-        raise ModelError(f"{source}: {name}_token: expected text or a mapping with content, got {value!r}")
-    return found or None
