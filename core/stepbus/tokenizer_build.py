@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from stepbus.errors import ModelError
-from stepbus.tokenizer_guard import guarded, json_mapping, parse_tokenizer, try_tokenizer, without_panic_reports
+from stepbus.tokenizer_guard import (
+    guarded,
+    json_mapping,
+    one_line,
+    parse_tokenizer,
+    try_tokenizer,
+    without_panic_reports,
+)
 from stepbus.tokenizer_tokens import NAMED as NAMED
 from stepbus.tokenizer_tokens import SETTINGS as SETTINGS
 from stepbus.tokenizer_tokens import add_tokens, added_tokens, content_of
@@ -88,7 +95,7 @@ def _named_in(place: str) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        raise ModelError(f"{place}{error}") from None
+        raise ModelError(f"{place}{one_line(str(error))}") from None
 
 
 def _built(

@@ -44,11 +44,22 @@ def guarded(source: str, purpose: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        reason = str(error).partition("\n")[0][:200]
+        reason = one_line(str(error).partition("\n")[0], 200)
         raise ModelError(
             f"{source}: expected a tokenizer of the tokenizers library, got one that cannot {purpose} ({reason}); "
             "take the file from the model's author again"
         ) from None
+
+
+def one_line(text: str, most: int = 500) -> str:
+    """Return a sentence that may quote a file, without what would break or colour a line.
+
+    Args:
+        text: The sentence.
+        most: Letters that it may have.
+    """
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[:most]}…"
 
 
 @contextmanager
@@ -116,7 +127,7 @@ def try_tokenizer(tokenizer: Tokenizer, source: str) -> tuple[Encoding, Encoding
     with guarded(source, "encode a text"), without_panic_reports():
         word = _readable_word(tokenizer)
         text = tokenizer.encode(word)
-        _check_texts(text, 1)
+        check_texts(text, 1)
         _check_numbers(text)
     with guarded(source, "encode a pair of texts"), without_panic_reports():
         pair = tokenizer.encode(word, word)
@@ -132,8 +143,16 @@ def _readable_word(tokenizer: Tokenizer) -> str:
     raise ValueError("it finds no token in any word of its vocabulary")
 
 
-def _check_texts(encoded: Any, texts: int) -> None:
-    """Refuse a probe whose texts do not stand in it once each, in order, with special tokens around them."""
+def check_texts(encoded: Encoding, texts: int) -> None:
+    """Refuse a probe whose texts do not stand in it once each, in order, with special tokens around them.
+
+    Args:
+        encoded: The probe.
+        texts: How many it was made of.
+
+    Raises:
+        ValueError: They do not.
+    """
     order = [text for text in encoded.sequence_ids if text is not None]
     if order != sorted(order) or sorted(set(order)) != list(range(texts)):
         raise ValueError(f"of a row of {texts} it makes one with the texts {order}")

@@ -403,8 +403,13 @@ def test_threads_give_the_standard_error_back(tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr().err == "still here\n"
 
 
-def test_a_pair_needs_a_place_for_its_second_text(tmp_path: Path) -> None:
-    tokenizer = opened(tokenizer_folder(tmp_path / "t", {"post_processor": {**TEMPLATE, "pair": [SEQUENCE_A]}}))
+PAIRS: list[list[dict[str, Any]]] = [[], [SEQUENCE_A], [SEQUENCE_B], [SEQUENCE_B, SEQUENCE_A]]
+PAIRS += [[SEQUENCE_A, SEQUENCE_B, SEQUENCE_A], [SEQUENCE_A, SEP, SEQUENCE_B, SEQUENCE_B]]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=range(len(PAIRS)))
+def test_a_pair_needs_a_place_for_each_of_its_texts(tmp_path: Path, pair: list[dict[str, Any]]) -> None:
+    tokenizer = opened(tokenizer_folder(tmp_path / "t", {"post_processor": {**TEMPLATE, "pair": pair}}))
     assert tokenizer.encode(["a"]).ids.tolist() == [2, 5, 3]
     with pytest.raises(ModelError, match="both texts of a pair"):
         tokenizer.encode(["a"], ["a"])
@@ -422,7 +427,7 @@ def test_an_interrupt_is_no_fault_of_the_tokenizer(tmp_path: Path, monkeypatch: 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stepbus.tokenizer_guard._check_texts", interrupted)
+    monkeypatch.setattr("stepbus.tokenizer_guard.check_texts", interrupted)
     with pytest.raises(KeyboardInterrupt):
         opened(tokenizer_folder(tmp_path / "t", {}))
 
@@ -510,6 +515,26 @@ def test_a_special_token_that_is_no_text(tokenizer_folder: Path, name: str, valu
     if isinstance(got, dict) and "content" in got:
         words, got = "content: expected str", got["content"]
     assert str(caught.value) == f"{place}{words}, got {got!r}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tokenizer_config.json", {"unk_token": "a\nb\x1b[31m"}),
+        ("tokenizer_config.json", {"unk_token": "long" * 10_000}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1\r2": {"content": "a"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1": {"a\nb": True}}}),
+        ("added_tokens.json", {"a\n\u202eb": "x"}),
+        ("special_tokens_map.json", {"additional_special_tokens": [{"content": "a", "b\n": 1}]}),
+    ],
+)
+def test_what_a_sentence_quotes_breaks_no_line(tokenizer_folder: Path, name: str, value: dict[str, Any]) -> None:
+    (tokenizer_folder / name).write_text(json.dumps(value))
+    with pytest.raises(ModelError) as caught:
+        opened(tokenizer_folder)
+    assert str(caught.value).startswith(f"{tokenizer_folder}/")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 700
 
 
 @pytest.mark.parametrize("content", [b"", "[PAD]\n[UNK]\n[CLS]\n[SEP]\né".encode("latin-1"), b"\xff\xfe", b"a\nb"])
