@@ -108,7 +108,6 @@ def _built(
         inputs = BERT_CLASSES.get(kind or "", BERT_INPUTS)
         settings = {**BERT_NAMED, **settings}
         tokenizer = _bert(saved, settings, source)
-        notes += _differences(saved, as_written, tokenizer)
     else:
         inputs, tokenizer = PLAIN_INPUTS, as_written
     add_tokens(tokenizer, added, settings)
@@ -121,6 +120,9 @@ def _built(
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = settings.get("split_special_tokens") is True
+    probes = try_tokenizer(tokenizer, source)
+    if is_bert(kind):
+        notes += _differences(saved, as_written, tokenizer, probes)
     pad_left = _side(settings, saved, "padding") == "left"
     if pad_left:
         notes.append(
@@ -136,7 +138,7 @@ def _built(
         _side(settings, saved, "truncation") == "left",
         pad_left,
         _longest(settings),
-        try_tokenizer(tokenizer, source),
+        probes,
         notes,
     )
 
@@ -208,23 +210,46 @@ def _frame(tokenizer: Tokenizer, settings: Mapping[str, Any]) -> None:
     )
 
 
-def _differences(saved: Mapping[str, Any], as_written: Tokenizer, built: Tokenizer) -> list[str]:
+def _differences(
+    saved: Mapping[str, Any], as_written: Tokenizer, built: Tokenizer, probes: tuple[Encoding, Encoding]
+) -> list[str]:
     """Return a sentence about the parts of a tokenizer.json that BERT's classes do not read, where they differ."""
     if saved.get("pre_tokenizer") is None and saved.get("normalizer") is None:
         return []  # a bare vocabulary
     now, then = _parts(built), _parts(as_written)
     changed = [
-        f"{part}.{key} is {now[part].get(key)!r}, not {value!r}"
+        f"{part}.{key} is {now[part].get(key)!r}, not {one_line(repr(value), 60)}"
         for part, settings in then.items()
         for key, value in settings.items()
         if now[part].get(key) != value
     ]
+    if saved.get("post_processor") is not None and not _frames_alike(as_written, built, probes):
+        changed.append("the special tokens around texts, and the types, are BERT's, not those of post_processor")
     if not changed:
         return []
     return [
         "tokenizer_config.json and BERT's defaults overrule tokenizer.json, as in transformers: "
         f"{', '.join(changed)}; tokenizer_class: PreTrainedTokenizerFast in tokenizer_config.json takes it as it is"
     ]
+
+
+def _frames_alike(as_written: Tokenizer, built: Tokenizer, probes: tuple[Encoding, Encoding]) -> bool:
+    """Return whether a tokenizer's post-processor, which may be unusable, does the same as that of another."""
+    as_written.normalizer, as_written.pre_tokenizer = built.normalizer, built.pre_tokenizer
+    try:
+        return [_around(probe) for probe in try_tokenizer(as_written, "")] == [_around(probe) for probe in probes]
+    except ModelError:
+        return False
+
+
+def _around(probe: Encoding) -> list[tuple[int, int, int | None]]:
+    """Return id and type of each special token of a probe, and the type of each run of its texts' own tokens."""
+    found: list[tuple[int, int, int | None]] = []
+    for number, kind, text in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):
+        entry = (number if text is None else -1, kind, text)
+        if text is None or entry not in found[-1:]:
+            found.append(entry)
+    return found
 
 
 def _parts(tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:
