@@ -19,6 +19,7 @@ from attrs import frozen
 from stepbus import run_files
 from stepbus.durable import fsync_folder, write_file
 from stepbus.errors import BadInput
+from stepbus.paths import usable
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 STDOUT = 1
@@ -64,24 +65,26 @@ def find_output(given: str | Path, inputs: Sequence[object] = (), *, of_run: boo
         of_run: Whether it is a run that writes, to a file of its own.
 
     Raises:
-        BadInput: It is a folder, an input, a file of a model or of a run, has another ending, or cannot be written.
+        BadInput: It is no path, a folder, an input, a file of a model or of a run, has another ending, or cannot be
+            written.
     """
     name = os.fspath(given)
     if name == "-":
         _refuse_inputs(name, inputs, _stat_of(STDOUT))
         return Output(name, ".csv", standard=True)
+    usable(name)
+    path = os.path.expanduser(name)  # noqa: PTH111 - a Path would drop what only text can say
     try:
-        path = os.fspath(Path(name).expanduser()) if name.startswith("~") else name
         if os.path.basename(path) in ("", ".", "..") or os.path.isdir(path):  # noqa: PTH112, PTH119
             raise BadInput(f"{name or repr(name)}: expected a file to write, got a folder; name a file in it")
         descriptor = _own_descriptor(path)
         if descriptor is not None:
             _refuse_inputs(name, inputs, os.fstat(descriptor))
             return Output(name, ".csv", descriptor=descriptor)
-        found = os.stat(path)  # noqa: PTH116 - a Path would drop what only text can say
+        found = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:
         found = None
-    except (OSError, RuntimeError, ValueError) as error:
+    except OSError as error:
         raise unwritable(name, error) from error
     if found is not None and not stat.S_ISREG(found.st_mode):
         return Output(name, _suffix(path) or ".csv", path)

@@ -16,6 +16,7 @@ _PLACES = {
     *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR),
     *(errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO),
 }
+ESCAPE = "stepbus.escape"  # the name of how characters that a stream lacks are written
 
 
 def prepare() -> None:
@@ -26,7 +27,6 @@ def prepare() -> None:
         except OSError:
             # Else the next file that is opened, a checkpoint perhaps, would be taken for the terminal by libraries.
             os.open(os.devnull, os.O_RDWR)
-    codecs.register_error("stepbus.escape", _escape)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -34,7 +34,7 @@ def prepare() -> None:
         elif getattr(stream, "errors", None) in ("strict", "surrogateescape"):  # the second in the locale C
             # UTF-8 too: it has no place for half a character, which a file's name may hold.
             with contextlib.suppress(AttributeError, ValueError):
-                stream.reconfigure(errors="stepbus.escape")
+                stream.reconfigure(errors=ESCAPE)
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
@@ -44,6 +44,9 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
     escaped = (f"\\u{int.from_bytes(units[place : place + 2], 'big'):04x}" for place in range(0, len(units), 2))
     return "".join(escaped), error.end
+
+
+codecs.register_error(ESCAPE, _escape)
 
 
 def end(message: str, code: int) -> int:

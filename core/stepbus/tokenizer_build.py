@@ -9,19 +9,27 @@ theirs, because it decides the ids of added tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from stepbus.errors import ModelError
-from stepbus.tokenizer_guard import guarded, json_mapping, parse_tokenizer, try_tokenizer, without_panic_reports
+from stepbus.tokenizer_guard import (
+    guarded,
+    json_mapping,
+    one_line,
+    parse_tokenizer,
+    try_tokenizer,
+    without_panic_reports,
+)
 from stepbus.tokenizer_tokens import NAMED as NAMED
 from stepbus.tokenizer_tokens import SETTINGS as SETTINGS
 from stepbus.tokenizer_tokens import add_tokens, added_tokens, content_of
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 BERT_NAMED = {name: f"[{name[:3].upper()}]" for name in ("unk_token", "sep_token", "pad_token", "cls_token")}
 BERT_NAMED["mask_token"] = "[MASK]"
@@ -49,6 +57,7 @@ class FolderTokenizer:
         cut_left: Whether too long texts lose their beginning, in place of their end.
         pad_left: Whether the folder wants rows padded at their beginning.
         longest: Tokens that a row may have, or None where the folder sets no limit.
+        probes: A text and a pair, encoded, that show the special tokens around them.
         notes: What a user should know about the folder, a sentence each.
     """
 
@@ -58,31 +67,39 @@ class FolderTokenizer:
     cut_left: bool
     pad_left: bool
     longest: int | None
+    probes: tuple[Encoding, Encoding]
     notes: list[str] = field(factory=list)
 
 
-def load_tokenizer(files: Mapping[str, bytes], place: str = "") -> FolderTokenizer:
+def load_tokenizer(files: Mapping[str, bytes], place: str = "", vocabulary: str = "tokenizer.json") -> FolderTokenizer:
     """Build the tokenizer that transformers builds from the same files, tried on a text and a pair.
 
     Args:
         files: Contents of the tokenizer's files by name, as `tokenizer_files` returns them.
         place: What stands before a file's name in messages: the folder and a slash.
+        vocabulary: The file that the folder keeps its vocabulary in, for messages.
 
     Raises:
         ModelError: A file cannot be understood, or says what the tokenizers library cannot do.
     """
-    source = f"{place}tokenizer.json"
+    source = place + vocabulary
     saved, settings = json_mapping(files, "tokenizer.json", place), json_mapping(files, SETTINGS, place)
     as_written = parse_tokenizer(files["tokenizer.json"], source)
-    with guarded(source, "be built"), without_panic_reports():
-        built = _built(files, saved, settings, as_written)
-    if built.tokenizer.get_vocab_size():  # without a word there is nothing to try it on
-        try_tokenizer(built.tokenizer, source)
-    return built
+    with guarded(source, "be built"), without_panic_reports(), _named_in(place):
+        return _built(files, saved, settings, as_written, vocabulary)
+
+
+@contextmanager
+def _named_in(place: str) -> Iterator[None]:
+    """Say of a refusal, which begins with a file's name, in which folder that is."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{place}{one_line(str(error))}") from None
 
 
 def _built(
-    files: Mapping[str, bytes], saved: Mapping[str, Any], settings: dict[str, Any], as_written: Tokenizer
+    files: Mapping[str, bytes], saved: Mapping[str, Any], settings: dict[str, Any], as_written: Tokenizer, source: str
 ) -> FolderTokenizer:
     kind, notes = class_of(settings), list[str]()
     _refuse_unknown(settings)
@@ -90,8 +107,7 @@ def _built(
     if is_bert(kind):
         inputs = BERT_CLASSES.get(kind or "", BERT_INPUTS)
         settings = {**BERT_NAMED, **settings}
-        tokenizer = _bert(saved, settings)
-        notes += _differences(saved, as_written, tokenizer)
+        tokenizer = _bert(saved, settings, source)
     else:
         inputs, tokenizer = PLAIN_INPUTS, as_written
     add_tokens(tokenizer, added, settings)
@@ -104,6 +120,9 @@ def _built(
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = settings.get("split_special_tokens") is True
+    probes = try_tokenizer(tokenizer, source)
+    if is_bert(kind):
+        notes += _differences(saved, as_written, tokenizer, probes)
     pad_left = _side(settings, saved, "padding") == "left"
     if pad_left:
         notes.append(
@@ -119,6 +138,7 @@ def _built(
         _side(settings, saved, "truncation") == "left",
         pad_left,
         _longest(settings),
+        probes,
         notes,
     )
 
@@ -153,7 +173,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
         raise ModelError(f"{SETTINGS}: model_input_names: expected a list of names, got {names!r}")
 
 
-def _bert(saved: Mapping[str, Any], settings: Mapping[str, Any]) -> Tokenizer:
+def _bert(saved: Mapping[str, Any], settings: Mapping[str, Any], source: str) -> Tokenizer:
     """Return BERT's WordPiece tokenizer (Devlin et al. 2018) over a vocabulary, as `BertTokenizer` builds it."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -163,7 +183,7 @@ def _bert(saved: Mapping[str, Any], settings: Mapping[str, Any]) -> Tokenizer:
             raise ModelError(f"{SETTINGS}: {name}: expected a token, got null")
     unknown = content_of(settings["unk_token"])
     if unknown not in vocabulary:
-        raise ModelError(f"vocab.txt: expected the token {unknown}, got a vocabulary without it")
+        raise ModelError(f"{source}: expected the token {unknown}, got a vocabulary without it")
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True,
@@ -190,23 +210,46 @@ def _frame(tokenizer: Tokenizer, settings: Mapping[str, Any]) -> None:
     )
 
 
-def _differences(saved: Mapping[str, Any], as_written: Tokenizer, built: Tokenizer) -> list[str]:
+def _differences(
+    saved: Mapping[str, Any], as_written: Tokenizer, built: Tokenizer, probes: tuple[Encoding, Encoding]
+) -> list[str]:
     """Return a sentence about the parts of a tokenizer.json that BERT's classes do not read, where they differ."""
     if saved.get("pre_tokenizer") is None and saved.get("normalizer") is None:
         return []  # a bare vocabulary
     now, then = _parts(built), _parts(as_written)
     changed = [
-        f"{part}.{key} is {now[part].get(key)!r}, not {value!r}"
+        f"{part}.{key} is {now[part].get(key)!r}, not {one_line(repr(value), 60)}"
         for part, settings in then.items()
         for key, value in settings.items()
         if now[part].get(key) != value
     ]
+    if saved.get("post_processor") is not None and not _frames_alike(as_written, built, probes):
+        changed.append("the special tokens around texts, and the types, are BERT's, not those of post_processor")
     if not changed:
         return []
     return [
         "tokenizer_config.json and BERT's defaults overrule tokenizer.json, as in transformers: "
         f"{', '.join(changed)}; tokenizer_class: PreTrainedTokenizerFast in tokenizer_config.json takes it as it is"
     ]
+
+
+def _frames_alike(as_written: Tokenizer, built: Tokenizer, probes: tuple[Encoding, Encoding]) -> bool:
+    """Return whether a tokenizer's post-processor, which may be unusable, does the same as that of another."""
+    as_written.normalizer, as_written.pre_tokenizer = built.normalizer, built.pre_tokenizer
+    try:
+        return [_around(probe) for probe in try_tokenizer(as_written, "")] == [_around(probe) for probe in probes]
+    except ModelError:
+        return False
+
+
+def _around(probe: Encoding) -> list[tuple[int, int, int | None]]:
+    """Return id and type of each special token of a probe, and the type of each run of its texts' own tokens."""
+    found: list[tuple[int, int, int | None]] = []
+    for number, kind, text in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):
+        entry = (number if text is None else -1, kind, text)
+        if text is None or entry not in found[-1:]:
+            found.append(entry)
+    return found
 
 
 def _parts(tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:

@@ -84,7 +84,7 @@ def vocabulary_rows(folder: Path) -> int:
     Raises:
         ModelError: It has none that can be used.
     """
-    tokenizer = load_tokenizer(tokenizer_files(folder)).tokenizer
+    tokenizer = load_tokenizer(tokenizer_files(folder), f"{folder}/").tokenizer
     return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
 
 
@@ -113,6 +113,6 @@ def _from_vocabulary(path: Path, files: Mapping[str, bytes]) -> bytes:
         return json.dumps(document, ensure_ascii=False).encode()
 
     bare = Tokenizer(models.WordPiece({}, unk_token=BERT_NAMED["unk_token"]))
-    whole = load_tokenizer({**files, "tokenizer.json": with_vocabulary(bare)}).tokenizer
+    whole = load_tokenizer({**files, "tokenizer.json": with_vocabulary(bare)}, f"{path.parent}/", path.name).tokenizer
     whole.model = models.WordPiece({}, unk_token=whole.model.unk_token)
     return with_vocabulary(whole)

@@ -19,7 +19,7 @@ from stepbus.errors import ModelError
 from stepbus.reading import json_of, read_file
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 MAX_BYTES = 256 * 2**20  # the largest vocabularies in use have a tenth of it
 MAX_ID, MAX_TYPE = 2**31 - 1, 2**8 - 1
@@ -44,11 +44,22 @@ def guarded(source: str, purpose: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        reason = str(error).partition("\n")[0][:200]
+        reason = one_line(str(error).partition("\n")[0], 200)
         raise ModelError(
             f"{source}: expected a tokenizer of the tokenizers library, got one that cannot {purpose} ({reason}); "
             "take the file from the model's author again"
         ) from None
+
+
+def one_line(text: str, most: int = 500) -> str:
+    """Return a sentence that may quote a file, without what would break or colour a line.
+
+    Args:
+        text: The sentence.
+        most: Letters that it may have.
+    """
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[:most]}…"
 
 
 @contextmanager
@@ -100,26 +111,48 @@ def parse_tokenizer(content: bytes, source: str) -> Tokenizer:
     return tokenizer
 
 
-def try_tokenizer(tokenizer: Tokenizer, source: str) -> None:
+def try_tokenizer(tokenizer: Tokenizer, source: str) -> tuple[Encoding, Encoding]:
     """Try a tokenizer on a text and on a pair.
 
     Args:
         tokenizer: The tokenizer.
         source: The file, for messages.
 
+    Returns:
+        The text and the pair, encoded.
+
     Raises:
         ModelError: The library cannot use what the file describes.
     """
     with guarded(source, "encode a text"), without_panic_reports():
-        probe = tokenizer.encode("a")
-        _check_texts(probe, 1)
-        _check_numbers(probe)
+        word = _readable_word(tokenizer)
+        text = tokenizer.encode(word)
+        check_texts(text, 1)
+        _check_numbers(text)
     with guarded(source, "encode a pair of texts"), without_panic_reports():
-        _check_numbers(tokenizer.encode("a", "a"))
+        pair = tokenizer.encode(word, word)
+        _check_numbers(pair)
+    return text, pair
 
 
-def _check_texts(encoded: Any, texts: int) -> None:
-    """Refuse a probe whose texts do not stand in it once each, in order, with special tokens around them."""
+def _readable_word(tokenizer: Tokenizer) -> str:
+    """Return a text that has a token: not every tokenizer knows the letter a."""
+    for word in ("a", "A", "0", *sorted(tokenizer.get_vocab(with_added_tokens=False))):
+        if tokenizer.encode(word, add_special_tokens=False).ids:
+            return word
+    raise ValueError("it finds no token in any word of its vocabulary")
+
+
+def check_texts(encoded: Encoding, texts: int) -> None:
+    """Refuse a probe whose texts do not stand in it once each, in order, with special tokens around them.
+
+    Args:
+        encoded: The probe.
+        texts: How many it was made of.
+
+    Raises:
+        ValueError: They do not.
+    """
     order = [text for text in encoded.sequence_ids if text is not None]
     if order != sorted(order) or sorted(set(order)) != list(range(texts)):
         raise ValueError(f"of a row of {texts} it makes one with the texts {order}")
@@ -130,7 +163,7 @@ def _check_texts(encoded: Any, texts: int) -> None:
 
 def _check_numbers(encoded: Any) -> None:
     """Refuse a probe whose numbers no array of token ids and types can hold."""
-    if max(encoded.ids) > MAX_ID or max(encoded.type_ids) > MAX_TYPE:
+    if max(encoded.ids, default=0) > MAX_ID or max(encoded.type_ids, default=0) > MAX_TYPE:
         raise ValueError(f"it gives the token ids {encoded.ids} of the types {encoded.type_ids}")
 
 
@@ -162,21 +195,3 @@ def json_mapping(files: Mapping[str, bytes], name: str, place: str = "") -> dict
     if not isinstance(value, dict):
         raise ModelError(f"{place}{name}: expected a mapping, got {type(value).__name__}")
     return value
-
-
-def token_of(settings: Mapping[str, Any], name: str, source: str) -> str | None:
-    """Return a special token that tokenizer_config.json names, as text or as a mapping with `content`.
-
-    Args:
-        settings: What the file says.
-        name: "pad", "cls" and so on.
-        source: The file, for messages.
-
-    Raises:
-        ModelError: It is neither.
-    """
-    value = settings.get(f"{name}_token")
-    found = value.get("content") if isinstance(value, dict) else value
-    if (found is not None or isinstance(value, dict)) and not isinstance(found, str):
-        raise ModelError(f"{source}: {name}_token: expected text or a mapping with content, got {value!r}")
-    return found or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 SETTINGS = "tokenizer_config.json"
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a character, which JSON can spell and no text has
 
 
 def read_token(value: Any, place: str, **more: bool) -> AddedToken | str:
@@ -31,7 +29,7 @@ def read_token(value: Any, place: str, **more: bool) -> AddedToken | str:
                 expected = f"one of {', '.join(known)}" if key not in known else known[key].__name__
                 raise ModelError(f"{place}: {key}: expected {expected}, got {key if key not in known else each!r}")
     content = value.get("content") if isinstance(value, dict) else value
-    if not isinstance(content, str) or SURROGATES.search(content):
+    if not isinstance(content, str):
         raise ModelError(f"{place}: expected a token as text or as a mapping with its content, got {value!r}")
     return AddedToken(**value) if isinstance(value, dict) else content
 

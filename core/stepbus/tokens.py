@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from stepbus.token_arrays import Tokens as Tokens
 from stepbus.tokenizer_build import load_tokenizer
 from stepbus.tokenizer_folder import TOKENIZER_FILES as TOKENIZER_FILES
 from stepbus.tokenizer_folder import tokenizer_files as tokenizer_files
-from stepbus.tokenizer_guard import MAX_ID, guarded, without_panic_reports
+from stepbus.tokenizer_guard import MAX_ID, check_texts, guarded, without_panic_reports
 
 CHUNK = 2048
 
@@ -46,17 +47,10 @@ class TextTokenizer:
         self.source = f"{self.types} {self.cut_left} {self._tokenizer.encode_special_tokens} ".encode() + b"".join(
             name.encode() + b" " + files[name] for name in TOKENIZER_FILES if name in files
         )
-        word = self._readable_word()
-        with guarded(self.file, "frame a text"), without_panic_reports():
-            probes = self._tokenizer.encode(word), self._tokenizer.encode(word, word)
-        self._frames = {count: _Frame.read(probe) for count, probe in enumerate(probes, 1)}
-
-    def _readable_word(self) -> str:
-        """Return a text that has a token, to find the special tokens around it."""
-        for word in ("a", "A", "0", *sorted(self._tokenizer.get_vocab(with_added_tokens=False))):
-            if self._encode([word])[0].ids:
-                return word
-        raise ModelError(f"{self.file}: expected a tokenizer that finds a token in a text, got one that finds none")
+        self._frames = {1: _Frame.read(loaded.probes[0])}
+        with suppress(ValueError):  # single texts can be read without it
+            check_texts(loaded.probes[1], 2)
+            self._frames[2] = _Frame.read(loaded.probes[1])
 
     def _encode(self, texts: list[str]) -> list[Any]:
         """Return the library's encodings, without special tokens around them."""
@@ -86,9 +80,11 @@ class TextTokenizer:
             ModelError: `max_length` leaves no room for text beside the special tokens.
         """
         sides = [texts] if pairs is None else [texts, pairs]
-        frame = self._frames[len(sides)]
-        if len(frame.text_types) != len(sides):
-            raise ModelError(f"{self.file}: expected a post_processor that puts both texts of a pair into a row")
+        frame = self._frames.get(len(sides))
+        if frame is None:
+            raise ModelError(
+                f"{self.file}: expected a post_processor that puts both texts of a pair into a row, once each"
+            )
         room = self.max_length - sum(len(run) for run in frame.ids)
         if room < len(sides):
             raise ModelError(
@@ -141,8 +137,6 @@ class _Frame:
 
     @classmethod
     def read(cls, probe: Any) -> _Frame:
-        if max(probe.type_ids) > 255:
-            raise ModelError(f"tokenizer.json: expected token types up to 255, got {max(probe.type_ids)}")
         runs: list[list[tuple[int, int]]] = [[]]
         text_types: list[int] = []
         for token, kind, text in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):

@@ -573,4 +573,8 @@ def test_a_tokenizer_file_that_ours_does_not_list_is_not_read(tmp_path: Path) ->
     with pytest.raises(ModelError, match=r"tokenizer\.json: the content is not what was written"):
         tokenizer_files(folder)
     (folder / "stepbus.json").unlink()  # as anybody's folder it has all three
+    with pytest.raises(ModelError, match=r"/tokenizer_config\.json: expected a readable JSON file"):
+        tokenizer_files(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_text("{}")
     assert sorted(tokenizer_files(folder)) == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]

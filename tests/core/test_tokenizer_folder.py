@@ -102,7 +102,7 @@ def written(place: Path, **files: Any) -> Path:
         ("tokenizer_config", {"add_special_tokens": False}, "add_special_tokens: .* transformers does not open either"),
         ("tokenizer_config", {"cls_token": None}, "cls_token: expected a token, got null"),
         ("tokenizer_config", {"sep_token": 3}, "sep_token: expected a token as text or as a mapping .* got 3"),
-        ("tokenizer_config", {"sep_token": "\ud800"}, "sep_token: expected a token as text"),
+        ("tokenizer_config", {"sep_token": "\ud800"}, r"tokenizer_config\.json: .* got half of a character"),
         ("tokenizer_config", {"unk_token": "[WHAT]"}, r"expected the token \[WHAT\], got a vocabulary without it"),
         ("tokenizer_config", {"added_tokens_decoder": []}, "added_tokens_decoder: expected a mapping"),
         (
@@ -138,6 +138,31 @@ def test_what_overrules_tokenizer_json_is_said(tmp_path: Path) -> None:
     assert "normalizer.lowercase is False, not True; tokenizer_class: PreTrainedTokenizerFast" in note
     for name in ("vocab_only", "added_file", "json_as_it_is"):
         assert load_tokenizer(tokenizer_files(folder_of(name, tmp_path / name))).notes == []
+
+
+def test_a_frame_that_is_overruled_is_said_and_one_that_says_the_same_is_not(tmp_path: Path) -> None:
+    folder = folder_of("uncased", tmp_path / "folder")
+    files = tokenizer_files(folder)
+    whole = json.loads(files["tokenizer.json"])
+    vocabulary = whole["model"]["vocab"]
+    same = {"type": "BertProcessing", "cls": ["[CLS]", vocabulary["[CLS]"]], "sep": ["[SEP]", vocabulary["[SEP]"]]}
+    template = {**whole["post_processor"], "pair": whole["post_processor"]["single"]}
+    for frame, said in ((same, 0), (None, 0), (template, 1), ({**template, "special_tokens": {}}, 1)):
+        (folder / "tokenizer.json").write_text(json.dumps({**whole, "post_processor": frame}))
+        found = load_tokenizer(tokenizer_files(folder))
+        assert len([note for note in found.notes if "not those of post_processor" in note]) == said
+        assert found.probes[0].tokens[::2] == ["[CLS]", "[SEP]"]
+
+
+def test_a_part_that_is_overruled_is_quoted_in_short(tmp_path: Path) -> None:
+    folder = folder_of("uncased", tmp_path / "folder")
+    whole = json.loads(tokenizer_files(folder)["tokenizer.json"])
+    long = {"type": "Replace", "pattern": {"String": "x" * 100_000}, "content": ""}
+    (folder / "tokenizer.json").write_text(json.dumps({**whole, "normalizer": long}))
+    (note,) = load_tokenizer(tokenizer_files(folder)).notes
+    assert "normalizer.type is 'BertNormalizer', not 'Replace'" in note
+    assert "post_processor" not in note
+    assert len(note) < 700
 
 
 @pytest.mark.parametrize(

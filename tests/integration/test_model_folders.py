@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pandas as pd
 import pytest
 
 from stepbus import ModelError, create_model, create_trainer, hookimpl, open_trainer
+from stepbus.digests import sealed
+from stepbus.durable import from_json, to_json
 from stepbus.folders import read_config, read_tensors
 from stepbus.planning import describe_plan
 
@@ -39,6 +42,22 @@ def train(tree: dict[str, Any], **more: Any) -> tuple[Any, list[str]]:
 
 def add_token(folder: Path) -> None:
     (folder / "added_tokens.json").write_text('{"<new>": 23}')
+
+
+def foreign(folder: Path) -> Path:
+    """An exported model as its user's own, to be changed: without the digests that vouch for every file."""
+    (folder / "stepbus.json").unlink()
+    return folder
+
+
+def sealed_anew(folder: Path) -> None:
+    """Make an exported model's digests those of its files as they are now."""
+    described = from_json((folder / "stepbus.json").read_bytes())
+    for name, file in described["files"].items():
+        content = (folder / name).read_bytes()
+        file |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    described.pop("digest")
+    (folder / "stepbus.json").write_text(to_json(sealed(described)))
 
 
 def spoil(path: Path, text: str) -> None:
@@ -97,7 +116,7 @@ def test_new_rows_are_a_function_of_the_seed_and_the_old_ones_stay(
     tiny_config: Make, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     first, _ = train(tiny_config(training={"max_steps": 1}))
-    folder = str(first.directory / "model")
+    folder = str(foreign(first.directory / "model"))
     name = "bert.embeddings.word_embeddings.weight"
     old = np.array(read_tensors(Path(folder))[name])
     add_token(Path(folder))  # as a user does who adds a token to a finished model
@@ -123,7 +142,7 @@ def test_new_rows_are_a_function_of_the_seed_and_the_old_ones_stay(
 @pytest.mark.parametrize(("key", "value"), [("vocab_size", 24), ("vocab_size", 22), ("type_vocab_size", 3)])
 def test_a_plan_sees_that_config_and_weights_disagree(key: str, value: int, tiny_config: Make) -> None:
     trainer, _ = train(tiny_config(training={"max_steps": 1}))
-    path = trainer.directory / "model" / "config.json"
+    path = foreign(trainer.directory / "model") / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     tree = {**tiny_config(), "model": {"pretrained": str(path.parent)}}
     messages = [problem["message"] for problem in describe_plan(tree)["problems"]]
@@ -134,7 +153,7 @@ def test_a_plan_sees_that_config_and_weights_disagree(key: str, value: int, tiny
 
 def test_pairs_for_a_model_with_one_type_are_refused(tiny_config: Make, tmp_path: Path) -> None:
     trainer, _ = train(tiny_config(training={"max_steps": 1}))
-    folder = trainer.directory / "model"
+    folder = foreign(trainer.directory / "model")
     from safetensors.numpy import load_file, save_file
 
     tensors = load_file(folder / "model.safetensors")
@@ -220,7 +239,7 @@ def test_a_trained_head_keeps_its_accuracy_whatever_the_order_of_the_labels(
     trainer, _ = train(tiny_config(model={"pooling": pooling}, training={"num_epochs": 12}, optimizer=rate))
     before = trainer.state.metrics["eval_accuracy"]
     assert before >= 0.9
-    folder = trainer.directory / "model"
+    folder = foreign(trainer.directory / "model")
     config = json.loads((folder / "config.json").read_text())
     key, named = ("id2label", {"0": "bad", "1": "good"}) if pooling == "cls" else ("stepbus_labels", ["bad", "good"])
     (folder / "config.json").write_text(json.dumps({**config, key: named}))
@@ -246,7 +265,7 @@ def test_a_trained_head_keeps_its_accuracy_whatever_the_order_of_the_labels(
 
 def test_a_model_from_python_is_put_in_the_order_of_the_data_too(tiny_config: Make, tmp_path: Path) -> None:
     trainer, _ = train(tiny_config(model={"pooling": "cls"}, training={"num_epochs": 12}))
-    folder, before = trainer.directory / "model", trainer.state.metrics["eval_accuracy"]
+    folder, before = foreign(trainer.directory / "model"), trainer.state.metrics["eval_accuracy"]
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "id2label": {"0": "b", "1": "a"}}))
     model = create_model(pretrained=str(folder), pooling="cls")
@@ -304,6 +323,7 @@ def test_null_in_config_json_means_the_default(tiny_config: Make, tmp_path: Path
     optional += ["initializer_range", "layer_norm_eps", "position_embedding_type", "is_decoder", "pad_token_id"]
     optional += ["classifier_dropout", "add_cross_attention", "architectures", "problem_type", "label2id"]
     path.write_text(json.dumps({**config, **dict.fromkeys(optional)}))
+    sealed_anew(folder)
     np.testing.assert_array_equal(open_trainer(folder).predict(frame), before)
     tree = {**tiny_config(environment={"output_dir": str(tmp_path / "next")}, training={"max_steps": 1})}
     tree["model"] = {"pretrained": str(folder), "pooling": "cls"}

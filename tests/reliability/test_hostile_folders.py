@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -313,9 +314,11 @@ PANICS: list[dict[str, Any]] = [
 ]
 
 
-def tokenizer_folder(path: Path, change: dict[str, Any]) -> Path:
+def tokenizer_folder(path: Path, change: dict[str, Any], kind: str = "PreTrainedTokenizerFast") -> Path:
+    """A folder with a tokenizer.json, which this class takes as it is; BERT's own take its vocabulary only."""
     path.mkdir(exist_ok=True)
     (path / "tokenizer.json").write_text(json.dumps({**TOKENIZER, **change}))
+    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
     return path
 
 
@@ -336,6 +339,22 @@ def test_a_tokenizer_that_the_library_cannot_use(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("change", PANICS, ids=[f"{place}-{next(iter(each))}" for place, each in enumerate(PANICS)])
+def test_what_berts_classes_do_not_read_harms_nothing(
+    tmp_path: Path, change: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tokenizer_folder(tmp_path / "t", change, "BertTokenizer")
+    try:
+        tokens = opened(folder).encode(["good", "a"], ["a", "b"])
+    except ModelError as error:
+        assert str(error).startswith(f"{folder / 'tokenizer.json'}: expected ")
+        assert "\n" not in str(error)
+    else:
+        assert next(iter(change)) in ("normalizer", "pre_tokenizer", "post_processor")
+        assert tokens.ids.tolist() == [2, 6, 3, 5, 3, 2, 5, 3, 1, 3]
+    assert capfd.readouterr().err == ""
+
+
 AT_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"pre_tokenizer": regex("(a+)+$")}, "retry-limit-in-match"),  # *
     ({"pre_tokenizer": regex("((a+)+)+$")}, "retry-limit-in-match"),  # *
@@ -346,6 +365,14 @@ AT_ROWS: list[tuple[dict[str, Any], str]] = [
     (vocabulary(good=2**31), "expected token ids of at most 2,147,483,647"),
     (vocabulary(good=2**32 - 1), "expected token ids of at most 2,147,483,647"),
 ]
+
+
+@pytest.mark.parametrize(("change", "words"), AT_ROWS[:4])
+def test_a_tokenizer_whose_class_does_not_read_what_would_fail_at_a_row(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    tokenizer = opened(tokenizer_folder(tmp_path / "t", change, "BertTokenizer"))
+    assert tokenizer.encode(["a good " + "a" * 40 + "b"]).ids.tolist() == [2, 5, 6, 1, 3]
 
 
 @pytest.mark.parametrize(("change", "words"), AT_ROWS)
@@ -376,8 +403,13 @@ def test_threads_give_the_standard_error_back(tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr().err == "still here\n"
 
 
-def test_a_pair_needs_a_place_for_its_second_text(tmp_path: Path) -> None:
-    tokenizer = opened(tokenizer_folder(tmp_path / "t", {"post_processor": {**TEMPLATE, "pair": [SEQUENCE_A]}}))
+PAIRS: list[list[dict[str, Any]]] = [[], [SEQUENCE_A], [SEQUENCE_B], [SEQUENCE_B, SEQUENCE_A]]
+PAIRS += [[SEQUENCE_A, SEQUENCE_B, SEQUENCE_A], [SEQUENCE_A, SEP, SEQUENCE_B, SEQUENCE_B]]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=range(len(PAIRS)))
+def test_a_pair_needs_a_place_for_each_of_its_texts(tmp_path: Path, pair: list[dict[str, Any]]) -> None:
+    tokenizer = opened(tokenizer_folder(tmp_path / "t", {"post_processor": {**TEMPLATE, "pair": pair}}))
     assert tokenizer.encode(["a"]).ids.tolist() == [2, 5, 3]
     with pytest.raises(ModelError, match="both texts of a pair"):
         tokenizer.encode(["a"], ["a"])
@@ -395,7 +427,7 @@ def test_an_interrupt_is_no_fault_of_the_tokenizer(tmp_path: Path, monkeypatch: 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stepbus.tokenizer_guard._check_texts", interrupted)
+    monkeypatch.setattr("stepbus.tokenizer_guard.check_texts", interrupted)
     with pytest.raises(KeyboardInterrupt):
         opened(tokenizer_folder(tmp_path / "t", {}))
 
@@ -475,10 +507,34 @@ def test_a_file_beside_the_tokenizer_that_is_no_json_mapping(tokenizer_folder: P
 @pytest.mark.parametrize("name", ["pad_token", "cls_token"])
 def test_a_special_token_that_is_no_text(tokenizer_folder: Path, name: str, value: str) -> None:
     (tokenizer_folder / "tokenizer_config.json").write_text(f'{{"{name}": {value}}}')
-    with pytest.raises(
-        ModelError, match=rf"tokenizer_config\.json: {name}: expected text or a mapping with content, got"
-    ):
+    with pytest.raises(ModelError) as caught:
         opened(tokenizer_folder)
+    place = f"{tokenizer_folder / 'tokenizer_config.json'}: {name}: "
+    as_token, got = "expected a token as text or as a mapping with its content", json.loads(value)
+    words = as_token
+    if isinstance(got, dict) and "content" in got:
+        words, got = "content: expected str", got["content"]
+    assert str(caught.value) == f"{place}{words}, got {got!r}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tokenizer_config.json", {"unk_token": "a\nb\x1b[31m"}),
+        ("tokenizer_config.json", {"unk_token": "long" * 10_000}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1\r2": {"content": "a"}}}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1": {"a\nb": True}}}),
+        ("added_tokens.json", {"a\n\u202eb": "x"}),
+        ("special_tokens_map.json", {"additional_special_tokens": [{"content": "a", "b\n": 1}]}),
+    ],
+)
+def test_what_a_sentence_quotes_breaks_no_line(tokenizer_folder: Path, name: str, value: dict[str, Any]) -> None:
+    (tokenizer_folder / name).write_text(json.dumps(value))
+    with pytest.raises(ModelError) as caught:
+        opened(tokenizer_folder)
+    assert str(caught.value).startswith(f"{tokenizer_folder}/")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 700
 
 
 @pytest.mark.parametrize("content", [b"", "[PAD]\n[UNK]\n[CLS]\n[SEP]\né".encode("latin-1"), b"\xff\xfe", b"a\nb"])
@@ -491,7 +547,10 @@ def test_a_vocabulary_that_is_no_utf_8_or_lacks_what_bert_needs(tokenizer_folder
 @pytest.mark.parametrize("content", [b"", b"\xff", DEEP.encode(), b"[]", b"{}", b"null", "{}".encode("utf-16")])
 def test_a_tokenizer_json_that_is_none(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tokenizer.json").write_bytes(content)
-    with pytest.raises(ModelError, match=r"/tokenizer\.json: expected a tokenizer of the tokenizers library"):
+    expected = (
+        "a tokenizer of the tokenizers library" if content == b"{}" else "a (readable JSON file|JSON file|mapping)"
+    )
+    with pytest.raises(ModelError, match=rf"/tokenizer\.json(:1)?: expected {expected}"):
         opened(tmp_path)
     assert capfd.readouterr().err == ""
 
@@ -677,6 +736,8 @@ def test_a_file_named_in_a_configuration_that_is_no_path(tmp_path: Path, text: s
     assert words in str(caught.value)
 
 
+SETTINGS_OF_DATA = SimpleNamespace(train=None, validation=None)
+TRAINER = SimpleNamespace(config=SimpleNamespace(data=SimpleNamespace(settings=SETTINGS_OF_DATA)))
 CALLS: dict[str, tuple[Callable[[str], Any], type[BadInput]]] = {
     "load_config": (load_config, ConfigError),
     "read_layers": (lambda text: read_layers(Path(text), []), ConfigError),
@@ -685,7 +746,7 @@ CALLS: dict[str, tuple[Callable[[str], Any], type[BadInput]]] = {
     "read_table": (lambda text: read_table(text, "utf-8"), DataError),
     "find_run": (lambda text: find_run(text, Path("runs")), BadInput),
     "import_module": (lambda text: import_module(text.replace(".csv", ".py")), PluginError),
-    "write_predictions": (lambda text: write_predictions(None, None, text), BadInput),  # type: ignore[arg-type]
+    "write_predictions": (lambda text: write_predictions(TRAINER, None, text), BadInput),  # type: ignore[arg-type]
 }
 
 
@@ -988,6 +1049,15 @@ def answered(call: Callable[[], Any]) -> None:
         assert "secret" not in str(error)
 
 
+def named(folder: Path, call: Callable[[], Any]) -> None:
+    """Hold an answer, or a refusal that names a file of the folder, against what each must be."""
+    try:
+        assert call() is not None
+    except ModelError as error:
+        assert str(error).startswith(f"{folder}/")
+        assert "\n" not in str(error)
+
+
 @mutated
 @given(tree=mutations(CONFIG))
 def test_mutations_of_a_config_json(folder: Path, tree: dict[str, Any]) -> None:
@@ -998,8 +1068,37 @@ def test_mutations_of_a_config_json(folder: Path, tree: dict[str, Any]) -> None:
 @mutated
 @given(change=mutations(TOKENIZER))
 def test_mutations_of_a_tokenizer_json(tmp_path: Path, change: dict[str, Any]) -> None:
-    (tmp_path / "tokenizer.json").write_text(json.dumps(change))
-    answered(lambda: opened(tmp_path).encode(["a good bad", ""]))
+    for kind in ("PreTrainedTokenizerFast", "BertTokenizer"):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+        (tmp_path / "tokenizer.json").write_text(json.dumps(change))
+        named(tmp_path, lambda: opened(tmp_path).encode(["a good bad", ""]))
+
+
+TOKEN = {"content": "[NEW]", "lstrip": False, "rstrip": False, "normalized": False, "single_word": False}
+TOKENIZER_SETTINGS: dict[str, Any] = {
+    "tokenizer_class": "BertTokenizer",
+    "do_lower_case": True,
+    "strip_accents": None,
+    "model_max_length": 512,
+    "padding_side": "right",
+    "truncation_side": "left",
+    "model_input_names": ["input_ids", "token_type_ids"],
+    "cls_token": "[CLS]",
+    "mask_token": {**TOKEN, "content": "[MASK]"},
+    "extra_special_tokens": ["[ONE]"],
+    "image_token": "[IMAGE]",
+    "added_tokens_decoder": {"8": {**TOKEN, "special": True}},
+}
+
+
+@mutated
+@given(tree=mutations(TOKENIZER_SETTINGS), older=mutations({"cls_token": TOKEN, "extra_special_tokens": ["[TWO]"]}))
+def test_mutations_of_the_files_beside_a_tokenizer(tmp_path: Path, tree: dict[str, Any], older: dict[str, Any]) -> None:
+    tokenizer_folder(tmp_path, {})
+    for settings_tree in (tree, {**tree, "added_tokens_decoder": None}):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings_tree))
+        (tmp_path / "special_tokens_map.json").write_text(json.dumps(older))
+        named(tmp_path, lambda: opened(tmp_path).encode(["a good [NEW] bad", ""], ["", "[TWO]"]))
 
 
 @mutated

@@ -101,22 +101,25 @@ def check_weights(folder: Path, config: dict[str, Any]) -> None:
 
     shapes = {_OLD_PREFIX.sub("", name): (name, shape) for name, shape in file_shapes(folder).items()}
     width = config["hidden_size"]
-    expected = {
-        "embeddings.word_embeddings.weight": (config["vocab_size"], width),
-        "embeddings.position_embeddings.weight": (config["max_position_embeddings"], width),
-        "embeddings.token_type_embeddings.weight": (config["type_vocab_size"], width),
-        "encoder.layer.0.intermediate.dense.weight": (config["intermediate_size"], width),
+    rows = {
+        "embeddings.word_embeddings.weight": "vocab_size",
+        "embeddings.position_embeddings.weight": "max_position_embeddings",
+        "embeddings.token_type_embeddings.weight": "type_vocab_size",
+        "encoder.layer.0.intermediate.dense.weight": "intermediate_size",
     }
-    for name, shape in expected.items():
+    for name, key in rows.items():
+        shape = (config[key], width)
         spelt, got = shapes.get(name, (name, shape))
         if got != shape:
-            raise _apart(folder, f"tensor {spelt!r}: expected shape {shape}, got {got}")
+            wrong = key if got[1:] == shape[1:] else "hidden_size"
+            raise _apart(folder, f"tensor {spelt!r}: expected shape {shape}, got {got}", wrong)
     for layer in range(config["num_hidden_layers"]):
         name = f"encoder.layer.{layer}.attention.self.query.weight"
         # Where the first layer is missing too, the file is of another kind, and loading says which.
         if name not in shapes and "encoder.layer.0.attention.self.query.weight" in shapes:
-            raise _apart(folder, f"tensor {name!r} is missing (expected shape {(width, width)})")
+            expected = f"expected shape {(width, width)}"
+            raise _apart(folder, f"tensor {name!r} is missing ({expected})", "num_hidden_layers")
 
 
-def _apart(folder: Path, what: str) -> ModelError:
-    return ModelError(f"{folder}: {what}; config.json and weights do not belong together")
+def _apart(folder: Path, what: str, key: str) -> ModelError:
+    return ModelError(f"{folder}: {what}; config.json ({key}) and weights do not belong together")
