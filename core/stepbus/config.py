@@ -62,6 +62,7 @@ class Config:
         hooks: Modules of hook functions: names, or files by absolute path.
         components: What the plugins offer.
         base: The folder that the configuration came from.
+        notes: What was written and has no effect, with file and line.
     """
 
     tree: dict[str, Any]
@@ -79,6 +80,7 @@ class Config:
     _user: Node = field(repr=False)
     _loader: Loader = field(repr=False)
     _extras: tuple[Any, ...] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def updated(self, keywords: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
         """Return the configuration with some settings changed.
@@ -252,6 +254,7 @@ def _assemble(
         hooks=tuple(tree.value["hooks"].plain()),
         components=components,
         base=base,
+        notes=tuple(dict.fromkeys(map(str, [*tidy.notes, *structurer.notes]))),
         user=user,
         loader=loader,
         extras=extras,

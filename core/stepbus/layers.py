@@ -184,6 +184,7 @@ class Tidy:
     def __init__(self, known: Collection[str], problems: list[Problem]) -> None:
         self.known = known
         self.problems = problems
+        self.notes: list[Problem] = []  # what is accepted and has no effect
 
     def __call__(self, layer: Node) -> Node:
         """Return a layer in canonical shape; what cannot be understood is left out and reported."""
@@ -266,13 +267,16 @@ class Tidy:
             return
         node = parent.value.pop(last)
         if path is None:
+            message = "it has no effect: memory is unified, there is nothing to pin"
+            self.notes.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
             return
         node = Node(node.value, attrs.evolve(node.mark, written=show_path(alias)))
         place = tree
         for key in path[:-1]:
             inside = place.value.setdefault(key, Node({}, node.mark))
             if inside.value is False:
-                # The plugin is switched off in the same layer, so its settings do not matter.
+                message = f"it has no effect, because {show_path(path[:2])} is switched off beside it"
+                self.notes.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
                 return
             if inside.value is None or inside.value is True:
                 inside = place.value[key] = Node({}, inside.mark)

@@ -145,9 +145,9 @@ def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
     problems += check_schedule(plan.config, plan.total_steps)
     if training.exact:
         problems += [Problem("training.exact", reason) for reason in conditions.unpromised()]
-    if plan.monitor not in plan.metrics and plan.has_validation:
+    if plan.monitor not in plan.metrics and plan.fits[0].monitored is not None:
         problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
-    if training.eval_strategy == "steps" and not plan.has_validation:
+    if training.eval_strategy == "steps" and plan.fits[0].monitored is None:
         problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))
     axes = grown_axes(plan.fits)
     if axes and not can_combine:

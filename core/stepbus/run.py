@@ -14,6 +14,7 @@ from stepbus import assembly, checkpoints, conditions, device, leftovers, resume
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_bytes_atomically
+from stepbus.effects import refusals, run_notes
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.interruption import interrupted, signals_after
@@ -121,6 +122,7 @@ class Run:
             self._hold_folder()
             self._describe()
             self.bus.hook.on_run_start(run=self)
+            self._tell_notes()
             for fit in self.fits:
                 self._heed_signal()
                 self.results.append(do_fit(self, fit))
@@ -179,7 +181,7 @@ class Run:
 
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
-        _refuse(exclusions(self.config, self.members))
+        _refuse([*refusals(self.config), *exclusions(self.config, self.members)])
         try:
             self.plan_fits()
             assembly.prepare_data(self.trainer, self, self.fits[0])
@@ -188,6 +190,12 @@ class Run:
         except (DataError, ModelError) as error:
             raise type(error)(str(self.config.place(error))) from error
         _refuse(self.plan_problems())
+
+    def _tell_notes(self) -> None:
+        """Say what was set and has no effect."""
+        state = self.trainer.state
+        for note in run_notes(self.config, self.fits, state.steps_per_epoch, state.total_steps):
+            self.message(note, "warning")
 
     def plan_fits(self) -> None:
         """Read the rows and make the fits."""

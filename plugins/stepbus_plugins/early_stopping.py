@@ -56,8 +56,7 @@ class EarlyStopping:
             return [
                 Problem(
                     here,
-                    "expected an evaluation to watch, but eval_strategy is no or there are no validation rows; "
-                    "give data.validation or a split, or switch early_stopping off",
+                    f"expected an evaluation to watch, but {plan.unevaluated}, or switch early_stopping off",
                 )
             ]
         if monitor not in plan.metrics:
