@@ -82,7 +82,7 @@ def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps
         found.append((path, f"nothing is evaluated before the end of the training: {why}"))
     if not isinstance(data.validation, float) and not grown_axes(fits):
         if data.stratify and "data.stratify" in config.marks:
-            found.append(("data.stratify", "it has no effect, because no rows are split: data.validation is no fraction"))
+            found.append(("data.stratify", "it has no effect, because no rows are split here"))
         if data.group is not None:
             found.append(("data.group", "no rows are kept together by it, because none are split"))
     if data.num_workers == 0 and "data.prefetch_size" in config.marks:

@@ -74,7 +74,7 @@ class DataConfig:
         None, "tokens in a training batch, padding included, in place of batch_size", least=1
     )
     max_length: int = _number(128, "longest sequence in tokens; longer ones are cut", least=2)
-    num_workers: int = _number(1, "threads that collate batches ahead, in order; 0 collates on the main thread", least=0)
+    num_workers: int = _number(1, "threads that collate batches ahead; 0 collates on the main thread", least=0)
     prefetch_size: int = _number(4, "batches collated ahead; never fewer than num_workers", least=1)
     drop_last: bool = setting(False, "whether an epoch's last, smaller batch is left out")
     cache: bool | str = setting(True, "whether tokens are kept on disk, or the folder to keep them in", location="file")
@@ -115,7 +115,7 @@ class TrainingConfig:
     """Section `training`: how long, how often, by which measure."""
 
     num_epochs: int = _number(3, "times that the training rows are seen", least=1)
-    max_steps: int | None = _number(None, "updates after which the fit ends, if num_epochs has not ended it before", least=1)
+    max_steps: int | None = _number(None, "updates after which the fit ends before its epochs do", least=1)
     gradient_accumulation_steps: int = _number(1, "batches whose gradients make one update", least=1)
     eval_strategy: Literal["epoch", "steps", "no"] = setting("epoch", "when the validation rows are evaluated")
     eval_steps: int | None = _number(None, "updates between evaluations; used with eval_strategy: steps", least=1)
@@ -166,3 +166,14 @@ class EnvironmentConfig:
         "runs", "folder of the run, relative to the working directory, wherever it is written", location="output"
     )
     device: Literal["auto", "cpu", "gpu"] = setting("auto", "what computes; auto takes the GPU where there is one")
+
+
+# Section -> the class of its settings, or the one that those of its components extend.
+BASES: dict[str, type] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "scheduler": SchedulerConfig,
+    "training": TrainingConfig,
+    "environment": EnvironmentConfig,
+}

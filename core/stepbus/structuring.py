@@ -20,6 +20,7 @@ from stepbus.components import Components, Selected
 from stepbus.errors import PluginError, Problem, did_you_mean
 from stepbus.paths import unusable
 from stepbus.settings import Location, show, words
+from stepbus.suggestions import Suggestions
 from stepbus.yaml_tree import Keys, Mark, Node, scalar
 
 
@@ -55,6 +56,7 @@ class Structurer:
         self.components = components
         self.providers = {(part.kind, part.name): provider for part, provider in components or ()}
         self.problems: list[Problem] = []
+        self.suggestions = Suggestions({})
         # What was accepted and has no effect: a settings class says so itself, by a method `notes`.
         self.notes: list[Problem] = []
         self.label = ""
@@ -133,7 +135,10 @@ class Structurer:
             if item.mark.stale:
                 del node.value[key]
                 continue
-            near = did_you_mean(key, fields) or f"; known: {', '.join(fields) or 'none, there is nothing to set'}"
+            near = (
+                self.suggestions.at(key, path, fields, item.value)
+                or f"; known: {', '.join(fields) or 'none, there is nothing to set'}"
+            )
             self.refuse(f"expected a known setting, got {key!r}{near}", (*path, key), item.mark)
         made = {}
         for key, field in fields.items():

@@ -33,7 +33,9 @@ class CheckpointPolicy:
             if self.save_strategy == "steps" and self.save_steps is None:
                 return [("save_strategy", "expected save_steps to be set with save_strategy: steps, got none")]
             if self.save_strategy == "no" and self.save_steps is not None:
-                return [("save_steps", f"expected save_strategy: steps with save_steps, got 'no' and {self.save_steps}")]
+                return [
+                    ("save_steps", f"expected save_strategy: steps with save_steps, got 'no' and {self.save_steps}")
+                ]
             return []
 
         def notes(self) -> list[tuple[str, str]]:

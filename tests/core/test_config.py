@@ -403,7 +403,7 @@ def test_bare_names_that_nothing_or_much_knows() -> None:
     ]
     assert refused({"early_stopping": {}, "plateau": {}}, patience=1) == [
         "patience: expected the name of one setting, but plugins.early_stopping.patience and plugins.plateau.patience "
-        "have it; give section__name"
+        "have it; write early_stopping__patience=1 or plateau__patience=1"
     ]
     assert refused(None, seed=object()) == [
         "seed: expected a number, text, true, false, None, a list or a mapping, got object"
