@@ -27,6 +27,7 @@ from stepbus.sections import BASES as BASES
 from stepbus.sections import EnvironmentConfig, TrainingConfig
 from stepbus.structuring import Invalid, Structurer, show_path
 from stepbus.suggestions import Suggestions, as_keyword
+from stepbus.wording import counted
 from stepbus.yaml_tree import Mark, Node, read_tree
 
 _PLACED = re.compile(rf"((?:{'|'.join(BASES)}|plugins)(?:\.\w+)*): (.*)", re.DOTALL)
@@ -172,7 +173,7 @@ def check_schedule(config: Config, total_steps: int) -> list[Problem]:
     warmup = config.scheduler.settings.warmup_steps
     if warmup < total_steps:
         return []
-    message = f"expected a warm-up shorter than the run of {total_steps} updates, got {warmup}"
+    message = f"expected a warm-up shorter than the run of {counted(total_steps, 'update')}, got {warmup}"
     return [config.locate(Problem("scheduler.warmup_steps", message))]
 
 

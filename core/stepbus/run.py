@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 import uuid
@@ -81,7 +82,7 @@ class Run:
     @property
     def next_command(self) -> str:
         """What to type next, as it stands: a run of several fits has a model in each, so one of them is named."""
-        return f"stepbus predict {self.directory_of(self.fits[0])} FILE" if self.fits else ""
+        return f"stepbus predict {shlex.quote(str(self.directory_of(self.fits[0])))} FILE" if self.fits else ""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""

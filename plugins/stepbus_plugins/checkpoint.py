@@ -79,7 +79,9 @@ class CheckpointPolicy:
     def on_step_end(self, trainer: Any, state: TrainingState) -> None:
         """Ask every save_steps updates, and at the last one, so that no finished work is lost."""
         if self._by_steps(state.step):
-            trainer.control.request_checkpoint(f"every {self.config.save_steps} steps")
+            trainer.control.request_checkpoint(
+                "every step" if self.config.save_steps == 1 else f"every {self.config.save_steps} steps"
+            )
         elif self.config.save_strategy in ("epoch", "steps") and state.step == state.total_steps:
             trainer.control.request_checkpoint("end of the training")
 

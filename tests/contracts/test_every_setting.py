@@ -91,7 +91,7 @@ class Tools:
 @pytest.fixture
 def tools(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     rows = [
-        f"{'good' if n % 3 else 'bad'} film{' the' * (n % 7)},{n % 3 > 0:d},{n}.5,{n // 2},{'' if n == 4 else n % 5},x{n}"
+        f"{'good' if n % 3 else 'bad'} a{' the' * (n % 7)},{n % 3 > 0:d},{n}.5,{n // 2},{n % 5 if n - 4 else ''},x{n}"
         for n in range(24)
     ]
     (tmp_path / "wide.csv").write_text("\n".join(["text,label,price,family,size,code", *rows]) + "\n")

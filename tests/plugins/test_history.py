@@ -241,7 +241,7 @@ def test_without_a_count_the_step_decides_and_damage_is_said(tmp_path: Path) -> 
     second = Fit(tmp_path, step=4)
     assert lines_of(path) == [lines[0], lines[2]]
     assert second.said == [
-        (f"{path}: of the 3 lines up to step 4, 1 are missing or damaged; the history goes on without them", "warning")
+        (f"{path}: of the 3 lines up to step 4, 1 is missing or damaged; the history goes on without them", "warning")
     ]
 
 
