@@ -148,9 +148,9 @@ def _batches(fits: Sequence[Mapping[str, Any]], width: int) -> str:
     if not all(fit["exact"] for fit in chosen):
         lines += _wrap(f"~: estimated from the tokens that the rows have in {fits[0]['name']}.", width)
     if fits[0]["cut"]:
-        rows = counted(fits[0]["cut"], "training row")
+        cut = counted(fits[0]["cut"], "training row")
         be = "is" if fits[0]["cut"] == 1 else "are"
-        lines += _wrap(f"{rows} of {fits[0]['name']} {be} longer than data.max_length.", width)
+        lines += _wrap(f"{cut} of {fits[0]['name']} {be} longer than data.max_length.", width)
     return "\n".join(lines)
 
 
