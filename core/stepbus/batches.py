@@ -224,7 +224,7 @@ class Prefetch:
         """Hand batches out in their order, whichever thread is done first; the first error in that order is raised."""
         left, waiting = iter(self._order), deque[Future[Batch]]()
         try:
-            for index in islice(left, self._ahead):
+            for index in islice(left, 0 if self._closed else self._ahead):
                 waiting.append(pool.submit(collate, self._tokens, index))
             while waiting and not self._closed:
                 batch = waiting.popleft().result()
