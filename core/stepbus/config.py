@@ -234,6 +234,8 @@ def _assemble(
     tree = tree.remark(lambda mark: mark)
     for name in BASES:
         tree.value[name] = Node(tree.value[name].value, _home_of(name, files, home))
+    plugins = tree.value["plugins"].value
+    plugins |= {name: Node(node.value, home) for name, node in plugins.items() if node.mark.preset}
 
     structurer = Structurer(components)
     classes = section_classes(tree, components, BASES)

@@ -72,7 +72,7 @@ def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps
         found.append(
             (
                 "training.max_steps",
-                f"{counted(training.max_steps, 'update')} are never reached, because {epochs} give {every:,}; "
+                f"{counted(training.max_steps, 'update')} are never reached, because there are {every:,} in {epochs}; "
                 "a larger training.num_epochs trains longer",
             )
         )

@@ -58,8 +58,8 @@ def test_rows_to_predict_are_refused_with_file_and_line(tiny_config: Make, tmp_p
 
 def test_more_steps_than_the_epochs_give(tiny_config: Make) -> None:
     assert said(tiny_config(training={"max_steps": 1000})) == [
-        "training.max_steps: 1,000 updates are never reached, because 2 epochs give 22; a larger training.num_epochs "
-        "trains longer"
+        "training.max_steps: 1,000 updates are never reached, because there are 22 in 2 epochs; a larger "
+        "training.num_epochs trains longer"
     ]
     assert said(tiny_config(training={"max_steps": 22})) == []
 
@@ -186,3 +186,18 @@ def test_workers_give_the_same_bits(tiny_config: Make) -> None:
         tree["environment"]["output_dir"] = str(Path(tiny_config()["environment"]["output_dir"]).parent / f"w{workers}")
         found.append([record["eval_loss"] for record in create_trainer(config=tree).train().history])
     assert found[0] == found[1] == found[2]
+
+
+def test_callbacks_are_plugins(tiny_config: Make) -> None:
+    listener = Listener()
+    tree = tiny_config(data={"pin_memory": True})
+    create_trainer(config=tree, callbacks=[listener]).train()
+    assert listener.said[0] == "data.pin_memory: it has no effect: memory is unified, there is nothing to pin"
+
+
+def test_no_preset_is_blamed_for_a_plugin_that_it_switches_on(tiny_config: Make, tmp_path: Path) -> None:
+    tree = tiny_config(training={"eval_strategy": "no"})
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump({"extends": "production", **tree}))
+    [problem] = describe_plan(file)["problems"]
+    assert (problem["path"], problem["file"]) == ("plugins.early_stopping", str(file))
