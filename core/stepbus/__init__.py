@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from stepbus.state import Control as Control
     from stepbus.state import StepResult as StepResult
     from stepbus.state import TrainingState as TrainingState
+    from stepbus.tokenizer_folder import vocabulary_rows as vocabulary_rows
     from stepbus.trainer import Trainer as Trainer
     from stepbus.wording import counted as counted
     from stepbus.wording import listed as listed
@@ -151,6 +152,7 @@ _HOME = {
     "read_tensors": "folders",
     "row_streams": "backend",
     "setting": "settings",
+    "vocabulary_rows": "tokenizer_folder",
     "write_columns": "prediction_files",
     "write_predictions": "prediction_files",
     "write_text_atomically": "durable",

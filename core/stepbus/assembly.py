@@ -14,8 +14,11 @@ from stepbus.effects import unevaluated
 from stepbus.errors import ConfigError, DataError, ModelError, Problem
 from stepbus.fits import Fit, Plan
 from stepbus.folders import find_folder, read_config
+from stepbus.head_labels import adopt_head
 from stepbus.labels import LabelCodec
+from stepbus.limits import Limits
 from stepbus.members import for_fit
+from stepbus.model import initialise
 from stepbus.model_keys import check_keys
 from stepbus.optimizer import ParameterUpdater
 from stepbus.settings import show
@@ -33,8 +36,13 @@ if TYPE_CHECKING:
     from stepbus.trainer import Trainer
 
 
-def new_encoder(config: Config) -> RowEncoder:
-    """Return an encoder of rows that has learnt nothing yet."""
+def new_encoder(config: Config, model_config: Mapping[str, Any] | None = None) -> RowEncoder:
+    """Return an encoder of rows that has learnt nothing yet.
+
+    Args:
+        config: The configuration.
+        model_config: The config.json of a model that is there already; none reads what the configuration names.
+    """
     model = config.model.settings
     source = model.tokenizer or model.pretrained
     if source is None:
@@ -43,9 +51,9 @@ def new_encoder(config: Config) -> RowEncoder:
         folder = find_folder(source, weights=False)
     except ModelError as error:
         raise ModelError(f"model.{'tokenizer' if model.tokenizer else 'pretrained'}: {error}") from error
-    task = config.data.settings.task or model.head.component.facts["task"]
-    codec = LabelCodec(config.data.settings.label, task, config.data.settings.target)
-    return RowEncoder(config.data.build(), folder, codec, config.data.settings)
+    known = known_config(config.model) if model_config is None else model_config
+    limits = Limits.of(known or {}, model.pretrained)
+    return RowEncoder(config.data.build(), folder, LabelCodec.of(config), config.data.settings, limits)
 
 
 def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
@@ -61,21 +69,28 @@ def prepare_data(trainer: Trainer, run: Run, fit: Fit) -> None:
     config = trainer.config
     for rows in fit.sets.values():
         row_ids.check(rows, config.data.settings.id)
-    trainer.encoder = new_encoder(config)
+    given = trainer.given_model
+    trainer.encoder = new_encoder(config, None if given is None else given.config)
     trainer.encoder.fit(fit.sets["train"])
     trainer.tokens = {name: trainer.encoder.encode(rows, labelled=True) for name, rows in fit.sets.items()}
     trainer.targets = {name: trainer.encoder.codec.targets_in_units(rows) for name, rows in fit.sets.items()}
-    trainer.shapes = epoch_shapes(config, trainer.tokens["train"].lengths)
-    trainer.state.steps_per_epoch, trainer.state.total_steps = count_steps(config, trainer.shapes)
+    plan_batches(trainer)
     trainer.metrics, trainer.directions = chosen_metrics(config, task_of(trainer.encoder.codec))
 
 
-def epoch_shapes(config: Config, lengths: IntArray) -> ShapePlan:
+def plan_batches(trainer: Trainer) -> None:
+    """Plan the batches of a fit whose rows are encoded, and count its updates."""
+    trainer.shapes = epoch_shapes(trainer.config, trainer.tokens["train"].lengths, trainer.encoder.limits)
+    trainer.state.steps_per_epoch, trainer.state.total_steps = count_steps(trainer.config, trainer.shapes)
+
+
+def epoch_shapes(config: Config, lengths: IntArray, limits: Limits) -> ShapePlan:
     """Return the batches of an epoch.
 
     Args:
         config: The configuration.
         lengths: Tokens of each training row, int [N].
+        limits: What the model's tables hold.
     """
     settings = config.data.settings
     return plan_shapes(
@@ -83,6 +98,7 @@ def epoch_shapes(config: Config, lengths: IntArray) -> ShapePlan:
         batch_size=settings.batch_size,
         tokens_per_batch=settings.tokens_per_batch,
         bucket_multiple=128 if device.kind() == "cuda" else 8,
+        longest=limits.positions,
     )
 
 
@@ -163,7 +179,7 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
     trainer.bus = Bus(serving, trainer.control, trainer.run.meter)
     trainer.bus.on_disabled = lambda text: trainer.message(text, "warning")
     trainer.model = fit_model(trainer)
-    check_lengths(trainer, trainer.model.config)
+    check_tables(trainer, trainer.model)
     groups: dict[str, dict[str, float]] = {}
     for given in trainer.bus.in_order("parameter_groups", trainer=trainer, model=trainer.model):
         for name, group in given.items():
@@ -172,7 +188,7 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
             own.update(group, learning_rate_scale=scale)
     settings = config.optimizer.settings
     if trainer.fit is trainer.run.fits[0]:  # the same for every fit
-        for line in trainer.model.loaded.lines():
+        for line in [*trainer.encoder.notes, *trainer.model.loaded.lines()]:
             trainer.message(line)
     trainer.optimizer = ParameterUpdater(
         config.optimizer.build(), settings.learning_rate, settings.weight_decay, groups
@@ -194,7 +210,7 @@ def serving_members(trainer: Trainer, members: Sequence[Member], scheduler: Sche
     return for_fit(members, [(named, scheduler)], alone=alone, extras=trainer.plugins)
 
 
-def model_config(section: Selected) -> dict[str, Any] | None:
+def known_config(section: Selected) -> dict[str, Any] | None:
     """Return the model's config.json, its weights unread; or None where only building the model would tell.
 
     Args:
@@ -215,20 +231,22 @@ def model_config(section: Selected) -> dict[str, Any] | None:
     return found
 
 
-def check_lengths(trainer: Trainer, model_config: Mapping[str, Any]) -> None:
-    """Refuse rows that are longer than the model has positions.
+def check_tables(trainer: Trainer, model: Any) -> None:
+    """Refuse rows that the tables of the model have no place for, now that it is there.
 
     Args:
         trainer: A fit whose data is prepared.
-        model_config: The model's config.json.
+        model: The model.
 
     Raises:
-        DataError: There is such a row.
+        ModelError: There is such a row.
     """
-    positions = model_config.get("max_position_embeddings")
-    longest = max(int(tokens.lengths.max()) for tokens in trainer.tokens.values())
-    if positions is not None and longest > positions:
-        raise DataError(f"data.max_length: expected at most the model's {positions} positions, got a row of {longest}")
+    limits = Limits.of(model.config)
+    if limits != trainer.encoder.limits:  # nothing was known of it before
+        trainer.encoder.limits = limits
+        for name, tokens in trainer.tokens.items():
+            limits.check(tokens, trainer.fit.sets[name].source, trainer.encoder.tokenizer)
+        plan_batches(trainer)
 
 
 def compile_steps(trainer: Trainer) -> None:
@@ -262,9 +280,16 @@ def fit_model(trainer: Trainer) -> Any:
                 f"the model has {given.outputs} {given.task} outputs, and the labels are {task} with {codec.outputs}; "
                 f'use create_model(head_type="{task}", num_labels={codec.outputs})'
             )
-        if trainer.run.alone:
-            return given
-    return config_model(trainer.config, codec, mix(trainer.fit.seed, 0) % 2**32, given)
+    seed = mix(trainer.fit.seed, 0) % 2**32
+    alone = given is not None and trainer.run.alone
+    model = given if alone else config_model(trainer.config, codec, seed, given)
+
+    def renew() -> None:
+        spread = float(model.config.get("initializer_range", 0.02))
+        initialise(model, seed, spread, model.head_names)
+
+    adopt_head(model, codec, renew)
+    return model
 
 
 def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None) -> Any:
@@ -279,4 +304,5 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
     model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
     if like is not None:
         model.load_tensors(like.tensors(), source="the model")
+        model.meaning = like.meaning
     return model

@@ -15,10 +15,13 @@ from attrs import define
 
 from stepbus import events
 from stepbus.costs import Meter
-from stepbus.errors import BadInput, PluginError, PluginFailure, StepbusError, did_you_mean
+from stepbus.errors import BadInput, PluginError, PluginFailure, StepbusError, did_you_mean, without_secrets
+from stepbus.hook_results import checked, words_of
 from stepbus.state import Control
 
 SPECIFICATIONS = events.specifications()
+# Calls of one implementation within each other: one that logs in on_log would go on without end.
+MAX_DEPTH = 20
 # What a file system says when it refuses: no fault of a plugin's code.
 _REFUSED = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR,
@@ -99,6 +102,13 @@ def _check(name: str, function: Any, options: dict[str, Any], label: str, scope:
             raise PluginError(f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {known}")
         if parameter.default is not parameter.empty:
             raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise PluginError(f"{label}: {hook} is an async function, which nobody would wait for; write def")
+    if inspect.isgeneratorfunction(function) and not (options.get("wrapper") or options.get("hookwrapper")):
+        raise PluginError(
+            f"{label}: {hook} has a yield, so calling it would run none of it; write @hookimpl(wrapper=True) if it "
+            "goes around the others, or take the yield out"
+        )
     if options.get("hookwrapper"):
         raise PluginError(f"{label}: {hook}: hookwrapper=True is pluggy's old way; write wrapper=True")
     if hook in events.THREADED and options.get("wrapper"):
@@ -147,18 +157,27 @@ class Bus:
         clock = time.perf_counter
 
         def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
+            depth = 0
+
             # One frame for each call: after a step the host's caches are cold, and every line of code counts.
             def watched(*arguments: Any) -> Any:
+                nonlocal depth
                 if member.disabled and hook != "on_close":
                     return None
                 asking, control.asking = control.asking, name
                 outer, meter.inner = meter.inner, 0.0
                 start = clock()
+                depth += 1
                 try:
+                    if depth > MAX_DEPTH:  # before Python's own limit strikes whoever happens to be called then
+                        raise RecursionError(f"what it does in {hook} calls {hook} again, without end")
                     return inner(*arguments)
-                except Exception as error:
+                except KeyboardInterrupt:
+                    raise  # the user's own
+                except BaseException as error:  # one that calls sys.exit must not end a run in silence
                     return self._blame(member, hook, error)
                 finally:
+                    depth -= 1
                     elapsed = clock() - start
                     cost.seconds += elapsed - meter.inner
                     cost.calls += 1
@@ -170,7 +189,7 @@ class Bus:
             return watched
 
         if not getattr(function, "stepbus_impl", {}).get("wrapper"):
-            return functools.wraps(function)(watch(function))
+            return functools.wraps(function)(watch(checked(hook, function)))
 
         def begun(*arguments: Any) -> Any:
             around = function(*arguments)
@@ -195,7 +214,7 @@ class Bus:
 
         return guarded_wrapper
 
-    def _blame(self, member: Member, hook: str, error: Exception) -> None:
+    def _blame(self, member: Member, hook: str, error: BaseException) -> None:
         if member.on_error == "disable" and not isinstance(error, StepbusError):
             member.disabled = message = _raised(member, f"{hook} raised {{}} at step {self.control.step}", error)
             self.meter.of(member.name).disabled.append(message)
@@ -251,7 +270,7 @@ class Bus:
         return raised
 
 
-def failure(member: Member, what: str, error: Exception) -> StepbusError:
+def failure(member: Member, what: str, error: BaseException) -> StepbusError:
     """Return an error of a plugin as the user sees it, naming plugin and mend.
 
     Args:
@@ -269,8 +288,10 @@ def failure(member: Member, what: str, error: Exception) -> StepbusError:
     return PluginFailure(_raised(member, what, error))
 
 
-def _raised(member: Member, what: str, error: Exception) -> str:
-    return f"{member.label}: {what.format(type(error).__name__)}: {error}; {_switch_off(member)}"
+def _raised(member: Member, what: str, error: BaseException) -> str:
+    # It goes into checkpoints, where a StepbusError's own look at passwords does not reach.
+    words = without_secrets(words_of(error))
+    return f"{member.label}: {what.format(type(error).__name__)}: {words}; {_switch_off(member)}"
 
 
 def _switch_off(member: Member) -> str:

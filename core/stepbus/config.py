@@ -85,8 +85,16 @@ class Config:
         return _assemble([self._user], self.base, overrides, keywords, self._extras, self._loader, [])
 
     def resolved(self) -> dict[str, Any]:
-        """Return every setting with its value, defaults included, as JSON values."""
-        return self._values(places=True)
+        """Return every setting with its value, defaults included, as JSON values; they load again as the same run."""
+        values = self._values(places=True)
+        # What was switched off would be switched on again by the defaults; a plugin of one's own is found by its `use`.
+        for name, written in self.tree["plugins"].items():
+            if written is False:
+                values["plugins"][name] = False
+            elif isinstance(written, Mapping):
+                own = {key: written[key] for key in ("use", "on_error") if key in written}
+                values["plugins"][name] = {**own, **values["plugins"][name]}
+        return values
 
     def digest(self) -> str:
         """Return a SHA-256 of everything that decides what the run computes.

@@ -9,17 +9,22 @@ from attrs import evolve
 
 from stepbus.errors import DataError
 from stepbus.labels import LabelCodec
+from stepbus.limits import Limits
 from stepbus.rows import Rows
 from stepbus.sections import DataConfig
 from stepbus.token_cache import cache_folder, encode_cached
-from stepbus.tokens import TextTokenizer, Tokens, tokenizer_files
+from stepbus.tokenizer_folder import padded_right, tokenizer_files
+from stepbus.tokens import TextTokenizer, Tokens
 
 VERSION = 1
 
 
 @runtime_checkable
 class TextSource(Protocol):
-    """What a component of kind `data` builds: it turns rows into texts."""
+    """What a component of kind `data` builds: it turns rows into texts.
+
+    It may also have `describe()`: what it was told by the training rows, in words, by name, for the head of a run.
+    """
 
     def fit(self, rows: Rows) -> None:
         """Learn what the texts need, from training rows only."""
@@ -46,17 +51,32 @@ class RowEncoder:
         folder: The model's folder, which holds the tokenizer.
         codec: Turns labels into arrays.
         config: The data section.
+        limits: What the model's tables hold, as far as it is known before its weights.
+
+    `notes` says in a sentence each what a user should know of the tokenizer and of rows that are cut.
 
     Raises:
         ModelError: The folder has no tokenizer that can be used.
     """
 
-    def __init__(self, source: TextSource, folder: Path, codec: LabelCodec, config: DataConfig) -> None:
+    def __init__(
+        self,
+        source: TextSource,
+        folder: Path,
+        codec: LabelCodec,
+        config: DataConfig,
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    ) -> None:
         self.source = source
         self.codec = codec
         self.config = config
         self.tokenizer_files = tokenizer_files(folder)
+        self.limits = limits
         self.tokenizer = TextTokenizer(self.tokenizer_files, config.max_length, folder)
+        self.tokenizer.max_length, cut = limits.longest(config.max_length, self.tokenizer.limit)
+        if self.tokenizer.pad_left:
+            self.tokenizer_files = padded_right(self.tokenizer_files)
+        self.notes = [*self.tokenizer.notes, *([cut] if cut else [])]
 
     def fit(self, rows: Rows) -> None:
         """Learn labels and template from training rows.
@@ -79,13 +99,16 @@ class RowEncoder:
 
         Raises:
             DataError: A row has no text or no usable label.
+            ModelError: A token has no place in the model's tables.
         """
         labels = self.codec.encode(rows) if labelled else None
         texts, pairs = self.source.texts(rows)
         if len(texts) != len(rows) or (pairs is not None and len(pairs) != len(rows)):
             raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
         tokens = encode_cached(self.tokenizer, texts, pairs, cache_folder(self.config.cache))
-        return evolve(tokens, labels=labels, row_ids=rows.ids)
+        tokens = evolve(tokens, labels=labels, row_ids=rows.ids)
+        self.limits.check(tokens, rows.source, self.tokenizer)
+        return tokens
 
     def state_dict(self) -> dict[str, Any]:
         """Return what prediction needs beside the configuration and the tokenizer, as JSON values."""

@@ -32,7 +32,11 @@ def predict(
         and the logits [N, K].
     """
     settings = trainer.config.data.settings
-    shapes = plan_shapes(tokens.lengths, batch_size=settings.eval_batch_size or settings.batch_size)
+    shapes = plan_shapes(
+        tokens.lengths,
+        batch_size=settings.eval_batch_size or settings.batch_size,
+        longest=trainer.encoder.limits.positions,
+    )
     outputs = trainer.encoder.codec.outputs
     values = np.zeros((len(tokens), outputs), np.float32)
     logits = np.zeros((len(tokens), outputs), np.float32)

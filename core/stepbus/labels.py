@@ -8,34 +8,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stepbus.cells import Kind, as_number
 from stepbus.errors import DataError, did_you_mean
+from stepbus.label_checks import refuse_gaps, warn_of_classes
+from stepbus.label_words import class_names, one_word, spelt_otherwise, told_by, word_kind
 from stepbus.result_columns import Column, distinct
-from stepbus.rows import FEW, Rows, shown
+from stepbus.rows import Rows, shown
 from stepbus.sections import Task
 from stepbus.tokens import LabelArray
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from stepbus.config import Config
 
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[Any]]
-
-INTEGRAL = re.compile(r"-?(0|[1-9][0-9]*)(\.0*)?")
-YES = frozenset({"1", "true", "True", "TRUE"})
-NO = frozenset({"0", "false", "False", "FALSE"})
 
 
 class LabelCodec:
     """What is predicted: the task, the classes or columns, and the units of a regression.
 
+    `stepbus.cells` says how a label is spelt, and `stepbus.label_words` when two spellings are one class.
+
     Args:
         label: The column, or the 0/1 columns of a multilabel task; None where rows carry no labels.
-        task: What the user says it is; None tells by the training labels: several columns are multilabel, words are
-            binary (2) or multiclass, whole numbers with at most 20 different values are classes, else regression.
+        task: What the user says it is; None tells by all labels of the training source: several columns are
+            multilabel; words, codes, and whole numbers with at most 20 different values are binary (2) or multiclass;
+            other plain numbers are a regression.
         target: `log1p` learns log(1 + y) of a regression target instead of y.
 
     Attributes:
         task: The task, known after `fit`.
+        reason: What the task was told by, in words; empty where the user said it.
         names: Class names (sorted, numbers by value), or the columns; `[column]` for a regression.
+        kind: What class labels are: number, boolean or words.
     """
 
     def __init__(self, label: str | Sequence[str] | None, task: Task | None = None, target: str = "none") -> None:
@@ -43,9 +47,19 @@ class LabelCodec:
         self.asked: Task | None = task
         self.task: Task | None = task
         self.target = target
+        self.reason = ""
         self.names: list[str] = []
+        self.kind: Kind = "words"
         self.mean = 0.0
         self.sd = 1.0
+
+    @classmethod
+    def of(cls, config: Config) -> LabelCodec:
+        """Return the codec of a configuration: the task is that of `data.task`, else that of the head."""
+        data, head = config.data.settings, config.model.settings.head
+        # A scripted configuration (stepbus.testing) has a head by name only, and no model.
+        task: Task | None = None if isinstance(head, str) else head.component.facts["task"]
+        return cls(data.label, data.task or task, data.target)
 
     @property
     def outputs(self) -> int:
@@ -60,6 +74,8 @@ class LabelCodec:
         """
         if not self.columns:
             raise DataError("data.label: expected the column to predict, got none")
+        if len(self.columns) == 1 and self.asked not in ("regression", "multilabel"):
+            refuse_gaps(rows.origin, self.columns[0], self._cells(rows.origin))
         task = self.asked or self._infer(rows)
         if len(self.columns) > 1 and task != "multilabel":
             raise DataError(f"data.label: expected one column for {task}, got {len(self.columns)}")
@@ -78,7 +94,11 @@ class LabelCodec:
                     f"{rows.source}: column {self.columns[0]!r}: expected targets that differ, got one value"
                 )
         else:
-            self.names = _sorted(set(self._words(rows)))
+            everywhere = set(self._cells(rows.origin))
+            self.kind = word_kind(everywhere)
+            called = class_names(everywhere, self.kind)
+            here = {one_word(cell, self.kind) for cell in set(self._cells(rows))}
+            self.names = [name for word, name in called.items() if word in here]
             if len(self.names) < 2 or (task == "binary" and len(self.names) != 2):
                 some = ", ".join(self.names[:10]) + (", …" if len(self.names) > 10 else "")
                 wanted = "two" if task == "binary" else "at least two"
@@ -86,16 +106,39 @@ class LabelCodec:
                     f"{rows.source}: column {self.columns[0]!r}: expected {wanted} different labels for {task}, "
                     f"got {len(self.names)}: {some}"
                 )
+            told = bool(self.reason) and self.kind == "words"
+            warn_of_classes(rows.origin, self.columns[0], list(called.values()), told=told)
 
     def _infer(self, rows: Rows) -> Task:
+        """Return the task that all labels of the source suggest, so that each of its parts has the same."""
         if len(self.columns) > 1:
             return "multilabel"
-        values = self._present(rows, self.columns[0])
-        words = {_word(value) for value in values}
-        whole = all(INTEGRAL.fullmatch(word) for word in words)
-        if (whole and len(words) > FEW) or (not whole and all(_number(value) is not None for value in values)):
-            return "regression"
-        return "binary" if len(words) <= 2 else "multiclass"
+        task, self.reason = told_by(self._cells(rows.origin))
+        return task
+
+    def strata(self, rows: Rows, least: int) -> FloatArray:
+        """Return a class number for each row, whose shares a split or folds keep.
+
+        Args:
+            rows: N rows with the label columns; the codec has seen the training rows.
+            least: Combinations of labels that are rarer than this count as one class, and no part of a
+                regression's range has fewer rows.
+
+        Returns:
+            int64 [N]: the classes, combinations of labels, or tenths of a regression target.
+        """
+        labels = self.encode(rows)
+        if self.task == "regression":
+            ranks = np.argsort(np.argsort(labels, kind="stable"), kind="stable")
+            return np.asarray(ranks * min(10, max(1, len(labels) // least)) // len(labels), np.int64)
+        if self.task == "multilabel":
+            _, classes, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
+            classes = classes.reshape(-1)
+            common = int(counts.argmax())
+            rare = counts[classes] < least
+            # Where even all rare ones together are too few, they go with the most common combination.
+            return np.asarray(np.where(rare, -1 if rare.sum() >= least else common, classes), np.int64)
+        return labels.astype(np.int64)
 
     def encode(self, rows: Rows) -> LabelArray:
         """Return labels as the loss wants them.
@@ -114,17 +157,17 @@ class LabelCodec:
             return self._flags(rows)
         if self.task == "regression":
             return ((self._transformed(self._numbers(rows)) - self.mean) / self.sd).astype(np.float32)
-        position = {name: index for index, name in enumerate(self.names)}
-        words = self._words(rows)
-        for index, word in enumerate(words):
-            if word not in position:
+        classes = {one_word(name, self.kind): index for index, name in enumerate(self.names)}
+        cells = self._cells(rows)
+        position = {cell: classes.get(one_word(cell, self.kind)) for cell in set(cells)}
+        for index, cell in enumerate(cells):
+            if position[cell] is None:
                 known = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
+                near = spelt_otherwise(cell, self.names) or did_you_mean(cell, self.names)
                 raise rows.error(
-                    index,
-                    self.columns[0],
-                    f"expected a label that training has seen ({known}), got {word!r}{did_you_mean(word, self.names)}",
+                    index, self.columns[0], f"expected a label that training has seen ({known}), got {cell!r}{near}"
                 )
-        return np.array([position[word] for word in words], dtype=np.int32)
+        return np.array([position[cell] for cell in cells], dtype=np.int32)
 
     def targets_in_units(self, rows: Rows) -> LabelArray:
         """Return labels as metrics want them: as `encode`, but a regression target as it is written, float64 [N]."""
@@ -185,6 +228,7 @@ class LabelCodec:
             "task": self.task,
             "target": self.target,
             "names": list(self.names),
+            "kind": self.kind,
             "mean": self.mean,
             "sd": self.sd,
         }
@@ -195,28 +239,32 @@ class LabelCodec:
         self.task = self.asked = saved["task"]
         self.target = saved["target"]
         self.names = list(saved["names"])
+        # What was saved before labels had a kind has classes by their shortest spelling.
+        self.kind = saved.get("kind") or word_kind(self.names)
         self.mean, self.sd = float(saved["mean"]), float(saved["sd"])
 
-    def _present(self, rows: Rows, column: str) -> pd.Series[Any]:
-        values = rows.column(column, "data.label")
-        empty = np.flatnonzero(rows.missing(column))
-        if len(empty):
-            raise rows.error(int(empty[0]), column, f"expected a label, got an empty field{_and_more(len(empty))}")
-        return values
+    def _cells(self, rows: Rows) -> list[str]:
+        return self._present(rows, self.columns[0])
 
-    def _words(self, rows: Rows) -> list[str]:
-        return [_word(value) for value in self._present(rows, self.columns[0])]
+    def _present(self, rows: Rows, column: str) -> list[str]:
+        rows.column(column, "data.label")
+        rows.cells(column, "for several labels a row write a 0/1 column for each, and data.label: [a, b]")
+        return rows.present(column, "data.label", "a label")
 
     def _numbers(self, rows: Rows) -> FloatArray:
         column = self.columns[0]
-        numbers = [_number(value) for value in self._present(rows, column)]
-        for index, number in enumerate(numbers):
+        numbers = np.zeros(len(rows))
+        for index, cell in enumerate(self._present(rows, column)):
+            number = as_number(cell)
             if number is None or not np.isfinite(number):
-                value = rows.frame[column].iloc[index]
-                raise rows.error(index, column, f"expected a finite number as regression target, got {shown(value)}")
+                comma = "; write numbers without commas" if re.fullmatch(r"-?[0-9]+,[0-9]+", cell.strip()) else ""
+                raise rows.error(
+                    index, column, f"expected a finite number as regression target, got {shown(cell)}{comma}"
+                )
             if self.target == "log1p" and number <= -1:
                 raise rows.error(index, column, f"expected a target above -1 for data.target: log1p, got {number:g}")
-        return np.array(numbers, dtype=np.float64)
+            numbers[index] = number
+        return numbers
 
     def _transformed(self, values: FloatArray) -> FloatArray:
         return np.log1p(values) if self.target == "log1p" else values
@@ -224,10 +272,11 @@ class LabelCodec:
     def _flags(self, rows: Rows) -> LabelArray:
         flags = np.zeros((len(rows), len(self.columns)), dtype=np.float32)
         for position, column in enumerate(self.columns):
-            for index, word in enumerate(_word(value) for value in self._present(rows, column)):
-                if word not in YES | NO:
+            for index, cell in enumerate(self._present(rows, column)):
+                word = one_word(cell, "boolean")
+                if word not in ("True", "False"):
                     raise rows.error(index, column, f"expected 0 or 1, as in every label column, got {word!r}")
-                flags[index, position] = word in YES
+                flags[index, position] = word == "True"
         return flags
 
 
@@ -238,34 +287,3 @@ def _known(values: LabelArray, known: LabelArray) -> LabelArray:
     found = values.astype(object)
     found[~known] = None
     return found
-
-
-def _word(value: Any) -> str:
-    """Return a label's one spelling: 1, 1.0, "1" and "1.0" are all "1"."""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value))
-    if isinstance(value, float | np.floating):
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
-    text = str(value).strip()
-    return text.split(".")[0] if INTEGRAL.fullmatch(text) else text
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool | np.bool_):
-        return None
-    try:
-        return float(value) if "_" not in str(value) else None
-    except (TypeError, ValueError):
-        return None
-
-
-def _sorted(words: set[str]) -> list[str]:
-    """Sort numbers by value, words by letter."""
-    numbers = {word: _number(word) for word in words}
-    return (
-        sorted(words, key=lambda word: (numbers[word] or 0.0, word)) if None not in numbers.values() else sorted(words)
-    )
-
-
-def _and_more(count: int) -> str:
-    return f" ({count} rows have none)" if count > 1 else ""

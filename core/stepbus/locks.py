@@ -67,7 +67,7 @@ def _acquire(path: Path, made: list[Path], *, create: bool) -> int:
         with suppress(FileNotFoundError):  # a run that was refused has just taken its folder away
             descriptor, new = _open(path / LOCK)
             try:
-                _hold(path, descriptor)
+                _hold(path, descriptor, damaged=not create)
                 # A lock on a file that is no longer there would hold nothing.
                 if os.path.samestat((path / LOCK).lstat(), os.fstat(descriptor)):
                     if new:
@@ -93,9 +93,11 @@ def _open(file: Path) -> tuple[int, bool]:
         return os.open(file, flags), False
 
 
-def _hold(path: Path, descriptor: int) -> None:
-    written = os.pread(descriptor, 20, 0).decode("ascii", "replace") if _is_file(descriptor) else "?"
-    if not re.fullmatch(r"[0-9]*\n?", written):
+def _hold(path: Path, descriptor: int, *, damaged: bool) -> None:
+    """Lock the file of a folder's lock; in a folder that a run is known to lie in, it may be damaged."""
+    regular = _is_file(descriptor)
+    written = os.pread(descriptor, 20, 0).decode("ascii", "replace") if regular else "?"
+    if not re.fullmatch(r"[0-9]*\n?", written) and not (damaged and regular and len(written) < 20):
         raise CheckpointError(
             f"{path / LOCK}: expected the lock of a run, got something else; move it away or set "
             "environment.output_dir to another folder"

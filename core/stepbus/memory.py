@@ -170,6 +170,29 @@ def encoder_shapes(config: Mapping[str, Any]) -> Shapes:
     return shapes
 
 
+def misfits(shapes: Shapes, config: Mapping[str, Any], *, growing: bool) -> list[str]:
+    """Return what the tables of a BERT's file have in other numbers than its config.json says, a sentence each.
+
+    Args:
+        shapes: Those of the file.
+        config: The config.json.
+        growing: Whether the table of tokens may be smaller, because it gets new rows.
+    """
+    said = {"word_embeddings": "vocab_size", "position_embeddings": "max_position_embeddings"}
+    said["token_type_embeddings"] = "type_vocab_size"
+    found = []
+    for name, shape in shapes.items():
+        key = said.get(name.removesuffix(".weight").rpartition(".")[2])
+        expected = config.get(key) if key else None
+        smaller = growing and key == "vocab_size" and expected is not None and shape[0] < expected
+        if expected is not None and shape[0] != expected and not smaller:
+            found.append(
+                f"{key}: expected the {shape[0]} rows that {name!r} has, got {expected}; config.json and weights do "
+                "not belong together"
+            )
+    return found
+
+
 def _linear(name: str, inputs: int, outputs: int) -> Shapes:
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 

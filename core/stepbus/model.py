@@ -9,45 +9,17 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from attrs import frozen
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.components import Selected
 from stepbus.errors import ModelError
+from stepbus.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
+from stepbus.head_labels import HeadMeaning, keys_of, meaning_in
+from stepbus.head_labels import label_keys as label_keys
+from stepbus.loading import LoadReport as LoadReport
+from stepbus.loading import match_names
 from stepbus.model_keys import check_keys
 from stepbus.sections import ModelConfig
-
-PROBLEM_TYPES = {
-    "binary": "single_label_classification",
-    "multiclass": "single_label_classification",
-    "multilabel": "multi_label_classification",
-    "regression": "regression",
-}
-
-
-@frozen
-class LoadReport:
-    """What a load found besides the tensors that simply fitted.
-
-    Args:
-        unexpected: Names in the file that the model has no place for, as the file spells them.
-        initialised: Head and pooling tensors that keep their new, seeded values.
-        reasons: For each of `initialised`, why: "missing", or the shape that was found.
-    """
-
-    unexpected: tuple[str, ...] = ()
-    initialised: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """Return the report as lines for a log, none when everything fitted."""
-        lines = []
-        if self.initialised:
-            new = ", ".join(f"{name} ({why})" for name, why in zip(self.initialised, self.reasons, strict=True))
-            lines.append(f"newly initialised: {new}")
-        if self.unexpected:
-            lines.append(f"in the file but not used: {', '.join(self.unexpected)}")
-        return lines
 
 
 class Classifier(nn.Module):
@@ -63,7 +35,8 @@ class Classifier(nn.Module):
         dropout: Probability of dropping a pooled feature in training.
         config: What config.json shall say.
 
-    `loaded` is the report of the last load, and `section` the model section that it was made from, where known.
+    `loaded` is the report of the last load, `section` the model section that it was made from, where known, and
+    `meaning` what the outputs of a trained head stand for; None while the head is new.
 
     Raises:
         ModelError: Two tensors of the parts would have the same name in a file.
@@ -92,6 +65,7 @@ class Classifier(nn.Module):
         # A dict set the usual way would be taken for a part of the parameter tree.
         object.__setattr__(self, "config", dict(config or {}))
         object.__setattr__(self, "section", {})
+        self.meaning: HeadMeaning | None = None
         names = [self.tensor_name(path) for path, _ in _flat(self)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -108,6 +82,17 @@ class Classifier(nn.Module):
         )
         logits: mx.array = self.head(self.dropout(self.pooling(hidden, mask)))
         return logits
+
+    @property
+    def head_names(self) -> set[str]:
+        """The names in files of the head's parameters."""
+        return {self.tensor_name(path) for path, _ in _flat(self) if path.startswith("head.")}
+
+    @property
+    def is_familys_own(self) -> bool:
+        """Whether Hugging Face's sequence classifier of the family computes what this model does."""
+        linear = self.head_names == {"classifier.weight", "classifier.bias"}
+        return linear and bool(getattr(self.pooling, "in_encoder", False))
 
     @property
     def prefix(self) -> str:
@@ -129,7 +114,12 @@ class Classifier(nn.Module):
         return {self.tensor_name(path): array for path, array in _flat(self)}
 
     def load_tensors(
-        self, tensors: Mapping[str, mx.array], *, source: str = "the weights", strict: bool = False
+        self,
+        tensors: Mapping[str, mx.array],
+        *,
+        source: str = "the weights",
+        strict: bool = False,
+        growing: Collection[str] = (),
     ) -> LoadReport:
         """Take over tensors from a whole classifier, a bare encoder, or an encoder under another head.
 
@@ -138,6 +128,7 @@ class Classifier(nn.Module):
             source: The file, for messages.
             strict: Also refuse a head or pooling that is missing or of another shape, and unexpected names:
                 for files that stepbus wrote.
+            growing: Tables that may have fewer rows in the file; their further rows stay as they are.
 
         Returns:
             What was unexpected, and which head and pooling tensors the file did not have.
@@ -146,11 +137,12 @@ class Classifier(nn.Module):
             ModelError: A tensor of the encoder is missing or has another shape or kind than expected.
         """
         parameters = {self.tensor_name(path): (path, array) for path, array in _flat(self)}
-        found, unexpected = _match(tensors, parameters, self.prefix, source)
+        found, unexpected = match_names(tensors, parameters, self.prefix, source)
         if strict and unexpected:
             raise ModelError(f"{source}: unexpected tensor {unexpected[0]!r}: this file belongs to another model")
         updates: list[tuple[str, mx.array]] = []
         initialised: dict[str, str] = {}
+        grown: list[str] = []
         for name, (path, parameter) in parameters.items():
             part = path.partition(".")[0]
             if name not in found:
@@ -162,6 +154,9 @@ class Classifier(nn.Module):
                 initialised[name] = "missing"
                 continue
             spelt, array = found[name]
+            if name in growing and array.shape[1:] == parameter.shape[1:] and len(array) < len(parameter):
+                grown.append(f"{name} has {len(parameter) - len(array)} new rows after the file's {len(array)}")
+                array = mx.concatenate([array, parameter[len(array) :].astype(array.dtype)])
             if array.shape != parameter.shape:
                 if strict or part != "head":
                     raise ModelError(
@@ -177,41 +172,13 @@ class Classifier(nn.Module):
                 )
             updates.append((path, array.astype(parameter.dtype)))
         self.update(tree_unflatten(updates))
-        self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()))
+        self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()), tuple(grown))
         return self.loaded
-
-
-def _match(
-    tensors: Mapping[str, mx.array], known: Collection[str], prefix: str, source: str
-) -> tuple[dict[str, tuple[str, mx.array]], list[str]]:
-    """Return a file's tensors by the model's names, each with the file's spelling, and the names of the others."""
-    prefixed = any(name.startswith(prefix) for name in tensors)
-    found: dict[str, tuple[str, mx.array]] = {}
-    unexpected = []
-    for spelt, array in tensors.items():
-        name = _present_name(spelt)
-        if name not in known and not prefixed:
-            name = prefix + name
-        if name in found:
-            raise ModelError(f"{source}: {found[name][0]!r} and {spelt!r} are the same tensor; keep one")
-        if name in known:
-            found[name] = (spelt, array)
-        elif not name.endswith("position_ids"):  # a constant that older files carry
-            unexpected.append(spelt)
-    return found, unexpected
 
 
 def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
     """Return a module's parameters by their paths, joined with dots."""
     return tree_flatten(module.parameters())  # type: ignore[return-value] # a str only where a destination is given
-
-
-def _present_name(name: str) -> str:
-    """Return the name that Hugging Face uses today for a tensor of an old file."""
-    for old, new in ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")):
-        if ("." + name).endswith(old):
-            return name[: len(name) - len(old) + 1] + new[1:]
-    return name
 
 
 def initialise(model: Classifier, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
@@ -241,14 +208,6 @@ def initialise(model: Classifier, seed: int, std: float = 0.02, names: Collectio
     model.update(tree_unflatten(updates))
 
 
-def label_keys(names: list[str]) -> dict[str, Any]:
-    """Return the keys of config.json that name the outputs, in the order of the logits."""
-    return {
-        "id2label": {str(index): name for index, name in enumerate(names)},
-        "label2id": {name: index for index, name in enumerate(names)},
-    }
-
-
 def compose(
     settings: ModelConfig,
     encoder: Any,
@@ -260,6 +219,7 @@ def compose(
     architecture: str,
     tensors: Mapping[str, mx.array] | None = None,
     source: str = "the weights",
+    growing: Collection[str] = (),
 ) -> Classifier:
     """Put pooling and head on an encoder, fill in the numbers, and return the whole model.
 
@@ -276,6 +236,7 @@ def compose(
         architecture: Hugging Face's name of the family, such as "Bert".
         tensors: Pretrained weights; none leaves every tensor newly initialised.
         source: The file of these weights, for messages.
+        growing: Tables that may have fewer rows there; the others are newly initialised.
 
     Returns:
         The model, all its arrays evaluated, in training mode.
@@ -290,8 +251,6 @@ def compose(
         dropout = config.get("classifier_dropout")
     if dropout is None:
         dropout = config.get("hidden_dropout_prob")
-    # Only with the family's own pooling does its sequence classifier compute what this model computes.
-    kind = "ForSequenceClassification" if getattr(pooling, "in_encoder", False) else "Model"
     model = Classifier(
         encoder,
         pooling,
@@ -299,14 +258,27 @@ def compose(
         task=head.component.facts["task"],
         outputs=outputs,
         dropout=float(dropout or 0.0),
-        config={
-            **config,
-            "architectures": [architecture + kind],
-            "problem_type": PROBLEM_TYPES[head.component.facts["task"]],
-            **label_keys([f"LABEL_{index}" for index in range(outputs)]),
-        },
     )
-    missing = None if tensors is None else model.load_tensors(tensors, source=source).initialised
-    initialise(model, seed, float(config.get("initializer_range") or 0.02), missing)
+    # The number of outputs is that of the names; `num_labels` of another head would overrule them in transformers.
+    dropped = ("num_labels", "_num_labels")
+    own = {name: value for name, value in config.items() if not name.startswith("stepbus_") and name not in dropped}
+    if settings.dropout is not None:
+        own["classifier_dropout"] = settings.dropout
+    # Only on the family's own pooling does its sequence classifier compute what this model computes. transformers goes
+    # by no architecture's name; `keys_of` gives such a folder no outputs, so that no classifier there takes its head.
+    if not model.is_familys_own:
+        own["stepbus_pooling"] = settings.pooling.name
+    kind = f"{architecture}ForSequenceClassification" if model.is_familys_own else f"Stepbus{architecture}Classifier"
+    own["architectures"] = [kind]
+    own["problem_type"] = PROBLEM_TYPES[model.task]
+    names = [f"LABEL_{index}" for index in range(outputs)]
+    object.__setattr__(model, "config", own | keys_of(names, own=model.is_familys_own))
+    spread = float(config.get("initializer_range") or 0.02)
+    initialise(model, seed, spread, growing if tensors is not None else None)
+    if tensors is not None:
+        report = model.load_tensors(tensors, source=source, growing=growing)
+        initialise(model, seed, spread, report.initialised)
+        if not model.head_names & set(report.initialised):
+            model.meaning = meaning_in(config, settings.pooling.name, own=model.is_familys_own)
     mx.eval(model.parameters())
     return model

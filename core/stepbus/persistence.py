@@ -11,8 +11,8 @@ from stepbus import backend, checkpoints, conditions, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.errors import values_without_secrets
 from stepbus.exports import DESCRIPTION, FORMAT
+from stepbus.head_labels import keys_of
 from stepbus.members import plugin_table, restore_state, state_of
-from stepbus.model import label_keys
 from stepbus.prediction_config import prediction_tree
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ def model_config(trainer: Trainer) -> dict[str, Any]:
     if codec.task == "regression":
         # Others who open the folder read standardised values; this says how they become the target's own.
         config["stepbus_target"] = {"mean": codec.mean, "sd": codec.sd, "transform": codec.target}
-        return config | label_keys(list(codec.columns))
-    return config | label_keys(codec.names)
+    names = list(codec.columns) if codec.task == "regression" else codec.names
+    return config | keys_of(names, own=trainer.model.is_familys_own)
 
 
 def describe(trainer: Trainer) -> dict[str, Any]:

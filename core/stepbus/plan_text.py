@@ -61,7 +61,8 @@ def _head(plan: Mapping[str, Any], width: int) -> str:
     facts = [
         ("plan of", plan["config"]),
         ("folder", plan["folder"]),
-        ("task", plan["task"]),
+        ("task", plan["told"].get("task") or plan["task"]),
+        *((name, words) for name, words in plan["told"].items() if name != "task"),
         ("monitor", f"{best}{arrows[plan['metrics'].get(best)]}" if best else None),
         ("metrics", ", ".join(rest)),
     ]

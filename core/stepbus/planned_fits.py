@@ -82,7 +82,7 @@ def _described(trainer: Trainer, fit: Fit, known: KnownRows | None, *, exact: bo
     }
     train, shapes = found.get("train"), trainer.shapes if exact else None
     if shapes is None and known is not None and train is not None:
-        shapes = epoch_shapes(trainer.config, known.lengths[train])
+        shapes = epoch_shapes(trainer.config, known.lengths[train], trainer.encoder.limits)
     return {
         "name": fit.name,
         "scope": dict(fit.scope),

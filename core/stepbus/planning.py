@@ -8,6 +8,7 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
     folder      where results would lie
     task        binary, multiclass, multilabel or regression
     monitor     the metric that says which evaluation is the best
+    told        what the training rows told of themselves, in words: task, columns, with the setting that says otherwise
     metrics     name -> whether greater is better; null: it has no direction
     plugins     in call order: name, distribution, version, scope (run or fit), on_error, hooks, gives (the components
                 in use, "kind name"), may (keys of `stepbus.asks.MEANINGS`)
@@ -26,6 +27,7 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,14 +42,16 @@ from stepbus import assembly, device, memory
 from stepbus.config import Config, load_config
 from stepbus.create import head_for
 from stepbus.effects import refusals, run_notes
-from stepbus.errors import ConfigError, Problem, StepbusError, without_secrets
+from stepbus.errors import ConfigError, Problem, StepbusError, values_without_secrets, without_secrets
 from stepbus.folders import find_folder
 from stepbus.members import exclusions
 from stepbus.planned_calls import describe_events, describe_plugins, everybody
 from stepbus.planned_fits import describe_fits
+from stepbus.row_sets import check_labels, check_texts
 from stepbus.run import Run
 from stepbus.run_folders import free_folder
 from stepbus.shapes import Bucket
+from stepbus.summary import told
 from stepbus.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -67,6 +71,7 @@ def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[st
     plan: dict[str, Any] = {
         "config": None if isinstance(source, Mapping) else without_secrets(str(source)),
         **dict.fromkeys(("folder", "task", "monitor")),
+        "told": {},
         "metrics": {},
         "plugins": [],
         "events": [],
@@ -75,10 +80,30 @@ def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[st
     }
     problems: list[Problem] = []
     notes: list[str] = []
-    with _collecting(problems):
+    with _collecting(problems), _warnings(notes):
         _describe(load_config(source, overrides), plan, notes, problems)
     found = [attrs.asdict(problem) for problem in dict.fromkeys(problems)]
-    return {"ok": not found, **plan, "notes": notes, "problems": found}
+    said: dict[str, Any] = values_without_secrets({"ok": not found, **plan, "notes": notes, "problems": found})
+    return said
+
+
+@contextmanager
+def _warnings(notes: list[str]) -> Iterator[None]:
+    """Note what is warned of on the way, in place of printing it."""
+
+    class Noting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() not in notes:
+                notes.append(record.getMessage())
+
+    logger, handler = logging.getLogger("stepbus"), Noting(logging.WARNING)
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 @contextmanager
@@ -110,7 +135,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
         run.plan_fits()
     task = _check_data(run, notes, problems)
     if task is not None:
-        plan.update(task=task, metrics=run.trainer.directions)
+        plan.update(task=task, metrics=run.trainer.directions, told=told(run.trainer.encoder))
     with _collecting(problems, config):
         members = everybody(run)
         plan["events"] = describe_events(run, members)
@@ -125,11 +150,14 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
     trainer, prepared = run.trainer, False
     if run.fits:
         with _collecting(problems, run.config):
+            check_labels(run.config, run.fits)
             assembly.prepare_data(trainer, run, run.fits[0])
             prepared = True
+            check_texts(trainer.encoder.source, run.fits)
     if not prepared:
         notes.append("the plugins were not asked what is wrong with the plan, because other problems come first")
         return None
+    notes += trainer.encoder.notes
     with _collecting(problems, run.config):
         problems += run.plan_problems()
     state = trainer.state
@@ -147,9 +175,7 @@ def _describe_memory(
     with _collecting(problems, config):
         head = head_for(config.components, section.settings.head, task)
     with _collecting(problems, config):
-        model_config = assembly.model_config(section)
-    with _collecting(problems, config):
-        assembly.check_lengths(trainer, model_config or {})
+        model_config = assembly.known_config(section)
     shapes = _encoder_shapes(config, model_config, problems)
     batches = [Bucket(each["tokens"], each["rows"], each["batches"]) for fit in plan["fits"] for each in fit["shapes"]]
     precision = config.training.precision
@@ -194,7 +220,12 @@ def _encoder_shapes(
     pretrained = config.model.settings.pretrained
     if pretrained is not None and model_config is not None:
         try:
-            return memory.file_shapes(find_folder(pretrained))
+            folder = find_folder(pretrained)
+            shapes = memory.file_shapes(folder)
+            growing = getattr(config.model.settings, "resize_embeddings", False)
+            for words in memory.misfits(shapes, model_config, growing=growing):
+                problems.append(config.locate(Problem("model.pretrained", f"{folder}: {words}")))
+            return shapes
         except StepbusError as error:
             problems.append(config.locate(Problem("model.pretrained", str(error))))
     try:

@@ -172,7 +172,7 @@ def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
         raise PluginError(f"expected a plugin name of small letters, digits and _, got {name!r}")
     if use is not None:
         module_name, _, attribute = use.rpartition(":")
-        if not module_name or not attribute:
+        if not module_name or not attribute.isidentifier():
             raise PluginError(f"expected use: module:Class or ./file.py:Class, got {use!r}")
         module = import_module(module_name, base)
         distribution, version = getattr(module, "__file__", None) or module_name, ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,41 +150,56 @@ def open_config(
         for path in _OWN
         if tree["model"].get(name := path.removeprefix("model.")) is not None
     ]
-    if not trust:
-        _refuse(wishes, place)
     tree = {**tree, "model": {**tree["model"], "pretrained": str(folder.resolve()), "tokenizer": None}}
+    if wishes and not trust:
+        # What its settings ask for is named along, as far as they can be understood without what is refused.
+        with suppress(ModelError):
+            wishes += _of_config(_load(_granting_nothing(tree), place, plugins))
+        raise _refusal(wishes, place)
     # Prediction calls no hook, so no module of hooks is imported, trusted or not.
     tree.pop("hooks", None)
-    wishes = [wish for wish in wishes if wish.path != "hooks"]
-    try:
-        config = load_config(tree, extra_plugins=plugins)
-    except ConfigError as error:
-        listed = "\n  ".join(str(problem) for problem in error.problems)
-        raise ModelError(f"{place}: expected components and settings that are known here, got:\n  {listed}") from error
-    wishes += [
-        *(wish for wish in _of_settings("model", config.model.settings) if wish.path not in _OWN),
-        *_of_settings("data", config.data.settings),
-        *(wish for choice in config.plugins for wish in _of_settings(f"plugins.{choice.name}", choice.settings)),
-        *(wish for metric in config.training.metrics or () for wish in _of_settings("training.metrics", metric)),
-    ]
-    needed = _providers(config)
-    for choice in config.plugins:
-        if choice.loaded.origin != "built-in" and choice.loaded.label not in needed:
-            wishes.append(Wish(f"plugins.{choice.name}", "is a plugin that prediction does not need"))
-    if not trust:
-        _refuse(wishes, place)
+    config = _load(tree, place, plugins)
+    wishes = [*(wish for wish in wishes if wish.path != "hooks"), *_of_config(config)]
+    if wishes and not trust:
+        raise _refusal(wishes, place)
     return config, wishes
 
 
-def _refuse(wishes: list[Wish], place: str) -> None:
-    if not wishes:
-        return
+def _load(tree: Mapping[str, Any], place: str, plugins: Sequence[Any]) -> Config:
+    try:
+        return load_config(tree, extra_plugins=plugins)
+    except ConfigError as error:
+        listed = "\n  ".join(str(problem) for problem in error.problems)
+        raise ModelError(f"{place}: expected components and settings that are known here, got:\n  {listed}") from error
+
+
+def _granting_nothing(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a tree that names installed components and their settings."""
+    refused = {wish.path.split(".")[1] for wish in _of_plugins(tree["plugins"], "")}
+    named = {name: settings for name, settings in tree["plugins"].items() if name not in refused}
+    return {**{name: tree[name] for name in SECTIONS}, "plugins": named}
+
+
+def _refusal(wishes: list[Wish], place: str) -> UntrustedError:
     listed = "\n  ".join(dict.fromkeys(map(str, wishes)))
-    raise UntrustedError(
+    return UntrustedError(
         f"{place}: expected nothing but installed components and their settings, got a folder that asks for more:\n"
         f"  {listed}\n"
         "nothing of this was done; if you know who wrote it and want it, say --trust (in Python: trust=True)"
     )
+
+
+def _of_config(config: Config) -> Iterator[Wish]:
+    """Yield what typed settings ask for, and the plugins of others that offer nothing which prediction needs."""
+    yield from (wish for wish in _of_settings("model", config.model.settings) if wish.path not in _OWN)
+    yield from _of_settings("data", config.data.settings)
+    for metric in config.training.metrics or ():
+        yield from _of_settings("training.metrics", metric)
+    needed = _providers(config)
+    for choice in config.plugins:
+        yield from _of_settings(f"plugins.{choice.name}", choice.settings)
+        if choice.loaded.origin != "built-in" and choice.loaded.label not in needed:
+            yield Wish(f"plugins.{choice.name}", "is a plugin that prediction does not need")
 
 
 def _of_sections(tree: Mapping[str, Any]) -> Iterator[Wish]:

@@ -1,17 +1,31 @@
-"""Named sets of rows: read, checked, split. A message about a row says where it stands."""
+"""Named sets of rows: read, checked, told apart. A message about a row says where it stands."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from stepbus.cells import (
+    NO,
+    YES,
+    Kind,
+    NotOneValue,
+    as_number,
+    half_a_character,
+    kind_of,
+    one_time,
+    spellings,
+    why_words,
+)
 from stepbus.errors import DataError, did_you_mean
-from stepbus.readers import checked_frame, read_table
+from stepbus.frames import a_thing, as_frame, checked_frame
+from stepbus.readers import read_table
 from stepbus.sections import DataConfig
 from stepbus.tokens import IntArray
 
@@ -20,21 +34,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A numeric column with more different values than this is a quantity, with fewer a set of classes.
-FEW = 20
-
 
 @frozen(eq=False)
 class Rows:
     """A named set of rows.
 
     Args:
-        frame: The columns, as read.
+        frame: The columns, as read; `cells` has them in their one spelling.
         ids: What names each row in predictions, [N].
         source: The file, or what stands for it in messages.
         name: What the set is for: train, validation, test.
         numbers: Where each row stands in the source, from 1: a line of a text file, else a row; int64 [N].
         in_lines: Whether `numbers` are lines.
+        whole: All rows of the source, where these are a part of them; what is told by the rows is told by all.
+        index: Names of the frame's index, for a message.
     """
 
     frame: pd.DataFrame
@@ -43,9 +56,17 @@ class Rows:
     name: str
     numbers: IntArray
     in_lines: bool = False
+    whole: Rows | None = None
+    index: tuple[str, ...] = ()
+    _known: dict[Any, Any] = field(factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def origin(self) -> Rows:
+        """All rows of the source: themselves where they are no part."""
+        return self if self.whole is None else self.whole
 
     def where(self, index: int) -> str:
         """Return where a row stands, as messages say it: "train.csv:14", or "train frame, row 14"."""
@@ -68,19 +89,118 @@ class Rows:
         if name in self.frame.columns:
             return self.frame[name]
         known = list(self.frame.columns)
-        hint = "; fields must be separated by commas" if len(known) == 1 and ";" in known[0] else ""
+        hint = ""
+        if name in self.index:
+            hint = f"; {name!r} is the frame's index: hand over frame.reset_index()"
+        elif len(known) == 1 and (marks := [mark for mark in ",;\t|" if mark in known[0]]):
+            hint = f"; the fields are separated by {marks[0]!r}, perhaps: set data.separator"
         raise DataError(
             f"{self.source}: {setting}: expected a column {name!r}{did_you_mean(name, known)}, "
             f"got {', '.join(known[:20])}{', …' if len(known) > 20 else ''}{hint}"
         )
 
+    def cells(self, name: str, instead: str = "") -> list[str | None]:
+        """Return a column that is there as it is spelt in every kind of file, None for gaps, [N].
+
+        Args:
+            name: The column.
+            instead: What to write where a cell holds several values, for the message.
+
+        Raises:
+            DataError: A cell holds a list, a mapping or another thing that is no single value.
+        """
+        if name not in self._known:
+            try:
+                found = spellings(self.frame[name])
+            except NotOneValue as error:
+                shown = repr(error.value)
+                raise self.error(
+                    error.index,
+                    name,
+                    f"expected one value, got {a_thing(error.value)}: "
+                    f"{shown[:60]}{'…' if len(shown) > 60 else ''}{'; ' if instead else ''}{instead}",
+                ) from None
+            if (broken := half_a_character(found)) is not None:
+                raise self.error(broken, name, f"expected text, got half a character in {(found[broken] or '')[:60]!a}")
+            self._known[name] = found
+        known: list[str | None] = self._known[name]
+        return known
+
+    def present(self, name: str, setting: str, what: str) -> list[str]:
+        """Return the cells of a column that has no gaps, [N].
+
+        Args:
+            name: The column.
+            setting: The setting that names it.
+            what: What its cells are ("a label"), for the message.
+
+        Raises:
+            DataError: There is no such column, or a cell is empty or holds several values.
+        """
+        self.column(name, setting)
+        found = []
+        for index, cell in enumerate(self.cells(name, f"{what} is one text or number")):
+            if cell is None:
+                count = self.cells(name).count(None)
+                more = f" ({count} rows have none)" if count > 1 else ""
+                raise self.error(index, name, f"expected {what}, got an empty field{more}")
+            found.append(cell)
+        return found
+
     def missing(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         """Return where a column that is there has no value: None, NaN, or nothing but blanks, bool [N]."""
-        values = self.frame[name]
-        absent = values.isna().to_numpy(dtype=bool)
-        if values.dtype == object or str(values.dtype) in ("str", "string", "category"):
-            absent = absent | np.array([isinstance(value, str) and not value.strip() for value in values], dtype=bool)
-        return absent
+        return np.array([cell is None for cell in self.cells(name)], dtype=bool)
+
+    def kind(self, name: str) -> Kind:
+        """Return what the cells of a column are, told by all rows of the source: number, boolean or words."""
+        origin = self.origin if name in self.origin.frame.columns else self
+        key = (name, "kind")
+        if key not in origin._known:
+            cells = origin.cells(name)
+            origin._known[key] = kind_of(cells)
+            if origin._known[key] == "words" and (why := why_words(cells, origin.where)):
+                origin.say(f"column {name!r} is read as words, not numbers{why}")
+        found: Kind = origin._known[key]
+        return found
+
+    def as_numbers(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        """Return a column of numbers, NaN for gaps, float64 [N].
+
+        Raises:
+            DataError: A cell is no number, or an infinite one.
+        """
+        found = np.full(len(self), np.nan)
+        for index, cell in enumerate(self.cells(name)):
+            number = as_number(cell)
+            if number is None:
+                raise self.error(index, name, f"expected a number, as in the training rows, got {cell!r}")
+            if np.isinf(number):
+                raise self.error(index, name, f"expected a finite number, got {cell}")
+            found[index] = number
+        return found
+
+    def as_booleans(self, name: str) -> list[bool | None]:
+        """Return a column of yes and no, None for gaps, [N].
+
+        Raises:
+            DataError: A cell is neither.
+        """
+        found: list[bool | None] = []
+        for index, cell in enumerate(self.cells(name)):
+            if cell is not None and cell.strip() not in YES | NO:
+                raise self.error(index, name, f"expected True or False, as in the training rows, got {cell!r}")
+            found.append(None if cell is None else cell.strip() in YES)
+        return found
+
+    def as_words(self, name: str) -> list[str | None]:
+        """Return a column of words without blanks around them, time stamps in their one spelling, None for gaps."""
+        return [None if cell is None else one_time(cell.strip()) for cell in self.cells(name)]
+
+    def say(self, text: str) -> None:
+        """Warn of something about the source, once however many parts of it find the same."""
+        if text not in self.origin._known:
+            self.origin._known[text] = True
+            log.warning("%s: %s", self.source, text)
 
     def take(self, indices: Sequence[int] | IntArray, name: str | None = None) -> Rows:
         """Return some rows, in the order given.
@@ -96,16 +216,18 @@ class Rows:
             ids=self.ids[rows],
             numbers=self.numbers[rows],
             name=self.name if name is None else name,
+            whole=self.origin,
         )
 
 
-def read_rows(source: str | Path | pd.DataFrame | Rows, *, name: str, config: DataConfig) -> Rows:
+def read_rows(source: Any, *, name: str, config: DataConfig) -> Rows:
     """Read a set of rows.
 
     Args:
-        source: A .csv, .tsv, .jsonl or .parquet file, `sklearn:NAME`, a pandas frame, or rows (returned as they are).
+        source: A .csv, .tsv, .jsonl or .parquet file, `sklearn:NAME`, a frame or another table, a list of dictionaries,
+            a dictionary of columns, or rows (returned as they are).
         name: What the set is for: train, validation, test.
-        config: The data section; `id` and `encoding` are used.
+        config: The data section; `id`, `encoding` and `separator` are used.
 
     Returns:
         The rows, at least one.
@@ -118,145 +240,37 @@ def read_rows(source: str | Path | pd.DataFrame | Rows, *, name: str, config: Da
     lines: IntArray | None = None
     if isinstance(source, str | Path):
         label = str(source)
-        frame, lines = read_table(label, config.encoding)
+        separator = "\t" if config.separator == "tab" else config.separator
+        frame, lines = read_table(label, config.encoding, separator)
     else:
-        label, frame = f"{name} frame", source
+        label = f"{name} frame"
+        frame = as_frame(source, label)
+    index = tuple(str(level) for level in frame.index.names if level is not None)
     frame = checked_frame(frame, label)
     positions = np.arange(len(frame), dtype=np.int64)
-    rows = Rows(frame, positions, label, name, positions + 1 if lines is None else lines, lines is not None)
+    numbers = positions + 1 if lines is None else lines
+    rows = Rows(frame, positions, label, name, numbers, lines is not None, index=index)
     return rows if config.id is None else evolve(rows, ids=_ids(rows, config.id))
 
 
 def _ids(rows: Rows, column: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    values = rows.column(column, "data.id")
-    empty = np.flatnonzero(rows.missing(column))
-    if len(empty):
-        raise rows.error(int(empty[0]), column, "expected an id, got an empty field")
-    repeated = np.flatnonzero(values.duplicated().to_numpy())
-    if len(repeated):
-        value = values.iloc[repeated[0]]
-        first = int(np.flatnonzero((values == value).to_numpy())[0])
+    """Return the ids as they are spelt; integers stay what they are."""
+    cells = rows.present(column, "data.id", "an id")
+    if len(repeated := [cell for cell, count in Counter(cells).items() if count > 1]):
+        first = cells.index(repeated[0])
+        more = f"; {len(repeated)} ids come more than once" if len(repeated) > 1 else ""
         raise rows.error(
-            int(repeated[0]),
+            cells.index(repeated[0], first + 1),
             column,
-            f"expected ids that differ, got {shown(value)} again (first at {rows.where(first)})",
+            f"expected ids that differ, got {repeated[0]!r} again (first at {rows.where(first)}){more}",
         )
-    return values.to_numpy()
+    # Whole numbers that have a type keep it, so that they join the caller's own.
+    typed = rows.frame[column].tolist()
+    if all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in typed):
+        return np.array(typed)
+    return np.array(cells, dtype=object)
 
 
 def shown(value: Any) -> str:
     """Return a value as messages show it: text in quotes, a number without its NumPy type."""
     return repr(value) if isinstance(value, str) else str(value)
-
-
-def label_values(rows: Rows, label: str | list[str] | None) -> np.ndarray[Any, Any]:
-    """Return the labels as they are written, [N] or, of several columns, [N, K].
-
-    Raises:
-        DataError: No label is named, or there is no such column.
-    """
-    if label is None:
-        raise DataError("data.label: expected the column to predict, got none")
-    for column in [label] if isinstance(label, str) else label:
-        rows.column(column, "data.label")
-    return rows.frame[label].to_numpy()
-
-
-def split_rows(
-    rows: Rows,
-    fraction: float,
-    *,
-    seed: int,
-    stratify_by: Sequence[Hashable] | np.ndarray[Any, Any] | None = None,
-    groups: Sequence[Hashable] | np.ndarray[Any, Any] | None = None,
-) -> tuple[Rows, Rows]:
-    """Set a fraction of the rows aside for validation: the same ones for the same seed.
-
-    Args:
-        rows: All rows.
-        fraction: Share to set aside, between 0 and 1; with groups it is met as nearly as whole groups allow.
-        seed: Seed of the split.
-        stratify_by: Value of each row whose shares stay the same on both sides, [N] or [N, K]; numbers with more than
-            20 different values are taken by their tenths. A value's only row stays in training, and the log says so.
-        groups: Value of each row whose rows stay on one side, [N].
-
-    Returns:
-        Training and validation rows, each in the order of the source.
-
-    Raises:
-        DataError: A side would be empty.
-    """
-    import pandas as pd
-    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
-
-    number = len(rows)
-    everything = np.arange(number)
-    classes = None if stratify_by is None else _classes(stratify_by)
-    if groups is not None:
-        keys = pd.factorize(pd.Series(list(groups), dtype=object), use_na_sentinel=False)[0]
-        if len(set(keys)) < 2:
-            raise DataError(f"{rows.source}: data.group: expected at least two groups to split, got one")
-        if classes is None:
-            splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
-            kept, aside = next(splitter.split(everything, groups=keys))
-        else:
-            folds = min(max(2, round(1 / fraction)), len(set(keys)))
-            # A fold of a share above one half is the rest of a fold of the other share.
-            folds = folds if fraction <= 0.5 else min(max(2, round(1 / (1 - fraction))), len(set(keys)))
-            stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-            kept, aside = _first_fold(stratified, everything, classes, keys, rows.source)
-            kept, aside = (kept, aside) if fraction <= 0.5 else (aside, kept)
-    else:
-        alone = np.zeros(number, dtype=bool)
-        if classes is not None:
-            alone = np.bincount(classes)[classes] == 1
-            if alone.any():
-                places = ", ".join(rows.where(int(index)) for index in np.flatnonzero(alone)[:5])
-                log.warning("%d class(es) have a single row, which stays in training: %s", int(alone.sum()), places)
-            classes = classes[~alone]
-            few = len(set(classes.tolist()))
-            if not 0 < few <= min(round((number - alone.sum()) * fraction), (number - alone.sum()) * (1 - fraction)):
-                raise DataError(
-                    f"{rows.source}: data.stratify: expected at least one row of each of {few} classes on both sides, "
-                    f"got {number} rows to split at {fraction:g}; set data.stratify: false or another fraction"
-                )
-        if not 0 < round(number * fraction) < number:
-            raise DataError(
-                f"{rows.source}: data.validation: expected rows on both sides of the split, got {number} rows to split "
-                f"at {fraction:g}"
-            )
-        kept, aside = train_test_split(
-            everything[~alone], test_size=fraction, random_state=seed, shuffle=True, stratify=classes
-        )
-        kept = np.concatenate([kept, everything[alone]])
-    return rows.take(np.sort(kept), "train"), rows.take(np.sort(aside), "validation")
-
-
-def _classes(values: Sequence[Hashable] | np.ndarray[Any, Any]) -> IntArray:
-    """Return a class number for each row, int64 [N]: a quantity by its tenths, several labels by their combination."""
-    import pandas as pd
-
-    array = np.asarray(values)
-    if array.ndim == 1 and array.dtype.kind in "iuf" and len(np.unique(array[~np.isnan(array)])) > FEW:
-        # Tenths by rank; missing values are a class of their own.
-        ranks = pd.Series(array).rank(method="average").to_numpy()
-        return np.where(np.isnan(ranks), 10, (np.nan_to_num(ranks) - 1) * 10 // np.sum(~np.isnan(ranks))).astype(
-            np.int64
-        )
-    keys = [tuple(row) for row in array] if array.ndim == 2 else list(values)
-    series = pd.Series(pd.Index(keys, tupleize_cols=False), dtype=object)
-    return pd.factorize(series, use_na_sentinel=False)[0].astype(np.int64)
-
-
-def _first_fold(splitter: Any, everything: IntArray, classes: IntArray, keys: IntArray, source: str) -> Any:
-    """Split without scikit-learn's warning that a class has fewer rows than there are folds: whole groups go first."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        try:
-            return next(splitter.split(everything, classes, keys))
-        except ValueError as error:
-            raise DataError(
-                f"{source}: data.stratify with data.group: expected classes that can be split, {error}"
-            ) from None

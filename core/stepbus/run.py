@@ -21,6 +21,7 @@ from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.interruption import interrupted, signals_after
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
 from stepbus.one_fit import do_fit
+from stepbus.row_sets import check_labels, check_texts, read_sets
 from stepbus.run_folders import CHECKPOINTS
 from stepbus.yaml_writer import to_yaml
 
@@ -185,9 +186,9 @@ class Run:
         _refuse([*refusals(self.config), *exclusions(self.config, self.members)])
         try:
             self.plan_fits()
+            check_labels(self.config, self.fits)
             assembly.prepare_data(self.trainer, self, self.fits[0])
-            if self.trainer.given_model is None:
-                assembly.check_lengths(self.trainer, assembly.model_config(self.config.model) or {})
+            check_texts(self.trainer.encoder.source, self.fits)
         except (DataError, ModelError) as error:
             raise type(error)(str(self.config.place(error))) from error
         _refuse(self.plan_problems())
@@ -216,27 +217,7 @@ class Run:
         return [self.config.locate(problem) for problem in dict.fromkeys(problems)]
 
     def _rows(self) -> dict[str, Any]:
-        from stepbus.rows import label_values, read_rows, split_rows
-
-        settings = self.config.data.settings
-        train, validation = self.given
-        source = train if train is not None else settings.train
-        if source is None:
-            raise DataError("data.train: expected a file of training rows, got none")
-        sets = {"train": read_rows(source, name="train", config=settings)}
-        held_out = validation if validation is not None else settings.validation
-        if isinstance(held_out, float):
-            rows = sets["train"]
-            sets["train"], sets["validation"] = split_rows(
-                rows,
-                held_out,
-                seed=self.config.training.seed,
-                stratify_by=label_values(rows, settings.label) if settings.stratify else None,
-                groups=rows.column(settings.group, "data.group").to_numpy() if settings.group else None,
-            )
-        elif held_out is not None:
-            sets["validation"] = read_rows(held_out, name="validation", config=settings)
-        return sets
+        return read_sets(self.config, *self.given)
 
     def _describe(self) -> None:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 MODEL = "model"
+RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
-WRITTEN = ("config.yaml", "result.json", "predictions.npz", MODEL, "checkpoints", "fits", LOCK)
+WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, "checkpoints", "fits", LOCK)
 HERE = "environment.output_dir"
 ADVICE = f"move it away, or set {HERE} to another folder"
 
@@ -60,8 +61,9 @@ def problems(run: Run) -> list[Problem]:
         places = dict.fromkeys([run.directory, *(run.directory_of(fit) for fit in run.fits)])
         fresh = [name for name in names if name not in known.get("writes", names)]
         found = [path for place in places for path in strangers(place, fresh)]
-        # The folder of a model is replaced as a whole at the end of its fit.
-        found += [path for place in places for path in strangers(place, [MODEL]) if not is_model(path)]
+        # The folder of a model is replaced as a whole at the end of its fit; that of a finished one is verified.
+        ahead = [place for place in places if not os.path.lexists(place / RESULT)]
+        found += [path for place in ahead for path in strangers(place, [MODEL]) if not is_model(path)]
     return [Problem(HERE, f"expected no file of yours where the run writes, got {path}; {ADVICE}") for path in found]
 
 

@@ -79,6 +79,12 @@ class DataConfig:
     drop_last: bool = setting(False, "whether an epoch's last, smaller batch is left out")
     cache: bool | str = setting(True, "whether tokens are kept on disk, or the folder to keep them in", location="file")
     encoding: str = setting("utf-8", "character encoding of text files")
+    separator: str | None = setting(
+        None,
+        "what stands between the fields of CSV and TSV files; none tells by the file",
+        check=lambda value: value == "tab" or (len(value) == 1 and value not in '\r\n"\0'),
+        expected='one character, such as ";", or tab',
+    )
 
 
 @define(frozen=True, kw_only=True)

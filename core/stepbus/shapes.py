@@ -88,6 +88,7 @@ def plan_shapes(
     tokens_per_batch: int | None = None,
     bucket_multiple: int = 8,
     max_signatures: int = 16,
+    longest: int | None = None,
 ) -> ShapePlan:
     """Choose the fewest lengths that keep padding within 1% of the least there is.
 
@@ -100,6 +101,7 @@ def plan_shapes(
         tokens_per_batch: Padded tokens in a batch, in place of `batch_size`: shorter rows then come in larger batches.
         bucket_multiple: Every length is a multiple of this (8 suits CPU and Metal, 128 CUDA's fused attention).
         max_signatures: Most shapes there may be.
+        longest: Most tokens that a row may be padded to: a model's positions. Rows are not longer.
 
     Returns:
         The plan; the same for every order of the rows.
@@ -117,9 +119,10 @@ def plan_shapes(
         shapes = []
         for top in tops_chosen:
             length = int(top) * bucket_multiple
+            length = length if longest is None else min(length, longest)
             rows = max(1, tokens_per_batch // length) if tokens_per_batch else batch_size
             shapes.append((length, min(rows, len(lengths))))
-        plans.append(_count(np.asarray(lengths), shapes, bucket_multiple))
+        plans.append(_count(np.asarray(lengths), shapes))
     least = min(plan.padded_tokens for plan in plans)
     return next(plan for plan in plans if plan.padded_tokens <= least * (1 + WORTH_A_SHAPE))
 
@@ -148,7 +151,7 @@ def _best_lengths(tops: IntArray, counts: IntArray, most: int) -> Iterator[list[
         cost = candidates.min(axis=1)
 
 
-def _count(lengths: IntArray, shapes: Sequence[tuple[int, int]], multiple: int) -> ShapePlan:
+def _count(lengths: IntArray, shapes: Sequence[tuple[int, int]]) -> ShapePlan:
     """Count an epoch's batches; the numbers depend on the lengths alone, not on the order of the rows."""
     homes = np.bincount(np.searchsorted([length for length, _ in shapes], lengths), minlength=len(shapes))
     buckets, carried = [], 0
@@ -158,5 +161,4 @@ def _count(lengths: IntArray, shapes: Sequence[tuple[int, int]], multiple: int) 
         batches = -(-available // rows) if last else available // rows
         carried = available - batches * rows
         buckets.append(Bucket(length, rows, batches))
-    longest = -(-int(lengths.max()) // multiple) * multiple
-    return ShapePlan(tuple(buckets), int(lengths.sum()), len(lengths), longest * len(lengths))
+    return ShapePlan(tuple(buckets), int(lengths.sum()), len(lengths), shapes[-1][0] * len(lengths))

@@ -11,6 +11,7 @@ from stepbus import backend
 from stepbus.wording import counted
 
 if TYPE_CHECKING:
+    from stepbus.dataset import RowEncoder
     from stepbus.labels import LabelCodec
     from stepbus.trainer import Trainer
 
@@ -33,6 +34,7 @@ def fit_facts(trainer: Trainer) -> dict[str, str]:
         "device": f"{machine['device']}, BLAS {machine['blas']}",
         "rows": rows,
         "labels": describe_labels(codec, trainer.targets["train"]),
+        **told(trainer.encoder),
         "batches": trainer.shapes.describe(),
         "steps": describe_steps(config.training.num_epochs, state.steps_per_epoch, state.total_steps),
         "optimizer": f"{config.optimizer.name} at {rate:g}, {config.scheduler.name} schedule",
@@ -57,6 +59,18 @@ def describe_steps(epochs: int, steps_per_epoch: int, total_steps: int) -> str:
     if total_steps == every:
         return f"{total_steps:,} ({said} of {steps_per_epoch:,})"
     return f"{total_steps:,} of the {every:,} that {said} would give"
+
+
+def told(encoder: RowEncoder) -> dict[str, str]:
+    """Return what the training rows told of themselves, in words, each with the setting that says otherwise.
+
+    Args:
+        encoder: It has seen the training rows.
+    """
+    codec = encoder.codec
+    task = {"task": f"{codec.task}, told by {codec.reason} (data.task sets another)"} if codec.reason else {}
+    describe = getattr(encoder.source, "describe", None)
+    return {**task, **(describe() if describe is not None else {})}
 
 
 def describe_labels(codec: LabelCodec, targets: np.ndarray[Any, Any]) -> str:

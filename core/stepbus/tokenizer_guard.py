@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 256 * 2**20  # the largest vocabularies in use have a tenth of it
 MAX_ID, MAX_TYPE = 2**31 - 1, 2**8 - 1
-NAME = "tokenizer.json"
 _one_at_a_time = threading.RLock()  # two that lent each other the descriptor would not give it back
 
 
@@ -82,15 +81,15 @@ def without_panic_reports() -> Iterator[None]:
             os.close(kept)
 
 
-def load_tokenizer(content: bytes, source: str = NAME) -> Tokenizer:
-    """Return the tokenizer that a tokenizer.json describes, neither cutting nor padding, tried on a text and a pair.
+def parse_tokenizer(content: bytes, source: str) -> Tokenizer:
+    """Return the tokenizer that a tokenizer.json describes, neither cutting nor padding.
 
     Args:
         content: What the file holds.
         source: The file, for messages.
 
     Raises:
-        ModelError: The library does not understand the file, or cannot use what it describes.
+        ModelError: The library does not understand the file.
     """
     from tokenizers import Tokenizer
 
@@ -98,13 +97,25 @@ def load_tokenizer(content: bytes, source: str = NAME) -> Tokenizer:
         tokenizer = Tokenizer.from_str(content.decode("utf-8"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
+    return tokenizer
+
+
+def try_tokenizer(tokenizer: Tokenizer, source: str) -> None:
+    """Try a tokenizer on a text and on a pair.
+
+    Args:
+        tokenizer: The tokenizer.
+        source: The file, for messages.
+
+    Raises:
+        ModelError: The library cannot use what the file describes.
+    """
     with guarded(source, "encode a text"), without_panic_reports():
         probe = tokenizer.encode("a")
         _check_texts(probe, 1)
         _check_numbers(probe)
     with guarded(source, "encode a pair of texts"), without_panic_reports():
         _check_numbers(tokenizer.encode("a", "a"))
-    return tokenizer
 
 
 def _check_texts(encoded: Any, texts: int) -> None:

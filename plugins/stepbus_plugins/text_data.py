@@ -56,16 +56,14 @@ class TextColumns:
         return first, rest[0] if rest else None
 
     def _column(self, rows: Rows, name: str) -> list[str]:
-        values = rows.column(name, "data.text")
+        rows.column(name, "data.text")
         texts = []
-        for index, (value, empty) in enumerate(zip(values, rows.missing(name), strict=True)):
-            if empty and self.config.missing is None:
+        for index, cell in enumerate(rows.cells(name, "a text is one string; join the parts")):
+            if cell is None and self.config.missing is None:
                 raise rows.error(
                     index, name, "expected text, got nothing; mend the row, or say in data.missing how to read it"
                 )
-            if not empty and isinstance(value, list | dict | bytes):
-                raise rows.error(index, name, f"expected text, got a {type(value).__name__}")
-            texts.append(self.config.missing or "" if empty else str(value))
+            texts.append(self.config.missing or "" if cell is None else cell)
         return texts
 
     def state_dict(self) -> dict[str, Any]:

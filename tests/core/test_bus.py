@@ -6,13 +6,15 @@ import errno
 import io
 import os
 import re
+import sys
 import time
 from typing import Any
 
+import numpy as np
 import pytest
-from attrs import define
+from attrs import define, evolve
 
-from stepbus import BadInput, Control, PluginError, PluginFailure, StepbusError, hookimpl
+from stepbus import BadInput, Control, Fit, PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.bus import SPECIFICATIONS, Bus, Member, check_policy, hooks_of
 from stepbus.callback import Callback
 from stepbus.costs import Meter
@@ -73,11 +75,12 @@ def test_a_threaded_hook_passes_its_value_along() -> None:
             self.letter = letter
 
         @hookimpl
-        def expand_fits(self, fits: list[str]) -> list[str] | None:
-            return None if self.letter is None else [fit + self.letter for fit in fits]
+        def expand_fits(self, fits: list[Fit]) -> list[Fit] | None:
+            return None if self.letter is None else [evolve(fit, name=fit.name + self.letter) for fit in fits]
 
     bus = Bus([member(Add(letter), f"p{index}") for index, letter in enumerate(["x", None, "y"])])
-    assert bus.thread("expand_fits", run=None, fits=["fit"]) == ["fitxy"]
+    (fit,) = bus.thread("expand_fits", run=None, fits=[Fit("fit", {}, 1)])
+    assert fit.name == "fitxy"
 
 
 def test_a_request_says_who_asked_and_why() -> None:
@@ -292,6 +295,23 @@ class ThreadedWrapper:
         return (yield)
 
 
+class Yields:
+    @hookimpl
+    def on_step_end(self) -> Any:
+        yield
+
+
+class Waits:
+    @hookimpl
+    async def on_step_end(self) -> None: ...
+
+
+class YieldsAndWaits:
+    @hookimpl(wrapper=True)
+    async def on_step_end(self) -> Any:
+        yield
+
+
 class RunHookInFit:
     @hookimpl
     def on_close(self) -> None: ...
@@ -305,6 +325,13 @@ class RunHookInFit:
         (Default, "on_step_end(step=…): an argument with a default would never be filled"),
         (Forgotten, "on_step_end is a hook's name; write @hookimpl above it"),
         (ThreadedWrapper, "expand_fits passes a value along, so it cannot be a wrapper"),
+        (
+            Yields,
+            "on_step_end has a yield, so calling it would run none of it; write @hookimpl(wrapper=True) if it goes "
+            "around the others, or take the yield out",
+        ),
+        (Waits, "on_step_end is an async function, which nobody would wait for; write def"),
+        (YieldsAndWaits, "on_step_end is an async function, which nobody would wait for; write def"),
         (RunHookInFit, 'on_close belongs to the run; write scope = "run" in the class'),
     ],
 )
@@ -312,6 +339,129 @@ def test_what_pluggy_lets_pass_is_an_error(cls: type, words: str) -> None:
     with pytest.raises(PluginError) as caught:
         hooks_of(cls(), "sample, some-package 1.2", "fit")
     assert str(caught.value) == f"sample, some-package 1.2: {words}"
+
+
+def giving(hook: str, value: Any) -> Any:
+    class Gives:
+        pass
+
+    setattr(Gives, hook, hookimpl(lambda self: value))
+    return Gives()
+
+
+WRONG = [
+    ("validate_plan", "nothing", "a list of stepbus.Problem or None from it, got 'nothing'"),
+    ("validate_plan", ["a", "b"], "a list of stepbus.Problem or None from it, got a list"),
+    ("parameter_groups", {"weight": 0.1}, "a mapping from parameter names to mappings of settings or None from it"),
+    ("parameter_groups", ["weight"], "a mapping from parameter names to mappings of settings or None from it"),
+    ("transform_gradients", 0.5, "a function of gradients or None from it, got 0.5"),
+    ("expand_fits", [], "a list of at least one stepbus.Fit or None from it, got a list"),
+    ("expand_fits", 3, "a list of at least one stepbus.Fit or None from it, got 3"),
+    ("combine_results", {}, "a stepbus.FitResult or None from it, got a mapping"),
+    ("is_boundary", "no", "true or false or None from it, got 'no'"),
+    ("checkpoint_retention", 2, "a stepbus.Retention or None from it, got 2"),
+]
+
+
+@pytest.mark.parametrize(("hook", "value", "words"), WRONG)
+def test_a_return_value_that_a_hook_cannot_take_is_the_plugins_fault(hook: str, value: Any, words: str) -> None:
+    bus = Bus([member(giving(hook, value))])
+    arguments = dict.fromkeys(SPECIFICATIONS[hook])
+    with pytest.raises(PluginFailure) as caught:
+        bus.thread(hook, **arguments) if hook == "expand_fits" else getattr(bus.hook, hook)(**arguments)
+    assert str(caught.value).startswith(
+        f"sample, some-package 1.2: {hook} raised TypeError at step 0: expected {words}"
+    )
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, 0, 1])
+def test_a_boundary_may_be_said_in_any_kind_of_truth(value: Any) -> None:
+    assert Bus([member(giving("is_boundary", value))]).hook.is_boundary(trainer=None, step=1) == [value]
+
+
+@pytest.mark.parametrize("policy", ["raise", "disable"])
+def test_a_plugin_that_calls_exit_does_not_end_the_run_in_silence(policy: str) -> None:
+    class Leaves:
+        @hookimpl
+        def on_step_end(self) -> None:
+            sys.exit(0)
+
+    bus, said = Bus([member(Leaves(), on_error=policy)]), []
+    bus.on_disabled = said.append
+    if policy == "disable":
+        end_step(bus)
+        (message,) = said
+    else:
+        with pytest.raises(PluginFailure) as caught:
+            end_step(bus)
+        message = str(caught.value)
+    assert message.startswith("sample, some-package 1.2: on_step_end raised SystemExit at step 0: 0; switch the")
+
+
+@pytest.mark.parametrize("policy", ["raise", "disable"])
+def test_a_plugin_that_calls_its_own_hook_without_end_is_the_one_that_is_blamed(policy: str) -> None:
+    heard: list[str] = []
+
+    class Again:
+        @hookimpl
+        def on_step_end(self) -> None:
+            end_step(bus)
+
+    members = [member(Recorder("before", heard), "a"), member(Again(), "b", on_error=policy)]
+    bus, said = Bus([*members, member(Recorder("after", heard), "c")]), []
+    bus.on_disabled = said.append
+    if policy == "disable":
+        end_step(bus)
+        (message,) = said
+        assert heard == ["before"] * 21 + ["after"] * 21
+    else:
+        with pytest.raises(PluginFailure) as caught:
+            end_step(bus)
+        message = str(caught.value)
+        assert heard == ["before"] * 21
+    assert message.startswith(
+        "b, some-package 1.2: on_step_end raised RecursionError at step 0: what it does in on_step"
+    )
+
+
+def test_a_hook_may_be_called_within_itself_and_again_later() -> None:
+    heard: list[int] = []
+
+    class Once:
+        @hookimpl
+        def on_step_end(self, step: Any) -> None:
+            heard.append(step)
+            if step:
+                bus.hook.on_step_end(trainer=None, state=None, step=step - 1)
+
+    bus = Bus([member(Once())])
+    for _ in range(30):
+        bus.hook.on_step_end(trainer=None, state=None, step=19)
+    assert heard == list(range(19, -1, -1)) * 30
+
+
+def test_an_interruption_by_the_user_is_nobodys_fault() -> None:
+    class Waits:
+        @hookimpl
+        def on_step_end(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        end_step(Bus([member(Waits(), on_error="disable")]))
+
+
+def test_an_error_whose_text_fails_is_blamed_all_the_same() -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    class Raises:
+        @hookimpl
+        def on_step_end(self) -> None:
+            raise Odd
+
+    with pytest.raises(PluginFailure, match=r"raised Odd at step 0: \(its text cannot be had: ValueError\)"):
+        end_step(Bus([member(Raises())]))
 
 
 def test_a_callback_needs_no_decorator() -> None:

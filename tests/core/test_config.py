@@ -664,3 +664,21 @@ def test_no_preset_is_blamed_for_what_the_user_left_out(
     where = "run.yaml" if text else "a file of yours"
     ways = f"give it in {where}, with --set data.label=…, or in Python as label=…"
     assert problem.message == f"expected the column to predict, got none; {ways}"
+
+
+def test_what_is_printed_loads_again_with_what_was_off_and_where_plugins_come_from(here: Path) -> None:
+    write(
+        here / "mine.py", "from stepbus import hookimpl\nclass Mine:\n    @hookimpl\n    def on_step_end(self): ...\n"
+    )
+    text = (
+        "plugins: {progress: false, mine: {use: './mine.py:Mine', on_error: disable}, early_stopping: {patience: 9}}\n"
+    )
+    config = load(write(here / "run.yaml", text))
+    again = load(write(here / "elsewhere" / "run.yaml", to_yaml(config.resolved())))
+    assert [(choice.name, choice.on_error) for choice in again.plugins] == [
+        (choice.name, choice.on_error) for choice in config.plugins
+    ]
+    assert "progress" not in [choice.name for choice in again.plugins]
+    assert [choice.on_error for choice in again.plugins if choice.name == "mine"] == ["disable"]
+    assert again.resolved() == config.resolved()
+    assert again.digest() == config.digest()

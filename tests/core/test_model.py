@@ -156,7 +156,34 @@ def test_the_configuration_is_no_parameter() -> None:
 
 
 def test_another_pooling_than_the_familys_own_is_no_sequence_classifier() -> None:
-    assert build(Weighted).config["architectures"] == ["ToyModel"]
+    config = build(Weighted).config
+    assert config["architectures"] == ["StepbusToyClassifier"]
+    assert config["stepbus_pooling"] == "p"
+    # transformers makes a classifier of no outputs from this, and then refuses the shape of the head.
+    assert (config["id2label"], config["label2id"]) == ({}, {})
+    assert config["stepbus_labels"] == ["LABEL_0", "LABEL_1", "LABEL_2"]
+
+
+def test_a_head_of_more_than_one_layer_is_no_sequence_classifiers_either() -> None:
+    facts = {"task": "multiclass"}
+    part = Component("head", "deep", Nothing, lambda *_: nn.Sequential(nn.Linear(D, D), nn.Linear(D, 3)), facts)
+    deep = Selected(part, Nothing())
+    model = compose(model_settings(), Encoder(), {}, outputs=3, head=deep, seed=1, architecture="Toy")
+    assert model.config["architectures"] == ["StepbusToyClassifier"]
+
+
+def test_what_stepbus_wrote_into_another_folder_is_not_carried_on() -> None:
+    config = build(config={"stepbus_target": {"mean": 3}, "stepbus_pooling": "mean", "stepbus_labels": ["a"]}).config
+    assert not [name for name in config if name.startswith("stepbus")]
+
+
+def test_the_number_of_another_heads_labels_is_not_carried_on() -> None:
+    for pooling in (First, Weighted):
+        assert "num_labels" not in build(pooling, config={"num_labels": 7}).config
+
+
+def test_a_dropout_of_ones_own_is_in_the_config_that_others_read() -> None:
+    assert build(dropout=0.3).config["classifier_dropout"] == 0.3
 
 
 def test_label_names_keep_the_order_of_the_logits() -> None:

@@ -167,7 +167,8 @@ def test_every_problem_is_told_and_the_rest_shown(make: Make, tmp_path: Path) ->
             "expected a divisor of hidden_size 16",
             True,
         ),
-        ({"data": {"max_length": 64}, "model": {"max_position_embeddings": 4}}, "data.max_length", "positions", True),
+        ({"model": {"vocab_size": 22}}, "", "expected token ids below 22, the rows of the model's table", True),
+        ({"model": {"max_position_embeddings": 2}}, "data.max_length", "expected room for text beside 2", True),
         ({"plugins": {"cross_validation": {}}}, "plugins.cross_validation", "", True),
         ({"training": {"metrics": ["rmse"]}}, "training.metrics", "rmse is for regression", True),
     ],
@@ -275,3 +276,27 @@ def test_the_estimate_of_memory_is_near_the_peak(make: Make, tmp_path: Path) -> 
     done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
     measured = int(done.stdout.split()[-1])
     assert plan["memory"]["peak"] == pytest.approx(measured, rel=0.25)
+
+
+def test_what_was_told_and_warned_of_stands_in_the_plan(make: Make, tmp_path: Path) -> None:
+    train = tmp_path / "odd.csv"
+    train.write_text("text;label\n" + "the film;Pos\na plot;pos\nvery dull;neg\n" * 4)
+    plan = describe_plan(make(data={"train": str(train), "validation": None}))
+    assert plan["told"] == {"task": "multiclass, told by words with 3 different values (data.task sets another)"}
+    assert "task     multiclass, told by words with 3" in render(plan)
+    separator, twins = plan["notes"][:2]
+    assert "odd.csv: read with semicolons between the fields, where commas were expected" in separator
+    assert "classes that look alike are learnt as different ones: 'Pos' and 'pos'" in twins
+    assert describe_plan(make(data={"task": "binary"}))["told"] == {}
+
+
+def test_labels_of_all_fits_are_looked_at_and_said_once(make: Make, tmp_path: Path) -> None:
+    train = tmp_path / "rare.csv"
+    train.write_text("text,label\n" + "the film,a\na plot,b\n" * 6 + "very dull,rare\n")
+    folds = {"cross_validation": {"folds": 3, "strategy": "kfold"}}
+    plan = describe_plan(make(data={"train": str(train), "validation": None}, plugins=folds))
+    [problem] = plan["problems"]
+    assert (
+        "rare.csv:14: column 'label': expected a label that training has seen (a, b), got 'rare'; the split of fold-"
+        in (problem["message"])
+    )

@@ -82,7 +82,10 @@ def test_a_file_is_found_beside_the_base(tmp_path: Path) -> None:
         ("subprocess:Popen", "it has neither hooks nor components"),
         ("builtins:dict", "it has neither hooks nor components"),
         ("stepbus.errors:BadInput", "it has neither hooks nor components"),
-        ("stepbus_plugins.history:History.Config", "has no 'History.Config'"),
+        (
+            "stepbus_plugins.history:History.Config",
+            "expected use: module:Class or ./file.py:Class, got",
+        ),
     ],
 )
 def test_what_use_names_is_looked_at_before_it_is_called(use: str, got: str) -> None:

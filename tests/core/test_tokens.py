@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, processors
 
 from stepbus import token_cache
 from stepbus.errors import ModelError
@@ -304,3 +304,28 @@ def test_the_cache_folder_is_private(folder: Path, tmp_path: Path) -> None:
     assert os.stat(tmp_path / "made").st_mode & 0o077 == 0  # noqa: PTH116 - the mode is the point
     assert token_cache.VERSION == 1
     assert json.loads(tokenizer_files(folder)["tokenizer.json"])["model"]["type"] == "WordPiece"
+
+
+def test_a_tokenizer_that_does_not_know_the_letter_a_is_no_fault(tmp_path: Path) -> None:
+    inner = Tokenizer(models.BPE(vocab={"z": 0, "<s>": 1}, merges=[]))
+    inner.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)])
+    inner.save(str(tmp_path / "tokenizer.json"))
+    assert tokenizer(tmp_path).encode(["zza"]).ids.tolist() == [1, 0, 0]
+
+
+def test_a_tokenizer_that_finds_nothing_or_fails_is_said(tmp_path: Path) -> None:
+    Tokenizer(models.BPE(vocab={}, merges=[])).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelError, match="expected a tokenizer that finds a token in a text"):
+        tokenizer(tmp_path)
+    Tokenizer(models.WordLevel({"x": 0}, unk_token="[WHAT]")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelError, match=r"the tokenizer cannot read a text: WordLevel error"):
+        tokenizer(tmp_path)
+
+
+def test_types_beyond_a_byte_are_refused(tmp_path: Path) -> None:
+    inner = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
+    inner.post_processor = processors.TemplateProcessing(single="$A:300", pair="$A $B", special_tokens=[])
+    inner.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    with pytest.raises(ModelError, match="expected token types up to 255, got 300"):
+        tokenizer(tmp_path)

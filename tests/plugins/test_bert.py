@@ -254,6 +254,16 @@ def test_too_long_a_sequence_is_refused():
         encoder(*batch()[:2])
 
 
+@pytest.mark.parametrize(("ids", "types"), [(60, 0), (-1, 0), (3, 2), (3, -1)])
+def test_indices_beyond_a_table_are_refused_where_a_model_is_called_by_hand(ids, types):
+    encoder = Encoder({**CONFIG, "vocab_size": 60})
+    given = mx.array([[1, ids, 2]]), mx.ones((1, 3)), mx.array([[0, types, 1]])
+    with pytest.raises(ModelError, match=r"got token (ids|types) from -?\d+ to \d+, the model's table has rows"):
+        encoder(*given)
+    compiled = mx.compile(encoder)
+    assert compiled(mx.array([[1, 2]]), mx.ones((1, 2)), mx.array([[0, 1]])).shape == (1, 2, 128)
+
+
 @pytest.mark.parametrize("size", ["tiny", "mini"])
 def test_building_from_scratch_is_a_function_of_the_seed(size):
     one, same, other = (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stepbus import DataConfig, DataError, Fit, FitResult, LabelCodec, Predictions, Rows
 from stepbus_plugins.cross_validation import SELECTED, CrossValidation
-from stepbus_plugins.cross_validation.folds import set_aside, split, strata
+from stepbus_plugins.cross_validation.folds import set_aside, split
 
 
 def rows_of(frame: pd.DataFrame) -> Rows:
@@ -37,12 +37,20 @@ class Run:
     """What the plugin needs of a run."""
 
     def __init__(
-        self, folder: Path = Path(), *, data: dict[str, Any] | None = None, others: tuple[str, ...] = ()
+        self,
+        folder: Path = Path(),
+        *,
+        data: dict[str, Any] | None = None,
+        others: tuple[str, ...] = (),
+        head: str | None = None,
     ) -> None:
         self.directory = folder
         self.config = SimpleNamespace(
             data=SimpleNamespace(settings=DataConfig(**({"label": "label"} | (data or {})))),
             training=SimpleNamespace(seed=7),
+            model=SimpleNamespace(
+                settings=SimpleNamespace(head=SimpleNamespace(component=SimpleNamespace(facts={"task": head})))
+            ),
             plugins=[SimpleNamespace(name=name) for name in ("progress", *others)],
             scheduler=SimpleNamespace(name="linear"),
         )
@@ -150,13 +158,14 @@ def test_rows_set_aside_come_from_training_rows_and_keep_groups_whole(
         assert kept.max() < aside.min()
 
 
-def test_strata_are_classes_combinations_or_tenths() -> None:
-    assert strata(np.array([1, 0, 1]), "binary", 2).tolist() == [1, 0, 1]
-    flags = np.array([[0, 1], [0, 1], [1, 1], [1, 0], [0, 1]])
-    assert strata(flags, "multilabel", 2).tolist() == [0, 0, -1, -1, 0], "rare combinations are one class"
-    tenths = strata(np.random.default_rng(0).permutation(200).astype(float), "regression", 5)
-    assert np.bincount(tenths).tolist() == [20] * 10
-    assert np.bincount(strata(np.ones(12), "regression", 5)).min() >= 5, "no stratum is smaller than the folds"
+def test_rare_classes_keep_a_row_in_training_when_rows_are_set_aside() -> None:
+    classes = np.array([0] * 30 + [row // 2 for row in range(2, 42)])
+    everything = np.arange(len(classes))
+    for seed in range(20):
+        kept, aside = set_aside("stratified", 0.1, everything, classes, None, seed)
+        assert sorted([*kept, *aside]) == everything.tolist()
+        assert set(classes[kept]) == set(classes)
+        assert len(aside) in range(4, 8)
 
 
 # Planning -------------------------------------------------------------------------------------------------------------
@@ -246,6 +255,22 @@ def test_what_cannot_be_dealt_out_is_a_plan_problem(
     [problem] = made.validate_plan()
     assert problem.path == f"plugins.cross_validation.{path}"
     assert sentence in problem.message
+
+
+@pytest.mark.parametrize("said", ["data", "head"])
+def test_folds_are_dealt_by_the_task_that_was_said(said: str) -> None:
+    numbers = pd.DataFrame({"label": [row % 25 for row in range(100)]})
+    run = Run(data={"task": "multiclass"}) if said == "data" else Run(head="multiclass")
+    for fit in run.expand(plugin(folds=4), numbers):
+        assert fit.sets["validation"].frame["label"].value_counts().tolist() == [1] * 25
+    # Five classes, or a quantity of which each tenth has the same share in every fold.
+    few = pd.DataFrame({"label": [row % 5 for row in range(100)]})
+    run = Run(data={"task": "regression"}) if said == "data" else Run(head="regression")
+    made = plugin(folds=21)
+    assert len(run.expand(made, few)) == 21, "20 rows of each class are no limit for a regression"
+    made = plugin(folds=21)
+    Run().expand(made, few)
+    assert "expected at least 21 rows of each class, one a fold, got 20 of '0'" in made.validate_plan()[0].message
 
 
 def test_validation_rows_beside_the_folds_are_refused() -> None:

@@ -199,7 +199,118 @@ def test_settings_that_go_together() -> None:
     assert TableDataConfig(template="{a}", columns=["a"]).problems()[0][0] == "columns"
 
 
+def csv_rows(folder: Path, content: str, name: str = "train") -> Rows:
+    path = folder / f"{name}.csv"
+    path.write_text(content)
+    return read_rows(path, name=name, config=DataConfig())
+
+
+def test_what_a_column_holds_is_learnt_once_and_other_files_are_read_by_it(tmp_path: Path) -> None:
+    train = csv_rows(
+        tmp_path, "age,code,version,flag,when\n22,007,3.9,True,2024-01-05\nNA,NA,3.10,,2024-02-01 10:00:00\n"
+    )
+    made = source(numbers="value")
+    made.fit(train)
+    assert made.kinds == {"age": "number", "code": "words", "version": "words", "flag": "boolean", "when": "words"}
+    assert made.texts(train)[0] == [
+        "age: 22; code: 007; version: 3.9; flag: True; when: 2024-01-05",
+        "age: missing; code: NA; version: 3.10; flag: missing; when: 2024-02-01 10:00:00",
+    ]
+    # Alone, each cell would be something else: the kinds are kept with the model.
+    fresh = source(numbers="value")
+    fresh.load_state_dict(json.loads(json.dumps(made.state_dict())))
+    for row, said in {
+        "NA,7,3.1,0,2024-01-05T00:00:00": "age: missing; code: 7; version: 3.1; flag: False; when: 2024-01-05",
+        "007,1E1,4,true,x": "age: 7; code: 1E1; version: 4; flag: True; when: x",
+        " 5 , 5 ,+5,1.0,": "age: 5; code: 5; version: +5; flag: True; when: missing",
+        "1e3,12.0,5.,FALSE,": "age: 1000; code: 12.0; version: 5.; flag: False; when: missing",
+    }.items():
+        assert fresh.texts(csv_rows(tmp_path, f"age,code,version,flag,when\n{row}\n", "test"))[0] == [said]
+    for row, message in {
+        "many,1,1,True,": r"test.csv:2: column 'age': expected a number, as in the training rows, got 'many'",
+        "1_000,1,1,True,": r"test.csv:2: column 'age': expected a number, .* got '1_000'",
+        "inf,1,1,True,": r"test.csv:2: column 'age': expected a finite number, got inf",
+        "1,1,1,maybe,": r"test.csv:2: column 'flag': expected True or False, as in the training rows, got 'maybe'",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            fresh.texts(csv_rows(tmp_path, f"age,code,version,flag,when\n{row}\n", "test"))
+
+
+def test_all_rows_of_the_source_say_what_a_column_holds_not_those_of_a_fold() -> None:
+    whole = rows(size=["1", "2", "x", "4"])
+    made = source()
+    made.fit(whole.take([0, 1, 3]))
+    assert made.kinds == {"size": "words"}
+    assert made.texts(whole)[0] == ["size: 1", "size: 2", "size: x", "size: 4"]
+
+
+def test_kinds_can_be_set() -> None:
+    table = rows(zip=[12345, 1234], size=["1.5", "2.50"])
+    assert told(table, kinds={"zip": "words", "size": "number"}, numbers="value") == [
+        "zip: 12345; size: 1.5",
+        "zip: 1234; size: 2.5",
+    ]
+    with pytest.raises(DataError, match=r"data.kinds: expected columns that are told, got 'zipp' \(did you mean 'zip'"):
+        source(kinds={"zipp": "words"}).fit(table)
+    with pytest.raises(DataError, match=r"row 2: column 'a': expected a number, as in the training rows, got 'x'"):
+        source(kinds={"a": "number"}).fit(rows(a=["1", "x"]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([*map(str, range(19)), "?"], "column 'a' is read as words, not numbers, because of '?' (train frame, row 20)"),
+        (["3.9", "3.10"], "column 'a' is read as words, not numbers: they are written as codes or versions are"),
+        (["1,5", "2"], "column 'a' is read as words, not numbers: write decimals with a point"),
+    ],
+)
+def test_what_nearly_is_a_column_of_numbers_is_said_once(
+    cells: list[str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = rows(a=cells)
+    with caplog.at_level(logging.WARNING):
+        source().fit(table)
+        source().fit(table.take([0, 1]))
+    assert [record.getMessage() for record in caplog.records] == [f"train frame: {said}"]
+
+
+def test_a_saved_index_is_no_feature_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = ",size,label\n0,5,a\n1,6,b\n"
+    with caplog.at_level(logging.WARNING):
+        assert told(csv_rows(tmp_path, content), label="label") == ["size: 5", "size: 6"]
+    assert "'Unnamed: 0' has no name in the file, as a saved index of pandas has none, and is no feature" in caplog.text
+    assert told(csv_rows(tmp_path, content), columns=["Unnamed: 0"]) == ["Unnamed: 0: 0", "Unnamed: 0: 1"]
+    frame = rows(**{"Unnamed: 0": [0, 1], "size": [5, 6]})
+    assert told(frame) == ["size: 5", "size: 6"]
+    assert read_rows(tmp_path / "train.csv", name="train", config=DataConfig(id="Unnamed: 0")).ids.tolist() == [
+        "0",
+        "1",
+    ]
+
+
+def test_lists_are_refused_where_they_are_told_and_nowhere_else() -> None:
+    table = rows(a=[1, 2], tags=[["x"], ["y", "z"]])
+    with pytest.raises(DataError, match=r"row 1: column 'tags': expected one value, got a list: \['x'\]"):
+        source().fit(table)
+    assert told(table, columns=["a"]) == ["a: 1", "a: 2"]
+
+
+def test_what_was_told_is_said_with_the_setting_that_changes_it() -> None:
+    made = source(label="label")
+    made.fit(rows(a=[1, 2], b=["x", "y"], c=[True, False], label=[0, 1]))
+    assert made.describe() == {"columns": "number: a; boolean: c; words: b (data.kinds sets others)"}
+
+
+def test_a_state_from_before_columns_had_kinds_is_read() -> None:
+    made = source(numbers="value")
+    made.load_state_dict({"columns": ["a", "b"], "edges": {"a": None}, "function": None})
+    assert made.texts(rows("test", a=["NA"], b=["007"]))[0] == ["a: missing; b: 007"]
+
+
 FUNCTIONS = """
+def kinds(row):
+    return repr(row)
+
 def one(row):
     return f"{row['sex'] or 'somebody'} in class {row['class']}"
 
@@ -221,6 +332,16 @@ def test_a_function_of_ones_own(tmp_path: Path, caplog: pytest.LogCaptureFixture
     made = source(template=f"{file}:two")
     made.fit(rows(**PEOPLE))
     assert made.texts(rows(**PEOPLE)) == (["male", "None", "female"], ["3", "1", "3"])
+    # The same values, with the same types, whatever the rows came from.
+    for table in (
+        rows(a=[12.0, np.nan, 0.5], b=[True, None, False], c=["007", None, "x"]),
+        csv_rows(tmp_path, "a,b,c\n12,True,007\nNA,,\n.5,False,x\n"),
+    ):
+        assert told(table, template=f"{file}:kinds") == [
+            "{'a': 12, 'b': True, 'c': '007'}",
+            "{'a': None, 'b': None, 'c': None}",
+            "{'a': 0.5, 'b': False, 'c': 'x'}",
+        ]
     with pytest.raises(DataError, match=r"row 2: data.template: .*mine.py:wrong to return a text .* got 3"):
         told(rows(**PEOPLE), template=f"{file}:wrong")
     with pytest.raises(DataError, match=r"row 1: data.template: .*mine.py:broken raised KeyError: 'absent'"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,6 +40,29 @@ def test_two_columns_are_a_pair_and_numbers_are_text_too() -> None:
     assert source(text=["q"]).texts(rows(q=["x"])) == (["x"], None)
 
 
+def test_a_text_is_as_it_is_written_whatever_stands_beside_it(tmp_path: Path) -> None:
+    odd = ["007", "1E1", "3.10", "+5", "1_000", "NA", "nan", "True", "12.0", " 5 ", "inf", "0x10", "-0", "2024-01-05"]
+    made = source(text="text")
+    for cells in (odd, odd[::-1], [*odd, "words"], *([cell] for cell in odd), ["1", "2"], ["NA"]):
+        path = tmp_path / "train.csv"
+        path.write_text("text,n\n" + "".join(f"{cell},1\n" for cell in cells))
+        assert made.texts(read_rows(path, name="train", config=DataConfig()))[0] == cells
+        path = tmp_path / "train.jsonl"
+        path.write_text("".join(json.dumps({"text": cell}) + "\n" for cell in cells))
+        assert made.texts(read_rows(path, name="train", config=DataConfig()))[0] == cells
+        assert made.texts(rows(text=cells))[0] == cells
+    assert made.texts(rows(text=pd.array([12, 5], dtype="Int64")))[0] == ["12", "5"]
+    assert source(text="text", missing="").texts(rows(text=[12, None]))[0] == ["12", ""]
+
+
+@pytest.mark.parametrize("value", [["a"], ("a", "b"), {"a": 1}, {"a"}, b"a", np.array(["a"])])
+def test_lists_and_other_things_are_no_text(value: Any) -> None:
+    with pytest.raises(
+        DataError, match=r"row 2: column 'text': expected one value, got an? \w+: .*; a text is one string"
+    ):
+        source(text="text").texts(rows(text=["x", value]))
+
+
 @pytest.mark.parametrize("empty", [None, "", "  ", float("nan")])
 def test_an_empty_text_is_an_error_unless_it_has_a_meaning(empty: Any) -> None:
     table = rows(text=["x", empty])
@@ -51,7 +77,9 @@ def test_columns_that_cannot_be_texts() -> None:
         source(text="txt").texts(rows(text=["x"]))
     with pytest.raises(DataError, match=r"expected a column that is no label, got 'b', which data\.label names"):
         source(text=["a", "b"], label=["b", "c"]).fit(rows(a=["x"], b=[1], c=[0]))
-    with pytest.raises(DataError, match=r"row 1: column 'text': expected text, got a list"):
+    with pytest.raises(
+        DataError, match=r"row 1: column 'text': expected one value, got a list: \['x'\]; a text is one string"
+    ):
         source(text="text").texts(rows(text=[["x"]]))
 
 

@@ -20,6 +20,7 @@ from stepbus.checkpoints.verification import manifest_digest
 from stepbus.durable import to_json
 from stepbus.tensor_files import MAX_HEADER, check_tensors, write_tensors
 
+DAMAGED = "4 damaged checkpoint files"
 FILES = ("model.safetensors", "optimizer.safetensors", "config.json", "state.json", "tokenizer.json", MANIFEST)
 
 
@@ -108,7 +109,15 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_newest_gives_way_to_the_one_before(damage: str, file: str, two: Path, tmp_path: Path) -> None:
+def test_damaged_newest_gives_way_to_the_one_before(
+    damage: str, file: str, two: Path, tmp_path: Path, tally: Any
+) -> None:
+    with tally(DAMAGED, f"{damage}, {file}") as seen:
+        seen.refused(check_that_the_one_before_is_taken(damage, file, two, tmp_path))
+        seen.went_on()
+
+
+def check_that_the_one_before_is_taken(damage: str, file: str, two: Path, tmp_path: Path) -> str:
     folder = fresh(two, tmp_path)
     newest = folder / "step-00000200"
     DAMAGES[damage](newest / file)
@@ -135,19 +144,22 @@ def test_damaged_newest_gives_way_to_the_one_before(damage: str, file: str, two:
     assert len(quarantined) == 1
     assert quarantined[0] in said[0]
     assert latest_valid(folder, pytest.fail) == found
+    return said[0]
 
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_all_damaged_is_an_error_and_never_zero(damage: str, file: str, two: Path, tmp_path: Path) -> None:
+def test_all_damaged_is_an_error_and_never_zero(damage: str, file: str, two: Path, tmp_path: Path, tally: Any) -> None:
     folder = fresh(two, tmp_path)
-    DAMAGES[damage](folder / "step-00000200" / file)
-    shutil.rmtree(folder / "step-00000100")
-    for _ in range(2):  # and it stays one
-        with pytest.raises(CheckpointError, match="can be trusted") as caught:
-            latest_valid(folder, pytest.fail)
-        assert "step-00000200" in str(caught.value)
-    assert scan(folder) == [folder / "step-00000200"]
+    with tally(DAMAGED, f"all, {damage}, {file}") as seen:
+        DAMAGES[damage](folder / "step-00000200" / file)
+        shutil.rmtree(folder / "step-00000100")
+        for _ in range(2):  # and it stays one
+            with pytest.raises(CheckpointError, match="can be trusted") as caught:
+                latest_valid(folder, pytest.fail)
+            assert "step-00000200" in str(caught.value)
+        assert scan(folder) == [folder / "step-00000200"]
+        seen.refused(str(caught.value))
 
 
 def test_flipped_bits(two: Path, tmp_path: Path) -> None:
@@ -412,18 +424,21 @@ MANIFESTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_hostile_manifest(name: str, two: Path, tmp_path: Path) -> None:
+def test_hostile_manifest(name: str, two: Path, tmp_path: Path, tally: Any) -> None:
     folder = fresh(two, tmp_path)
     newest = folder / "step-00000200"
     manifest = MANIFESTS[name](json.loads((newest / MANIFEST).read_text()))
-    if isinstance(manifest, dict):
-        manifest = {**manifest, "digest": manifest_digest(manifest)}
-    (newest / MANIFEST).write_text(to_json(manifest))
-    with pytest.raises(CheckpointError, match="step-00000200"):
-        verify(newest)
-    found = latest_valid(folder, lambda text: None)
-    assert found is not None
-    assert found.step == 100
+    with tally("4 hostile manifests", name) as seen:
+        if isinstance(manifest, dict):
+            manifest = {**manifest, "digest": manifest_digest(manifest)}
+        (newest / MANIFEST).write_text(to_json(manifest))
+        with pytest.raises(CheckpointError, match="step-00000200") as caught:
+            verify(newest)
+        found = latest_valid(folder, lambda text: None)
+        assert found is not None
+        assert found.step == 100
+        seen.refused(str(caught.value))
+        seen.went_on()
 
 
 @pytest.mark.parametrize(
@@ -436,3 +451,73 @@ def test_manifest_that_is_something_else(content: bytes, two: Path, tmp_path: Pa
     (newest / MANIFEST).write_bytes(content)
     with pytest.raises(CheckpointError, match=r"manifest\.json: expected"):
         verify(newest)
+
+
+# --- manifests with one value changed anywhere in the tree, signed again by the attacker or not ----------------------
+
+ODD = (
+    None, True, False, -1, 0, 1, 0.5, 1e300, float("nan"), 2**63, 10**40, "", "200", "../x", "\0", [], [1], {},
+    {"size": 1}, {"size": 1, "sha256": []}, {"size": [], "sha256": "0"}, "deep",
+)  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path of every value in a tree."""
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, inner in below for place in places(inner, (*path, key)))][0 if path else 1 :]
+
+
+def changed(manifest: dict[str, Any], number: int) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """Return a manifest with one value replaced, removed, renamed or turned into its likeness of another type."""
+    choice = random.Random(f"manifest {number}")
+    manifest = json.loads(json.dumps(manifest))
+    path = choice.choice([place for place in places(manifest) if place != ("digest",)])
+    holder: Any = manifest
+    for key in path[:-1]:
+        holder = holder[key]
+    value, way = holder[path[-1]], number % 4
+    if way == 0 and isinstance(holder, dict):
+        del holder[path[-1]]
+    elif way == 1 and isinstance(holder, dict):
+        holder[choice.choice((f"{path[-1]}x", "../x", "", MANIFEST, "a/b", ".hidden", "\ud83d"))] = holder.pop(path[-1])
+    elif way == 2 and isinstance(value, int | str):
+        holder[path[-1]] = choice.choice(
+            (float(value), str(value), [value]) if isinstance(value, int) else ([value], value + "0")
+        )
+    else:
+        odd = choice.choice(ODD)
+        holder[path[-1]] = {"a": [[[[{}]]]]} if odd == "deep" else odd
+    return manifest, path
+
+
+@pytest.mark.generated("number", range(120), sample=40)
+def test_a_manifest_with_one_value_changed(number: int, two: Path, tmp_path: Path, tally: Any) -> None:
+    folder = fresh(two, tmp_path)
+    newest = folder / "step-00000200"
+    before = json.loads((newest / MANIFEST).read_text())
+    manifest, path = changed(before, number)
+    signed = number % 8 < 6
+    with tally("4 hostile manifests", f"one value, {number}") as seen:
+        try:
+            text = to_json({**manifest, "digest": manifest_digest(manifest)} if signed else manifest)
+            content = text.encode()
+        except ValueError:  # what cannot be signed: written as other tools would
+            content = json.dumps(manifest).encode()
+        (newest / MANIFEST).write_bytes(content)
+        # Facts are the run's own words, and pinned is one of two.
+        same = all(
+            json.dumps(manifest.get(key), sort_keys=True) == json.dumps(before[key], sort_keys=True)
+            for key in ("format", "step", "files")
+        )
+        harmless = signed and same and type(manifest.get("pinned")) is bool and type(manifest.get("facts")) is dict
+        if json.dumps(manifest) == json.dumps(before) or (harmless and b"NaN" not in content):
+            assert verify(newest).step == 200
+            seen.went_on()
+            return
+        with pytest.raises(CheckpointError, match="step-00000200") as caught:
+            verify(newest)
+        found = latest_valid(folder, lambda text: None)
+        assert found is not None
+        assert found.step == 100, path
+        seen.refused(str(caught.value))
+        seen.went_on()

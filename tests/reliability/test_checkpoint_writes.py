@@ -145,29 +145,35 @@ class Refusing:
         ("replace", errno.ENOSPC),
     ],
 )
-def test_refused_from_each_call_on(operation: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_from_each_call_on(
+    operation: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Any
+) -> None:
     folder = tmp_path / "checkpoints"
     write_checkpoint(folder, snapshot(0, "old"))
     write_checkpoint(folder, snapshot(100, "old"))
     for number in range(1, 100):
-        with monkeypatch.context() as patch:
-            refusing = Refusing(patch, operation, number, code)
-            try:
-                write_checkpoint(folder, snapshot(100, "new"))
-            except CheckpointError as error:
-                assert refusing.failed
-                assert "checkpoint of step 100" in str(error)
-                assert os.strerror(code) in str(error)
-            else:
-                assert not refusing.failed, "a refusal was swallowed"
-                break
-        found = latest_valid(folder, pytest.fail)  # nothing is damaged, so nothing is said
-        assert found is not None
-        assert found.step == 100
-        assert read_document(found, "state.json")["label"] in ("old", "new")
-        retire(folder, Retention())
-        assert not [path.name for path in folder.iterdir() if STALE.fullmatch(path.name)]
-        assert len(scan(folder)) == 2
+        with tally("6 disk full or read-only", f"{operation}, {os.strerror(code)}, call {number}") as seen:
+            with monkeypatch.context() as patch:
+                refusing = Refusing(patch, operation, number, code)
+                try:
+                    write_checkpoint(folder, snapshot(100, "new"))
+                except CheckpointError as error:
+                    assert refusing.failed
+                    assert "checkpoint of step 100" in str(error)
+                    assert os.strerror(code) in str(error)
+                    seen.refused(str(error))
+                else:
+                    assert not refusing.failed, "a refusal was swallowed"
+            found = latest_valid(folder, pytest.fail)  # nothing is damaged, so nothing is said
+            assert found is not None
+            assert found.step == 100
+            assert read_document(found, "state.json")["label"] in ("old", "new")
+            retire(folder, Retention())
+            assert not [path.name for path in folder.iterdir() if STALE.fullmatch(path.name)]
+            assert len(scan(folder)) == 2
+            seen.went_on()
+        if not refusing.failed:
+            break
     assert number > (1 if operation in ("mkdir", "replace") else 2)
 
 

@@ -142,7 +142,7 @@ def outcome(folder: Path) -> dict[str, Any]:
             found[name] = {key: entry[key] for key in ("metrics", "best", "history", "steps", "predictions")}
         elif path.name == "stepbus.json" and path.parent.name == "model":
             described = from_json(path.read_bytes())
-            del described["digest"], described["config"]["environment"]  # where the run lies
+            del described["digest"]  # of versions too
             found[name] = described
         elif path.name in ("out_of_fold.csv", "predictions.npz") or path.parent.name == "model":
             found[name] = path.read_bytes()
@@ -198,7 +198,7 @@ def test_every_damaged_file_is_found_at_a_resume(
         with pytest.raises(CheckpointError) as caught:
             resume(tree, run)
         assert str(run) in str(caught.value)
-        gone = name == "run.json" and damage in ("removed", "a link to nothing", "a link to itself")
+        gone = name == "run.json" and damage == "removed"
         assert ("there is no run to resume" if gone else str(run / name)) in str(caught.value), (name, caught.value)
         assert files_in(run) | {".lock"} == before | {".lock"}
         shutil.rmtree(run)

@@ -194,7 +194,9 @@ def test_nothing_that_a_folder_asks_for_is_done(
 
 def test_every_wish_is_named_at_once(model: Path, evil: Path) -> None:
     def change(tree: dict[str, Any]) -> None:
-        for way in ("a plugin in a file", "a base", "a module of hooks", "a folder for results"):
+        for way in ("a template function in a file", "a plugin in a file", "a base", "a module of hooks"):
+            WAYS[way][0](tree)
+        for way in ("a folder for results", "a folder for tokens"):
             WAYS[way][0](tree)
 
     tamper(model, filled(change, evil))
@@ -205,7 +207,10 @@ def test_every_wish_is_named_at_once(model: Path, evil: Path) -> None:
         "  hooks: imports 'evil_module' for its hooks",
         f"  environment.output_dir: writes to '{evil}/WRITTEN'",
         f"  plugins.evil.use: imports {evil}/evil_module.py and makes its Evil",
+        f"  data.cache: reads or writes '{evil}/WRITTEN'",
+        f"  data.template: imports {evil}/evil_module.py and calls its tell",
     ]
+    assert traces(evil) == []
 
 
 def test_a_checkpoint_is_opened_as_any_folder(

@@ -32,7 +32,7 @@ from stepbus.opening import open_trainer, write_predictions
 from stepbus.paths import unusable
 from stepbus.plugins import import_module
 from stepbus.readers import read_table
-from stepbus.resume import find_run, read_run
+from stepbus.run_folders import find_run, read_run
 from stepbus.tokenizer_guard import without_panic_reports
 from stepbus.tokens import TextTokenizer, tokenizer_files
 from stepbus_plugins.bert import BertConfig, model_config

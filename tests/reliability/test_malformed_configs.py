@@ -236,21 +236,23 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize(("text", "expected"), MALFORMED, ids=range(len(MALFORMED)))
 def test_a_malformed_configuration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: list[tuple[int, str]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: list[tuple[int, str]], tally: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "run.yaml"
     path.write_text(text, encoding="utf-8")
     start = time.perf_counter()
-    with pytest.raises(ConfigError) as caught:
-        load_config("run.yaml", loader=fakes.Loader())
-    assert time.perf_counter() - start < 2
-    lines = [str(problem) for problem in caught.value.problems]
-    assert len(lines) == len(expected), lines
-    for line, (number, words) in zip(lines, expected, strict=True):
-        assert line.startswith(f"run.yaml:{number}: {words}" if number else f"run.yaml: {words}"), line
-    assert "\n" not in "".join(lines)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.yaml"]
+    with tally("5 malformed configurations by hand", repr(text[:200])) as seen:
+        with pytest.raises(ConfigError) as caught:
+            load_config("run.yaml", loader=fakes.Loader())
+        assert time.perf_counter() - start < 2
+        lines = [str(problem) for problem in caught.value.problems]
+        assert len(lines) == len(expected), lines
+        for line, (number, words) in zip(lines, expected, strict=True):
+            assert line.startswith(f"run.yaml:{number}: {words}" if number else f"run.yaml: {words}"), line
+        assert "\n" not in "".join(lines)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["run.yaml"]
+        seen.refused(str(caught.value))
 
 
 # Keys and values near to real ones, so that the fuzz gets past the first refusal.

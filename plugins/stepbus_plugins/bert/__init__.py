@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Literal
 from attrs import define
 
 from stepbus import Component, ModelConfig, ModelError, Selected, setting
-from stepbus_plugins.bert.checked import REQUIRED, check_config, check_scratch, check_weights, with_defaults
+from stepbus_plugins.bert.checked import (
+    REQUIRED,
+    check_config,
+    check_scratch,
+    check_weights,
+    with_defaults,
+    without_null,
+)
 
 # Layers, width and heads of Google's BERT miniatures (Turc et al. 2019, arXiv 1908.08962); inner width is 4 times.
 SIZES = {
@@ -18,6 +25,7 @@ SIZES = {
     "medium": (8, 512, 8),
     "base": (12, 768, 12),
 }
+WORDS = "bert.embeddings.word_embeddings.weight"
 FROM_SCRATCH = ("size", *REQUIRED, "max_position_embeddings")  # what a folder's config.json says otherwise
 
 
@@ -42,6 +50,9 @@ class BertConfig(ModelConfig):
     max_position_embeddings: int | None = _size("from scratch: longest sequence, in tokens; default 512")
     hidden_dropout: float | None = _dropout("dropout inside the encoder; none takes the model folder's own, or 0.1")
     attention_dropout: float | None = _dropout("dropout of attention weights; none takes the folder's own, or 0.1")
+    resize_embeddings: bool = setting(
+        False, "whether the table of tokens gets new rows where the tokenizer has more tokens than it"
+    )
 
 
 def scratch_config(settings: BertConfig) -> dict[str, Any]:
@@ -88,7 +99,7 @@ def model_config(settings: BertConfig) -> dict[str, Any]:
 
 def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
     """Return the folder that the model comes from, if there is one, and its config.json."""
-    from stepbus import find_folder, read_config
+    from stepbus import find_folder, read_config, vocabulary_rows
 
     folder = None
     if settings.pretrained is None:
@@ -97,14 +108,17 @@ def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
         for name in (name for name in FROM_SCRATCH if getattr(settings, name) is not None):
             raise ModelError(f"model.{name}: {settings.pretrained} has its own; leave {name} or pretrained out")
         folder = find_folder(settings.pretrained)
-        config = read_config(folder)
+        config = without_null(read_config(folder))
     check_config(config, "model" if folder is None else str(folder / "config.json"))
     config = with_defaults(config)
+    if folder is not None:
+        check_weights(folder, config)
+    source = settings.tokenizer or settings.pretrained
+    if settings.resize_embeddings and source is not None:
+        config["vocab_size"] = max(config["vocab_size"], vocabulary_rows(find_folder(source, weights=False)))
     if folder is None:
         sizes = {name: getattr(settings, name) for name in FROM_SCRATCH[1:]}
         check_scratch(config, {name: size for name, size in sizes.items() if size is not None})
-    else:
-        check_weights(folder, config)
     if settings.hidden_dropout is not None:
         config["hidden_dropout_prob"] = settings.hidden_dropout
     if settings.attention_dropout is not None:
@@ -138,6 +152,7 @@ def build(settings: BertConfig, *, outputs: int, head: Selected, seed: int) -> A
         architecture="Bert",
         tensors=None if folder is None else read_tensors(folder),
         source="model" if folder is None else str(folder),
+        growing=(WORDS,) if settings.resize_embeddings else (),
     )
 
 

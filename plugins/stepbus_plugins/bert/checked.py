@@ -20,6 +20,7 @@ DEFAULTS = {
     "hidden_act": "gelu",
     "initializer_range": 0.02,
 }
+OPTIONAL = ("position_embedding_type", "is_decoder", "add_cross_attention", "model_type")
 _OLD_PREFIX = re.compile(r"^(.*\.)?(?=(embeddings|encoder)\.)")
 
 
@@ -46,6 +47,11 @@ def check_config(config: dict[str, Any], source: str) -> None:
     for name in ("is_decoder", "add_cross_attention"):
         if config.get(name):
             raise wrong_key(source, name, "an encoder", config[name])
+
+
+def without_null(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config.json without null for optional keys: the default holds, and no export says null for them."""
+    return {key: value for key, value in config.items() if value is not None or key not in (*DEFAULTS, *OPTIONAL)}
 
 
 def with_defaults(config: dict[str, Any]) -> dict[str, Any]:

@@ -146,13 +146,16 @@ class Encoder(nn.Module):
             Hidden states [B, L, D], or [B, 1, D] with `first_token_only`.
 
         Raises:
-            ModelError: The sequences are longer than the model's positions.
+            ModelError: The sequences are longer than the model's positions, or an id is beyond its table.
         """
         length, longest = input_ids.shape[1], len(self.embeddings.position_embeddings.weight)
         if length > longest:
             raise ModelError(
                 f"got sequences of {length} tokens, the model takes at most {longest}; lower data.max_length"
             )
+        _check_indices("token ids", input_ids, len(self.embeddings.word_embeddings.weight))
+        if token_type_ids is not None:
+            _check_indices("token types", token_type_ids, len(self.embeddings.token_type_embeddings.weight))
         # Looked up for all rows at once, so that the table gets its gradient in one piece.
         words = self.embeddings.word_embeddings(input_ids)
         if not self._on_cpu or words.dtype != mx.float32:
@@ -188,3 +191,17 @@ class Encoder(nn.Module):
         for index, layer in enumerate(layers):
             x = layer(x, bias, first_token_only and index == len(layers) - 1, ops, keys)
         return x
+
+
+def _check_indices(what: str, indices: mx.array, rows: int) -> None:
+    """Refuse indices beyond a table, which MLX would look up all the same; nothing is known of them in a trace.
+
+    Raises:
+        ModelError: There is one.
+    """
+    try:
+        low, high = (int(found.item()) for found in (indices.min(), indices.max()))  # type: ignore[arg-type]
+    except ValueError:  # traced by mx.compile: the host has checked the rows
+        return
+    if low < 0 or high >= rows:
+        raise ModelError(f"got {what} from {low} to {high}, the model's table has rows for 0 to {rows - 1}")

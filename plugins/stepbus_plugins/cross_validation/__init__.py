@@ -17,7 +17,7 @@ from stepbus import (
     setting,
     write_columns,
 )
-from stepbus_plugins.cross_validation.folds import Array, set_aside, split, strata
+from stepbus_plugins.cross_validation.folds import Array, set_aside, split
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
 
 HERE = "plugins.cross_validation"
@@ -88,14 +88,14 @@ class CrossValidation:
             self._refuse("", "expected no validation rows, since each fold is one; leave data.validation out")
             return [fit]
         rows, data, folds = fit.sets["train"], config.data.settings, self.config.folds
-        codec = LabelCodec(data.label, data.task, data.target)
+        codec = LabelCodec.of(config)
         codec.fit(rows)
         labels = codec.encode(rows)
         groups = self._groups(rows, data.group)
         self._check(rows, codec, labels, groups)
         if self.problems:
             return [fit]
-        classes = strata(labels, str(codec.task), folds)
+        classes = codec.strata(rows, folds)
         seed = config.training.seed if self.config.seed is None else self.config.seed
         pairs = split(self.config.strategy, folds, classes, groups, seed if self.config.shuffle else None)
         if not all(len(train) and len(held) for train, held in pairs):
@@ -137,10 +137,8 @@ class CrossValidation:
                 f"expected group or stratified_group, because rows of one {column!r} must stay together, "
                 f"got {strategy}",
             )
-        values = rows.column(column, f"{HERE}.group" if self.config.group else "data.group")
-        if len(empty := np.flatnonzero(rows.missing(column))):
-            raise rows.error(int(empty[0]), column, "expected a group, got an empty field")
-        return np.unique(values.astype(str).to_numpy(dtype=str), return_inverse=True)[1].reshape(-1)
+        values = rows.present(column, f"{HERE}.group" if self.config.group else "data.group", "a group")
+        return np.unique(np.array(values, dtype=object), return_inverse=True)[1].reshape(-1)
 
     def _check(self, rows: Rows, codec: LabelCodec, labels: Array, groups: Array | None) -> None:
         folds, strategy = self.config.folds, self.config.strategy

@@ -11,27 +11,6 @@ Array = np.ndarray[Any, Any]
 Strategy = Literal["stratified", "kfold", "group", "stratified_group", "time_series"]
 
 
-def strata(labels: Array, task: str, least: int) -> Array:
-    """Return a class number for each row, whose shares the folds keep.
-
-    Args:
-        labels: [N] class numbers, [N, K] 0/1, or [N] targets.
-        task: binary, multiclass, multilabel or regression.
-        least: Combinations of labels that are rarer than this count as one class.
-
-    Returns:
-        int64 [N]: the classes, combinations of labels, or tenths of a regression target.
-    """
-    if task == "regression":
-        ranks = np.argsort(np.argsort(labels, kind="stable"), kind="stable")
-        return np.asarray(ranks * min(10, max(1, len(labels) // least)) // len(labels), np.int64)
-    if task == "multilabel":
-        _, classes, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
-        classes = classes.reshape(-1)
-        return np.where(counts[classes] < least, -1, classes)
-    return labels.astype(np.int64)
-
-
 def split(
     strategy: Strategy, folds: int, classes: Array, groups: Array | None, seed: int | None
 ) -> list[tuple[Array, Array]]:
@@ -40,7 +19,7 @@ def split(
     Args:
         strategy: How rows are dealt out.
         folds: How many folds.
-        classes: int [N], as `strata` returns them.
+        classes: int [N], as `LabelCodec.strata` returns them.
         groups: int [N]; rows of one group stay together.
         seed: Shuffles before dealing; None deals in the order of the file.
     """
@@ -84,10 +63,14 @@ def set_aside(
     inner = None if groups is None else np.unique(groups[train], return_inverse=True)[1].reshape(-1)
     parts = min(parts, len(train) if inner is None else int(inner.max()) + 1)
     own = classes[train]
-    known, counts = np.unique(own, return_counts=True)
-    # Classes too rare for so many parts are dealt out as one.
-    own = np.where(np.isin(own, known[counts < parts]), classes.min() - 1, own)
-    if strategy == "stratified" and not (counts >= parts).any():
+    known, first, counts = np.unique(own, return_index=True, return_counts=True)
+    rare = np.isin(own, known[counts < parts])
+    # Classes too rare for so many parts are dealt out as one, but for a row of each, which stays in training.
+    own = np.where(rare, classes.min() - 1, own)
+    free = np.setdiff1d(np.arange(len(train)), first[counts < parts] if strategy == "stratified" else [])
+    free = free if len(free) > 1 else np.arange(len(train))
+    parts = min(parts, len(free))
+    if strategy == "stratified" and np.unique(own[free], return_counts=True)[1].max() < parts:
         strategy = "kfold"
-    kept, aside = split(strategy, parts, own, inner, seed)[0]
-    return train[kept], train[aside]
+    aside = free[split(strategy, parts, own[free], inner, seed)[0][1]]
+    return np.delete(train, aside), train[aside]

@@ -19,7 +19,10 @@ REFERENCE = re.compile(r"[^{}\s]+:[A-Za-z_]\w*")
 class TableDataConfig(DataConfig):
     """Settings of `data: {type: table}`."""
 
-    columns: list[str] | None = setting(None, "columns to tell; none takes all but label, id and group")
+    columns: list[str] | None = setting(None, "columns to tell; none takes all but label, id, group and unnamed ones")
+    kinds: dict[str, Literal["number", "boolean", "words"]] | None = setting(
+        None, "what columns hold, by name: number, boolean or words; those not named are told by the training rows"
+    )
     template: str | None = setting(
         None,
         "a format string such as '{Sex} aged {Age}', or ./file.py:function or module:function, which is given a row as "

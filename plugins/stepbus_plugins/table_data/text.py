@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from string import Formatter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from stepbus import DataError, Rows, import_module
+from stepbus import DataError, Rows, did_you_mean, import_module
 from stepbus_plugins.table_data.numbers import plain, quantile_edges, ranks, scale
 from stepbus_plugins.table_data.settings import REFERENCE, TableDataConfig, template_columns
 
 log = logging.getLogger(__name__)
+
+Kind = Literal["number", "boolean", "words"]
+# What a column is called that has no name in its file.
+UNNAMED = re.compile(r"Unnamed: [0-9]+")
 
 
 class TableText:
@@ -31,6 +36,7 @@ class TableText:
     def __init__(self, config: TableDataConfig) -> None:
         self.config = config
         self.columns: list[str] = []
+        self.kinds: dict[str, Kind] = {}
         self.edges: dict[str, list[float] | None] = {}
         self.function: Callable[[dict[str, Any]], Any] | None = None
         template = config.template
@@ -41,7 +47,9 @@ class TableText:
                 raise DataError(f"data.template: expected a function, got {template!r}, which has no function {name!r}")
 
     def fit(self, rows: Rows) -> None:
-        """Learn the columns, and the quantiles of the numbers among them, from training rows.
+        """Learn the columns, what they hold, and the quantiles of the numbers among them, from training rows.
+
+        What a column holds is told by all rows of the training source, so that each fold's model reads it the same.
 
         Raises:
             DataError: A column is not there, is a label, or holds an infinite number.
@@ -54,7 +62,7 @@ class TableText:
         elif template is not None and self.function is None:
             self.columns = list(dict.fromkeys(template_columns(template)))
         else:
-            self.columns = [name for name in rows.frame.columns if name not in apart]
+            self.columns = self._features(rows, apart)
         for name in self.columns:
             if name in labels:
                 raise DataError(
@@ -63,33 +71,31 @@ class TableText:
             rows.column(name, self._setting)
         if not self.columns:
             raise DataError(f"{rows.source}: expected columns beside label, id and group, got none")
-        numeric = [name for name in self.columns if self._numeric(rows, name)]
-        self.edges = {name: quantile_edges(self._numbers(rows, name), self.config.bins) for name in numeric}
+        asked = self.config.kinds or {}
+        for name in asked:
+            if name not in self.columns:
+                raise DataError(
+                    f"data.kinds: expected columns that are told, got {name!r}{did_you_mean(name, self.columns)}"
+                )
+        self.kinds = {name: asked.get(name) or rows.kind(name) for name in self.columns}
+        numeric = [name for name, kind in self.kinds.items() if kind == "number"]
+        self.edges = {name: quantile_edges(rows.as_numbers(name), self.config.bins) for name in numeric}
 
     @property
     def _setting(self) -> str:
         return "data.columns" if self.config.template is None else "data.template"
 
     @staticmethod
-    def _numeric(rows: Rows, name: str) -> bool:
-        from pandas.api.types import is_bool_dtype, is_numeric_dtype
-
-        values = rows.frame[name]
-        return is_numeric_dtype(values) and not is_bool_dtype(values)
-
-    def _numbers(self, rows: Rows, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        values, absent = rows.frame[name], rows.missing(name)
-        numbers = np.full(len(rows), np.nan)
-        for index, value in enumerate(values):
-            if absent[index]:
-                continue
-            try:
-                numbers[index] = float(value)
-            except (TypeError, ValueError):
-                raise rows.error(index, name, f"expected a number, as in the training rows, got {value!r}") from None
-            if not np.isfinite(numbers[index]):
-                raise rows.error(index, name, f"expected a finite number, got {value}")
-        return numbers
+    def _features(rows: Rows, apart: Collection[str | None]) -> list[str]:
+        """Return all columns but those apart, and but those without a name, as a saved index has none."""
+        named = [name for name in rows.frame.columns if name not in apart]
+        unnamed = [name for name in named if UNNAMED.fullmatch(name)]
+        if unnamed:
+            rows.say(
+                f"{', '.join(map(repr, unnamed))} has no name in the file, as a saved index of pandas has none, and is "
+                "no feature; to use it, name it in data.columns"
+            )
+        return [name for name in named if name not in unnamed]
 
     def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
         """Return each row as text.
@@ -113,11 +119,12 @@ class TableText:
 
     def _told(self, rows: Rows, name: str) -> list[str]:
         """Return one column's values as they are said."""
-        absent = rows.missing(name)
-        if name not in self.edges:
-            pairs = zip(rows.frame[name], absent, strict=True)
-            return [self.config.missing if empty else str(value).strip() for value, empty in pairs]
-        numbers, edges = self._numbers(rows, name), self.edges[name]
+        kind = self.kinds[name]
+        if kind == "words":
+            return [self.config.missing if word is None else word for word in rows.as_words(name)]
+        if kind == "boolean":
+            return [self.config.missing if flag is None else str(flag) for flag in rows.as_booleans(name)]
+        numbers, edges = rows.as_numbers(name), self.edges[name]
         if edges is None or self.config.numbers == "value":
             return [self.config.missing if np.isnan(number) else plain(number) for number in numbers]
         words = scale(self.config.bins)
@@ -127,13 +134,21 @@ class TableText:
             for number, rank in zip(numbers, ranks(numbers, edges), strict=True)
         ]
 
+    def _values(self, rows: Rows, name: str) -> list[Any]:
+        """Return one column as a template's function sees it: numbers, booleans or text; None for gaps."""
+        if self.kinds[name] == "words":
+            return list(rows.as_words(name))
+        if self.kinds[name] == "boolean":
+            return list(rows.as_booleans(name))
+        numbers = rows.as_numbers(name).tolist()
+        return [None if np.isnan(number) else int(number) if number.is_integer() else number for number in numbers]
+
     def _by_function(self, rows: Rows) -> tuple[list[str], list[str] | None]:
         assert self.function is not None
-        absent = {name: rows.missing(name) for name in self.columns}
-        columns = {name: rows.frame[name].tolist() for name in self.columns}
+        columns = {name: self._values(rows, name) for name in self.columns}
         results: list[Any] = []
         for index in range(len(rows)):
-            row = {name: None if absent[name][index] else columns[name][index] for name in self.columns}
+            row = {name: columns[name][index] for name in self.columns}
             try:
                 result = self.function(row)
             except Exception as error:
@@ -155,13 +170,28 @@ class TableText:
             return results, None
         return [first for first, _ in results], [second for _, second in results]
 
+    def describe(self) -> dict[str, str]:
+        """Return what was told by the training rows, in words, for the head of a run and its plan."""
+        listed = {kind: [name for name in self.columns if self.kinds[name] == kind] for kind in ("number", "boolean")}
+        listed["words"] = [name for name in self.columns if self.kinds[name] == "words"]
+        said = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in listed.items() if names)
+        return {"columns": f"{said} (data.kinds sets others)"}
+
     def state_dict(self) -> dict[str, Any]:
-        """Return columns, quantiles and the function's digest, as JSON values."""
-        return {"columns": list(self.columns), "edges": dict(self.edges), "function": self._digest()}
+        """Return columns, what they hold, quantiles and the function's digest, as JSON values."""
+        return {
+            "columns": list(self.columns),
+            "kinds": dict(self.kinds),
+            "edges": dict(self.edges),
+            "function": self._digest(),
+        }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned; a template function that has changed since is said to have."""
         self.columns, self.edges = list(saved["columns"]), dict(saved["edges"])
+        # What was saved before columns had a kind says only which of them are numbers.
+        old: dict[str, Kind] = {name: "number" if name in self.edges else "words" for name in self.columns}
+        self.kinds = dict(saved.get("kinds", old))
         if saved["function"] != self._digest():
             log.warning("%s has changed since the model was trained; its texts may be others", self.config.template)
 

@@ -1,0 +1,137 @@
+"""Whole runs on a disk that is full, broken or read-only from a moment on: one sentence, and then the same bits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepbus import StepbusError, checkpoints, create_trainer, hookimpl
+from stepbus.plugins import import_module
+
+exact = import_module(str(Path(__file__).with_name("test_exact_resume.py")))
+SAVES = {"save_strategy": "steps", "save_steps": 4, "keep_last": 3}
+# Moment -> the checkpoint that is durable by then.
+MOMENTS = {
+    "the start": None, "step 4": 0, "step 11": 8, "step 14": 12, "step 22": 20, "the last evaluation": 22,
+    "the end of the fit": 22,
+}  # fmt: skip
+REFUSALS = {
+    "full": ("write", errno.ENOSPC),
+    "over quota": ("write", errno.EDQUOT),
+    "broken": ("fsync", errno.EIO),
+    "read-only": ("open", errno.EROFS),
+    "no folders": ("mkdir", errno.EROFS),
+    "no names": ("rename", errno.EIO),
+    "no other names": ("replace", errno.ENOSPC),
+    "files too large": ("", errno.EFBIG),
+}
+
+
+def refuse(stack: ExitStack, name: str, code: int) -> None:
+    """Let one operation of the system fail from now on; without a name, let no file grow."""
+    if not name:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        stack.callback(resource.setrlimit, resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+        return
+    original = getattr(os, name)
+
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        if name == "open" and not args[1] & os.O_CREAT:
+            return original(*args, **kwargs)
+        raise OSError(code, os.strerror(code), str(args[0]))
+
+    stack.callback(setattr, os, name, original)
+    setattr(os, name, operation)
+
+
+class Disk:
+    """Break the disk at a moment."""
+
+    affects_result = False
+    scope = "run"
+
+    def __init__(self, moment: str, breaks: Callable[[], None]) -> None:
+        self.moment, self.breaks = moment, breaks
+
+    @hookimpl(tryfirst=True)
+    def on_fit_start(self) -> None:
+        self.reached("the start")
+
+    @hookimpl(tryfirst=True)
+    def on_step_end(self, state: Any) -> None:
+        self.reached(f"step {state.step}")
+
+    @hookimpl(tryfirst=True)
+    def on_predictions(self, final: bool) -> None:
+        if final:
+            self.reached("the last evaluation")
+
+    @hookimpl(tryfirst=True)
+    def on_fit_end(self) -> None:
+        self.reached("the end of the fit")
+
+    def reached(self, moment: str) -> None:
+        if moment == self.moment:
+            self.moment = ""
+            self.breaks()
+
+
+@pytest.fixture
+def configuration(tiny_config: Callable[..., dict[str, Any]]) -> Callable[[Path], dict[str, Any]]:
+    return lambda output: tiny_config(
+        plugins={"progress": False, "checkpoint": SAVES}, environment={"output_dir": str(output)}
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run that nobody disturbs lies, once it was made."""
+    return tmp_path_factory.mktemp("whole") / "run"
+
+
+def cases() -> Iterator[tuple[str, str]]:
+    for refusal in REFUSALS:
+        for moment in MOMENTS:
+            yield refusal, moment
+
+
+@pytest.mark.generated("case", cases(), sample=4)
+def test_a_disk_that_refuses_from_a_moment_on(
+    case: tuple[str, str], configuration: Any, undisturbed: Path, tmp_path: Path, tally: Any
+) -> None:
+    refusal, moment = case
+    if not undisturbed.exists():
+        create_trainer(config=configuration(undisturbed), plugins=[Disk("never", lambda: None)]).train()
+    directory = tmp_path / "broken"
+    name, code = REFUSALS[refusal]
+    with tally("6 disk full or read-only", case) as seen:
+        with ExitStack() as disk:
+            trainer = create_trainer(
+                config=configuration(directory), plugins=[Disk(moment, lambda: refuse(disk, name, code))]
+            )
+            try:
+                trainer.train()
+            except StepbusError as error:
+                assert error.exit_code in (1, 2)
+                assert os.strerror(code) in str(error), error
+                seen.refused(str(error))
+            except BaseException as error:
+                error.add_note("expected a sentence, got an error of the system")
+                raise
+        # What was durable is, and goes on to the same bits.
+        folder = directory / "checkpoints"
+        before = checkpoints.latest_valid(folder, pytest.fail) if folder.exists() else None
+        if (durable := MOMENTS[moment]) is not None:
+            assert before is not None
+            assert before.step >= durable
+        create_trainer(config=configuration(directory), plugins=[Disk("never", lambda: None)]).train(resume=True)
+        exact.assert_same(undisturbed, directory)
+        seen.went_on()
