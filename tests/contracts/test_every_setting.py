@@ -97,6 +97,7 @@ def tools(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatc
     (tmp_path / "wide.csv").write_text("\n".join(["text,label,price,family,size,code", *rows]) + "\n")
     (tmp_path / "other.csv").write_text("text,label\n" + "a film,1\nthe plot,0\n" * 5)
     (tmp_path / "accents.csv").write_bytes("text,label\ngood \xe9t\xe9,1\nbad plot,0\n".encode("latin-1") * 6)
+    (tmp_path / "semicolons.csv").write_text("text;label;a,b\n" + "good film;1;2,3\nbad plot;0;4,5\n" * 6)
     (tmp_path / "holes.csv").write_text("text,label\ngood,1\n,0\n" * 6)
     return Tools(tiny_config, tmp_path, monkeypatch)
 
@@ -199,6 +200,8 @@ def model(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     sizes = {key: value for key, value in tools.make()["model"].items() if key not in ("type", "tokenizer")}
     if settings.get("pretrained"):
         sizes = {}
+    if "resize_embeddings" in settings:
+        sizes["tokenizer"] = str(tools.folder / "tokenizer")
     if "size" in settings:
         sizes = {"vocab_size": 30, "max_position_embeddings": 32}
     made = create_model(name, "binary_classification", **{**sizes, **settings})
@@ -405,6 +408,7 @@ DATA = {
     "prefetch_size": Sight(evaluated, (1, 4)),
     "drop_last": Sight(data, (False, True), {"batch_size": 5}),
     "cache": Sight(cached, (False, "tokens")),
+    "separator": Sight(data, (",", ";"), {"train": "semicolons.csv"}),
     "encoding": Sight(data, ("utf-8", "latin-1"), {"train": "accents.csv"}),
 }
 TABLE = {
@@ -415,6 +419,7 @@ TABLE = {
     "data.table.template": Sight(data, ("{text}", "{size}")),
     "data.table.numbers": Sight(data, ("value", "words"), {"columns": ["price"]}),
     "data.table.bins": Sight(data, (2, 10), {"columns": ["price"], "numbers": "words"}),
+    "data.table.kinds": Sight(data, (None, {"price": "words"}), {"columns": ["price"]}),
     "data.table.missing": Sight(data, ("film", "the film"), {"columns": ["size"]}),
     "model.bert.pretrained": Sight(model, (str(FIXTURES / "bert" / "binary"), str(FIXTURES / "bert" / "bare"))),
     "model.bert.tokenizer": Sight(words, ("tokenizer", "other")),
@@ -427,6 +432,7 @@ TABLE = {
     "model.bert.num_attention_heads": Sight(model, (1, 2), {"hidden_dropout": 0.0, "attention_dropout": 0.0}),
     "model.bert.intermediate_size": Sight(model, (16, 32)),
     "model.bert.vocab_size": Sight(model, (30, 40)),
+    "model.bert.resize_embeddings": Sight(model, (False, True), {"vocab_size": 20}),
     "model.bert.max_position_embeddings": Sight(model, (32, 64)),
     "model.bert.hidden_dropout": Sight(model, (0.0, 0.5), {"dropout": 0.0, "attention_dropout": 0.0}),
     "model.bert.attention_dropout": Sight(model, (0.0, 0.5), {"dropout": 0.0, "hidden_dropout": 0.0}),
