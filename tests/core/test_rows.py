@@ -154,7 +154,7 @@ def test_absent_files_folders_encodings_and_frames(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"https://x\.y/train\.csv: expected a file, got nothing; fetch it first"):
         read("https://x.y/train.csv")
     for odd in ("a\0b.csv", "x" * 5000):
-        with pytest.raises(DataError, match="expected a file, got nothing"):
+        with pytest.raises(DataError, match=r"expected a path, got '(a.x00b|xxx)"):
             read(odd)
     with pytest.raises(DataError, match="expected a file, got a folder"):
         read(tmp_path)

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from stepbus import persistence, resume, run_files
+from stepbus import exports, run_files, run_folders
+from stepbus.digests import sealed, unsealed
+from stepbus.durable import to_json
 from stepbus.errors import PluginError
-from stepbus.run_files import carry_over, note_writes, problems, read_run_file
+from stepbus.run_files import carry_over, note_writes, problems
 
 
 def run_in(folder: Path, *writes: str, fits: tuple[str, ...] = ("fit",)) -> Any:
@@ -29,7 +31,7 @@ def run_in(folder: Path, *writes: str, fits: tuple[str, ...] = ("fit",)) -> Any:
 
 def ours(folder: Path, **more: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(persistence.folders.to_json({"id": "x", "facts": {}, **more}))
+    (folder / "run.json").write_text(to_json(sealed({"id": "x", "facts": {}, **more})))
     return folder
 
 
@@ -78,7 +80,7 @@ def test_a_run_file_that_no_run_wrote_is_named_although_the_next_folder_is_free(
     ours(tmp_path / "out-2")
     (tmp_path / "out-2" / "run.json").write_text('{"distance": 10}')
     run = run_in(tmp_path / "out")
-    run.directory = resume.free_folder(tmp_path / "out")
+    run.directory = run_folders.free_folder(tmp_path / "out")
     assert run.directory == tmp_path / "out-3"
     assert named(run) == [str(tmp_path / "out-2" / "run.json")]
 
@@ -101,7 +103,8 @@ def test_a_resumed_run_knows_its_files(fits: tuple[str, ...], tmp_path: Path) ->
     note_writes(run)
     (place / "mine.csv").write_text("ours, since that plugin is on")
     assert named(run) == []
-    assert read_run_file(tmp_path) == {"id": "x", "facts": {}, "writes": ["history.csv", "mine.csv"]}
+    known = unsealed((tmp_path / "run.json").read_bytes())
+    assert known == {"id": "x", "facts": {}, "writes": ["history.csv", "mine.csv"], "digest": known["digest"]}
 
 
 def test_a_run_of_before_such_a_list_takes_all_names_for_its_own(tmp_path: Path) -> None:
@@ -146,4 +149,4 @@ def test_everything_is_carried_over(links: bool, tmp_path: Path, monkeypatch: py
 
 
 def test_one_name_for_one_file() -> None:
-    assert (resume.RUN_FILE, persistence.DESCRIPTION) == (run_files.RUN_FILE, run_files.DESCRIPTION)
+    assert (run_folders.RUN_FILE, exports.DESCRIPTION) == (run_files.RUN_FILE, run_files.DESCRIPTION)

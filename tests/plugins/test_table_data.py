@@ -346,7 +346,7 @@ def test_a_function_of_ones_own(tmp_path: Path, caplog: pytest.LogCaptureFixture
         told(rows(**PEOPLE), template=f"{file}:wrong")
     with pytest.raises(DataError, match=r"row 1: data.template: .*mine.py:broken raised KeyError: 'absent'"):
         told(rows(**PEOPLE), template=f"{file}:broken")
-    with pytest.raises(DataError, match="which has no function 'non'"):
+    with pytest.raises(DataError, match=r"written in Python, got .* which names nothing"):
         source(template=f"{file}:non")
     with pytest.raises(PluginError, match="there is no file"):
         source(template=f"{tmp_path}/nothing.py:one")
@@ -356,3 +356,9 @@ def test_a_function_of_ones_own(tmp_path: Path, caplog: pytest.LogCaptureFixture
         assert not caplog.records
         made.load_state_dict({**state, "function": "another"})
         assert "has changed since the model was trained" in caplog.text
+
+
+@pytest.mark.parametrize("template", ["os:system", "builtins:exec", "sys:exit", "builtins:dict", "os:nothing"])
+def test_a_template_is_looked_at_before_it_is_called(template: str) -> None:
+    with pytest.raises(DataError, match="expected a function of one row, written in Python"):
+        TableText(TableDataConfig(template=template))

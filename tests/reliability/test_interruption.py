@@ -138,6 +138,7 @@ def test_what_was_known_before_the_folder_moved_is_right_after(
 ) -> None:
     """A run comes while the other one reads its rows; trainer, files and next command follow."""
     from stepbus import create_trainer, hookimpl
+    from stepbus.run_folders import run_documents
 
     class Races:
         scope = "run"
@@ -145,7 +146,8 @@ def test_what_was_known_before_the_folder_moved_is_right_after(
         @hookimpl
         def expand_fits(self, run: Any) -> None:
             run.directory.mkdir()
-            (run.directory / "run.json").write_text("{}")
+            for name, content in run_documents("another", {"fits": [{"name": "fit"}]}, "").items():
+                (run.directory / name).write_bytes(content)
 
     places: dict[str, Any] = {}
 
@@ -161,7 +163,7 @@ def test_what_was_known_before_the_folder_moved_is_right_after(
     second = tmp_path / "run-2"
     assert places == {"run": second, "fit": second, "next": f"stepbus predict {second} FILE"}
     assert (result.directory, result.model_path) == (second, second / "model")
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.yaml", "run.json"]
     assert (second / "history.jsonl").exists()
 
 

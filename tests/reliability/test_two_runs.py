@@ -92,7 +92,7 @@ def test_a_second_run_beside_one_that_is_under_way(first: dict[str, Any], tmp_pa
     tree = {**first["tree"], "plugins": {**first["tree"]["plugins"], "waits": False}}
     newest = checkpoints.scan(run / "checkpoints")[-1]
     before = {path.name for path in (run / "checkpoints").iterdir()}
-    for given in (True, run, str(run), newest, newest.parent, run / "checkpoints" / "LATEST"):
+    for given in (True, run, str(run), newest):
         with tally(ROW, f"resume={given if given is True else Path(given).relative_to(tmp_path)}") as seen:
             with pytest.raises(CheckpointError, match=rf"process {process.pid} is running in this folder") as caught:
                 create_trainer(config=tree).train(resume=given)

@@ -43,8 +43,11 @@ class TableText:
         if template is not None and REFERENCE.fullmatch(template):
             place, _, name = template.rpartition(":")
             self.function = getattr(import_module(place), name, None)
-            if not callable(self.function):
-                raise DataError(f"data.template: expected a function, got {template!r}, which has no function {name!r}")
+            if not inspect.isfunction(self.function):
+                raise DataError(
+                    f"data.template: expected a function of one row, written in Python, got {template!r}, which names "
+                    f"{'nothing' if self.function is None else 'a ' + type(self.function).__name__}"
+                )
 
     def fit(self, rows: Rows) -> None:
         """Learn the columns, what they hold, and the quantiles of the numbers among them, from training rows.
@@ -151,7 +154,7 @@ class TableText:
             row = {name: columns[name][index] for name in self.columns}
             try:
                 result = self.function(row)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise DataError(
                     f"{rows.where(index)}: data.template: {self.config.template} raised {type(error).__name__}: {error}"
                 ) from error
