@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from stepbus.state import TrainingState as TrainingState
     from stepbus.tokenizer_folder import vocabulary_rows as vocabulary_rows
     from stepbus.trainer import Trainer as Trainer
+    from stepbus.wording import counted as counted
+    from stepbus.wording import listed as listed
 
 __version__ = "0.1.0"
 
@@ -131,6 +133,7 @@ _HOME = {
     "check_room": "memory",
     "component": "settings",
     "compose": "model",
+    "counted": "wording",
     "cpu_streams": "backend",
     "create_model": "create",
     "create_trainer": "create",
@@ -141,6 +144,7 @@ _HOME = {
     "hoist": "optimizer",
     "hookimpl": "markers",
     "import_module": "plugins",
+    "listed": "wording",
     "load_config": "config",
     "no_decay_names": "optimizer",
     "open_trainer": "opening",

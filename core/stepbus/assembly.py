@@ -10,6 +10,7 @@ from stepbus.bus import Bus
 from stepbus.components import Selected
 from stepbus.create import build_model
 from stepbus.dataset import RowEncoder
+from stepbus.effects import unevaluated
 from stepbus.errors import ConfigError, DataError, ModelError, Problem
 from stepbus.fits import Fit, Plan
 from stepbus.folders import find_folder, read_config
@@ -20,6 +21,7 @@ from stepbus.members import for_fit
 from stepbus.model import initialise
 from stepbus.model_keys import check_keys
 from stepbus.optimizer import ParameterUpdater
+from stepbus.settings import show
 from stepbus.steps import CompiledSteps, mix
 
 if TYPE_CHECKING:
@@ -135,13 +137,21 @@ def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], di
         metric = selected.build()
         built.append((selected.name, metric))
         directions[f"eval_{selected.name}"] = selected.component.facts["greater_is_better"]
-    if config.training.greater_is_better is not None:
-        directions[config.training.monitor] = config.training.greater_is_better
+    monitor, wished = config.training.monitor, config.training.greater_is_better
+    if wished is not None:
+        known = directions.get(monitor)
+        if known is not None and known != wished:
+            better = "more" if known else "less"
+            words = f"expected {show(known)}, because {better} {monitor} is better, got {show(wished)}; leave it out"
+            raise ConfigError([config.locate(Problem("training.greater_is_better", words))])
+        directions[monitor] = wished
     return built, directions
 
 
 def make_plan(trainer: Trainer, fits: list[Fit]) -> Plan:
     """Return what is going to happen, for `validate_plan`."""
+    state, monitored = trainer.state, trainer.fit.monitored is not None
+    why = unevaluated(trainer.config.training, monitored, state.steps_per_epoch, state.total_steps)
     return Plan(
         config=trainer.config,
         fits=fits,
@@ -150,7 +160,8 @@ def make_plan(trainer: Trainer, fits: list[Fit]) -> Plan:
         monitor=trainer.config.training.monitor,
         total_steps=trainer.state.total_steps,
         rows={name: len(tokens) for name, tokens in trainer.tokens.items()},
-        has_validation=trainer.fit.monitored is not None and trainer.config.training.eval_strategy != "no",
+        has_validation=not why,
+        unevaluated=why,
     )
 
 

@@ -6,7 +6,10 @@ NumPy only: a thread runs this.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from queue import SimpleQueue
 from types import TracebackType
 
@@ -163,26 +166,34 @@ class _Raised:
 
 
 class Prefetch:
-    """Iterate over collated batches while one background thread makes the next ones.
+    """Iterate over collated batches, in order, while background threads make the next ones.
 
-    Collation takes microseconds, so one thread is enough. Leaving a `with` block ends the thread.
+    Collation takes microseconds, so one thread is mostly enough, and has a way of its own that costs less than a
+    pool. Leaving a `with` block ends the threads.
 
     Args:
         tokens: The rows.
         order: The batches, in order.
         start: How many of them to skip: the position to resume from.
-        size: Batches made ahead, at least 1; 0 collates in the caller's thread.
+        size: Batches made ahead, at least 1 and never fewer than threads; 0 collates in the caller's thread.
+        workers: Threads that make them; 0 collates in the caller's thread.
     """
 
-    def __init__(self, tokens: Tokens, order: Sequence[BatchIndex], *, start: int = 0, size: int = 4) -> None:
+    def __init__(
+        self, tokens: Tokens, order: Sequence[BatchIndex], *, start: int = 0, size: int = 4, workers: int = 1
+    ) -> None:
         self._tokens = tokens
         self._order = order[start:]
+        self._ahead, self._workers = max(size, workers), workers if size else 0
+        self._pool: ThreadPoolExecutor | None = None
         # Two queues in C cost the step loop a fraction of what a condition in Python does.
         self._ready: SimpleQueue[Batch | _Raised | None] = SimpleQueue()
         self._room: SimpleQueue[None] = SimpleQueue()
         self._closed = False
         self._thread: threading.Thread | None = None
-        if size > 0:
+        if self._workers > 1:
+            self._pool = ThreadPoolExecutor(self._workers, "stepbus-prefetch")
+        elif self._workers:
             for _ in range(size):
                 self._room.put(None)
             self._thread = threading.Thread(target=self._work, name="stepbus-prefetch", daemon=True)
@@ -192,6 +203,9 @@ class Prefetch:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
+        if self._pool is not None:
+            yield from self._pooled(self._pool)
+            return
         if self._thread is None:
             for index in self._order:
                 yield collate(self._tokens, index)
@@ -206,6 +220,20 @@ class Prefetch:
             if item is not None:
                 raise item.error
 
+    def _pooled(self, pool: ThreadPoolExecutor) -> Iterator[Batch]:
+        """Hand batches out in their order, whichever thread is done first; the first error in that order is raised."""
+        left, waiting = iter(self._order), deque[Future[Batch]]()
+        try:
+            for index in islice(left, 0 if self._closed else self._ahead):
+                waiting.append(pool.submit(collate, self._tokens, index))
+            while waiting and not self._closed:
+                batch = waiting.popleft().result()
+                for index in islice(left, 1):
+                    waiting.append(pool.submit(collate, self._tokens, index))
+                yield batch
+        finally:
+            self.close()
+
     def _work(self) -> None:
         try:
             for index in self._order:
@@ -218,8 +246,10 @@ class Prefetch:
             self._ready.put(_Raised(error))
 
     def close(self) -> None:
-        """End the thread; batches not yet taken are dropped."""
+        """End the threads; batches not yet taken are dropped."""
         self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
         self._room.put(None)  # wakes a thread that waits for room
         if self._thread is not None:
             self._thread.join()

@@ -43,6 +43,7 @@ class Member:
         distribution: The package or file that it comes from.
         version: That package's version, or a digest of the source where it has none.
         disabled: The error that switched it off, if one did.
+        mend: How to do without it, where no `plugins: {name: false}` does that.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Member:
     distribution: str = ""
     version: str = ""
     disabled: str = ""
+    mend: str = ""
 
 
 def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[..., Any]]:
@@ -293,7 +295,7 @@ def _raised(member: Member, what: str, error: BaseException) -> str:
 
 
 def _switch_off(member: Member) -> str:
-    return f"switch the plugin off with plugins: {{{member.name}: false}}"
+    return member.mend or f"switch the plugin off with plugins: {{{member.name}: false}}"
 
 
 def _finish(around: Any, result: Any, raised: BaseException | None) -> tuple[Any, None]:

@@ -20,28 +20,16 @@ from stepbus import plugins as installed_plugins
 from stepbus.choices import Loader, PluginChoice, Plugins, choice
 from stepbus.components import Components, Selected
 from stepbus.errors import ConfigError, Problem, StepbusError, values_without_secrets
-from stepbus.keywords import keyword_layer, late_keywords
+from stepbus.keywords import keyword_layer, late_keywords, section_classes
 from stepbus.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
 from stepbus.presets import configs_folder
-from stepbus.sections import (
-    DataConfig,
-    EnvironmentConfig,
-    ModelConfig,
-    OptimizerConfig,
-    SchedulerConfig,
-    TrainingConfig,
-)
+from stepbus.sections import BASES as BASES
+from stepbus.sections import EnvironmentConfig, TrainingConfig
 from stepbus.structuring import Invalid, Structurer, show_path
+from stepbus.suggestions import Suggestions, as_keyword
+from stepbus.wording import counted
 from stepbus.yaml_tree import Mark, Node, read_tree
 
-BASES: dict[str, type] = {
-    "model": ModelConfig,
-    "data": DataConfig,
-    "optimizer": OptimizerConfig,
-    "scheduler": SchedulerConfig,
-    "training": TrainingConfig,
-    "environment": EnvironmentConfig,
-}
 _PLACED = re.compile(rf"((?:{'|'.join(BASES)}|plugins)(?:\.\w+)*): (.*)", re.DOTALL)
 
 
@@ -62,6 +50,7 @@ class Config:
         hooks: Modules of hook functions: names, or files by absolute path.
         components: What the plugins offer.
         base: The folder that the configuration came from.
+        notes: What was written and has no effect, with file and line.
     """
 
     tree: dict[str, Any]
@@ -79,6 +68,7 @@ class Config:
     _user: Node = field(repr=False)
     _loader: Loader = field(repr=False)
     _extras: tuple[Any, ...] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def updated(self, keywords: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
         """Return the configuration with some settings changed.
@@ -129,7 +119,18 @@ class Config:
     def place(self, error: StepbusError) -> Problem:
         """Return an error as a problem, with file and line where its words begin with a section or a setting's path."""
         found = _PLACED.fullmatch(str(error))
-        return self.locate(Problem(found[1], found[2]) if found else Problem("", str(error)))
+        if found is None:
+            return Problem("", str(error))
+        problem = self.locate(Problem(found[1], found[2]))
+        return attrs.evolve(problem, message=problem.message + self._remedy(problem))
+
+    def _remedy(self, problem: Problem) -> str:
+        """Return where to give a setting that somebody misses, or ""."""
+        if problem.path in self.marks or not problem.message.endswith("got none") or "." not in problem.path:
+            return ""
+        keyword = as_keyword(tuple(problem.path.split(".")))
+        place = problem.file or "a file of yours"
+        return f"; give it in {place}, with --set {problem.path}=…, or in Python as {keyword}=…"
 
     def _values(self, *, places: bool) -> dict[str, Any]:
         sections = {name: plain(getattr(self, name), places) for name in BASES}
@@ -180,7 +181,7 @@ def check_schedule(config: Config, total_steps: int) -> list[Problem]:
     warmup = config.scheduler.settings.warmup_steps
     if warmup < total_steps:
         return []
-    message = f"expected a warm-up shorter than the run of {total_steps} updates, got {warmup}"
+    message = f"expected a warm-up shorter than the run of {counted(total_steps, 'update')}, got {warmup}"
     return [config.locate(Problem("scheduler.warmup_steps", message))]
 
 
@@ -222,22 +223,32 @@ def _assemble(
     known = loader.installed()
     tidy = Tidy(known, problems)
     by_path, late = keyword_layer(keywords, known, problems)
-    user = merge_all(map(tidy, [*layers, by_path, *(override_layer(text, problems) for text in overrides)]))
+    files = [tidy(layer) for layer in layers]
+    typed = [tidy(layer) for layer in (by_path, *(override_layer(text, problems) for text in overrides))]
+    user = merge_all([*files, *typed])
     defaults_file = configs_folder() / "defaults.yaml"
     defaults = tidy(read_tree(defaults_file, shown(defaults_file)))
     # What a section lacks is missing in the user's file, not in the defaults.
-    home = Mark(layers[-1].mark.file if layers else None, None, base)
+    home = Mark(layers[-1].mark.file if layers and not layers[-1].mark.preset else None, None, base)
     for name in BASES:
         defaults.value[name] = defaults.value[name].remark(lambda mark: home)
     chosen = Plugins(loader, tidy, problems)
     tree = chosen.expand(defaults, user)
     components = chosen.components(extras)
-    by_name = late_keywords(late, tree, components, chosen.loaded, BASES, problems)
+    named = user.value["plugins"].value if "plugins" in user.value else {}
+    by_name = late_keywords(late, tree, components, chosen.loaded, known, named, BASES, problems)
     user, tree = merge(user, by_name), merge(tree, by_name)
     # Structuring writes absolute paths into the tree and takes stale keys out: it gets a copy.
     tree = tree.remark(lambda mark: mark)
+    for name in BASES:
+        tree.value[name] = Node(tree.value[name].value, _home_of(name, files, home))
+    plugins = tree.value["plugins"].value
+    plugins |= {name: Node(node.value, home) for name, node in plugins.items() if node.mark.preset}
 
     structurer = Structurer(components)
+    classes = section_classes(tree, components, BASES)
+    classes |= {("plugins", name): each.config_class for name, each in chosen.loaded.items() if each.config_class}
+    structurer.suggestions = Suggestions(classes, components)
     structurer.problems, structurer.incomplete = problems, chosen.failed
     sections: dict[str, Any] = {}
     for name, cls in BASES.items():
@@ -260,6 +271,7 @@ def _assemble(
         hooks=tuple(tree.value["hooks"].plain()),
         components=components,
         base=base,
+        notes=tuple(dict.fromkeys(map(str, [*tidy.notes, *structurer.notes]))),
         user=user,
         loader=loader,
         extras=extras,
@@ -276,6 +288,15 @@ def _across(sections: dict[str, Any], tree: Node) -> list[Problem]:
     mark = section.value.get("warmup_steps", section).mark
     message = f"expected a warm-up shorter than training.max_steps ({limit}), got {warmup}"
     return [Problem("scheduler.warmup_steps", message, mark.file, mark.line)]
+
+
+def _home_of(section: str, files: Sequence[Node], home: Mark) -> Mark:
+    """Return where a user would add a setting to a section: in the last file of theirs that has it, or in any."""
+    for layer in reversed(files):
+        mark = layer.value[section].mark if section in layer.value else home
+        if mark.file is not None and not mark.preset:
+            return mark
+    return home
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:

@@ -112,13 +112,21 @@ def create_model(
     return model
 
 
-def create_trainer(model: Any = None, config: Any = None, *, plugins: Sequence[Any] = (), **overrides: Any) -> Trainer:
+def create_trainer(
+    model: Any = None,
+    config: Any = None,
+    *,
+    plugins: Sequence[Any] = (),
+    callbacks: Sequence[Any] = (),
+    **overrides: Any,
+) -> Trainer:
     """Create a trainer.
 
     Args:
         model: A model, as `create_model` returns it; none builds the one that the configuration describes.
         config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
         plugins: Classes, instances and modules with hooks.
+        callbacks: The same, by the name that other libraries give it; they come after `plugins`.
         **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
 
     Returns:
@@ -131,6 +139,7 @@ def create_trainer(model: Any = None, config: Any = None, *, plugins: Sequence[A
     from stepbus.trainer import Trainer
 
     section = {} if model is None else {"model": model.section}
+    plugins = [*plugins, *callbacks]
     return Trainer(
         load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), model, plugins=plugins
     )

@@ -17,6 +17,7 @@ from stepbus import package_commands, plugins, presets
 from stepbus.errors import ConfigError
 from stepbus.inventory import Named, aligned, named
 from stepbus.probe import TIMEOUT_SECONDS, Finding, arguments_for, probe
+from stepbus.wording import counted
 
 ENTRY_POINT_GROUPS = (plugins.GROUP, package_commands.GROUP, presets.GROUP)
 
@@ -224,7 +225,7 @@ def render(report: Report) -> str:
     if report.problems:
         lines += ["", *report.problems]
     wrong = sum(bool(each.problems) for each in report.plugins)
-    count = f"{len(report.plugins)} plugins"
+    count = counted(len(report.plugins), "plugin")
     if report.ok:
         return "\n".join([*lines, "", f"{count}, all is well"])
     others = len(report.problems)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.evaluation import evaluate_monitored
 
 if TYPE_CHECKING:
+    from stepbus.sections import TrainingConfig
     from stepbus.trainer import Trainer
 
 
@@ -58,7 +59,7 @@ def is_boundary(trainer: Trainer, step: int) -> bool:
         any(trainer.bus.hook.is_boundary(trainer=trainer, step=step))
         or step == state.total_steps
         or in_epoch == state.steps_per_epoch
-        or (training.eval_steps is not None and step % training.eval_steps == 0)
+        or _evaluates_by_steps(training, step)
     )
 
 
@@ -101,6 +102,10 @@ def _evaluation_reason(trainer: Trainer, epoch_ended: bool) -> str:
         return ""
     if training.eval_strategy == "epoch" and epoch_ended:
         return "epoch"
-    if training.eval_steps is not None and trainer.state.step % training.eval_steps == 0:
+    if _evaluates_by_steps(training, trainer.state.step):
         return "steps"
     return trainer.control.why("evaluation")
+
+
+def _evaluates_by_steps(training: TrainingConfig, step: int) -> bool:
+    return training.eval_strategy == "steps" and training.eval_steps is not None and step % training.eval_steps == 0

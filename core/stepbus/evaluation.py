@@ -41,7 +41,8 @@ def predict(
     values = np.zeros((len(tokens), outputs), np.float32)
     logits = np.zeros((len(tokens), outputs), np.float32)
     total = 0.0
-    with Prefetch(tokens, eval_order(shapes, tokens.lengths), size=settings.prefetch_size) as batches:
+    order, ahead, workers = eval_order(shapes, tokens.lengths), settings.prefetch_size, settings.num_workers
+    with Prefetch(tokens, order, size=ahead, workers=workers) as batches:
         for batch in batches:
             loss, batch_values, batch_logits = trainer.steps.evaluate(batch)
             real = batch.rows >= 0

@@ -111,6 +111,7 @@ class Plan:
         total_steps: Updates of the first fit.
         rows: Set name -> rows of the first fit.
         has_validation: Whether anything is evaluated during training.
+        unevaluated: Why nothing is, and what to do about it; "" where something is.
     """
 
     config: Config
@@ -121,6 +122,7 @@ class Plan:
     total_steps: int
     rows: dict[str, int]
     has_validation: bool
+    unevaluated: str = "eval_strategy is no or there are no validation rows; give data.validation or a split"
 
     def unknown_metric(self, name: str, path: str) -> Problem:
         """Return what is wrong with a metric that is watched and never computed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,4 +69,5 @@ def interrupted(number: int, directory: Path, *, saved: bool) -> Interrupted:
     """
     kept = "a checkpoint was written" if saved else "what is finished is kept"
     name = signal.Signals(number).name
-    return Interrupted(f"interrupted by {name}; {kept}: go on with `stepbus train … --resume {directory}`", int(number))
+    command = f"stepbus train … --resume {shlex.quote(str(directory))}"
+    return Interrupted(f"interrupted by {name}; {kept}: go on with `{command}`", int(number))

@@ -16,6 +16,7 @@ from stepbus.layers import Tidy, merge, merge_all, read_layers, shown
 from stepbus.plugin_sources import find_module, purpose
 from stepbus.plugins import NAME, InstalledPlugin
 from stepbus.presets import configs_folder
+from stepbus.wording import counted
 from stepbus.yaml_tree import Node, read_tree
 
 
@@ -173,7 +174,7 @@ def table(rows: Sequence[Row], width: int | None = None) -> str:
         lines += ["", *(f"{row.name}: {row.problem}" for row in broken)]
     counts = {status: sum(row.status == status for row in rows) for status in ("enabled", "installed", "off", "broken")}
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return "\n".join([*lines, "", f"{len(rows)} plugins: {said or 'none'}"])
+    return "\n".join([*lines, "", f"{counted(len(rows), 'plugin')}: {said or 'none'}"])
 
 
 def aligned(rows: Iterable[Sequence[str]], width: int | None = None) -> list[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from stepbus.components import Components
-from stepbus.errors import ConfigError, PluginError, Problem, did_you_mean
-from stepbus.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS, aliases, merge, nest
+from stepbus.errors import ConfigError, PluginError, Problem
+from stepbus.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS, merge, nest
 from stepbus.python_tree import from_python
 from stepbus.structuring import show_path
+from stepbus.suggestions import Suggestions, aliases, setting_names
+from stepbus.wording import listed
 from stepbus.yaml_tree import Keys, Mark, Node
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def keyword_layer(
         A layer, and the bare names that are left for `late_keywords`.
     """
     layer, late = Node({}), dict[str, Node]()
-    others = {alias[-1]: alias for alias, path in aliases().items() if path is not None}
+    others = {alias[-1]: alias for alias in aliases()}
     for name, value in keywords.items():
         try:
             node = from_python(value, Mark(), name)
@@ -58,53 +59,84 @@ def late_keywords(
     tree: Node,
     components: Components,
     loaded: Mapping[str, LoadedPlugin],
+    installed: Collection[str],
+    named: Collection[str],
     bases: Mapping[str, type],
     problems: list[Problem],
 ) -> Node:
-    """Place bare names by looking them up in the sections' settings, then in those of the plugins.
+    """Place bare names by looking them up in the sections' settings, then in those of the plugins that somebody named.
+
+    A plugin that is on by default takes no bare name: `patience=5` is hardly meant for nan_guard.
 
     Args:
         late: Values by bare name.
         tree: The configuration so far; it says which component each section picked.
         components: What the plugins offer.
         loaded: The plugins that are switched on.
+        installed: The names of all plugins.
+        named: Those that are switched on and that the user's files, presets or keywords name.
         bases: Section → the class of its settings, or the one that they extend.
         problems: Takes names that nothing knows, or several places do.
     """
     layer = Node({})
     if not late:
         return layer
+    sections = section_classes(tree, components, bases)
+    plugins: dict[Keys, type] = {
+        ("plugins", name): each.config_class for name, each in loaded.items() if each.config_class is not None
+    }
+    for name, node in late.items():
+        found = _places(name, {(section,): bases[section] for section in SECTIONS})
+        if not found:
+            meant = {path: cls for path, cls in plugins.items() if path[1] in named}
+            found = _places(name, sections) + _places(name, meant)
+        others = _places(name, plugins) + [path for path in _by_alias(name) if path[:2] not in plugins]
+        if len(found) == 1:
+            layer = merge(layer, nest(found[0], node))
+        elif found:
+            places = listed(show_path(path) for path in found)
+            said = f"expected the name of one setting, but {places} have it; {_ways(found, node, plugins)}"
+            problems.append(Problem(name, said))
+        elif others:
+            places = listed(show_path(path) for path in others)
+            said = f"expected a setting of a section or of a plugin that you name, but it is that of {places}"
+            problems.append(Problem(name, f"{said}; {_ways(others, node, plugins)}"))
+        else:
+            near = Suggestions({**sections, **plugins}, components).keyword(name, [*TOP_KEYS, *loaded, *installed])
+            problems.append(Problem(name, f"expected the name of a setting, a section or a plugin{near}"))
+    return layer
+
+
+def section_classes(tree: Node, components: Components, bases: Mapping[str, type]) -> dict[Keys, type]:
+    """Return the class of each section's settings: that of the component which it picks, where there is one."""
     sections: dict[Keys, type] = {}
     for name in SECTIONS:
         sections[(name,)] = bases[name]
         picked = tree.value[name].value.get("type") if name in COMPONENT_SECTIONS else None
         if picked is not None and isinstance(picked.value, str):
-            try:
+            with suppress(PluginError):
                 sections[(name,)] = components.get(name, picked.value).config
-            except PluginError:
-                continue
-    plugins: dict[Keys, type] = {
-        ("plugins", name): each.config_class for name, each in loaded.items() if each.config_class is not None
-    }
-    for name, node in late.items():
-        found = _places(name, sections) or _places(name, plugins)
-        if len(found) == 1:
-            layer = merge(layer, nest(found[0], node))
-        elif found:
-            places = " and ".join(show_path(path) for path in found)
-            problems.append(
-                Problem(name, f"expected the name of one setting, but {places} have it; give section__name")
-            )
+    return sections
+
+
+def _by_alias(name: str) -> list[Keys]:
+    """Return the plugins' settings of a name that other names are known for, whether those plugins are on or not."""
+    paths = dict.fromkeys(path for path in aliases().values() if path and path[0] == "plugins" and len(path) == 3)
+    return [path for path in paths if path[-1] == name]
+
+
+def _ways(paths: Sequence[Keys], node: Node, plugins: Container[Keys]) -> str:
+    """Return what to write for each place: `nan_guard__patience=5`; `early_stopping={"patience": 5}` switches it on."""
+    value = node.plain()
+    ways = []
+    for path in paths:
+        outer, name = path[:-1], path[-1]
+        if outer[0] == "plugins" and outer not in plugins:
+            ways.append(f'{outer[1]}={{"{name}": {value!r}}}')
         else:
-            every = [field for cls in [*sections.values(), *plugins.values()] for field in _names(cls)]
-            near = did_you_mean(name, [*every, *TOP_KEYS, *loaded])
-            problems.append(Problem(name, f"expected the name of a setting, a section or a plugin{near}"))
-    return layer
+            ways.append(f"{outer[-1]}__{name}={value!r}")
+    return f"write {listed(ways, 'or')}"
 
 
 def _places(name: str, classes: Mapping[Keys, type]) -> list[Keys]:
-    return [(*path, name) for path, cls in classes.items() if name in _names(cls)]
-
-
-def _names(cls: type) -> list[str]:
-    return [field.alias or field.name for field in attrs.fields(cls) if field.init]
+    return [(*path, name) for path, cls in classes.items() if name in setting_names(cls)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import attrs
 
 from stepbus.errors import ConfigError, Problem, did_you_mean
 from stepbus.paths import unusable, usable
-from stepbus.presets import configs_folder, preset_path
+from stepbus.presets import preset_path
 from stepbus.python_tree import from_python
+from stepbus.sections import BASES
 from stepbus.settings import show
 from stepbus.structuring import resolve_place, show_path
+from stepbus.suggestions import Suggestions, aliases
 from stepbus.yaml_tree import Keys, Mark, Node, parse, read_tree
 
 COMPONENT_SECTIONS = ("model", "data", "optimizer", "scheduler")
@@ -84,7 +86,7 @@ def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Pr
         return _with_bases(from_python(source, Mark()), (), [], problems), Path.cwd()
     if isinstance(source, str) and not _names_file(source):
         path = preset_path(source)
-        tree = read_tree(path, shown(path))
+        tree = _of_preset(read_tree(path, shown(path)))
     else:
         path = usable(source, _BadPath)
         if not path.exists():
@@ -138,18 +140,17 @@ def _base(base: Node, chain: tuple[Path, ...], read: list[Path], problems: list[
     if len(read) > MAX_FILES:
         message = f"expected at most {MAX_FILES} files in all, got more"
         raise TooManyFiles([Problem("extends", message, base.mark.file, base.mark.line)])
-    return _with_bases(read_tree(path, shown(path)), (*chain, path.resolve()), read, problems)
+    tree = read_tree(path, shown(path))
+    return _with_bases(tree if _names_file(name) else _of_preset(tree), (*chain, path.resolve()), read, problems)
+
+
+def _of_preset(tree: Node) -> Node:
+    """Mark values as those of a preset, which is not to blame for what a user left out."""
+    return tree.remark(lambda mark: attrs.evolve(mark, preset=True))
 
 
 def _problem(path: str, message: str, node: Node) -> ConfigError:
     return ConfigError([Problem(path, message, node.mark.file, node.mark.line)])
-
-
-@cache
-def aliases() -> dict[Keys, Keys | None]:
-    """Return configs/aliases.yaml: where a setting may be written, and where it belongs (None: nowhere)."""
-    table = read_tree(configs_folder() / "aliases.yaml").plain()
-    return {tuple(alias.split(".")): tuple(path.split(".")) if path else None for alias, path in table.items()}
 
 
 def override_layer(text: str, problems: list[Problem]) -> Node:
@@ -184,6 +185,7 @@ class Tidy:
     def __init__(self, known: Collection[str], problems: list[Problem]) -> None:
         self.known = known
         self.problems = problems
+        self.notes: list[Problem] = []  # what is accepted and has no effect
 
     def __call__(self, layer: Node) -> Node:
         """Return a layer in canonical shape; what cannot be understood is left out and reported."""
@@ -247,7 +249,9 @@ class Tidy:
         node = top.pop(key)
         plugins = top.get("plugins", Node({}, mark))
         if key not in self.known and key not in plugins.value:
-            near = did_you_mean(key, [*TOP_KEYS, "extends", *self.known])
+            near = Suggestions({(name,): cls for name, cls in BASES.items()}).at(
+                key, (), [*TOP_KEYS, "extends", *self.known], node.value
+            )
             message = (
                 f"expected a section or an installed plugin, got {key!r}{near or '; sections: ' + ', '.join(TOP_KEYS)}"
             )
@@ -266,13 +270,16 @@ class Tidy:
             return
         node = parent.value.pop(last)
         if path is None:
+            message = "it has no effect: memory is unified, there is nothing to pin"
+            self.notes.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
             return
         node = Node(node.value, attrs.evolve(node.mark, written=show_path(alias)))
         place = tree
         for key in path[:-1]:
             inside = place.value.setdefault(key, Node({}, node.mark))
             if inside.value is False:
-                # The plugin is switched off in the same layer, so its settings do not matter.
+                message = f"it has no effect, because {show_path(path[:2])} is switched off beside it"
+                self.notes.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
                 return
             if inside.value is None or inside.value is True:
                 inside = place.value[key] = Node({}, inside.mark)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from stepbus.config import Config
 
 
+# How to do without a plugin that was handed over in Python.
+LEFT_OUT = "leave it out of plugins=[…]"
+
+
 def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
     """Build one instance of each plugin, in call order, and check its hooks.
 
@@ -51,7 +55,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
         check_policy(member)
         members.append(member)
     members += [_extra(extra, config) for extra in extras]
-    members += [_module(import_module(name, config.base), name) for name in config.hooks]
+    members += [_module(import_module(name, config.base), name, "take it out of hooks:") for name in config.hooks]
     taken: set[str] = set()
     for member in members:
         if member.name in taken:
@@ -96,7 +100,7 @@ def make(cls: Any, settings: Any) -> Any:
 
 def _extra(extra: Any, config: Config) -> Member:
     if isinstance(extra, ModuleType):
-        return _module(extra, extra.__name__)
+        return _module(extra, extra.__name__, LEFT_OUT)
     cls = extra if inspect.isclass(extra) else type(extra)
     name, label = _snake(cls.__name__), f"{cls.__name__} (passed in Python)"
     check_hooks_version(extra, label, name)
@@ -109,18 +113,18 @@ def _extra(extra: Any, config: Config) -> Member:
         # An object is the caller's own and stays one, unless it says what to build another from.
         settings = getattr(extra, "config", None)
         member = Member(name, label, extra, scope="run" if settings is None else "fit", settings=settings)
-    member.distribution, member.version = cls.__name__, source_digest(cls)
+    member.distribution, member.version, member.mend = cls.__name__, source_digest(cls), LEFT_OUT
     return member
 
 
-def _module(module: ModuleType, name: str) -> Member:
+def _module(module: ModuleType, name: str, mend: str) -> Member:
     check_hooks_version(module, name, name)
     if not hooks_of(module, name):
         raise PluginError(f"{name}: no function in it is a hook; write @hookimpl above those that are")
     file = Path(getattr(module, "__file__", None) or name)
     # A module that was loaded from a file carries that file's folder in its name.
     short = file.stem if name.endswith(".py") else module.__name__.rpartition(".")[2]
-    return Member(short, name, module, distribution=file.name, version=source_digest(module))
+    return Member(short, name, module, distribution=file.name, version=source_digest(module), mend=mend)
 
 
 def _snake(name: str) -> str:
@@ -144,7 +148,12 @@ def for_fit(
         if member.scope == "fit" and not (alone and id(member.plugin) in own):
             member = attrs.evolve(member, plugin=make(type(member.plugin), member.settings))
         fresh.append(member)
-    return fresh + [Member(name, name, part) for name, part in parts if hooks_of(part, name, "fit")]
+    mend = "pick another type: for {}"
+    return fresh + [
+        Member(name, name, part, mend=mend.format(name.partition(".")[0]))
+        for name, part in parts
+        if hooks_of(part, name, "fit")
+    ]
 
 
 def run_scoped(members: Iterable[Member]) -> list[Member]:

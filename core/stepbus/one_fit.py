@@ -9,6 +9,7 @@ from stepbus import assembly, checkpoints, conditions, ledger, persistence, resu
 from stepbus.errors import CheckpointError
 from stepbus.interruption import noted_signals
 from stepbus.summary import fit_facts
+from stepbus.wording import counted
 
 if TYPE_CHECKING:
     from stepbus.fits import Fit, FitResult
@@ -35,7 +36,7 @@ def do_fit(run: Run, fit: Fit) -> FitResult:
         assembly.prepare_data(trainer, run, fit)
     if known is not None and not _goes_on(run, trainer, known):
         unused = named is not None and named.is_relative_to(directory.resolve())
-        said = f"{fit.name} is already done, after {known.steps:,} updates: {directory}"
+        said = f"{fit.name} is already done, after {counted(known.steps, 'update')}: {directory}"
         run.message(said + (f"; {named} is not used" if unused else ""))
         return known
     with run_folders.writing(directory):
@@ -72,7 +73,7 @@ def _goes_on(run: Run, trainer: Trainer, known: FitResult) -> bool:
     if not checkpoints.scan(folder):
         raise CheckpointError(
             f"{folder}: expected a checkpoint to go on from, since {total:,} updates are planned and {known.steps:,} "
-            f"are done, got none; start a new run from the finished weights with model.pretrained: {known.model_path}"
+            f"done, got none; start a new run from the finished weights with model.pretrained: {known.model_path}"
         )
-    run.message(f"{known.fit.name} was done after {known.steps:,} updates, and goes on to {total:,}")
+    run.message(f"{known.fit.name} was done after {counted(known.steps, 'update')}, and goes on to {total:,}")
     return True

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepbus.asks import MEANINGS
+from stepbus.wording import counted
 
 # More fits than this are shown by their first, smallest and largest.
 MANY = 10
@@ -107,7 +108,8 @@ def _sets(fits: Sequence[Mapping[str, Any]], width: int) -> str:
         if fit["notice"]:
             rows.append(("", "", "", "", fit["notice"]))
     left = len(fits) - len(chosen)
-    more = [f"{left} more fits lie between these in size; --json has all {len(fits)}"] if left else []
+    lie = "1 more fit lies" if left == 1 else f"{left} more fits lie"
+    more = [f"{lie} between these in size; --json has all {len(fits)}"] if left else []
     return "\n".join([*table(rows, width), *more])
 
 
@@ -137,6 +139,8 @@ def _batches(fits: Sequence[Mapping[str, Any]], width: int) -> str:
         updates = f"{fit['steps']:,}"
         if fit["steps"] == fit["epochs"] * fit["steps_per_epoch"]:
             updates += f" = {fit['epochs']} x {fit['steps_per_epoch']:,}"
+        else:
+            updates += f" of {fit['epochs'] * fit['steps_per_epoch']:,}"
         about = "" if fit["exact"] else "~"
         rows.append((fit["name"], about + updates, f"{fit['warmup_steps']:,}", f"{about}{fit['padding']:.1%}", shapes))
     if not chosen:
@@ -145,7 +149,9 @@ def _batches(fits: Sequence[Mapping[str, Any]], width: int) -> str:
     if not all(fit["exact"] for fit in chosen):
         lines += _wrap(f"~: estimated from the tokens that the rows have in {fits[0]['name']}.", width)
     if fits[0]["cut"]:
-        lines += _wrap(f"{fits[0]['cut']:,} training rows of {fits[0]['name']} are longer than data.max_length.", width)
+        cut = counted(fits[0]["cut"], "training row")
+        be = "is" if fits[0]["cut"] == 1 else "are"
+        lines += _wrap(f"{cut} of {fits[0]['name']} {be} longer than data.max_length.", width)
     return "\n".join(lines)
 
 

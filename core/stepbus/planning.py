@@ -41,6 +41,7 @@ import stepbus.backend as backend  # before all that imports MLX
 from stepbus import assembly, device, memory
 from stepbus.config import Config, load_config
 from stepbus.create import head_for
+from stepbus.effects import refusals, run_notes
 from stepbus.errors import ConfigError, Problem, StepbusError, values_without_secrets, without_secrets
 from stepbus.folders import find_folder
 from stepbus.members import exclusions
@@ -129,7 +130,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     run.directory = free_folder(run.directory)
     plan["folder"] = str(run.directory)
     with _collecting(problems, config):
-        problems += exclusions(config, run.members)
+        problems += [*refusals(config), *exclusions(config, run.members)]
     with _collecting(problems, config):
         run.plan_fits()
     task = _check_data(run, notes, problems)
@@ -159,6 +160,8 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
     notes += trainer.encoder.notes
     with _collecting(problems, run.config):
         problems += run.plan_problems()
+    state = trainer.state
+    notes += run_notes(run.config, run.fits, state.steps_per_epoch, state.total_steps)
     return assembly.task_of(trainer.encoder.codec)
 
 

@@ -217,9 +217,13 @@ def check_hooks_version(plugin: Any, label: str, name: str) -> None:
     if type(wanted) is not int or wanted < 1:
         raise PluginError(f"{label}: expected requires_hooks to be an int of at least 1, got {wanted!r}")
     if wanted > HOOKS_VERSION:
+        without = f"switch the plugin off with plugins: {{{name}: false}}"
+        if inspect.ismodule(plugin):
+            without = "take it out of hooks:"
+        elif label.endswith("(passed in Python)"):
+            without = "leave it out of plugins=[…]"
         raise PluginError(
-            f"{label} needs hooks version {wanted}, this stepbus has {HOOKS_VERSION}: upgrade stepbus, "
-            f"or switch the plugin off with plugins: {{{name}: false}}"
+            f"{label} needs hooks version {wanted}, this stepbus has {HOOKS_VERSION}: upgrade stepbus, or {without}"
         )
 
 

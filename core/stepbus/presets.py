@@ -12,7 +12,7 @@ from stepbus.yaml_tree import Node, read_tree
 
 GROUP = "stepbus.presets"
 # They lie in configs/ too, but are laid under every configuration instead of being picked.
-_NO_PRESETS = {"defaults", "aliases"}
+_NO_PRESETS = {"defaults", "aliases", "suggestions"}
 
 
 @cache

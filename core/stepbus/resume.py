@@ -90,7 +90,7 @@ def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, A
         listed = "\n  ".join(differences)
         raise CheckpointError(
             f"{place}: this run began with other settings, so resuming would not be exact:\n  {listed}\n"
-            "give the old ones back, or say --allow-changed"
+            "give the old ones back, or say --allow-changed (in Python: allow_changed=True)"
         )
     _refuse_others(run, place, others, allow_changed=allow_changed)
     for difference in differences:
@@ -134,7 +134,7 @@ def _refuse_others(run: Run, place: str, others: list[str], *, allow_changed: bo
         listed = "\n  ".join(others)
         raise CheckpointError(
             f"{place}: training.exact asks for the same bits, and they cannot be promised:\n  {listed}\n"
-            "resume where and as the run began, or say --allow-changed"
+            "resume where and as the run began, or say --allow-changed (in Python: allow_changed=True)"
         )
 
 
@@ -145,9 +145,9 @@ def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
     problems += check_schedule(plan.config, plan.total_steps)
     if training.exact:
         problems += [Problem("training.exact", reason) for reason in conditions.unpromised()]
-    if plan.monitor not in plan.metrics and plan.has_validation:
+    if plan.monitor not in plan.metrics and plan.fits[0].monitored is not None:
         problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
-    if training.eval_strategy == "steps" and not plan.has_validation:
+    if training.eval_strategy == "steps" and plan.fits[0].monitored is None:
         problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))
     axes = grown_axes(plan.fits)
     if axes and not can_combine:

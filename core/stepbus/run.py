@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 import uuid
@@ -14,6 +15,7 @@ from stepbus import assembly, checkpoints, conditions, device, leftovers, resume
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_bytes_atomically
+from stepbus.effects import refusals, run_notes
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.interruption import interrupted, signals_after
@@ -81,7 +83,7 @@ class Run:
     @property
     def next_command(self) -> str:
         """What to type next, as it stands: a run of several fits has a model in each, so one of them is named."""
-        return f"stepbus predict {self.directory_of(self.fits[0])} FILE" if self.fits else ""
+        return f"stepbus predict {shlex.quote(str(self.directory_of(self.fits[0])))} FILE" if self.fits else ""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
@@ -122,6 +124,7 @@ class Run:
             self._hold_folder()
             self._describe()
             self.bus.hook.on_run_start(run=self)
+            self._tell_notes()
             for fit in self.fits:
                 self._heed_signal()
                 self.results.append(do_fit(self, fit))
@@ -180,7 +183,7 @@ class Run:
 
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
-        _refuse(exclusions(self.config, self.members))
+        _refuse([*refusals(self.config), *exclusions(self.config, self.members)])
         try:
             self.plan_fits()
             check_labels(self.config, self.fits)
@@ -189,6 +192,12 @@ class Run:
         except (DataError, ModelError) as error:
             raise type(error)(str(self.config.place(error))) from error
         _refuse(self.plan_problems())
+
+    def _tell_notes(self) -> None:
+        """Say what was set and has no effect."""
+        state = self.trainer.state
+        for note in run_notes(self.config, self.fits, state.steps_per_epoch, state.total_steps):
+            self.message(note, "warning")
 
     def plan_fits(self) -> None:
         """Read the rows and make the fits."""

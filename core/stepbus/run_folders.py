@@ -133,7 +133,9 @@ def newest_run(wanted: Path) -> Path:
     """
     runs = [(number, folder) for number, folder in _series(wanted) if _has_run(folder)]
     if not runs:
-        raise CheckpointError(f"{wanted}: there is no run to resume here; leave --resume out to start one")
+        raise CheckpointError(
+            f"{wanted}: there is no run to resume here; leave --resume (in Python: resume) out to start one"
+        )
     return max(runs)[1]
 
 
@@ -203,7 +205,7 @@ def read_run(directory: Path) -> dict[str, Any]:
         CheckpointError: Its file is not what was written.
     """
     path = directory / RUN_FILE
-    mend = "bring it back from a copy of the run, or start a new run without --resume"
+    mend = "bring it back from a copy of the run, or start a new run without --resume (in Python: resume)"
     try:
         found = unsealed(read_file(path))
         found["id"], [fit["name"] for fit in found["facts"]["fits"]], written_table(found["files"])[CONFIG_FILE]

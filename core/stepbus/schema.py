@@ -22,8 +22,9 @@ from stepbus.choices import POLICIES
 from stepbus.components import Component
 from stepbus.config import BASES
 from stepbus.description import declared, first_line, plain
-from stepbus.layers import COMPONENT_SECTIONS, TOP_KEYS, aliases
+from stepbus.layers import COMPONENT_SECTIONS, TOP_KEYS
 from stepbus.plugins import LoadedPlugin
+from stepbus.suggestions import aliases
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]

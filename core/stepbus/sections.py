@@ -56,7 +56,7 @@ class DataConfig:
         expected="a file or a fraction between 0 and 1",
         location="file",
     )
-    test: str | None = setting(None, "file of the rows to predict", location="file")
+    test: str | None = setting(None, "file of the rows to predict; a run refuses it so far", location="file")
     label: str | list[str] | None = setting(
         None,
         "column to predict; a list of 0/1 columns makes it multilabel",
@@ -75,7 +75,7 @@ class DataConfig:
     )
     max_length: int = _number(128, "longest sequence in tokens; longer ones are cut", least=2)
     num_workers: int = _number(1, "threads that collate batches ahead; 0 collates on the main thread", least=0)
-    prefetch_size: int = _number(4, "batches collated ahead", least=1)
+    prefetch_size: int = _number(4, "batches collated ahead; never fewer than num_workers", least=1)
     drop_last: bool = setting(False, "whether an epoch's last, smaller batch is left out")
     cache: bool | str = setting(True, "whether tokens are kept on disk, or the folder to keep them in", location="file")
     encoding: str = setting("utf-8", "character encoding of text files")
@@ -121,10 +121,10 @@ class TrainingConfig:
     """Section `training`: how long, how often, by which measure."""
 
     num_epochs: int = _number(3, "times that the training rows are seen", least=1)
-    max_steps: int | None = _number(None, "updates after which the fit ends, whatever num_epochs says", least=1)
+    max_steps: int | None = _number(None, "updates after which the fit ends before its epochs do", least=1)
     gradient_accumulation_steps: int = _number(1, "batches whose gradients make one update", least=1)
     eval_strategy: Literal["epoch", "steps", "no"] = setting("epoch", "when the validation rows are evaluated")
-    eval_steps: int | None = _number(None, "updates between evaluations, with eval_strategy: steps", least=1)
+    eval_steps: int | None = _number(None, "updates between evaluations; used with eval_strategy: steps", least=1)
     log_steps: int = _number(10, "updates between log records", least=1)
     monitor: str = setting("eval_loss", "the metric that says which evaluation is the best")
     greater_is_better: bool | None = setting(None, "direction of `monitor`; none asks the metric")
@@ -148,11 +148,19 @@ class TrainingConfig:
         """Return what is wrong between the settings, as (setting, message)."""
         if self.eval_strategy == "steps" and self.eval_steps is None:
             return [("eval_strategy", "expected eval_steps to be set with eval_strategy: steps, got none")]
+        if self.eval_strategy == "no" and self.eval_steps is not None:
+            return [("eval_steps", f"expected eval_strategy: steps with eval_steps, got 'no' and {self.eval_steps}")]
         if self.exact and self.pipeline_depth:
             # A signal drains the steps that run ahead, so a plugin that changes the rate would do so elsewhere.
             return [
                 ("pipeline_depth", f"expected 0 with exact: true, got {self.pipeline_depth}; leave one of them out")
             ]
+        return []
+
+    def notes(self) -> list[tuple[str, str]]:
+        """Return what has no effect beside other settings, as (setting, message)."""
+        if self.eval_steps is not None and self.eval_strategy == "epoch":
+            return [("eval_steps", "it has no effect with eval_strategy: epoch; eval_strategy: steps uses it")]
         return []
 
 
@@ -164,3 +172,14 @@ class EnvironmentConfig:
         "runs", "folder of the run, relative to the working directory, wherever it is written", location="output"
     )
     device: Literal["auto", "cpu", "gpu"] = setting("auto", "what computes; auto takes the GPU where there is one")
+
+
+# Section -> the class of its settings, or the one that those of its components extend.
+BASES: dict[str, type] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "optimizer": OptimizerConfig,
+    "scheduler": SchedulerConfig,
+    "training": TrainingConfig,
+    "environment": EnvironmentConfig,
+}

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from stepbus.errors import DataError
 from stepbus.tokens import IntArray
+from stepbus.wording import counted
 
 # A further shape must save this share of the padded tokens to be worth its trace.
 WORTH_A_SHAPE = 0.01
@@ -74,7 +75,8 @@ class ShapePlan:
         """Return the plan as one sentence."""
         shapes = ", ".join(f"{bucket.rows} x {bucket.length}" for bucket in self.buckets if bucket.batches)
         return (
-            f"{self.batches} batches of {self.signatures} shapes (rows x tokens: {shapes}); "
+            f"{counted(self.batches, 'batch', 'batches')} of {counted(self.signatures, 'shape')} "
+            f"(rows x tokens: {shapes}); "
             f"{self.waste:.1%} of the tokens are padding"
         )
 

@@ -20,6 +20,7 @@ from stepbus.components import Components, Selected
 from stepbus.errors import PluginError, Problem, did_you_mean
 from stepbus.paths import unusable
 from stepbus.settings import Location, show, words
+from stepbus.suggestions import Suggestions
 from stepbus.yaml_tree import Keys, Mark, Node, scalar
 
 
@@ -55,6 +56,9 @@ class Structurer:
         self.components = components
         self.providers = {(part.kind, part.name): provider for part, provider in components or ()}
         self.problems: list[Problem] = []
+        self.suggestions = Suggestions({})
+        # What was accepted and has no effect: a settings class says so itself, by a method `notes`.
+        self.notes: list[Problem] = []
         self.label = ""
         # A plugin could not be loaded, so an unknown component may well be its, and has been reported with it.
         self.incomplete = False
@@ -63,7 +67,7 @@ class Structurer:
 
     def refuse(self, message: str, path: Keys, mark: Mark) -> Invalid:
         """Put one problem on the list; raise what is returned."""
-        shown = show_path(path) + (f" (written {mark.written})" if mark.written else "")
+        shown = _written(path, mark)
         label = f" ({self.label})" if self.label else ""
         self.problems.append(Problem(shown, message + label, mark.file, mark.line))
         return Invalid()
@@ -131,7 +135,10 @@ class Structurer:
             if item.mark.stale:
                 del node.value[key]
                 continue
-            near = did_you_mean(key, fields) or f"; known: {', '.join(fields) or 'none, there is nothing to set'}"
+            near = (
+                self.suggestions.at(key, path, fields, item.value)
+                or f"; known: {', '.join(fields) or 'none, there is nothing to set'}"
+            )
             self.refuse(f"expected a known setting, got {key!r}{near}", (*path, key), item.mark)
         made = {}
         for key, field in fields.items():
@@ -141,11 +148,15 @@ class Structurer:
             raise Invalid
         try:
             instance = cls(**{key: value for key, value in made.items() if value is not attrs.NOTHING})
-            across = instance.problems() if callable(getattr(instance, "problems", None)) else []
+            across = _said(instance, "problems")
+            notes = _said(instance, "notes")
         except Exception as error:
             raise self.refuse(f"{cls.__qualname__} refuses its settings: {error}", path, node.mark) from error
         for name, message in across:
             self.refuse(message, (*path, name), node.value.get(name, node).mark)
+        for name, message in notes:
+            mark = node.value.get(name, node).mark
+            self.notes.append(Problem(_written((*path, name), mark), message, mark.file, mark.line))
         return instance
 
     def _field(self, field: Any, hint: Any, node: Node, key: str, path: Keys) -> Any:
@@ -316,6 +327,16 @@ class Structurer:
         except Exception as error:
             message = f"expected {words(hint)}, got {show(node.value)}: {error}"
             raise self.refuse(message, path, node.mark) from error
+
+
+def _written(path: Keys, mark: Mark) -> str:
+    return show_path(path) + (f" (written {mark.written})" if mark.written else "")
+
+
+def _said(settings: Any, kind: str) -> list[tuple[str, str]]:
+    """Return what settings say of themselves, where their class has such a method."""
+    say = getattr(settings, kind, None)
+    return list(say()) if callable(say) else []
 
 
 def _plain_choice(choice: Any) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from stepbus import backend
+from stepbus.wording import counted
 
 if TYPE_CHECKING:
     from stepbus.dataset import RowEncoder
@@ -35,14 +36,29 @@ def fit_facts(trainer: Trainer) -> dict[str, str]:
         "labels": describe_labels(codec, trainer.targets["train"]),
         **told(trainer.encoder),
         "batches": trainer.shapes.describe(),
-        "steps": f"{state.total_steps:,} ({config.training.num_epochs} epochs of {state.steps_per_epoch:,})",
+        "steps": describe_steps(config.training.num_epochs, state.steps_per_epoch, state.total_steps),
         "optimizer": f"{config.optimizer.name} at {rate:g}, {config.scheduler.name} schedule",
         "folder": str(trainer.directory),
     }
     truncated = trainer.tokens["train"].truncated
     if truncated:
-        facts["cut"] = f"{truncated:,} training rows are longer than {config.data.settings.max_length} tokens"
+        cut = "1 training row is" if truncated == 1 else f"{truncated:,} training rows are"
+        facts["cut"] = f"{cut} longer than {config.data.settings.max_length} tokens"
     return facts
+
+
+def describe_steps(epochs: int, steps_per_epoch: int, total_steps: int) -> str:
+    """Return the updates of a fit in words: "22 (2 epochs of 11)", or "20 of the 22 that 2 epochs give".
+
+    Args:
+        epochs: Epochs that were asked for.
+        steps_per_epoch: Updates of one.
+        total_steps: Updates of the fit.
+    """
+    every, said = epochs * steps_per_epoch, counted(epochs, "epoch")
+    if total_steps == every:
+        return f"{total_steps:,} ({said} of {steps_per_epoch:,})"
+    return f"{total_steps:,} of the {every:,} that {said} would give"
 
 
 def told(encoder: RowEncoder) -> dict[str, str]:

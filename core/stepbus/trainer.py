@@ -194,7 +194,7 @@ class Trainer:
 
     @contextmanager
     def windows(self, epoch: int, start: int) -> Iterator[Iterator[list[Batch]]]:
-        """Give the accumulation windows of an epoch, collated ahead by a thread.
+        """Give the accumulation windows of an epoch, collated ahead by threads.
 
         Args:
             epoch: The epoch, from 0.
@@ -202,8 +202,8 @@ class Trainer:
         """
         tokens, settings, size = self.tokens["train"], self.config.data.settings, self.accumulation
         order = epoch_order(self.shapes, tokens.lengths, seed=self.fit.seed, epoch=epoch, drop_last=settings.drop_last)
-        ahead = settings.prefetch_size if settings.num_workers else 0
-        with Prefetch(tokens, order, start=start * size, size=ahead) as batches:
+        ahead, workers = settings.prefetch_size, settings.num_workers
+        with Prefetch(tokens, order, start=start * size, size=ahead, workers=workers) as batches:
             yield accumulated(batches, size)
 
     @property

@@ -50,6 +50,7 @@ class Mark:
         text: The value's own text, where the schema may still decide that it is text (`--set`).
         written: The path that the user wrote, where an alias moved the value.
         stale: The value was meant for another `type:` of its section.
+        preset: The file is a preset, which is not the user's.
     """
 
     file: str | None = None
@@ -58,6 +59,7 @@ class Mark:
     text: str | None = None
     written: str | None = None
     stale: bool = False
+    preset: bool = False
 
 
 @frozen

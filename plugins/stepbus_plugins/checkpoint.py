@@ -32,8 +32,16 @@ class CheckpointPolicy:
             """Return what is wrong between the settings, as (setting, message)."""
             if self.save_strategy == "steps" and self.save_steps is None:
                 return [("save_strategy", "expected save_steps to be set with save_strategy: steps, got none")]
-            if self.save_strategy != "steps" and self.save_steps is not None:
-                return [("save_steps", f"expected save_strategy: steps with save_steps, got {self.save_strategy!r}")]
+            if self.save_strategy == "no" and self.save_steps is not None:
+                return [
+                    ("save_steps", f"expected save_strategy: steps with save_steps, got 'no' and {self.save_steps}")
+                ]
+            return []
+
+        def notes(self) -> list[tuple[str, str]]:
+            """Return what has no effect beside other settings, as (setting, message)."""
+            if self.save_strategy in ("epoch", "best") and self.save_steps is not None:
+                return [("save_steps", f"it has no effect with save_strategy: {self.save_strategy}; steps uses it")]
             return []
 
     def __init__(self, config: Config) -> None:
@@ -43,11 +51,11 @@ class CheckpointPolicy:
     def validate_plan(self, plan: Any) -> list[Problem] | None:
         """Find a best that nobody will ever measure."""
         if self.config.save_strategy == "best" and not plan.has_validation:
+            why = getattr(plan, "unevaluated", "there is none; give data.validation or a split")
             return [
                 Problem(
                     "plugins.checkpoint.save_strategy",
-                    "expected an evaluation that can be the best, but there are no validation rows or "
-                    "training.eval_strategy is no; give data.validation or a split, or save by epoch or steps",
+                    f"expected an evaluation that can be the best, but {why}, or save by epoch or steps",
                 )
             ]
         return None
@@ -71,7 +79,9 @@ class CheckpointPolicy:
     def on_step_end(self, trainer: Any, state: TrainingState) -> None:
         """Ask every save_steps updates, and at the last one, so that no finished work is lost."""
         if self._by_steps(state.step):
-            trainer.control.request_checkpoint(f"every {self.config.save_steps} steps")
+            trainer.control.request_checkpoint(
+                "every step" if self.config.save_steps == 1 else f"every {self.config.save_steps} steps"
+            )
         elif self.config.save_strategy in ("epoch", "steps") and state.step == state.total_steps:
             trainer.control.request_checkpoint("end of the training")
 

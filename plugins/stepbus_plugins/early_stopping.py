@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define
 
-from stepbus import Problem, StepbusError, TrainingState, hookimpl, setting
+from stepbus import Problem, StepbusError, TrainingState, counted, hookimpl, setting
 
 
 def improves(value: float, best: float | None, min_delta: float, greater_is_better: bool) -> bool:
@@ -56,8 +56,7 @@ class EarlyStopping:
             return [
                 Problem(
                     here,
-                    "expected an evaluation to watch, but eval_strategy is no or there are no validation rows; "
-                    "give data.validation or a split, or switch early_stopping off",
+                    f"expected an evaluation to watch, but {plan.unevaluated}, or switch early_stopping off",
                 )
             ]
         if monitor not in plan.metrics:
@@ -98,7 +97,7 @@ class EarlyStopping:
         self.stalled += 1
         if self.stalled >= self.config.patience and not self.asked_stop:
             self.asked_stop = True
-            times = "evaluation" if self.stalled == 1 else f"{self.stalled} evaluations"
+            times = counted(self.stalled, "evaluation")
             since = "it was never a number" if self.best is None else f"best {self.best:.6g} at step {self.best_step}"
             trainer.control.request_stop(f"{monitor} has not improved for {times} ({since})")
 

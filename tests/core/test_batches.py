@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,12 @@ from stepbus.tokens import Tokens
 
 LENGTHS = st.lists(st.integers(1, 130), min_size=1, max_size=300).map(np.array)
 ORDER = [[0, 6], [5], [4, 2], [1, 3]]
+
+
+def many() -> tuple[Tokens, list[BatchIndex]]:
+    """Return rows of three tokens, and their batches of two."""
+    tokens = some_tokens([3] * 48)
+    return tokens, eval_order(plan_shapes(tokens.lengths, batch_size=2), tokens.lengths)
 
 
 def some_tokens(lengths: list[int], **more: object) -> Tokens:
@@ -221,3 +228,64 @@ def test_prefetch_ends_its_thread_when_left_early() -> None:
             next(iter(batches))
     assert threading.active_count() == before
     assert list(batches) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3, 8])
+@pytest.mark.parametrize("size", [0, 1, 4])
+def test_the_batches_are_the_same_whoever_collates_them(workers: int, size: int) -> None:
+    tokens, order = many()
+    with Prefetch(tokens, order, start=2, size=size, workers=workers) as batches:
+        found = [batch.rows.tolist() for batch in batches]
+    assert found == [collate(tokens, index).rows.tolist() for index in order[2:]]
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("stepbus-prefetch")] == []
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_as_many_threads_as_workers_collate_at_once(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits until all are there: fewer threads would never get on, and the barrier would break."""
+    barrier, names, real = threading.Barrier(workers), set[str](), collate
+
+    def together(*given: Any) -> Any:
+        barrier.wait(timeout=60)
+        names.add(threading.current_thread().name)
+        return real(*given)
+
+    monkeypatch.setattr("stepbus.batches.collate", together)
+    tokens, order = many()
+    order = order[: workers * (len(order) // workers)]
+    with Prefetch(tokens, order, size=1, workers=workers) as batches:
+        assert len(list(batches)) == len(order)
+    assert len(names) == workers
+
+
+def test_no_worker_means_the_callers_own_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, real = set[str](), collate
+
+    def noting(*given: Any) -> Any:
+        seen.add(threading.current_thread().name)
+        return real(*given)
+
+    monkeypatch.setattr("stepbus.batches.collate", noting)
+    tokens, order = many()
+    with Prefetch(tokens, order, workers=0) as batches:
+        assert len(list(batches)) == len(order)
+    assert seen == {threading.current_thread().name}
+
+
+def test_an_error_of_a_pool_comes_at_its_batch_and_ends_the_threads() -> None:
+    tokens, order = many()
+    bad = BatchIndex(np.array([10**6]), 4, order[0].length)
+    taken = []
+    with Prefetch(tokens, [*order[:3], bad, *order], workers=3) as batches, pytest.raises(IndexError):
+        for batch in batches:
+            taken.append(batch.rows.tolist())
+    assert taken == [collate(tokens, index).rows.tolist() for index in order[:3]]
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("stepbus-prefetch")] == []
+
+
+def test_a_pool_that_is_left_early_is_closed() -> None:
+    tokens, order = many()
+    with Prefetch(tokens, order, workers=3) as batches:
+        next(iter(batches))
+    assert list(batches) == []
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("stepbus-prefetch")] == []

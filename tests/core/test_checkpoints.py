@@ -298,7 +298,7 @@ def test_quarantined_ones_alone_are_no_fresh_start(tmp_path: Path) -> None:
     spoil(tmp_path / "step-00000200")
     latest_valid(tmp_path, lambda text: None)
     (tmp_path / "step-00000100").rename(tmp_path.parent / f"{tmp_path.name}-moved")
-    with pytest.raises(CheckpointError, match="none of the 1 checkpoints can be trusted"):
+    with pytest.raises(CheckpointError, match="the only checkpoint cannot be trusted"):
         latest_valid(tmp_path, pytest.fail)
 
 

@@ -133,7 +133,9 @@ def test_other_conditions_are_refused_where_the_bits_were_asked_for(begun: dict[
     assert caught.value.exit_code == 2
     assert "training.exact asks for the same bits" in str(caught.value)
     assert "resumed with 4 cores, began with 2 cores" in str(caught.value)
-    assert str(caught.value).endswith("resume where and as the run began, or say --allow-changed")
+    assert str(caught.value).endswith(
+        "resume where and as the run began, or say --allow-changed (in Python: allow_changed=True)"
+    )
 
 
 def test_refused_ones_may_be_allowed(begun: dict[str, Any], now: dict[str, Any]) -> None:

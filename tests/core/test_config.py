@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepbus.config import Config, check_schedule, get_trainer_config, load_config
-from stepbus.errors import ConfigError, Problem
+from stepbus.errors import ConfigError, DataError, Problem
 from stepbus.layers import merge, merge_all
 from stepbus.plugins import import_module
 from stepbus.python_tree import from_python
@@ -403,7 +403,7 @@ def test_bare_names_that_nothing_or_much_knows() -> None:
     ]
     assert refused({"early_stopping": {}, "plateau": {}}, patience=1) == [
         "patience: expected the name of one setting, but plugins.early_stopping.patience and plugins.plateau.patience "
-        "have it; give section__name"
+        "have it; write early_stopping__patience=1 or plateau__patience=1"
     ]
     assert refused(None, seed=object()) == [
         "seed: expected a number, text, true, false, None, a list or a mapping, got object"
@@ -606,6 +606,64 @@ shaped = st.recursive(
 def test_layers_of_one_shape_may_be_grouped_at_will(one: Any, two: Any, three: Any) -> None:
     a, b, c = node(one), node(two), node(three)
     assert merge(merge(a, b), c).plain() == merge(a, merge(b, c)).plain()
+
+
+def test_a_bare_name_goes_to_no_plugin_that_nobody_named() -> None:
+    words = "expected a setting of a section or of a plugin that you name, but it is that of"
+    assert refused_by_us(patience=5) == [
+        f"patience: {words} plugins.nan_guard.patience and plugins.early_stopping.patience; write "
+        'nan_guard__patience=5 or early_stopping={"patience": 5}'
+    ]
+    assert refused_by_us(max_norm=0.5) == [
+        f"max_norm: {words} plugins.gradient_clipping.max_norm; write gradient_clipping__max_norm=0.5"
+    ]
+    assert refused_by_us(min_delta=0.1) == [
+        f'min_delta: {words} plugins.early_stopping.min_delta; write early_stopping={{"min_delta": 0.1}}'
+    ]
+
+
+def refused_by_us(source: Any = None, **keywords: Any) -> list[str]:
+    """Return why stepbus's own plugins take no such keywords."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(source, keywords=keywords)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_what_is_said_to_be_written_does_what_is_meant() -> None:
+    for keywords, plugin in (
+        ({"nan_guard__patience": 5}, "nan_guard"),
+        ({"early_stopping": {"patience": 5}}, "early_stopping"),
+        ({"early_stopping": True, "patience": 5}, "early_stopping"),
+    ):
+        found = {choice.name: choice.settings for choice in load_config(None, keywords=keywords).plugins}
+        assert found[plugin].patience == 5
+    plateau = {"scheduler": "reduce_on_plateau", "patience": 5}
+    assert load_config(None, keywords=plateau).scheduler.settings.patience == 5
+    assert refused_by_us("production", **plateau) == [
+        "patience: expected the name of one setting, but scheduler.patience and plugins.early_stopping.patience have "
+        "it; write scheduler__patience=5 or early_stopping__patience=5"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "file"),
+    [
+        ("extends: production\n", [], "run.yaml"),
+        ("extends: production\ndata: {batch_size: 4}\n", ["data.max_length=8"], "run.yaml:2"),
+        ("", [], None),
+    ],
+)
+def test_no_preset_is_blamed_for_what_the_user_left_out(
+    here: Path, text: str, overrides: list[str], file: str | None
+) -> None:
+    write(here / "run.yaml", text)
+    config = load("run.yaml" if text else "production", *overrides)
+    problem = config.place(DataError("data.label: expected the column to predict, got none"))
+    place = ":".join(str(part) for part in (problem.file, problem.line) if part is not None)
+    assert place == (file or "")
+    where = "run.yaml" if text else "a file of yours"
+    ways = f"give it in {where}, with --set data.label=…, or in Python as label=…"
+    assert problem.message == f"expected the column to predict, got none; {ways}"
 
 
 def test_what_is_printed_loads_again_with_what_was_off_and_where_plugins_come_from(here: Path) -> None:

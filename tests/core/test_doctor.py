@@ -270,7 +270,7 @@ def test_the_report_has_a_line_for_each_and_a_summary() -> None:
     assert render(Report([fine], [])).splitlines() == [
         "ok  fine  fine-pack 1.0     12.3 ms",
         "",
-        "1 plugins, all is well",
+        "1 plugin, all is well",
     ]
     assert render(Report([fine, bad], ["beside"])).splitlines() == [
         "ok     fine  fine-pack 1.0     12.3 ms",

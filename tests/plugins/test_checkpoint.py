@@ -115,12 +115,21 @@ def test_retention() -> None:
         ({}, []),
         ({"save_strategy": "steps", "save_steps": 10}, []),
         ({"save_strategy": "steps"}, ["save_strategy"]),
-        ({"save_steps": 10}, ["save_steps"]),
-        ({"save_strategy": "best", "save_steps": 10}, ["save_steps"]),
+        ({"save_strategy": "no", "save_steps": 10}, ["save_steps"]),
+        ({"save_steps": 10}, []),
+        ({"save_strategy": "best", "save_steps": 10}, []),
     ],
 )
 def test_settings_that_contradict_each_other(settings: dict[str, Any], names: list[str]) -> None:
     assert [name for name, _ in CheckpointPolicy.Config(**settings).problems()] == names
+
+
+@pytest.mark.parametrize("strategy", ["epoch", "best"])
+def test_save_steps_without_the_strategy_is_said(strategy: Any) -> None:
+    """As the original module writes it, with all its defaults."""
+    said = [("save_steps", f"it has no effect with save_strategy: {strategy}; steps uses it")]
+    assert CheckpointPolicy.Config(save_strategy=strategy, save_steps=1000).notes() == said
+    assert CheckpointPolicy.Config(save_strategy="steps", save_steps=1000).notes() == []
 
 
 @pytest.mark.parametrize("strategy", ["best", "epoch", "no"])

@@ -219,7 +219,8 @@ def test_a_resume_keeps_exactly_what_the_checkpoint_counted_and_says_what_is_los
         path.write_bytes(content)
     second = Fit(tmp_path, step=8, saved=saved)
     assert lines_of(path) == [lines[number] for number in kept] if path.exists() else not kept
-    sentence = f"{path}: of the 6 lines up to step 8, {lost} are missing or damaged; the history goes on without them"
+    lacks = f"{lost} {'is' if lost == 1 else 'are'} missing or damaged"
+    sentence = f"{path}: of the 6 lines up to step 8, {lacks}; the history goes on without them"
     assert second.said == ([(sentence, "warning")] if lost else [])
     # From here on it counts what is there: the next resume keeps it all and says nothing.
     second.train(12)
@@ -241,7 +242,7 @@ def test_without_a_count_the_step_decides_and_damage_is_said(tmp_path: Path) -> 
     second = Fit(tmp_path, step=4)
     assert lines_of(path) == [lines[0], lines[2]]
     assert second.said == [
-        (f"{path}: of the 3 lines up to step 4, 1 are missing or damaged; the history goes on without them", "warning")
+        (f"{path}: of the 3 lines up to step 4, 1 is missing or damaged; the history goes on without them", "warning")
     ]
 
 

@@ -12,7 +12,7 @@ from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus import BadInput, Metric
+from stepbus import BadInput, Metric, load_config
 from stepbus_plugins.metrics import Metrics
 from stepbus_plugins.metrics.tables import confusion, tables
 
@@ -229,3 +229,69 @@ def test_a_metric_with_settings() -> None:
 
     part = MeanMargin.component("margin", greater_is_better=None, config=Config)
     assert part.build(part.config(power=3)).settings.power == 3
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.35, 0.5, 0.71, 0.95])
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1"])
+def test_a_binary_decision_is_the_second_class_from_the_threshold_on(name: str, threshold: float) -> None:
+    """Against scikit-learn's own scores of the decisions."""
+    from sklearn import metrics
+
+    peer = {"accuracy": metrics.accuracy_score, "precision": metrics.precision_score, "recall": metrics.recall_score}
+    function = (peer | {"f1": metrics.f1_score})[name]
+    decided = (np.asarray(CHANCES) >= threshold).astype(int)
+    extra = {} if name == "accuracy" else {"zero_division": 0.0}
+    assert score(name, LABELS, two(CHANCES), threshold=threshold) == pytest.approx(function(LABELS, decided, **extra))
+
+
+def test_a_tie_at_the_default_threshold_goes_where_written_predictions_go() -> None:
+    assert score("accuracy", [0, 1], np.full((2, 2), 0.5)) == 0.5
+    assert score("recall", [0, 1], np.full((2, 2), 0.5)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "said"),
+    [
+        (
+            "multiclass",
+            {"type": "accuracy", "threshold": 0.3},
+            ["training.metrics[1].threshold: expected none for more than two classes, where the most probable one "
+             "counts, got 0.3; leave it out"],
+        ),
+        ("multiclass", {"type": "accuracy", "threshold": 0.5}, []),
+        ("binary", {"type": "accuracy", "threshold": 0.3}, []),
+        ("multilabel", {"type": "f1_micro", "threshold": 0.3}, []),
+        (
+            "binary",
+            {"type": "auc_pr", "average": "micro"},
+            ["training.metrics[1].average: expected none for two classes, where auc_pr is that of the second, got "
+             "'micro'; leave it out"],
+        ),
+        ("multiclass", {"type": "auc_pr", "average": "micro"}, []),
+        (
+            "multilabel",
+            {"type": "f1", "average": "binary"},
+            ["training.metrics[1].average: expected auto, macro, micro or weighted for labels, got 'binary'"],
+        ),
+        ("binary", {"type": "f1", "average": "macro"}, []),
+    ],
+)  # fmt: skip
+def test_settings_that_mean_nothing_for_the_task(task: str, metric: dict[str, Any], said: list[str]) -> None:
+    plan: Any = SimpleNamespace(task=task, config=load_config({"training": {"metrics": ["accuracy", metric]}}))
+    found = Metrics(Metrics.Config()).validate_plan(plan)
+    assert [f"{problem.path}: {problem.message}" for problem in found] == said
+
+
+def test_the_tables_decide_as_the_metrics_do() -> None:
+    shown: list[tuple[str, Any]] = []
+    training = load_config({"training": {"metrics": [{"type": "accuracy", "threshold": 0.3}, "auc_roc"]}}).training
+    trainer = SimpleNamespace(
+        config=SimpleNamespace(training=training),
+        encoder=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
+        report=lambda title, columns, rows: shown.append((title, rows)),
+    )
+    Metrics(Metrics.Config()).on_predictions(trainer, "validation", np.array([0, 1]), two([0.1, 0.4]), final=True)
+    assert shown[0] == (
+        "validation: confusion (rows: true, columns: predicted, from a probability of 0.3 on)",
+        [["no", "1", "0"], ["yes", "0", "1"]],
+    )

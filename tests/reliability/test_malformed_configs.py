@@ -142,7 +142,10 @@ MALFORMED: list[tuple[str, list[tuple[int, str]]]] = [
     ),
     # -- unknown settings
     ("training:\n  epochs: 3\n", [(2, "training.epochs: expected a known setting, got 'epochs' (did you mean")]),
-    ("optimizer:\n  lr: 1\n", [(2, "optimizer.lr: expected a known setting, got 'lr'; known: learning_rate")]),
+    (
+        "optimizer:\n  lr: 1\n",
+        [(2, "optimizer.lr: expected a known setting, got 'lr' (did you mean 'optimizer.learning_rate'?)")],
+    ),
     ("optimizer:\n  momentum: 0.9\n", [(2, "optimizer.momentum: expected a known setting, got 'momentum'")]),
     ("scheduler:\n  min_lr: 1\n", [(2, "scheduler.min_lr: expected a known setting, got 'min_lr'")]),
     ("data:\n  columns: [a]\n", [(2, "data.columns: expected a known setting, got 'columns'")]),

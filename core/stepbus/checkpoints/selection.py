@@ -67,8 +67,9 @@ def latest_valid(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     else:
         if damaged or (set_aside_before := _hidden(folder, "quarantine")):
             reasons = [str(error) for _, _, error in damaged] or [f"{path}: damaged" for _, path in set_aside_before]
+            none = "the only checkpoint cannot" if len(reasons) == 1 else f"none of the {len(reasons)} checkpoints can"
             raise CheckpointError(
-                f"{folder}: none of the {len(reasons)} checkpoints can be trusted, and starting from zero would hide "
+                f"{folder}: {none} be trusted, and starting from zero would hide "
                 "it; put a good copy back, or start anew in another environment.output_dir:\n  " + "\n  ".join(reasons)
             )
         return None

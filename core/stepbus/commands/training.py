@@ -43,6 +43,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
     from stepbus.commands.printing import show
     from stepbus.output_files import find_output
+    from stepbus.wording import counted
 
     # What cannot be written is known before the model is opened.
     place = find_output(arguments.output, [arguments.data])
@@ -51,4 +52,4 @@ def predict(arguments: argparse.Namespace) -> None:
 
     trainer = open_trainer(arguments.model, trust=arguments.trust)
     rows = write_predictions(trainer, arguments.data, arguments.output, spreadsheet_safe=arguments.spreadsheet_safe)
-    show(f"{rows:,} predictions: {arguments.output}", stream)
+    show(f"{counted(rows, 'prediction')}: {arguments.output}", stream)

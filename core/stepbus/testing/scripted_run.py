@@ -12,6 +12,7 @@ from typing import Any
 from stepbus.bus import Bus, Member
 from stepbus.config import Config
 from stepbus.costs import Meter, report_costs
+from stepbus.effects import unevaluated
 from stepbus.errors import ConfigError, Interrupted, Problem, mention
 from stepbus.fits import Fit, FitResult, Plan, groups_along, grown_axes
 from stepbus.members import for_fit, prototypes, run_scoped
@@ -140,7 +141,8 @@ class ScriptedRun:
         whole = Fit("fit", self.sets, self.config.training.seed)
         self.fits = self.bus.thread("expand_fits", run=self, fits=[whole])
         trainer = self._prepare(self.trainer, self.fits[0])
-        evaluated = trainer.fit.monitored is not None and self.config.training.eval_strategy != "no"
+        state, monitored = trainer.state, trainer.fit.monitored is not None
+        why = unevaluated(self.config.training, monitored, state.steps_per_epoch, state.total_steps)
         plan = Plan(
             config=self.config,
             fits=self.fits,
@@ -149,7 +151,8 @@ class ScriptedRun:
             monitor=trainer.monitor,
             total_steps=trainer.state.total_steps,
             rows={name: len(rows) for name, rows in trainer.fit.sets.items()},
-            has_validation=evaluated,
+            has_validation=not why,
+            unevaluated=why,
         )
         found = Bus(self.members).in_order("validate_plan", plan=plan)
         problems = [problem for each in found for problem in each]

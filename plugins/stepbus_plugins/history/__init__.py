@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define
 
 from stepbus import TrainingState, hookimpl, write_text_atomically
+from stepbus import counted as number
 from stepbus_plugins.history.records import as_line as as_line
 from stepbus_plugins.history.records import as_table as as_table
 from stepbus_plugins.history.records import is_wall_clock as is_wall_clock
@@ -68,7 +69,8 @@ class History:
                 write_text_atomically(self.path, content)
         if lost := counted - len(kept):
             trainer.message(
-                f"{self.path}: of the {counted} lines up to step {state.step}, {lost} are missing or damaged; the "
+                f"{self.path}: of the {number(counted, 'line')} up to step {state.step}, {lost} "
+                f"{'is' if lost == 1 else 'are'} missing or damaged; the "
                 "history goes on without them",
                 "warning",
             )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define
 
-from stepbus import Component, hookimpl, setting
-from stepbus_plugins.metrics.settings import AveragedConfig, DecisionConfig, RankConfig, ValueConfig
+from stepbus import Component, Problem, hookimpl, setting
+from stepbus_plugins.metrics.settings import AveragedConfig, DecisionConfig, RankConfig, ValueConfig, meaningless
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,6 +76,18 @@ class Metrics:
         self.config = config
 
     @hookimpl
+    def validate_plan(self, plan: Any) -> list[Problem]:
+        """Find settings of metrics that mean nothing for the labels of this run."""
+        chosen = enumerate(plan.config.training.metrics or ())
+        own = {part.name for part in self.components}
+        return [
+            Problem(f"training.metrics[{place}].{name}", message)
+            for place, selected in chosen
+            if selected.name in own
+            for name, message in meaningless(selected.name, selected.settings, plan.task)
+        ]
+
+    @hookimpl
     def on_predictions(
         self,
         trainer: Any,
@@ -89,5 +101,13 @@ class Metrics:
             return
         from stepbus_plugins.metrics.tables import tables
 
-        for title, columns, rows in tables(labels, predictions, trainer.encoder.codec.names):
+        threshold = self._threshold(trainer)
+        for title, columns, rows in tables(labels, predictions, trainer.encoder.codec.names, threshold):
             trainer.report(f"{name}: {title}", columns, rows)
+
+    def _threshold(self, trainer: Any) -> float:
+        """Return the one threshold that the run's metrics decide at, or 0.5 where they have several."""
+        training = getattr(getattr(trainer, "config", None), "training", None)
+        chosen = [selected.settings for selected in getattr(training, "metrics", None) or ()]
+        found = {settings.threshold for settings in chosen if isinstance(settings, DecisionConfig)}
+        return found.pop() if len(found) == 1 else 0.5

@@ -30,9 +30,15 @@ def task_of(labels: Array, predictions: Array) -> str:
 
 
 def decide(labels: Array, predictions: Array, threshold: float = 0.5) -> Array:
-    """Return the class numbers [N] of the largest probabilities, or 0/1 [N, K] for a multilabel set."""
+    """Return the class numbers [N], or 0/1 [N, K] for a multilabel set.
+
+    The second of two classes is decided for from the threshold on. At 0.5 that is the more probable one; a tie goes to
+    the first, as in the files that predictions are written to. Of more classes, the most probable one.
+    """
     if labels.ndim == 2:
         return np.asarray(predictions >= threshold, dtype=np.int64)
+    if predictions.shape[1] == 2 and threshold != 0.5:
+        return np.asarray(predictions[:, 1] >= threshold, dtype=np.int64)
     return np.asarray(predictions.argmax(axis=1))
 
 
@@ -76,7 +82,7 @@ def averaged(name: str, average: str | None = None) -> Callable[[Any], Score]:
 
             binary = task_of(labels, predictions) == "binary"
             how = ("binary" if binary else "macro") if wished == "auto" else wished
-            if how == "binary" and not binary:
+            if how == "binary" and not binary:  # `validate_plan` has refused it; this is for who calls it directly
                 raise BadInput(
                     f"training.metrics: {name} with average: binary is for two classes; take macro, micro or weighted"
                 )

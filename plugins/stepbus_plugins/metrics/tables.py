@@ -28,24 +28,27 @@ def confusion(labels: Array, predicted: Array, classes: int) -> Array:
     return counts.reshape(classes, classes)
 
 
-def tables(labels: Array, predictions: Array, names: Sequence[str]) -> list[Table]:
+def tables(labels: Array, predictions: Array, names: Sequence[str], threshold: float = 0.5) -> list[Table]:
     """Return (title, columns, rows) of what is worth showing of a set; nothing for a regression.
 
     Args:
         labels: [N] class numbers, [N, K] 0/1, or [N] values.
         predictions: [N, K] probabilities, or [N] values.
         names: K class or label names.
+        threshold: Probability from which a row is of the second of two classes, or has a label.
     """
     if predictions.ndim == 1 or len(labels) == 0 or not np.isfinite(predictions).all():
         return []
     found: list[Table] = []
-    predicted = decide(labels, predictions)
+    predicted = decide(labels, predictions, threshold)
+    two = labels.ndim == 2 or predictions.shape[1] == 2
+    at = f", from a probability of {threshold:g} on" if two and threshold != 0.5 else ""
     if labels.ndim == 1:
         counts = confusion(labels, predicted, len(names))
         hits, true, guessed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
         if len(names) <= WIDEST:
             rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-            found.append(("confusion (rows: true, columns: predicted)", ["", *names], rows))
+            found.append((f"confusion (rows: true, columns: predicted{at})", ["", *names], rows))
     else:
         hits, true, guessed = (predicted * labels).sum(axis=0), labels.sum(axis=0), predicted.sum(axis=0)
     columns = ["class" if labels.ndim == 1 else "label", "precision", "recall", "f1", "rows"]
@@ -53,7 +56,7 @@ def tables(labels: Array, predictions: Array, names: Sequence[str]) -> list[Tabl
         [name, _ratio(hit, guess), _ratio(hit, rows), _ratio(2 * hit, guess + rows), str(int(rows))]
         for name, hit, rows, guess in zip(names, hits, true, guessed, strict=True)
     ]
-    return [*found, (f"each {columns[0]}", columns, each)]
+    return [*found, (f"each {columns[0]}{at}", columns, each)]
 
 
 def _ratio(part: float, whole: float) -> str:

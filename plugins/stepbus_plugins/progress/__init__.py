@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attrs import define
 
-from stepbus import StepResult, TrainingState, hookimpl, setting
+from stepbus import StepResult, TrainingState, counted, hookimpl, setting
 from stepbus_plugins.progress.words import best_of, duration, epoch_of, number, place, places, rate, took, where
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Progress:
         if result.status == "failed":
             return
         speed = f", {rate(self._speed(1))} sequences/s, {rate(self._speed(2))} tokens/s" if self.steps else ""
-        screen.line(("  trained ", "dim"), f"{state.step} steps in {took(self.fit_began)}{speed}")
+        screen.line(("  trained ", "dim"), f"{counted(state.step, 'step')} in {took(self.fit_began)}{speed}")
         if result.metrics and len(trainer.run.fits) == 1:
             rows = [
                 [name, number(value), *best_of(name, state.history, trainer.directions.get(name))]

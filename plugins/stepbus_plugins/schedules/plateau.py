@@ -71,8 +71,8 @@ def plateau_problems(settings: PlateauConfig, plan: Any) -> list[Problem]:
     """Return why a plateau could not be seen in this plan, if so."""
     monitor, here = settings.monitor or plan.monitor, "scheduler.monitor" if settings.monitor else "training.monitor"
     if not plan.has_validation:
-        words = "expected an evaluation to watch, but eval_strategy is no or there are no validation rows; "
-        return [Problem("scheduler", f"{words}give data.validation or another schedule than reduce_on_plateau")]
+        words = f"expected an evaluation to watch, but {plan.unevaluated}, "
+        return [Problem("scheduler", f"{words}or take another schedule than reduce_on_plateau")]
     if monitor not in plan.metrics:
         return [plan.unknown_metric(monitor, here)]
     if plan.metrics[monitor] is None:

@@ -1,0 +1,27 @@
+"""Words that many sentences need: counted things and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return how many there are of something: "1 epoch", "2,000 rows", "3 classes".
+
+    Args:
+        number: How many.
+        noun: What one of them is called.
+        plural: What several are called, where that is not the noun with an s.
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(words: Iterable[str], last: str = "and") -> str:
+    """Return words as a list in a sentence: "a, b and c".
+
+    Args:
+        words: The words.
+        last: What stands before the last of them.
+    """
+    *first, end = list(words) or [""]
+    return f"{', '.join(first)} {last} {end}" if first else end

@@ -1,0 +1,529 @@
+"""Every setting of every built-in section, component and plugin changes something that is seen.
+
+The list is read from the classes, so a new setting without an entry here fails. What counts is what is computed, made
+or said; that a setting is stored, digested or echoed does not. A name with * stands for every component of its kind.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from attrs import field, frozen
+from mlx.utils import tree_flatten, tree_map
+
+from stepbus import (
+    BadInput,
+    FitResult,
+    ParameterUpdater,
+    StepbusError,
+    Trainer,
+    TrainingState,
+    assembly,
+    batches,
+    create_model,
+    create_trainer,
+    device,
+    evaluation,
+    load_config,
+    plugins,
+    resume,
+)
+from stepbus.fits import Fit
+from stepbus.planning import describe_plan
+from stepbus.run import Run
+from stepbus.sections import BASES
+from stepbus.suggestions import setting_names
+from stepbus.testing import play
+from stepbus_plugins import optimizers as optimizer_plugin
+from stepbus_plugins.checkpoint import CheckpointPolicy
+from stepbus_plugins.early_stopping import EarlyStopping
+from stepbus_plugins.gradient_clipping import GradientClipping
+from stepbus_plugins.metrics import Metrics
+from stepbus_plugins.nan_guard import NanGuard
+from stepbus_plugins.progress.screen import Screen
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+BUILT_IN = {
+    name: plugins.load_class(name) for name, each in plugins.installed().items() if each.distribution == "stepbus"
+}
+PARTS = {(part.kind, part.name): part for loaded in BUILT_IN.values() for part in loaded.components}
+
+
+def every_setting() -> list[str]:
+    """Return section.setting, kind.component.setting and plugins.plugin.setting of all that is built in."""
+    plain = [f"{name}.{each}" for name in ("training", "environment") for each in setting_names(BASES[name])]
+    parts = [f"{kind}.{name}.{each}" for (kind, name), part in PARTS.items() for each in setting_names(part.config)]
+    classes = {name: loaded.config_class for name, loaded in BUILT_IN.items() if loaded.config_class is not None}
+    return plain + parts + [f"plugins.{name}.{each}" for name, cls in classes.items() for each in setting_names(cls)]
+
+
+@frozen
+class Sight:
+    """What makes a setting seen.
+
+    Args:
+        see: Called with the tools of the test, the component or plugin, and its settings; returns what is seen.
+        values: Two values of the setting.
+        beside: Settings that both go with.
+    """
+
+    see: Callable[..., Any]
+    values: tuple[Any, Any]
+    beside: dict[str, Any] = field(factory=dict)
+
+
+class Tools:
+    """The tiny configuration, a folder, and pytest's patches."""
+
+    def __init__(self, make: Callable[..., dict[str, Any]], folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.make, self.folder, self.patch = make, folder, patch
+
+
+@pytest.fixture
+def tools(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
+    rows = [
+        f"{'good' if n % 3 else 'bad'} a{' the' * (n % 7)},{n % 3 > 0:d},{n}.5,{n // 2},{n % 5 if n - 4 else ''},x{n}"
+        for n in range(24)
+    ]
+    (tmp_path / "wide.csv").write_text("\n".join(["text,label,price,family,size,code", *rows]) + "\n")
+    (tmp_path / "other.csv").write_text("text,label\n" + "a film,1\nthe plot,0\n" * 5)
+    (tmp_path / "accents.csv").write_bytes("text,label\ngood \xe9t\xe9,1\nbad plot,0\n".encode("latin-1") * 6)
+    (tmp_path / "semicolons.csv").write_text("text;label;a,b\n" + "good film;1;2,3\nbad plot;0;4,5\n" * 6)
+    (tmp_path / "holes.csv").write_text("text,label\ngood,1\n,0\n" * 6)
+    return Tools(tiny_config, tmp_path, monkeypatch)
+
+
+# What is seen ---------------------------------------------------------------------------------------------------------
+
+
+def prepared(tools: Tools, tree: dict[str, Any]) -> Trainer:
+    run = Run(Trainer(load_config(tree)))
+    run.plan_fits()
+    assembly.prepare_data(run.trainer, run, run.fits[0])
+    return run.trainer
+
+
+def in_section(tools: Tools, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the tiny configuration with rows as text or as a table."""
+    tree = tools.make(data={"type": name, **settings})
+    if name == "table":
+        del tree["data"]["text"]
+    return tree
+
+
+def rows_seen(tools: Tools, tree: dict[str, Any]) -> Any:
+    """Return the fits' rows, and the tokens, labels, ids and batches of the first fit; or why there are none."""
+    try:
+        trainer = prepared(tools, tree)
+    except StepbusError as error:
+        return str(error)
+    fits = [{name: rows.numbers.tolist() for name, rows in fit.sets.items()} for fit in trainer.run.fits]
+    tokens, source = trainer.tokens["train"], trainer.config.data.build()
+    source.fit(trainer.fit.sets["train"])
+    arrays = [tokens.ids, tokens.offsets, tokens.labels, trainer.targets["train"]]
+    order = batches.epoch_order(trainer.shapes, tokens.lengths, seed=1, epoch=0)
+    shapes = [(len(each.rows), each.size, each.length) for each in order]
+    texts = source.texts(trainer.fit.sets["train"])
+    return (
+        fits,
+        texts,
+        [np.asarray(each).tolist() for each in arrays],
+        list(tokens.row_ids),
+        shapes,
+        trainer.state.total_steps,
+    )
+
+
+def data(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    wide = {"train": str(tools.folder / "wide.csv"), "validation": 0.25, "label": "label", "batch_size": 4}
+    text = {"text": "text"} if name == "text" else {"columns": ["text"]}
+    if "template" in settings:
+        text = {}
+    paths = {key: str(tools.folder / value) for key, value in settings.items() if str(value).endswith(".csv")}
+    tree = tools.make()
+    return rows_seen(tools, {**tree, "data": {"type": name, **wide, **text, "max_length": 16, **settings, **paths}})
+
+
+def planned(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what `stepbus plan` says beside what it echoes."""
+    tree = in_section(tools, name, settings) if name in ("text", "table") else tools.make(**{name: settings})
+    plan = describe_plan(tree)
+    fits = [{key: value for key, value in fit.items() if key != "epochs"} for fit in plan["fits"]]
+    return plan["folder"], fits, plan["metrics"], plan["notes"], plan["problems"], plan["memory"]
+
+
+def evaluated(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the batches of an evaluation, the threads that made them, and how many were made before the first use."""
+    trainer, made = prepared(tools, in_section(tools, name, settings)), threading.Semaphore(0)
+    seen: list[tuple[int, int]] = []
+    threads: set[bool] = set()
+    ahead = [0]
+
+    def collate(tokens: Any, index: Any) -> Any:
+        threads.add(threading.current_thread() is threading.main_thread())
+        made.release()
+        return kept(tokens, index)
+
+    def evaluate(batch: Any) -> Any:
+        while not seen and made.acquire(timeout=0.3):
+            ahead[0] += 1
+        seen.append(batch.input_ids.shape)
+        shape = (len(batch.rows), 2)
+        return 0.0, np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+
+    kept = batches.collate
+    tools.patch.setattr(batches, "collate", collate)
+    trainer.steps = SimpleNamespace(evaluate=evaluate)  # type: ignore[assignment]
+    evaluation.predict(trainer, trainer.tokens["validation"])
+    return seen, threads, ahead
+
+
+def cached(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the files that reading the rows leaves behind."""
+    before = set(tools.folder.rglob("*"))
+    tree = in_section(tools, name, {"cache": str(tools.folder / "tokens") if settings["cache"] else False})
+    prepared(tools, tree)
+    return sorted(str(each.relative_to(tools.folder)) for each in set(tools.folder.rglob("*")) - before)
+
+
+def model(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return a model's arrays, and what it says of a batch in training."""
+    sizes = {key: value for key, value in tools.make()["model"].items() if key not in ("type", "tokenizer")}
+    if settings.get("pretrained"):
+        sizes = {}
+    if "resize_embeddings" in settings:
+        sizes["tokenizer"] = str(tools.folder / "tokenizer")
+    if "size" in settings:
+        sizes = {"vocab_size": 30, "max_position_embeddings": 32}
+    made = create_model(name, "binary_classification", **{**sizes, **settings})
+    made.train()
+    mx.random.seed(3)
+    batch = {
+        "input_ids": mx.array([[1, 2, 3, 4], [4, 5, 6, 0]]),
+        "attention_mask": mx.array([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.0]]),
+    }
+    shapes = {name: array.shape for name, array in made.tensors().items()}
+    return shapes, np.array(made(batch)).tolist()
+
+
+def heads(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    return rows_seen(tools, tools.make(model=settings))[2]
+
+
+def words(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the tokens under one vocabulary or the other."""
+    other = tools.folder / "other"
+    other.mkdir(exist_ok=True)
+    (other / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfilm\ngood\n")
+    tree = tools.make()
+    tree["model"]["tokenizer"] = str(tools.folder / settings["tokenizer"])
+    return rows_seen(tools, tree)
+
+
+def updates(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the parameters after ten updates."""
+    part = PARTS["optimizer", name]
+    made = part.config(**settings)
+    updater = ParameterUpdater(part.build(made), made.learning_rate, made.weight_decay)
+    random = np.random.default_rng(7)
+    shapes = {"encoder.weight": (6, 8), "encoder.bias": (8,), "head.weight": (3, 4)}
+    tree = {name: mx.array(random.normal(size=shape).astype(np.float32)) for name, shape in shapes.items()}
+    updater.init(tree)
+    updater.set_learning_rate(made.learning_rate)
+    for _ in range(10):
+        tree = updater.apply({n: mx.array(random.normal(size=s).astype(np.float32)) for n, s in shapes.items()}, tree)
+    return [np.array(tree[name]).tolist() for name in shapes]
+
+
+def decayed(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    made = optimizer_plugin.Optimizers(optimizer_plugin.Optimizers.Config(**settings))
+    built = create_model("bert", pretrained=str(FIXTURES / "bert" / "binary"))
+    return made.parameter_groups(model=built)
+
+
+def rates(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the rates of twelve updates; those of a plateau after twelve evaluations."""
+    part = PARTS["scheduler", name]
+    schedule, optimizer = part.build(part.config(**settings)), SimpleNamespace(learning_rate=0.1)
+    trainer: Any = SimpleNamespace(
+        monitor="eval_loss",
+        directions={"eval_loss": False, "eval_f1": True},
+        optimizer=optimizer,
+        message=lambda *words: None,
+    )
+    if hasattr(schedule, "on_fit_start"):
+        schedule.on_fit_start(TrainingState(steps_per_epoch=4))
+    found = []
+    for step in range(12):
+        found.append(schedule.rate(step, 12, optimizer.learning_rate))
+        if name == "reduce_on_plateau":
+            loss = 4.0 - 0.1 * min(step, 2) - 1e-3 * step
+            schedule.on_metrics(trainer, TrainingState(step=step), {"eval_loss": loss, "eval_f1": step / 12})
+    return found
+
+
+def score(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return a metric of two classes, of three and of labels."""
+    part, random = PARTS["metric", name], np.random.default_rng(1)
+    first = random.random(40)
+    three = random.dirichlet([1, 1, 1], 40)
+    sets = [
+        (random.integers(0, 2, 40), np.stack([1 - first, first], axis=1)),
+        (random.integers(0, 3, 40), three),
+        (random.integers(0, 2, (40, 3)), random.random((40, 3))),
+    ]
+    metric = part.build(part.config(**settings))
+    return [metric(labels, values) for labels, values in sets]
+
+
+def clipped(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    trainer = SimpleNamespace(optimizer=SimpleNamespace(map=tree_map))
+    clip = GradientClipping(GradientClipping.Config(**settings)).transform_gradients(trainer)
+    changed, _ = clip({"a": mx.array([3.0, -4.0, 0.5])})
+    return np.array(changed["a"]).tolist()
+
+
+LOSSES = [0.9, 0.8, 0.85, 0.79, 0.95, 0.94, 0.93, 0.96]
+EVALUATIONS = [{"eval_loss": loss, "eval_f1": 0.5 + 0.01 * number} for number, loss in enumerate(LOSSES)]
+
+
+def played(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what a scripted run of a section's settings, or of a plugin, did and said."""
+    classes = {"early_stopping": EarlyStopping, "nan_guard": NanGuard, "checkpoint": CheckpointPolicy}
+    chosen = [(classes[name], settings)] if name in classes else []
+    training = {} if name in classes else settings
+    losses = [1.0, math.nan, math.nan, 1.0] if name == "nan_guard" else []
+    try:
+        run = play(*chosen, epochs=8, steps_per_epoch=3, losses=losses, metrics=EVALUATIONS, **training)
+    except StepbusError as error:
+        return str(error)
+    return (
+        [(event.name, event.arguments.get("reason")) for event in run.events],
+        [(each["step"], each["loss"]) for each in run.records],
+        [repr(ask) for ask in run.asked],
+        run.messages,
+        run.moves,
+        run.status,
+        run.state.best and run.state.best.step,
+    )
+
+
+def trained(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the losses, the weights and the files of a real run."""
+    sections = {"training": {"num_epochs": 3, **settings}}
+    if name == "checkpoint":
+        policy = {"save_strategy": "steps", "save_steps": 1, **settings}
+        sections = {
+            "training": {"num_epochs": 1, "max_steps": 6, "eval_strategy": "steps", "eval_steps": 1},
+            "plugins": {"progress": False, "checkpoint": policy},
+            "optimizer": {"learning_rate": 0.05},
+        }
+    trainer = create_trainer(config=tools.make(**sections))
+    result = trainer.train()
+    folders = sorted(each.name for each in (result.directory / "checkpoints").iterdir() if each.is_dir())
+    weights = [np.array(array).tobytes() for _, array in tree_flatten(trainer.model.parameters())]
+    return [record["eval_loss"] for record in result.history], weights, folders
+
+
+def exactness(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what a finished fit of other conditions comes to at a resume."""
+    said: list[str] = []
+    run: Any = SimpleNamespace(
+        config=load_config({"training": settings}), message=lambda text, level: said.append(text)
+    )
+    fit = Fit("fit", {}, 1)
+    now = resume.conditions.current()
+    try:
+        resume.check_finished(run, FitResult(fit, conditions={**now, "cores": 999}), allow_changed=False)
+    except StepbusError as error:
+        return str(error)
+    return said
+
+
+def devices(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    try:
+        device.choose(settings["device"])
+        return device.kind()
+    except BadInput as error:
+        return str(error)
+    finally:
+        device.choose("auto")
+
+
+def tables(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    shown: list[str] = []
+    trainer = SimpleNamespace(
+        encoder=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
+        report=lambda title, columns, rows: shown.append(title),
+    )
+    given = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    Metrics(Metrics.Config(**settings)).on_predictions(trainer, "validation", *given, final=True)
+    return shown
+
+
+def drawn(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what a screen shows of a bar that moves on, a third of a second at a time."""
+    clock: Iterator[float] = iter([index / 3 for index in range(1, 100)])
+    screen = Screen(settings.get("bar", "always"), settings.get("refresh_per_second", 4.0), io.StringIO())
+    tools.patch.setattr("stepbus_plugins.progress.screen.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    drawings = 0
+    for done in range(9):
+        if screen.due():
+            drawings += 1
+            screen.draw("training", done, 9, "", [])
+    screen.clear()
+    return drawings
+
+
+def folds(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    wide = {"train": str(tools.folder / "wide.csv"), "validation": None}
+    settings = {"folds": 3, **settings}
+    return rows_seen(tools, tools.make(data=wide, plugins={"progress": False, "cross_validation": settings}))
+
+
+DATA = {
+    "train": Sight(data, ("wide.csv", "other.csv")),
+    "validation": Sight(data, (0.25, "other.csv")),
+    "test": Sight(planned, (None, "other.csv")),
+    "label": Sight(data, ("label", "price"), {"task": "regression"}),
+    "task": Sight(data, ("binary", "regression")),
+    "target": Sight(data, ("none", "log1p"), {"task": "regression", "label": "price"}),
+    "id": Sight(data, (None, "code")),
+    "group": Sight(data, (None, "family")),
+    "stratify": Sight(data, (False, True)),
+    "batch_size": Sight(data, (4, 6)),
+    "eval_batch_size": Sight(evaluated, (2, 3)),
+    "tokens_per_batch": Sight(data, (None, 64)),
+    "max_length": Sight(data, (16, 4)),
+    "num_workers": Sight(evaluated, (0, 2)),
+    "prefetch_size": Sight(evaluated, (1, 4)),
+    "drop_last": Sight(data, (False, True), {"batch_size": 5}),
+    "cache": Sight(cached, (False, "tokens")),
+    "separator": Sight(data, (",", ";"), {"train": "semicolons.csv"}),
+    "encoding": Sight(data, ("utf-8", "latin-1"), {"train": "accents.csv"}),
+}
+TABLE = {
+    **{f"data.*.{name}": sight for name, sight in DATA.items()},
+    "data.text.text": Sight(data, ("text", "code")),
+    "data.text.missing": Sight(data, (None, "film"), {"train": "holes.csv"}),
+    "data.table.columns": Sight(data, (["text"], ["size"])),
+    "data.table.template": Sight(data, ("{text}", "{size}")),
+    "data.table.numbers": Sight(data, ("value", "words"), {"columns": ["price"]}),
+    "data.table.bins": Sight(data, (2, 10), {"columns": ["price"], "numbers": "words"}),
+    "data.table.kinds": Sight(data, (None, {"price": "words"}), {"columns": ["price"]}),
+    "data.table.missing": Sight(data, ("film", "the film"), {"columns": ["size"]}),
+    "model.bert.pretrained": Sight(model, (str(FIXTURES / "bert" / "binary"), str(FIXTURES / "bert" / "bare"))),
+    "model.bert.tokenizer": Sight(words, ("tokenizer", "other")),
+    "model.bert.head": Sight(heads, ("auto", "regression")),
+    "model.bert.pooling": Sight(model, ("mean", "cls")),
+    "model.bert.dropout": Sight(model, (0.0, 0.5), {"hidden_dropout": 0.0, "attention_dropout": 0.0}),
+    "model.bert.size": Sight(model, ("tiny", "mini")),
+    "model.bert.hidden_size": Sight(model, (16, 32)),
+    "model.bert.num_hidden_layers": Sight(model, (1, 2)),
+    "model.bert.num_attention_heads": Sight(model, (1, 2), {"hidden_dropout": 0.0, "attention_dropout": 0.0}),
+    "model.bert.intermediate_size": Sight(model, (16, 32)),
+    "model.bert.vocab_size": Sight(model, (30, 40)),
+    "model.bert.resize_embeddings": Sight(model, (False, True), {"vocab_size": 20}),
+    "model.bert.max_position_embeddings": Sight(model, (32, 64)),
+    "model.bert.hidden_dropout": Sight(model, (0.0, 0.5), {"dropout": 0.0, "attention_dropout": 0.0}),
+    "model.bert.attention_dropout": Sight(model, (0.0, 0.5), {"dropout": 0.0, "hidden_dropout": 0.0}),
+    "optimizer.*.learning_rate": Sight(updates, (1e-2, 2e-2)),
+    "optimizer.*.weight_decay": Sight(updates, (0.0, 0.5), {"learning_rate": 1e-2}),
+    "optimizer.*.beta1": Sight(updates, (0.9, 0.5), {"learning_rate": 1e-2}),
+    "optimizer.*.beta2": Sight(updates, (0.9, 0.5), {"learning_rate": 1e-2}),
+    "optimizer.*.epsilon": Sight(updates, (1e-8, 0.1), {"learning_rate": 1e-2}),
+    "optimizer.*.momentum": Sight(updates, (0.9, 0.5), {"learning_rate": 1e-2}),
+    "optimizer.*.nesterov": Sight(updates, (False, True), {"learning_rate": 1e-2}),
+    "optimizer.adafactor.decay_rate": Sight(updates, (0.8, 0.2), {"learning_rate": 1e-2}),
+    "optimizer.adafactor.clip_threshold": Sight(updates, (1.0, 0.1), {"learning_rate": 1e-2}),
+    "optimizer.adafactor.scale_parameter": Sight(updates, (False, True), {"learning_rate": 1e-2}),
+    "optimizer.adafactor.epsilon_scale": Sight(updates, (1e-3, 10.0), {"learning_rate": 1e-2, "scale_parameter": True}),
+    "optimizer.muon.newton_schulz_steps": Sight(updates, (5, 2)),
+    "optimizer.muon.adamw_learning_rate": Sight(updates, (1e-2, 2e-2)),
+    "optimizer.muon.adamw_names": Sight(updates, (("head",), ("encoder",))),
+    "plugins.optimizers.decay_norms_and_biases": Sight(decayed, (False, True)),
+    "scheduler.*.warmup_steps": Sight(rates, (0, 3)),
+    "scheduler.*.warmup_ratio": Sight(rates, (0.0, 0.25)),
+    "scheduler.*.min_lr": Sight(rates, (0.0, 0.05)),
+    "scheduler.exponential.min_lr": Sight(rates, (0.0, 0.05), {"gamma": 0.5}),
+    "scheduler.exponential.gamma": Sight(rates, (0.95, 0.5)),
+    "scheduler.exponential.decay_steps": Sight(rates, (None, 2), {"gamma": 0.5}),
+    "scheduler.polynomial.power": Sight(rates, (1.0, 2.0)),
+    "scheduler.reduce_on_plateau.min_lr": Sight(rates, (0.0, 0.09), {"patience": 1, "threshold": 0.01}),
+    "scheduler.reduce_on_plateau.monitor": Sight(rates, (None, "eval_f1"), {"patience": 1, "threshold": 0.01}),
+    "scheduler.reduce_on_plateau.factor": Sight(rates, (0.5, 0.1), {"patience": 1, "threshold": 0.01}),
+    "scheduler.reduce_on_plateau.patience": Sight(rates, (1, 3), {"threshold": 0.01}),
+    "scheduler.reduce_on_plateau.threshold": Sight(rates, (0.0, 0.01), {"patience": 1}),
+    "scheduler.reduce_on_plateau.threshold_mode": Sight(rates, ("rel", "abs"), {"patience": 1, "threshold": 0.06}),
+    "scheduler.reduce_on_plateau.cooldown": Sight(rates, (0, 3), {"patience": 1, "threshold": 0.01}),
+    "metric.*.threshold": Sight(score, (0.5, 0.3)),
+    "metric.*.average": Sight(score, ("macro", "weighted")),
+    "training.num_epochs": Sight(planned, (2, 3)),
+    "training.max_steps": Sight(planned, (None, 15)),
+    "training.gradient_accumulation_steps": Sight(planned, (1, 2)),
+    "training.eval_strategy": Sight(played, ("epoch", "no")),
+    "training.eval_steps": Sight(played, (2, 5), {"eval_strategy": "steps"}),
+    "training.log_steps": Sight(played, (2, 5)),
+    "training.monitor": Sight(played, ("eval_loss", "eval_f1")),
+    "training.greater_is_better": Sight(played, (None, True)),
+    "training.metrics": Sight(planned, (None, ["f1"])),
+    "training.precision": Sight(trained, ("float32", "bfloat16")),
+    "training.pipeline_depth": Sight(played, (0, 2)),
+    "training.exact": Sight(exactness, (False, True)),
+    "training.seed": Sight(trained, (1, 2)),
+    "environment.output_dir": Sight(planned, ("runs/a", "runs/b")),
+    "environment.device": Sight(devices, ("cpu", "gpu")),
+    "plugins.checkpoint.save_strategy": Sight(played, ("epoch", "no")),
+    "plugins.checkpoint.save_steps": Sight(played, (2, 5), {"save_strategy": "steps"}),
+    "plugins.checkpoint.keep_last": Sight(trained, (2, 4)),
+    "plugins.checkpoint.keep_best": Sight(trained, (1, 4)),
+    "plugins.checkpoint.at_start": Sight(played, (True, False)),
+    "plugins.early_stopping.patience": Sight(played, (1, 3)),
+    "plugins.early_stopping.min_delta": Sight(played, (0.0, 0.09), {"patience": 2}),
+    "plugins.early_stopping.monitor": Sight(played, (None, "eval_f1"), {"restore_best": False}),
+    "plugins.early_stopping.restore_best": Sight(played, (True, False)),
+    "plugins.nan_guard.policy": Sight(played, ("raise", "warn")),
+    "plugins.nan_guard.patience": Sight(played, (1, 2)),
+    "plugins.gradient_clipping.max_norm": Sight(clipped, (1.0, 0.5)),
+    "plugins.gradient_clipping.max_value": Sight(clipped, (None, 0.1)),
+    "plugins.metrics.tables": Sight(tables, (True, False)),
+    "plugins.progress.bar": Sight(drawn, ("always", "never")),
+    "plugins.progress.refresh_per_second": Sight(drawn, (4.0, 1.0)),
+    "plugins.cross_validation.folds": Sight(folds, (2, 3)),
+    "plugins.cross_validation.strategy": Sight(folds, ("stratified", "kfold")),
+    "plugins.cross_validation.shuffle": Sight(folds, (True, False)),
+    "plugins.cross_validation.seed": Sight(folds, (1, 2)),
+    "plugins.cross_validation.group": Sight(folds, ("family", "code"), {"strategy": "group"}),
+    "plugins.cross_validation.inner_validation": Sight(folds, (None, 0.3)),
+}
+
+
+def entry(setting: str) -> str:
+    """Return the key of a setting in the table."""
+    kind, _, rest = setting.partition(".")
+    wide = f"{kind}.*.{rest.rpartition('.')[2]}"
+    return setting if setting in TABLE or kind == "plugins" else wide
+
+
+def test_the_table_has_every_setting_and_no_other() -> None:
+    settings = every_setting()
+    assert [setting for setting in settings if entry(setting) not in TABLE] == []
+    assert set(TABLE) - {entry(setting) for setting in settings} == set()
+
+
+@pytest.mark.parametrize("setting", every_setting())
+def test_a_setting_changes_what_is_seen(setting: str, tools: Tools) -> None:
+    sight, (home, *middle, name) = TABLE[entry(setting)], setting.split(".")
+    first, second = (
+        sight.see(tools, middle[0] if middle else home, {**sight.beside, name: value}) for value in sight.values
+    )
+    assert str(first) != str(second)
