@@ -155,7 +155,7 @@ def test_all_damaged_is_an_error_and_never_zero(damage: str, file: str, two: Pat
         DAMAGES[damage](folder / "step-00000200" / file)
         shutil.rmtree(folder / "step-00000100")
         for _ in range(2):  # and it stays one
-            with pytest.raises(CheckpointError, match="can be trusted") as caught:
+            with pytest.raises(CheckpointError, match=r"can(not)? be trusted") as caught:
                 latest_valid(folder, pytest.fail)
             assert "step-00000200" in str(caught.value)
         assert scan(folder) == [folder / "step-00000200"]
@@ -229,7 +229,7 @@ def test_folder_that_is_not_what_it_was(change: str, two: Path, tmp_path: Path) 
     with pytest.raises(CheckpointError, match=FOLDERS[change][1]):
         verify(scan(folder)[-1])
     if change == "two trade names":
-        with pytest.raises(CheckpointError, match="none of the 2 checkpoints can be trusted"):
+        with pytest.raises(CheckpointError, match="none of the 2 checkpoints can(not)? be trusted"):
             latest_valid(folder, pytest.fail)
     else:
         said: list[str] = []

@@ -302,7 +302,7 @@ def test_a_plugin_that_is_not_installed_is_named(model: Path) -> None:
 def test_what_only_watched_is_not_in_the_folder(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(EVIL)
     plugins = {"mine": {"use": f"{tmp_path}/mine.py:Evil"}, "early_stopping": {}, "history": False}
-    tree = tiny_config(training={"max_steps": 1}, plugins=plugins, hooks=[])
+    tree = tiny_config(training={"num_epochs": 1}, plugins=plugins, hooks=[])
     folder = create_trainer(config=tree).train().model_path
     assert folder is not None
     saved = json.loads((folder / "stepbus.json").read_text())
