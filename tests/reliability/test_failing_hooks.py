@@ -248,6 +248,8 @@ def check(
     if error is not None and not fails:
         assert isinstance(error, PluginFailure), repr(error)
         sentences = [str(error)]
+    # What is raised after the real error is noted on it.
+    sentences += [note for note in getattr(error, "__notes__", ()) if note.startswith("breaks, ")]
     (sentence,) = sentences
     assert f": {hook} raised " in sentence
     assert sentence.endswith("; switch the plugin off with plugins: {breaks: false}")
