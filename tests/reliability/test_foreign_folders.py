@@ -7,17 +7,18 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from stepbus import ModelError, create_trainer, open_trainer
+from stepbus import Component, ModelError, Rows, create_trainer, open_trainer
 from stepbus import plugins as installed_plugins
 from stepbus.cli import main
 from stepbus.digests import sealed
 from stepbus.durable import to_json
 from stepbus.plugins import Entry
 from stepbus.prediction_config import prediction_tree
+from stepbus_plugins.text_data import TextColumns, TextDataConfig
 
 Change = Callable[[dict[str, Any]], None]
 # Whatever is imported or called leaves a file behind, whose place it is told.
@@ -259,7 +260,7 @@ def test_with_trust_the_sentence_says_what_was_done(
     tamper(model, filled(change, evil))
     words = ["predict", str(model), str(review_files["dev"]), "--output", str(tmp_path / "out.csv"), "--trust"]
     if "template" in way:
-        with pytest.raises(ModelError, match="data component learnt"):
+        with pytest.raises(ModelError, match=r"encoder\.source\.columns: expected a list"):
             open_trainer(model, trust=True)  # the folder's own state is that of text_data
         rewrite(model, put("encoder", "source", value={"columns": ["text"], "edges": {}, "function": None}))
     assert main(words) == 0
@@ -291,6 +292,86 @@ def test_a_damaged_description_is_one_sentence(text: str, model: Path, capsys: p
     said = capsys.readouterr().err
     assert said.startswith(f"stepbus: {model / 'stepbus.json'}: ")
     assert "Traceback" not in said
+
+
+NAN = float("nan")
+# What a resealed folder says of its labels and its texts -> the key that the sentence names.
+STATES: list[tuple[tuple[str, ...], Any, str]] = [
+    (("labels",), None, "labels"),
+    (("labels",), {}, "labels.task"),
+    (("labels", "names"), [1, 2], "labels.names"),
+    (("labels", "names"), ["a", "a"], "labels.names"),
+    (("labels", "names"), ["a", "b", "c"], "labels.names"),
+    (("labels", "names"), [], "labels.names"),
+    (("labels", "names"), "ab", "labels.names"),
+    (("labels", "names"), {"a": 1, "b": 2}, "labels.names"),
+    (("labels", "task"), "xx", "labels.task"),
+    (("labels", "task"), ["binary"], "labels.task"),
+    (("labels", "task"), "regression", "labels.names"),
+    (("labels", "columns"), [], "labels.columns"),
+    (("labels", "columns"), ["a", "b"], "labels.columns"),
+    (("labels", "columns"), [None], "labels.columns"),
+    (("labels", "target"), "log1p", "labels.target"),
+    (("labels", "target"), "sqrt", "labels.target"),
+    (("labels", "kind"), "codes", "labels.kind"),
+    (("labels", "mean"), NAN, "labels.mean"),
+    (("labels", "mean"), "0", "labels.mean"),
+    (("labels", "mean"), True, "labels.mean"),
+    (("labels", "mean"), float("inf"), "labels.mean"),
+    (("labels", "sd"), 0, "labels.sd"),
+    (("labels", "sd"), -1.0, "labels.sd"),
+    (("labels", "sd"), None, "labels.sd"),
+    (("source",), None, "source"),
+    (("source",), {"columns": ["text"]}, "source"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "key"), STATES)
+def test_a_state_that_cannot_be_is_one_sentence_that_names_its_key(
+    path: tuple[str, ...], value: Any, key: str, model: Path, review_files: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    rewrite(model, put("encoder", *path, value=value))
+    assert main(["predict", str(model), str(review_files["dev"]), "--output", "-"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"stepbus: {model / 'stepbus.json'}: encoder.{key}: expected ")
+    assert said.err.count("\n") == 1
+
+
+def test_labels_are_as_many_as_the_models_outputs(model: Path) -> None:
+    def change(saved: dict[str, Any]) -> None:
+        saved["encoder"]["labels"].update(task="multiclass", names=["a", "b", "c"])
+
+    rewrite(model, change)
+    with pytest.raises(ModelError, match=r"stepbus\.json: encoder\.labels\.names: expected 2, .*, got 3"):
+        open_trainer(model)
+
+
+class Brittle(TextColumns):
+    """A component of somebody else, which believes what it is given."""
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.rest = saved["rest"]
+
+    def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        return [self.rest["text"] for _ in range(len(rows))], None
+
+
+class BrittleData:
+    """Offer it."""
+
+    components: ClassVar[list[Component]] = [Component("data", "brittle", TextDataConfig, Brittle)]
+
+
+@pytest.mark.parametrize("source", [{}, {"rest": {}}])
+def test_a_component_that_fails_over_its_state_is_one_sentence(
+    source: dict[str, Any], model: Path, review_files: dict[str, Path]
+) -> None:
+    rewrite(model, put("encoder", "source", value=source))
+    tamper(model, put("data", "type", value="brittle"))
+    with pytest.raises(ModelError, match=r"stepbus\.json: encoder\.source: expected what .* \(KeyError: "):
+        open_trainer(model, plugins=[BrittleData]).predict(review_files["dev"])
 
 
 def test_a_plugin_that_is_not_installed_is_named(model: Path) -> None:
