@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 
 from stepbus import Component, ModelError, Rows, create_trainer, open_trainer
 from stepbus import plugins as installed_plugins
@@ -372,6 +374,37 @@ def test_a_component_that_fails_over_its_state_is_one_sentence(
     tamper(model, put("data", "type", value="brittle"))
     with pytest.raises(ModelError, match=r"stepbus\.json: encoder\.source: expected what .* \(KeyError: "):
         open_trainer(model, plugins=[BrittleData]).predict(review_files["dev"])
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"state": None}, "state: "), ({"state": -1}, "state: "), ({"state": {}}, "state.epoch: "),
+        ({"control": None}, "control: "), ({"control": -1}, "control: "), ({"optimizer": None}, "optimizer: "),
+        ({"optimizer": {"learning_rate": "x"}}, "optimizer.learning_rate: "), ({"plugins": None}, "plugins: "),
+        ({"plugins": {"history": []}}, "plugins.history: "), ({"plugins": {"nan_guard": {}}}, "plugins.nan_guard: "),
+        (None, "the file: "),
+    ],
+)  # fmt: skip
+def test_a_checkpoints_state_that_cannot_be_is_one_sentence(
+    change: dict[str, Any] | None, key: str, model: Path, tiny_config: Callable[..., dict[str, Any]],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = model.parent
+    (checkpoint,) = (run / "checkpoints").glob("step-00000001")
+    content = to_json(None if change is None else json.loads((checkpoint / "state.json").read_text()) | change).encode()
+    (checkpoint / "state.json").write_bytes(content)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"]["state.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    del manifest["digest"]
+    (checkpoint / "manifest.json").write_text(to_json(sealed(manifest)))
+    (run / "result.json").unlink()
+    tree = tiny_config(training={"max_steps": 1}, environment={"output_dir": str(run)})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    assert main(["train", str(tmp_path / "run.yaml"), "--resume"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith(f"stepbus: {checkpoint / 'state.json'}: {key}expected ")
+    assert not any("Traceback" in line for line in said)
 
 
 def test_a_plugin_that_is_not_installed_is_named(model: Path) -> None:
