@@ -10,7 +10,7 @@ from typing import Any
 
 from stepbus import assembly, device
 from stepbus.durable import from_json
-from stepbus.errors import BadInput, ModelError
+from stepbus.errors import BadInput, ModelError, one_line
 from stepbus.exports import DESCRIPTION, FORMAT, verify_folder
 from stepbus.folders import read_config
 from stepbus.head_labels import meaning_in
@@ -19,6 +19,7 @@ from stepbus.paths import usable
 from stepbus.prediction_config import UntrustedError, open_config
 from stepbus.prediction_files import write_predictions as write_predictions
 from stepbus.reading import read_file, refuse_half_characters
+from stepbus.settings import show
 from stepbus.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -119,8 +120,9 @@ def _description(place: Path) -> dict[str, Any]:
         raise ModelError(f"{place}: expected how the model was made, got a damaged file ({error})") from error
     if saved.get("format") != FORMAT:
         raise ModelError(
-            f"{place}: expected format {FORMAT}, got {saved.get('format', 'none')!r}, which stepbus {saved['stepbus']} "
-            "wrote; export the model with this version again (`stepbus train … --resume` does)"
+            f"{place}: expected format {FORMAT}, got {show(saved.get('format'))}, which stepbus "
+            f"{one_line(str(saved['stepbus']))} wrote; export the model with this version again "
+            "(`stepbus train … --resume` does)"
         )
     found: dict[str, Any] = saved
     return found

@@ -271,10 +271,79 @@ def test_with_trust_the_sentence_says_what_was_done(
     assert traces(evil) == left
 
 
-def test_hooks_of_a_trusted_folder_are_left_out_too(model: Path, evil: Path) -> None:
+def test_hooks_of_a_trusted_folder_are_left_out_too(model: Path, evil: Path, caplog: pytest.LogCaptureFixture) -> None:
     forget()
     tamper(model, filled(WAYS["a file of hooks"][0], evil))
     open_trainer(model, trust=True)
+    assert traces(evil) == []
+    (said,) = [record.getMessage() for record in caplog.records if "trusted" in record.getMessage()]
+    assert said.splitlines()[1:] == ["  hooks: left out, because prediction calls none"]
+
+
+@pytest.mark.parametrize("way", ["use", "template"])
+def test_a_relative_file_starts_at_the_folder_that_names_it(
+    way: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder in (model, elsewhere):
+        (folder / "evil_here.py").write_text(EVIL)
+    monkeypatch.chdir(elsewhere)
+    if way == "use":
+        tamper(model, put("plugins", "evil", value={"use": "./evil_here.py:Evil"}))
+    else:
+        tamper(model, table(template="evil_here.py:tell"))
+        rewrite(model, put("encoder", "source", value={"columns": ["text"], "edges": {}, "function": None}))
+    with pytest.raises(ModelError) as caught:
+        open_trainer(model)
+    assert f"imports {model.resolve()}/evil_here.py and " in str(caught.value)
+    assert traces(model) == []
+    open_trainer(model, trust=True)
+    assert "IMPORTED" in traces(model)
+    assert traces(elsewhere) == []
+
+
+ESC = "\x1b[2J\nstepbus: all is well\x9b1m\r"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("config", "plugins", ESC, value={"use": "os:system"}),
+        put("config", "plugins", ESC, value={}),
+        put("config", "plugins", "evil", value={"use": f"{ESC}:{ESC}"}),
+        put("config", "plugins", "evil" * 50_000, value={"use": "os:system"}),
+        put("config", "hooks", value=[ESC]),
+        put("config", ESC, value=1),
+        put("config", "environment", value={ESC: ESC, "output_dir": ESC}),
+        put("config", "model", "type", value="b" * 100_000),
+        put("config", "model", "type", value=ESC),
+        put("config", "model", ESC, value=ESC),
+        put("config", "data", ESC * 10_000, value=1),
+        put("config", "data", "cache", value=ESC),
+        lambda saved: saved.update(stepbus=ESC * 1000, format=ESC * 1000),
+        put("encoder", "labels", "task", value=ESC * 1000),
+        put("encoder", "labels", "names", value=[ESC, ESC]),
+        put("encoder", "version", value=ESC),
+    ],
+)
+def test_what_a_folder_is_called_reaches_no_terminal_as_it_is(
+    change: Change, model: Path, review_files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite(model, change)
+    assert main(["predict", str(model), str(review_files["dev"]), "--output", "-"]) == 2
+    said = capsys.readouterr().err
+    assert not {char for char in said if ord(char) < 32 or 127 <= ord(char) < 160} - {"\n"}
+    assert "\nstepbus: all is well" not in said
+    assert len(said) < 6000
+
+
+def test_a_long_name_of_a_plugin_imports_nothing(model: Path, evil: Path) -> None:
+    forget()
+    tamper(model, put("plugins", "e" * 300, value={"use": f"{evil}/evil_module.py:Evil"}))
+    with pytest.raises(ModelError, match=r"plugins\.e{100}"):
+        open_trainer(model)
     assert traces(evil) == []
 
 
