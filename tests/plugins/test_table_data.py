@@ -333,6 +333,12 @@ def test_a_state_that_does_not_fit_names_its_key(change: dict[str, Any], key: st
         made.load_state_dict({**STATE, **change})
 
 
+def test_a_state_of_other_columns_than_the_settings_is_refused() -> None:
+    source(columns=["a", "b"], bins=4).load_state_dict(STATE)
+    with pytest.raises(DataError, match=r"^source\.columns: expected those of config\.data\.columns"):
+        source(columns=["b", "a"], bins=4).load_state_dict(STATE)
+
+
 FUNCTIONS = """
 def kinds(row):
     return repr(row)

@@ -26,6 +26,8 @@ def checked_state(saved: dict[str, Any], config: TableDataConfig) -> tuple[list[
     columns = saved.get("columns")
     if not isinstance(columns, list) or not columns or not all(isinstance(name, str) for name in columns):
         raise DataError("source.columns: expected a list of the columns that are told, as texts, got something else")
+    if config.columns is not None and columns != list(config.columns):
+        raise DataError("source.columns: expected those of config.data.columns, in their order, got others")
     if config.template is not None and not REFERENCE.fullmatch(config.template):
         for name in template_columns(config.template):
             if name not in columns:
