@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from stepbus.errors import PluginError, did_you_mean
+from stepbus.settings import show
 
 
 @frozen
@@ -84,7 +85,7 @@ class Components:
         except KeyError:
             known = self.names(kind)
             raise PluginError(
-                f"expected a known {kind}, got {name!r}{did_you_mean(name, known)}; "
+                f"expected a known {kind}, got {show(name)}{did_you_mean(name, known)}; "
                 f"known: {', '.join(sorted(known)) or 'none, no plugin that offers one is switched on'}"
             ) from None
 

@@ -7,11 +7,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from attrs import evolve
 
-from stepbus.errors import DataError
+from stepbus.errors import DataError, ModelError, StepbusError
 from stepbus.labels import LabelCodec
 from stepbus.limits import Limits
 from stepbus.rows import Rows
 from stepbus.sections import DataConfig
+from stepbus.settings import show
 from stepbus.token_cache import cache_folder, encode_cached
 from stepbus.tokenizer_folder import padded_right, tokenizer_files
 from stepbus.tokens import TextTokenizer, Tokens
@@ -53,6 +54,7 @@ class RowEncoder:
         config: The data section.
         limits: What the model's tables hold, as far as it is known before its weights.
 
+    `opened` is the file that the state came from, where a folder was opened.
     `notes` says in a sentence each what a user should know of the tokenizer and of rows that are cut.
 
     Raises:
@@ -68,6 +70,7 @@ class RowEncoder:
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
     ) -> None:
         self.source = source
+        self.opened: Path | None = None
         self.codec = codec
         self.config = config
         self.tokenizer_files = tokenizer_files(folder)
@@ -102,13 +105,28 @@ class RowEncoder:
             ModelError: A token has no place in the model's tables.
         """
         labels = self.codec.encode(rows) if labelled else None
-        texts, pairs = self.source.texts(rows)
+        texts, pairs = self._texts(rows)
         if len(texts) != len(rows) or (pairs is not None and len(pairs) != len(rows)):
             raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
         tokens = encode_cached(self.tokenizer, texts, pairs, cache_folder(self.config.cache))
         tokens = evolve(tokens, labels=labels, row_ids=rows.ids)
         self.limits.check(tokens, rows.source, self.tokenizer)
         return tokens
+
+    def _texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        """Return the texts of rows; what a component raises over a state that a folder gave it is one sentence."""
+        try:
+            texts, pairs = self.source.texts(rows)
+        except StepbusError:
+            raise
+        except Exception as error:
+            if self.opened is None:
+                raise
+            raise ModelError(
+                f"{self.opened}: encoder.source: expected what the data component learnt, got something with which it "
+                f"tells no text of {rows.source} ({type(error).__name__}: {error})"
+            ) from error
+        return texts, pairs
 
     def state_dict(self) -> dict[str, Any]:
         """Return what prediction needs beside the configuration and the tokenizer, as JSON values."""
@@ -118,11 +136,15 @@ class RowEncoder:
         """Take over what `state_dict` returned.
 
         Raises:
-            DataError: It was written by another version of stepbus.
+            DataError: It was written by another version of stepbus, or does not hold what it should; the key is named.
         """
+        if not isinstance(saved, dict):
+            raise DataError("expected a mapping of version, labels and source, got something else")
         if saved.get("version") != VERSION:
             raise DataError(
-                f"data state: expected version {VERSION}, got {saved.get('version')!r}; export the model again"
+                f"data state: expected version {VERSION}, got {show(saved.get('version'))}; export the model again"
             )
-        self.codec.load_state_dict(saved["labels"])
+        self.codec.load_state_dict(saved.get("labels", {}))
+        if not isinstance(saved.get("source"), dict):
+            raise DataError(f"source: expected a mapping, got {show(saved.get('source'))}")
         self.source.load_state_dict(saved["source"])

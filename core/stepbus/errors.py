@@ -49,14 +49,44 @@ def values_without_secrets(value: Any) -> Any:
     return [values_without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
+# All control characters but the line break and the tabulator: a terminal would obey them.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text with control characters as Python writes them (\x1b); line breaks and tabulators stay."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """Return what somebody else wrote as a sentence can quote it: printable, without line breaks, never long.
+
+    Args:
+        text: The text.
+        most: Letters after which it is cut.
+    """
+    cut = text if len(text) <= most else f"{text[:most]} …"
+    return (
+        printable(cut)
+        .replace("\n", "\\n")
+        .replace("\t", "\\t")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+
+
+def _sentence(text: str) -> str:
+    return printable(without_secrets(text))
+
+
 class StepbusError(Exception):
     """The root of every error that stepbus raises on purpose."""
 
     exit_code = 1
 
     def __init__(self, *words: Any) -> None:
-        # Texts of libraries are quoted in many sentences, and quote URLs in turn.
-        super().__init__(*(without_secrets(word) if isinstance(word, str) else word for word in words))
+        # Texts of libraries and of foreign folders are quoted in many sentences, and quote URLs in turn.
+        super().__init__(*(_sentence(word) if isinstance(word, str) else word for word in words))
 
 
 class BadInput(StepbusError):
@@ -97,8 +127,8 @@ class Interrupted(StepbusError):
 class Problem:
     """One thing that is wrong with a configuration."""
 
-    path: str
-    message: str = field(converter=without_secrets)
+    path: str = field(converter=printable)
+    message: str = field(converter=_sentence)
     file: str | None = field(default=None, converter=optional(without_secrets))
     line: int | None = None
 

@@ -11,6 +11,7 @@ import numpy as np
 from stepbus.cells import Kind, as_number
 from stepbus.errors import DataError, did_you_mean
 from stepbus.label_checks import refuse_gaps, warn_of_classes
+from stepbus.label_state import checked_labels
 from stepbus.label_words import class_names, one_word, spelt_otherwise, told_by, word_kind
 from stepbus.result_columns import Column, distinct
 from stepbus.rows import Rows, shown
@@ -234,14 +235,16 @@ class LabelCodec:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        self.columns = tuple(saved["columns"])
-        self.task = self.asked = saved["task"]
-        self.target = saved["target"]
-        self.names = list(saved["names"])
-        # What was saved before labels had a kind has classes by their shortest spelling.
-        self.kind = saved.get("kind") or word_kind(self.names)
-        self.mean, self.sd = float(saved["mean"]), float(saved["sd"])
+        """Take over what `state_dict` returned.
+
+        Raises:
+            DataError: It is nothing that `state_dict` returns; the key is named.
+        """
+        state = checked_labels(saved)
+        self.columns, self.names = tuple(state["columns"]), state["names"]
+        self.task = self.asked = state["task"]
+        self.target, self.kind = state["target"], state["kind"]
+        self.mean, self.sd = state["mean"], state["sd"]
 
     def _cells(self, rows: Rows) -> list[str]:
         return self._present(rows, self.columns[0])

@@ -31,7 +31,7 @@ def do_fit(run: Run, fit: Fit) -> FitResult:
         resume.check_finished(run, known, allow_changed=run.allow_changed)
     trainer = run.trainer
     # How much there is to do of a finished fit matters only where more may have been asked for.
-    if fit is not run.fits[0] and (known is None or run.allow_changed):
+    if fit is not run.fits[0] and (known is None or _may_grow(run)):
         trainer = type(trainer)(run.config, trainer.given_model, plugins=trainer.plugins)
         assembly.prepare_data(trainer, run, fit)
     if known is not None and not _goes_on(run, trainer, known):
@@ -44,6 +44,7 @@ def do_fit(run: Run, fit: Fit) -> FitResult:
     assembly.assemble(trainer, run.members, alone=run.alone)
     if run.resume:
         resume.restore(trainer, named, allow_changed=run.allow_changed)
+        resume.accept_changes(run)
     assembly.compile_steps(trainer)
     trainer.facts = fit_facts(trainer)
     if not run.started:  # from now on a signal waits for a boundary; before, it ended the run at once
@@ -57,6 +58,11 @@ def do_fit(run: Run, fit: Fit) -> FitResult:
     return result
 
 
+def _may_grow(run: Run) -> bool:
+    """Say whether a finished fit may have more to do: a change is allowed, or was and was not carried to its end."""
+    return run.allow_changed or bool(run.earlier)
+
+
 def _goes_on(run: Run, trainer: Trainer, known: FitResult) -> bool:
     """Say whether a finished fit has more to do, because the epochs or steps were raised and that was allowed.
 
@@ -64,7 +70,7 @@ def _goes_on(run: Run, trainer: Trainer, known: FitResult) -> bool:
         CheckpointError: It has, and no checkpoint is left to go on from.
     """
     total = trainer.state.total_steps
-    if not run.allow_changed or total <= known.steps:
+    if not _may_grow(run) or total <= known.steps:
         return False
     if known.status == "stopped":
         run.message(f"{known.fit.name} was stopped, and does not train on: {known.reason}")

@@ -10,12 +10,16 @@ from typing import Any
 
 from stepbus import assembly, device
 from stepbus.durable import from_json
-from stepbus.errors import BadInput, ModelError
+from stepbus.errors import BadInput, ModelError, one_line
 from stepbus.exports import DESCRIPTION, FORMAT, verify_folder
+from stepbus.folders import read_config
+from stepbus.head_labels import meaning_in
+from stepbus.labels import LabelCodec
 from stepbus.paths import usable
 from stepbus.prediction_config import UntrustedError, open_config
 from stepbus.prediction_files import write_predictions as write_predictions
 from stepbus.reading import read_file, refuse_half_characters
+from stepbus.settings import show
 from stepbus.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -78,11 +82,14 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
     try:
         trainer.encoder.load_state_dict(saved["encoder"])
     except BadInput as error:
-        raise ModelError(f"{place}: encoder: {error}") from error
+        raise ModelError(f"{place}: encoder.{error}") from error
     except Exception as error:  # a component reads its own state, and this one may be anything
         raise ModelError(
-            f"{place}: expected what the data component learnt, got something else ({type(error).__name__}: {error})"
+            f"{place}: encoder.source: expected what the data component learnt, got something else "
+            f"({type(error).__name__}: {error})"
         ) from error
+    trainer.encoder.opened = place
+    _check_outputs(folder, place, trainer.encoder.codec)
     trainer.model = assembly.config_model(config, trainer.encoder.codec, seed=0)
     if trainer.model.loaded.initialised:
         raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(trainer.model.loaded.lines())}")
@@ -90,6 +97,16 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
     trainer.directory = folder
     assembly.compile_evaluation(trainer)
     return trainer
+
+
+def _check_outputs(folder: Path, place: Path, codec: LabelCodec) -> None:
+    """Refuse labels that are not as many as the outputs which config.json names."""
+    names = meaning_in(read_config(folder), "", own=True).names
+    if names is not None and len(names) != codec.outputs:
+        raise ModelError(
+            f"{place}: encoder.labels.names: expected {len(names)}, as many as config.json names outputs, "
+            f"got {codec.outputs}"
+        )
 
 
 def _description(place: Path) -> dict[str, Any]:
@@ -103,8 +120,9 @@ def _description(place: Path) -> dict[str, Any]:
         raise ModelError(f"{place}: expected how the model was made, got a damaged file ({error})") from error
     if saved.get("format") != FORMAT:
         raise ModelError(
-            f"{place}: expected format {FORMAT}, got {saved.get('format', 'none')!r}, which stepbus {saved['stepbus']} "
-            "wrote; export the model with this version again (`stepbus train … --resume` does)"
+            f"{place}: expected format {FORMAT}, got {show(saved.get('format'))}, which stepbus "
+            f"{one_line(str(saved['stepbus']))} wrote; export the model with this version again "
+            "(`stepbus train … --resume` does)"
         )
     found: dict[str, Any] = saved
     return found

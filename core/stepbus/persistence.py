@@ -9,11 +9,13 @@ import mlx.core as mx
 
 from stepbus import backend, checkpoints, conditions, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
-from stepbus.errors import values_without_secrets
+from stepbus.errors import CheckpointError, StepbusError, values_without_secrets
 from stepbus.exports import DESCRIPTION, FORMAT
 from stepbus.head_labels import keys_of
 from stepbus.members import plugin_table, restore_state, state_of
 from stepbus.prediction_config import prediction_tree
+from stepbus.saved_state import fields_of, named, number
+from stepbus.settings import show
 
 if TYPE_CHECKING:
     from stepbus.trainer import Trainer
@@ -81,19 +83,49 @@ def load(trainer: Trainer, path: Path, *, optimizer: bool = True) -> Checkpoint:
     source = str(path / "model.safetensors")
     trainer.model.load_tensors(checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
     saved = checkpoints.read_document(checkpoint, "state.json")
-    if optimizer:
-        trainer.optimizer.load_arrays(checkpoints.read_arrays(checkpoint, "optimizer"))
-        trainer.optimizer.load_state_dict(saved["optimizer"])
-    trainer.state.load_state_dict(saved["state"])
-    trainer.control.load_state_dict(saved["control"])
-    trainer.control.step = trainer.state.step
-    arrays = checkpoints.read_arrays(checkpoint, "plugins") if "plugins.safetensors" in checkpoint.files else {}
-    restore_state(trainer.bus.members, join_arrays(saved["plugins"], arrays))
+    try:
+        _take_over(trainer, checkpoint, saved, optimizer=optimizer)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / 'state.json'}: {error}") from error
     if "best.safetensors" in checkpoint.files:
         trainer.best_arrays = checkpoints.read_arrays(checkpoint, "best")
     elif trainer.control.best and trainer.state.best is not None:
         trainer.best_arrays = dict(trainer.model.tensors())
     return checkpoint
+
+
+def _take_over(trainer: Trainer, checkpoint: Checkpoint, saved: Any, *, optimizer: bool) -> None:
+    """Put back what state.json says, once it is known to be what is written there.
+
+    Raises:
+        CheckpointError: It is something else; the key is named.
+    """
+    fields_of(saved, "the file", ("state", "control", "optimizer", "plugins", "disabled"))
+    trainer.state.load_state_dict(saved["state"])
+    if trainer.state.step != checkpoint.step:
+        raise CheckpointError(f"state.step: expected {checkpoint.step}, got {trainer.state.step}")
+    trainer.control.load_state_dict(saved["control"])
+    trainer.control.step = trainer.state.step
+    if optimizer:
+        trainer.optimizer.load_arrays(checkpoints.read_arrays(checkpoint, "optimizer"))
+        rate = fields_of(saved["optimizer"], "optimizer", ("learning_rate",))["learning_rate"]
+        number(rate, "optimizer.learning_rate")
+        trainer.optimizer.load_state_dict(saved["optimizer"])
+    arrays = checkpoints.read_arrays(checkpoint, "plugins") if "plugins.safetensors" in checkpoint.files else {}
+    plain = named(saved["plugins"], "plugins", lambda value, key: named(value, key, lambda inner, _: inner))
+    if strangers := sorted({name.partition("/")[0] for name in arrays} - plain.keys()):
+        raise CheckpointError(f"plugins: expected the state of {show(strangers[0])}, which has arrays, got none")
+    states = join_arrays(plain, arrays)
+    for member in trainer.bus.members:
+        try:
+            restore_state([member], states)
+        except StepbusError:
+            raise
+        except Exception as error:  # a plugin reads its own state, and this one may be anything
+            raise CheckpointError(
+                f"plugins.{member.name}: expected what its state_dict returned, got something that its load_state_dict "
+                f"cannot read ({type(error).__name__}: {error})"
+            ) from error
 
 
 def export(trainer: Trainer) -> Path:

@@ -7,7 +7,6 @@ somewhere is refused by name, unless the caller trusts the folder.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,13 +17,13 @@ from attrs import frozen
 
 from stepbus.components import Component, Selected
 from stepbus.config import Config, load_config
-from stepbus.errors import ConfigError, ModelError
+from stepbus.errors import ConfigError, ModelError, one_line
+from stepbus.folder_code import CODE, from_folder
 from stepbus.plugin_sources import may_offer_components
 from stepbus.plugins import NAME, installed
 from stepbus.settings import show
 
 SECTIONS = ("model", "data")
-_CODE = re.compile(r"[^{}\s]+:[A-Za-z_]\w*")
 # The task of the labels picks among these when a folder is opened.
 _BY_TASK = ("head", "metric")
 _TRAINING = ("optimizer", "scheduler")
@@ -36,6 +35,10 @@ class UntrustedError(ModelError):
     """A folder asks for more than installed components, and nobody said that it may."""
 
 
+def _words(text: str) -> str:
+    return one_line(text, 500)
+
+
 @frozen
 class Wish:
     """Something that a folder asks for beyond installed components.
@@ -45,8 +48,8 @@ class Wish:
         words: What it would do: "imports ./mine.py and makes its Mine".
     """
 
-    path: str
-    words: str
+    path: str = attrs.field(converter=one_line)
+    words: str = attrs.field(converter=_words)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.words}"
@@ -115,7 +118,7 @@ def _place(field: Any, value: Any) -> str | None:
     location: str | None = field.metadata.get("location")
     texts = [str(item) for item in (value if isinstance(value, list | tuple) else [value]) if _is_text(item)]
     if location == "code":
-        texts = [text for text in texts if _CODE.fullmatch(text)]
+        texts = [text for text in texts if CODE.fullmatch(text)]
     return location if texts else None
 
 
@@ -144,6 +147,7 @@ def open_config(
     """
     if not isinstance(tree, dict) or not all(isinstance(tree.get(name), dict) for name in (*SECTIONS, "plugins")):
         raise ModelError(f"{place}: expected the mappings model, data and plugins under config, got something else")
+    tree = from_folder(tree, SECTIONS, folder)
     wishes = [*_of_sections(tree), *_of_plugins(tree["plugins"], place)]
     wishes += [
         Wish(path, f"reads the folder or downloads {_named(tree['model'][name])}")
@@ -157,9 +161,10 @@ def open_config(
             wishes += _of_config(_load(_granting_nothing(tree), place, plugins))
         raise _refusal(wishes, place)
     # Prediction calls no hook, so no module of hooks is imported, trusted or not.
-    tree.pop("hooks", None)
+    hooks = tree.pop("hooks", None)
     config = _load(tree, place, plugins)
-    wishes = [*(wish for wish in wishes if wish.path != "hooks"), *_of_config(config)]
+    left_out = [Wish("hooks", "left out, because prediction calls none")] if hooks else []
+    wishes = [*(wish for wish in wishes if wish.path != "hooks"), *_of_config(config), *left_out]
     if wishes and not trust:
         raise _refusal(wishes, place)
     return config, wishes
@@ -169,14 +174,13 @@ def _load(tree: Mapping[str, Any], place: str, plugins: Sequence[Any]) -> Config
     try:
         return load_config(tree, extra_plugins=plugins)
     except ConfigError as error:
-        listed = "\n  ".join(str(problem) for problem in error.problems)
+        listed = "\n  ".join(one_line(str(problem), 1000) for problem in error.problems)
         raise ModelError(f"{place}: expected components and settings that are known here, got:\n  {listed}") from error
 
 
 def _granting_nothing(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a tree that names installed components and their settings."""
-    refused = {wish.path.split(".")[1] for wish in _of_plugins(tree["plugins"], "")}
-    named = {name: settings for name, settings in tree["plugins"].items() if name not in refused}
+    named = {name: value for name, value in tree["plugins"].items() if not [*_of_plugins({name: value}, "")]}
     return {**{name: tree[name] for name in SECTIONS}, "plugins": named}
 
 
@@ -227,13 +231,14 @@ def _of_plugins(named: Mapping[str, Any], place: str) -> Iterator[Wish]:
     for name, settings in named.items():
         if isinstance(settings, dict) and "use" in settings:
             module, _, attribute = str(settings["use"]).rpartition(":")
-            yield Wish(f"plugins.{name}.use", f"imports {module or attribute} and makes its {attribute}")
+            named_code = one_line(module or attribute, 300)
+            yield Wish(f"plugins.{one_line(name)}.use", f"imports {named_code} and makes its {one_line(attribute)}")
         elif settings is False or not NAME.fullmatch(name):
             continue  # what is no name is refused when it is loaded
         elif name not in known:
             raise ModelError(
-                f"{place}: plugins.{name}: expected an installed plugin, since the model has a part of it, got a name "
-                "that no installed package offers; install the package"
+                f"{place}: plugins.{one_line(name)}: expected an installed plugin, since the model has a part of it, "
+                "got a name that no installed package offers; install the package"
             )
         elif known[name].distribution != "stepbus" and not may_offer_components(known[name].value, beside=_TRAINING):
             yield Wish(f"plugins.{name}", f"imports {known[name].value}, which offers nothing that prediction needs")

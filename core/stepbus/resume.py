@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from stepbus import checkpoints, conditions, ledger, persistence
 from stepbus.config import check_schedule
 from stepbus.digests import check_file, written_table
+from stepbus.durable import write_bytes_atomically
 from stepbus.errors import CheckpointError, Problem
 from stepbus.fits import FitResult, Plan, grown_axes
-from stepbus.run_folders import CONFIG_FILE, read_run
+from stepbus.run_files import RUN_FILE, read_run_file
+from stepbus.run_folders import CONFIG_FILE, read_run, run_documents, writing
+from stepbus.yaml_writer import to_yaml
 
 if TYPE_CHECKING:
     from stepbus.run import Run
@@ -58,7 +61,11 @@ def check_run(run: Run, facts: dict[str, Any], *, allow_changed: bool) -> None:
         CheckpointError: Something differs, or what is finished is damaged.
     """
     saved = read_run(run.directory)
-    refuse_changes(run, str(run.directory), saved["facts"], facts, allow_changed=allow_changed)
+    differences = refuse_changes(run, str(run.directory), saved["facts"], facts, allow_changed=allow_changed)
+    run.earlier = list(saved.get("earlier", []))
+    if differences:
+        run.earlier.append(saved["facts"])
+    run.changed = bool(differences)
     try:
         check_file(run.directory / CONFIG_FILE, written_table(saved["files"])[CONFIG_FILE])
     except CheckpointError as error:
@@ -68,8 +75,30 @@ def check_run(run: Run, facts: dict[str, Any], *, allow_changed: bool) -> None:
         ledger.read(run.directory_of(fit), fit, run.id)
 
 
-def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, Any], *, allow_changed: bool) -> None:
+def accept_changes(run: Run) -> None:
+    """Write what the run is from now on, once a fit goes on under changes that were allowed; what it was is kept.
+
+    Raises:
+        CheckpointError: A file cannot be written.
+    """
+    if not run.changed:
+        return
+    writes = (read_run_file(run.directory) or {}).get("writes", ())
+    documents = run_documents(run.id, run.facts, to_yaml(run.config.resolved()), writes, run.earlier)
+    # The run file is last: a kill in between leaves the old facts, with which the change is allowed once more.
+    for name in (CONFIG_FILE, RUN_FILE):
+        with writing(run.directory / name):
+            write_bytes_atomically(run.directory / name, documents[name])
+    run.changed = False
+
+
+def refuse_changes(
+    run: Run, place: str, saved: dict[str, Any], now: dict[str, Any], *, allow_changed: bool
+) -> list[str]:
     """Refuse what would make a resume inexact, by name; or only mention it, where that was allowed.
+
+    Returns:
+        What differs, a sentence each.
 
     Raises:
         CheckpointError: Something differs.
@@ -85,7 +114,14 @@ def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, A
         {**facts, "conditions": {name: facts["conditions"][name] for name in kept if name in facts["conditions"]}}
         for facts in (saved, now)
     )
-    differences = checkpoints.compare_facts(was, is_now, ignore=[*HARMLESS, *watchers])
+    ignored = [*HARMLESS, *watchers]
+    differences = checkpoints.compare_facts(was, is_now, ignore=ignored)
+    # A checkpoint from before a change that was allowed, by a resume that got no further.
+    for facts in run.earlier:
+        before_that = {name: facts[name] for name in facts if name != "conditions"}
+        known = {name: now[name] for name in before_that if name in now}
+        allowed = checkpoints.compare_facts(before_that, known, ignore=ignored)
+        differences = [difference for difference in differences if difference not in allowed]
     if differences and not allow_changed:
         listed = "\n  ".join(differences)
         raise CheckpointError(
@@ -97,6 +133,7 @@ def refuse_changes(run: Run, place: str, saved: dict[str, Any], now: dict[str, A
         run.message(f"resumed although {difference}", "warning")
     for sentence in others:
         run.message(sentence, "warning")
+    return differences
 
 
 def check_finished(run: Run, result: FitResult, *, allow_changed: bool) -> None:

@@ -63,6 +63,9 @@ class Run:
         self.signal: int | None = None
         self._claim: run_folders.Claim | None = None
         self.started = False  # whether the loop of a fit was entered
+        self.facts: dict[str, Any] = {}  # what a later resume compares
+        self.earlier: list[dict[str, Any]] = []  # the facts before each change that was allowed
+        self.changed = False  # whether this resume has one that is not written yet
         self.told: set[str] = set()  # what a resume said of other conditions
         self.members: list[Member] = prototypes(self.config, trainer.plugins)
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
@@ -224,6 +227,7 @@ class Run:
         fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
         facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
         facts["conditions"] = conditions.current()
+        self.facts = facts
         writes = run_files.written_by_plugins(self)
         written = run_folders.run_documents(self.id, facts, to_yaml(self.config.resolved()), writes)
         if self.resume:

@@ -183,7 +183,13 @@ def _inside(path: Path, run: Path, real: Path) -> bool | Path:
     )
 
 
-def run_documents(run_id: str, facts: dict[str, Any], config: str, writes: Sequence[str] = ()) -> dict[str, bytes]:
+def run_documents(
+    run_id: str,
+    facts: dict[str, Any],
+    config: str,
+    writes: Sequence[str] = (),
+    earlier: Sequence[dict[str, Any]] = (),
+) -> dict[str, bytes]:
     """Return the files that say what a run is: name -> content.
 
     Args:
@@ -191,11 +197,14 @@ def run_documents(run_id: str, facts: dict[str, Any], config: str, writes: Seque
         facts: What a resume compares.
         config: Its configuration, for people to read.
         writes: Patterns of the files that its plugins write.
+        earlier: The facts before each change that was allowed, oldest first.
     """
     echo = config.encode()
     files = {CONFIG_FILE: asdict(Written(len(echo), hashlib.sha256(echo).hexdigest()))}
-    said = sealed({"id": run_id, "writes": list(writes), "facts": facts, "files": files})
-    return {RUN_FILE: to_json(said).encode(), CONFIG_FILE: echo}
+    said: dict[str, Any] = {"id": run_id, "writes": list(writes), "facts": facts, "files": files}
+    if earlier:
+        said["earlier"] = list(earlier)
+    return {RUN_FILE: to_json(sealed(said)).encode(), CONFIG_FILE: echo}
 
 
 def read_run(directory: Path) -> dict[str, Any]:
@@ -209,6 +218,7 @@ def read_run(directory: Path) -> dict[str, Any]:
     try:
         found = unsealed(read_file(path))
         found["id"], [fit["name"] for fit in found["facts"]["fits"]], written_table(found["files"])[CONFIG_FILE]
+        [facts["config"] for facts in found.get("earlier", [])]
     except CheckpointError as error:
         raise CheckpointError(f"{error}; {mend}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

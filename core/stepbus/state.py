@@ -7,6 +7,11 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
+from stepbus.saved_state import count, fields_of, listed, named, number, text
+
+_COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
+_KINDS = ("stop", "evaluation", "checkpoint", "best")
+
 
 @frozen
 class StepResult:
@@ -110,9 +115,23 @@ class TrainingState:
         return asdict(self)
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        for name, value in saved.items():
-            setattr(self, name, Best(**value) if name == "best" and value else value)
+        """Take over what `state_dict` returned.
+
+        Raises:
+            CheckpointError: A field is missing or of another type; the key is named.
+        """
+        checked = fields_of(saved, "state", asdict(self))
+        found: dict[str, Any] = {name: count(checked[name], f"state.{name}") for name in _COUNTS}
+        found["learning_rate"] = number(checked["learning_rate"], "state.learning_rate")
+        found |= {name: named(checked[name], f"state.{name}", number) for name in ("metrics", "interval")}
+        found["evaluated"] = named(checked["evaluated"], "state.evaluated", count)
+        found["history"] = [
+            _record(record, f"state.history[{index}]")
+            for index, record in enumerate(listed(checked["history"], "state.history"))
+        ]
+        found["best"] = None if checked["best"] is None else _best(checked["best"])
+        for name, value in found.items():
+            setattr(self, name, value)
 
 
 @frozen
@@ -168,10 +187,46 @@ class Control:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the latched requests as JSON values."""
-        kinds = ("stop", "evaluation", "checkpoint", "best")
-        return {kind: [asdict(ask) for ask in getattr(self, kind)] for kind in kinds}
+        return {kind: [asdict(ask) for ask in getattr(self, kind)] for kind in _KINDS}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        for kind, asks in saved.items():
-            setattr(self, kind, [Request(**ask) for ask in asks])
+        """Take over what `state_dict` returned.
+
+        Raises:
+            CheckpointError: A field is missing or of another type; the key is named.
+        """
+        checked = fields_of(saved, "control", _KINDS)
+        found = {
+            kind: [
+                _request(ask, f"control.{kind}[{index}]")
+                for index, ask in enumerate(listed(checked[kind], f"control.{kind}"))
+            ]
+            for kind in _KINDS
+        }
+        for kind, asks in found.items():
+            setattr(self, kind, asks)
+
+
+def _record(saved: Any, key: str) -> dict[str, Any]:
+    """Return one record of the history: a step, and numbers by name."""
+    record = named(saved, key, number)
+    count(record.get("step"), f"{key}.step")
+    return record
+
+
+def _best(saved: Any) -> Best:
+    found = fields_of(saved, "state.best", ("metric", "value", "step"))
+    return Best(
+        text(found["metric"], "state.best.metric"),
+        number(found["value"], "state.best.value"),
+        count(found["step"], "state.best.step"),
+    )
+
+
+def _request(saved: Any, key: str) -> Request:
+    found = fields_of(saved, key, ("plugin", "reason", "step"))
+    return Request(
+        text(found["plugin"], f"{key}.plugin"),
+        text(found["reason"], f"{key}.reason"),
+        count(found["step"], f"{key}.step"),
+    )

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 
-from stepbus.errors import without_secrets
+from stepbus.errors import printable, without_secrets
 
 # What the user can mend by naming another place; a full disk or a failing one is no bad input.
 _PLACES = {
@@ -53,7 +53,7 @@ def end(message: str, code: int) -> int:
     """Print the last sentence of a command, and return its exit code."""
     leave_pipe()
     with contextlib.suppress(BrokenPipeError):
-        print(f"stepbus: {message}", file=sys.stderr)
+        print(f"stepbus: {printable(message)}", file=sys.stderr)
     return code
 
 

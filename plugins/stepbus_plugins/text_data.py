@@ -71,7 +71,15 @@ class TextColumns:
         return {}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over nothing."""
+        """Take over nothing.
+
+        Raises:
+            DataError: There is something, which another component has learnt.
+        """
+        if saved:
+            raise DataError(
+                f"source: expected nothing, for data: {{type: text}} learns nothing, got {len(saved)} entries"
+            )
 
 
 class TextData:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
-from stepbus import Control, StepResult, TrainingState
+import pytest
+
+from stepbus import CheckpointError, Control, StepResult, TrainingState
 from stepbus.state import Best
 
 
@@ -15,6 +18,38 @@ def test_state_survives_json() -> None:
     other = TrainingState()
     other.load_state_dict(json.loads(json.dumps(state.state_dict())))
     assert other == state
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("step", -1), ("step", 10**30), ("step", "3"), ("step", True), ("epoch", 1.5), ("learning_rate", None),
+        ("metrics", []), ("metrics", {"a": "b"}), ("history", {}), ("history", [{"epoch": 1.0}]), ("history", [3]),
+        ("history", [{"step": 1, "epoch": 1.0, "eval_loss": "low"}]), ("best", {}), ("best", []),
+        ("best", {"metric": 1, "value": 0.5, "step": 1}), ("interval", None), ("evaluated", {"test": -1}),
+    ],
+)  # fmt: skip
+def test_a_field_of_another_type_is_named(key: str, value: Any) -> None:
+    state = TrainingState(step=7)
+    with pytest.raises(CheckpointError, match=rf"^state\.{key}.*: expected "):
+        state.load_state_dict({**TrainingState().state_dict(), key: value})
+    assert state == TrainingState(step=7)  # nothing of it was taken over
+
+
+@pytest.mark.parametrize("saved", [None, -1, 10**30, {}, [], "state", {**TrainingState().state_dict(), "more": 1}])
+def test_what_is_no_state_is_refused(saved: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"^state.*: expected "):
+        TrainingState().load_state_dict(saved)
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [None, -1, {}, [], {**Control().state_dict(), "stop": None}, {**Control().state_dict(), "best": [{}]},
+     {**Control().state_dict(), "stop": [{"plugin": "a", "reason": None, "step": 1}]}],
+)  # fmt: skip
+def test_what_are_no_requests_is_refused(saved: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"^control.*: expected "):
+        Control().load_state_dict(saved)
 
 
 def test_the_interval_is_a_mean_by_weight() -> None:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from stepbus import CheckpointError, create_trainer, hookimpl, open_trainer
 from stepbus.cli import main
+from stepbus.digests import unsealed
 
 Tree = Callable[..., dict[str, Any]]
 
 
 class Words:
-    """Collect what is said, and how often a step was done."""
+    """Collect what is said, and how often a step was done; it may end the process before another checkpoint."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
         self.steps: list[int] = []
         self.rates: list[float] = []
+        self.falls_at: int | None = None
 
     @hookimpl
     def on_message(self, text: str) -> None:
@@ -31,6 +36,8 @@ class Words:
     def on_step_end(self, state: Any) -> None:
         self.steps.append(state.step)
         self.rates.append(state.learning_rate)
+        if state.step == self.falls_at:
+            raise KeyboardInterrupt
 
 
 def train(tree: dict[str, Any], **options: Any) -> tuple[Any, Words]:
@@ -104,8 +111,6 @@ def test_without_a_checkpoint_the_mend_is_said(tiny_config: Tree) -> None:
 
 
 def test_the_command_line_does_the_same(tiny_config: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import yaml
-
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_config(plugins={"progress": {}})))
     words = ["train", str(tmp_path / "run.yaml")]
     assert main(words) == 0
@@ -114,3 +119,58 @@ def test_the_command_line_does_the_same(tiny_config: Tree, tmp_path: Path, capsy
     more = [*words, "--resume", "--allow-changed", "--set", "training.num_epochs=3"]
     assert main(more) == 0
     assert "goes on to 33" in capsys.readouterr().out
+    assert main([*words, "--resume", "--set", "training.num_epochs=3"]) == 0
+    assert "fit is already done, after 33 updates" in capsys.readouterr().out
+
+
+def described(directory: Path) -> tuple[list[int], dict[str, Any]]:
+    """Return the epochs that the run file names, earlier ones first, and config.yaml; both fit their digests."""
+    saved, echo = unsealed((directory / "run.json").read_bytes()), (directory / "config.yaml").read_bytes()
+    assert saved["files"]["config.yaml"]["sha256"] == hashlib.sha256(echo).hexdigest()
+    facts = [*saved.get("earlier", []), saved["facts"]]
+    return [each["config"]["training"]["num_epochs"] for each in facts], yaml.safe_load(echo)
+
+
+def test_the_run_is_what_it_was_trained_with_last(tiny_config: Tree) -> None:
+    first, _ = train(tiny_config())
+    number = json.loads((first.directory / "run.json").read_text())["id"]
+    more = tiny_config(training={"num_epochs": 3})
+    train(more, resume=True, allow_changed=True)
+    epochs, echo = described(first.directory)
+    assert (epochs, echo["training"]["num_epochs"]) == ([2, 3], 3)
+    assert json.loads((first.directory / "run.json").read_text())["id"] == number
+    again, words = train(more, resume=True)
+    assert again.steps == 33 and words.steps == []
+    with pytest.raises(CheckpointError, match=r"training\.num_epochs was 3, is 2"):
+        train(tiny_config(), resume=True)
+    train(tiny_config(training={"num_epochs": 4}), resume=True, allow_changed=True)
+    assert described(first.directory)[0] == [2, 3, 4]
+
+
+def test_what_had_nothing_to_do_changes_no_run(tiny_config: Tree) -> None:
+    first, _ = train(tiny_config())
+    before = [(first.directory / name).read_bytes() for name in ("run.json", "config.yaml")]
+    train(tiny_config(training={"num_epochs": 1}), resume=True, allow_changed=True)
+    assert [(first.directory / name).read_bytes() for name in ("run.json", "config.yaml")] == before
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_a_change_that_was_allowed_is_carried_to_its_end(folds: int, tiny_config: Tree) -> None:
+    sections: dict[str, Any] = {}
+    if folds > 1:
+        sections = {"plugins": {"progress": False, "cross_validation": {"folds": folds}}, "data": {"validation": None}}
+    per_epoch = 11 if folds == 1 else 6
+    first, _ = train(tiny_config(**sections))
+    assert first.steps == 2 * per_epoch * folds
+    more = tiny_config(**sections, training={"num_epochs": 5})
+
+    killed = Words()
+    killed.falls_at = 2 * per_epoch + 2
+    with pytest.raises(KeyboardInterrupt):
+        create_trainer(config=more, plugins=[killed]).train(resume=True, allow_changed=True)
+    assert described(first.directory)[0] == [2, 5]
+    second, words = train(more, resume=True)
+    assert words.steps == [*range(2 * per_epoch + 1, 5 * per_epoch + 1)] * folds
+    assert second.steps == 5 * per_epoch * folds
+    _, words = train(more, resume=True)
+    assert words.steps == []

@@ -307,6 +307,38 @@ def test_a_state_from_before_columns_had_kinds_is_read() -> None:
     assert made.texts(rows("test", a=["NA"], b=["007"]))[0] == ["a: missing; b: 007"]
 
 
+STATE: dict[str, Any] = {
+    "columns": ["a", "b"], "kinds": {"a": "number", "b": "words"}, "edges": {"a": [1.0, 2.0, 2.0]}, "function": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"columns": [1, 2]}, "columns"), ({"columns": []}, "columns"), ({"columns": "ab"}, "columns"),
+        ({"columns": ["b"], "kinds": {"b": "words"}, "edges": {}}, "columns"),  # the template names a
+        ({"kinds": {}}, "kinds"), ({"kinds": {"a": "number", "b": "text"}}, "kinds"), ({"kinds": []}, "kinds"),
+        ({"kinds": {"a": "number", "b": ["words"]}}, "kinds"), ({"edges": {}}, "edges"), ({"edges": None}, "edges"),
+        ({"edges": {"a": ["1", "2", "3"]}}, "edges"), ({"edges": {"a": [3, 2, 1]}}, "edges"),
+        ({"edges": {"a": [1.0, float("nan"), 3.0]}}, "edges"), ({"edges": {"a": [1.0, 2.0]}}, "edges"),
+        ({"edges": {"a": [1.0, 2.0, 10**400]}}, "edges"), ({"edges": {"a": [False, True, True]}}, "edges"),
+        ({"edges": {"a": None, "b": None}}, "edges"), ({"function": 3}, "function"),
+    ],
+)  # fmt: skip
+def test_a_state_that_does_not_fit_names_its_key(change: dict[str, Any], key: str) -> None:
+    made = source(template="{a} and {b}", bins=4)
+    made.load_state_dict(STATE)
+    assert made.texts(rows("test", a=[0, 2], b=["x", "y"]))[0] == ["very low and x", "high and y"]
+    with pytest.raises(DataError, match=rf"^source\.{key}: expected "):
+        made.load_state_dict({**STATE, **change})
+
+
+def test_a_state_of_other_columns_than_the_settings_is_refused() -> None:
+    source(columns=["a", "b"], bins=4).load_state_dict(STATE)
+    with pytest.raises(DataError, match=r"^source\.columns: expected those of config\.data\.columns"):
+        source(columns=["b", "a"], bins=4).load_state_dict(STATE)
+
+
 FUNCTIONS = """
 def kinds(row):
     return repr(row)

@@ -89,3 +89,10 @@ def test_settings_refuse_what_is_neither_text_nor_pair(value: list[str]) -> None
     assert not check(value)
     assert check("a")
     assert check(["a", "b"])
+
+
+def test_a_state_of_another_component_is_refused() -> None:
+    made = TextColumns(TextDataConfig(text="a"))
+    made.load_state_dict(made.state_dict())
+    with pytest.raises(DataError, match="source: expected nothing"):
+        made.load_state_dict({"columns": ["b"]})

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import yaml
 
-from stepbus import ModelError, create_trainer, open_trainer
+from stepbus import Component, ModelError, Rows, create_trainer, open_trainer
 from stepbus import plugins as installed_plugins
 from stepbus.cli import main
 from stepbus.digests import sealed
 from stepbus.durable import to_json
 from stepbus.plugins import Entry
 from stepbus.prediction_config import prediction_tree
+from stepbus_plugins.text_data import TextColumns, TextDataConfig
 
 Change = Callable[[dict[str, Any]], None]
 # Whatever is imported or called leaves a file behind, whose place it is told.
@@ -259,7 +262,7 @@ def test_with_trust_the_sentence_says_what_was_done(
     tamper(model, filled(change, evil))
     words = ["predict", str(model), str(review_files["dev"]), "--output", str(tmp_path / "out.csv"), "--trust"]
     if "template" in way:
-        with pytest.raises(ModelError, match="data component learnt"):
+        with pytest.raises(ModelError, match=r"encoder\.source\.columns: expected a list"):
             open_trainer(model, trust=True)  # the folder's own state is that of text_data
         rewrite(model, put("encoder", "source", value={"columns": ["text"], "edges": {}, "function": None}))
     assert main(words) == 0
@@ -268,10 +271,79 @@ def test_with_trust_the_sentence_says_what_was_done(
     assert traces(evil) == left
 
 
-def test_hooks_of_a_trusted_folder_are_left_out_too(model: Path, evil: Path) -> None:
+def test_hooks_of_a_trusted_folder_are_left_out_too(model: Path, evil: Path, caplog: pytest.LogCaptureFixture) -> None:
     forget()
     tamper(model, filled(WAYS["a file of hooks"][0], evil))
     open_trainer(model, trust=True)
+    assert traces(evil) == []
+    (said,) = [record.getMessage() for record in caplog.records if "trusted" in record.getMessage()]
+    assert said.splitlines()[1:] == ["  hooks: left out, because prediction calls none"]
+
+
+@pytest.mark.parametrize("way", ["use", "template"])
+def test_a_relative_file_starts_at_the_folder_that_names_it(
+    way: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder in (model, elsewhere):
+        (folder / "evil_here.py").write_text(EVIL)
+    monkeypatch.chdir(elsewhere)
+    if way == "use":
+        tamper(model, put("plugins", "evil", value={"use": "./evil_here.py:Evil"}))
+    else:
+        tamper(model, table(template="evil_here.py:tell"))
+        rewrite(model, put("encoder", "source", value={"columns": ["text"], "edges": {}, "function": None}))
+    with pytest.raises(ModelError) as caught:
+        open_trainer(model)
+    assert f"imports {model.resolve()}/evil_here.py and " in str(caught.value)
+    assert traces(model) == []
+    open_trainer(model, trust=True)
+    assert "IMPORTED" in traces(model)
+    assert traces(elsewhere) == []
+
+
+ESC = "\x1b[2J\nstepbus: all is well\x9b1m\r"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("config", "plugins", ESC, value={"use": "os:system"}),
+        put("config", "plugins", ESC, value={}),
+        put("config", "plugins", "evil", value={"use": f"{ESC}:{ESC}"}),
+        put("config", "plugins", "evil" * 50_000, value={"use": "os:system"}),
+        put("config", "hooks", value=[ESC]),
+        put("config", ESC, value=1),
+        put("config", "environment", value={ESC: ESC, "output_dir": ESC}),
+        put("config", "model", "type", value="b" * 100_000),
+        put("config", "model", "type", value=ESC),
+        put("config", "model", ESC, value=ESC),
+        put("config", "data", ESC * 10_000, value=1),
+        put("config", "data", "cache", value=ESC),
+        lambda saved: saved.update(stepbus=ESC * 1000, format=ESC * 1000),
+        put("encoder", "labels", "task", value=ESC * 1000),
+        put("encoder", "labels", "names", value=[ESC, ESC]),
+        put("encoder", "version", value=ESC),
+    ],
+)
+def test_what_a_folder_is_called_reaches_no_terminal_as_it_is(
+    change: Change, model: Path, review_files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewrite(model, change)
+    assert main(["predict", str(model), str(review_files["dev"]), "--output", "-"]) == 2
+    said = capsys.readouterr().err
+    assert not {char for char in said if ord(char) < 32 or 127 <= ord(char) < 160} - {"\n"}
+    assert "\nstepbus: all is well" not in said
+    assert len(said) < 6000
+
+
+def test_a_long_name_of_a_plugin_imports_nothing(model: Path, evil: Path) -> None:
+    forget()
+    tamper(model, put("plugins", "e" * 300, value={"use": f"{evil}/evil_module.py:Evil"}))
+    with pytest.raises(ModelError, match=r"plugins\.e{100}"):
+        open_trainer(model)
     assert traces(evil) == []
 
 
@@ -291,6 +363,117 @@ def test_a_damaged_description_is_one_sentence(text: str, model: Path, capsys: p
     said = capsys.readouterr().err
     assert said.startswith(f"stepbus: {model / 'stepbus.json'}: ")
     assert "Traceback" not in said
+
+
+NAN = float("nan")
+# What a resealed folder says of its labels and its texts -> the key that the sentence names.
+STATES: list[tuple[tuple[str, ...], Any, str]] = [
+    (("labels",), None, "labels"),
+    (("labels",), {}, "labels.task"),
+    (("labels", "names"), [1, 2], "labels.names"),
+    (("labels", "names"), ["a", "a"], "labels.names"),
+    (("labels", "names"), ["a", "b", "c"], "labels.names"),
+    (("labels", "names"), [], "labels.names"),
+    (("labels", "names"), "ab", "labels.names"),
+    (("labels", "names"), {"a": 1, "b": 2}, "labels.names"),
+    (("labels", "task"), "xx", "labels.task"),
+    (("labels", "task"), ["binary"], "labels.task"),
+    (("labels", "task"), "regression", "labels.names"),
+    (("labels", "columns"), [], "labels.columns"),
+    (("labels", "columns"), ["a", "b"], "labels.columns"),
+    (("labels", "columns"), [None], "labels.columns"),
+    (("labels", "target"), "log1p", "labels.target"),
+    (("labels", "target"), "sqrt", "labels.target"),
+    (("labels", "kind"), "codes", "labels.kind"),
+    (("labels", "mean"), NAN, "labels.mean"),
+    (("labels", "mean"), "0", "labels.mean"),
+    (("labels", "mean"), True, "labels.mean"),
+    (("labels", "mean"), float("inf"), "labels.mean"),
+    (("labels", "sd"), 0, "labels.sd"),
+    (("labels", "sd"), -1.0, "labels.sd"),
+    (("labels", "sd"), None, "labels.sd"),
+    (("source",), None, "source"),
+    (("source",), {"columns": ["text"]}, "source"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "key"), STATES)
+def test_a_state_that_cannot_be_is_one_sentence_that_names_its_key(
+    path: tuple[str, ...], value: Any, key: str, model: Path, review_files: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    rewrite(model, put("encoder", *path, value=value))
+    assert main(["predict", str(model), str(review_files["dev"]), "--output", "-"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"stepbus: {model / 'stepbus.json'}: encoder.{key}: expected ")
+    assert said.err.count("\n") == 1
+
+
+def test_labels_are_as_many_as_the_models_outputs(model: Path) -> None:
+    def change(saved: dict[str, Any]) -> None:
+        saved["encoder"]["labels"].update(task="multiclass", names=["a", "b", "c"])
+
+    rewrite(model, change)
+    with pytest.raises(ModelError, match=r"stepbus\.json: encoder\.labels\.names: expected 2, .*, got 3"):
+        open_trainer(model)
+
+
+class Brittle(TextColumns):
+    """A component of somebody else, which believes what it is given."""
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.rest = saved["rest"]
+
+    def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        return [self.rest["text"] for _ in range(len(rows))], None
+
+
+class BrittleData:
+    """Offer it."""
+
+    components: ClassVar[list[Component]] = [Component("data", "brittle", TextDataConfig, Brittle)]
+
+
+@pytest.mark.parametrize("source", [{}, {"rest": {}}])
+def test_a_component_that_fails_over_its_state_is_one_sentence(
+    source: dict[str, Any], model: Path, review_files: dict[str, Path]
+) -> None:
+    rewrite(model, put("encoder", "source", value=source))
+    tamper(model, put("data", "type", value="brittle"))
+    with pytest.raises(ModelError, match=r"stepbus\.json: encoder\.source: expected what .* \(KeyError: "):
+        open_trainer(model, plugins=[BrittleData]).predict(review_files["dev"])
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"state": None}, "state: "), ({"state": -1}, "state: "), ({"state": {}}, "state.epoch: "),
+        ({"control": None}, "control: "), ({"control": -1}, "control: "), ({"optimizer": None}, "optimizer: "),
+        ({"optimizer": {"learning_rate": "x"}}, "optimizer.learning_rate: "), ({"plugins": None}, "plugins: "),
+        ({"plugins": {"history": []}}, "plugins.history: "), ({"plugins": {"nan_guard": {}}}, "plugins.nan_guard: "),
+        (None, "the file: "),
+    ],
+)  # fmt: skip
+def test_a_checkpoints_state_that_cannot_be_is_one_sentence(
+    change: dict[str, Any] | None, key: str, model: Path, tiny_config: Callable[..., dict[str, Any]],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = model.parent
+    (checkpoint,) = (run / "checkpoints").glob("step-00000001")
+    content = to_json(None if change is None else json.loads((checkpoint / "state.json").read_text()) | change).encode()
+    (checkpoint / "state.json").write_bytes(content)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"]["state.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    del manifest["digest"]
+    (checkpoint / "manifest.json").write_text(to_json(sealed(manifest)))
+    (run / "result.json").unlink()
+    tree = tiny_config(training={"max_steps": 1}, environment={"output_dir": str(run)})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    assert main(["train", str(tmp_path / "run.yaml"), "--resume"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith(f"stepbus: {checkpoint / 'state.json'}: {key}expected ")
+    assert not any("Traceback" in line for line in said)
 
 
 def test_a_plugin_that_is_not_installed_is_named(model: Path) -> None:

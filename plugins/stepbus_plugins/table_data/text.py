@@ -8,17 +8,17 @@ import logging
 import re
 from collections.abc import Callable, Collection
 from string import Formatter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from stepbus import DataError, Rows, did_you_mean, import_module
 from stepbus_plugins.table_data.numbers import plain, quantile_edges, ranks, scale
 from stepbus_plugins.table_data.settings import REFERENCE, TableDataConfig, template_columns
+from stepbus_plugins.table_data.state import Kind, checked_state
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["number", "boolean", "words"]
 # What a column is called that has no name in its file.
 UNNAMED = re.compile(r"Unnamed: [0-9]+")
 
@@ -190,12 +190,13 @@ class TableText:
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned; a template function that has changed since is said to have."""
-        self.columns, self.edges = list(saved["columns"]), dict(saved["edges"])
-        # What was saved before columns had a kind says only which of them are numbers.
-        old: dict[str, Kind] = {name: "number" if name in self.edges else "words" for name in self.columns}
-        self.kinds = dict(saved.get("kinds", old))
-        if saved["function"] != self._digest():
+        """Take over what `state_dict` returned; a template function that has changed since is said to have.
+
+        Raises:
+            DataError: It is nothing that `state_dict` returns for these settings; the key is named.
+        """
+        self.columns, self.kinds, self.edges = checked_state(saved, self.config)
+        if saved.get("function") != self._digest():
             log.warning("%s has changed since the model was trained; its texts may be others", self.config.template)
 
     def _digest(self) -> str | None:
