@@ -8,6 +8,7 @@ import errno
 import os
 import sys
 import traceback
+from typing import TextIO
 
 from stepbus.errors import without_secrets
 
@@ -16,6 +17,8 @@ _PLACES = {
     *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR),
     *(errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO),
 }
+closed: set[int] = set()  # the standard streams that the caller left closed: what is written there reaches nobody
+nowhere: list[TextIO] = []  # what stands for them
 ESCAPE = "stepbus.escape"  # the name of how characters that a stream lacks are written
 
 
@@ -27,10 +30,12 @@ def prepare() -> None:
         except OSError:
             # Else the next file that is opened, a checkpoint perhaps, would be taken for the terminal by libraries.
             os.open(os.devnull, os.O_RDWR)
+            closed.add(descriptor)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open to the end
+            nowhere.append(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open to the end
+            setattr(sys, name, nowhere[-1])
         elif getattr(stream, "errors", None) in ("strict", "surrogateescape"):  # the second in the locale C
             # UTF-8 too: it has no place for half a character, which a file's name may hold.
             with contextlib.suppress(AttributeError, ValueError):
@@ -80,6 +85,6 @@ def leave_pipe() -> None:
         sys.stdout.flush()
         return
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

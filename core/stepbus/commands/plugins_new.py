@@ -9,9 +9,12 @@ import shlex
 def plugins_new(arguments: argparse.Namespace) -> None:
     """Write a new plugin, and print what to do next and the YAML lines that switch it on."""
     from stepbus import scaffold
-    from stepbus.paths import usable
+    from stepbus.errors import BadInput
+    from stepbus.paths import is_url, usable
 
     plugin, folder = scaffold.names(arguments.name), usable(arguments.output, setting="--output")
+    if is_url(arguments.output):
+        raise BadInput(f"--output: expected a folder of this machine, got {arguments.output!r}")
     if arguments.package:
         made = scaffold.write_distribution(plugin, folder)
         print(f"wrote {made}; install it, test it, and name it in a configuration file:\n")
