@@ -8,7 +8,8 @@ import errno
 import os
 import sys
 import traceback
-from typing import TextIO
+import warnings
+from typing import Any, TextIO
 
 from stepbus.errors import without_secrets
 
@@ -24,6 +25,8 @@ ESCAPE = "stepbus.escape"  # the name of how characters that a stream lacks are 
 
 def prepare() -> None:
     """Make the standard streams usable, whatever the caller has left of them."""
+    if warnings.showwarning is _usual:
+        warnings.showwarning = _show_warning
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -40,6 +43,19 @@ def prepare() -> None:
             # UTF-8 too: it has no place for half a character, which a file's name may hold.
             with contextlib.suppress(AttributeError, ValueError):
                 stream.reconfigure(errors=ESCAPE)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Say a warning of ours as one sentence, without the line of code that gave it."""
+    if category.__name__ == "BackendWarning" and file is None:
+        print(f"stepbus: {message}", file=sys.stderr)
+    else:
+        _usual(message, category, filename, lineno, file, line)
+
+
+_usual = warnings.showwarning
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from stepbus.commands.printing import show
+
 
 def plugins_new(arguments: argparse.Namespace) -> None:
     """Write a new plugin, and print what to do next and the YAML lines that switch it on."""
@@ -17,11 +19,11 @@ def plugins_new(arguments: argparse.Namespace) -> None:
         raise BadInput(f"--output: expected a folder of this machine, got {arguments.output!r}")
     if arguments.package:
         made = scaffold.write_distribution(plugin, folder)
-        print(f"wrote {made}; install it, test it, and name it in a configuration file:\n")
+        show(f"wrote {made}; install it, test it, and name it in a configuration file:\n")
         path = shlex.quote(str(made) if made.is_absolute() else f"./{made}")
-        print(f"    pip install -e {path}\n    pytest {path}\n")
-        print(scaffold.yaml_lines(plugin), end="")
+        show(f"    pip install -e {path}\n    pytest {path}\n")
+        show(scaffold.yaml_lines(plugin), end="")
     else:
         file = scaffold.write_file(plugin, folder)
-        print(f"wrote {file}; name it in a configuration file (a path there starts at that file):\n")
-        print(scaffold.yaml_lines(plugin, file), end="")
+        show(f"wrote {file}; name it in a configuration file (a path there starts at that file):\n")
+        show(scaffold.yaml_lines(plugin, file), end="")

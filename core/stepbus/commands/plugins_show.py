@@ -6,6 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
+from stepbus.commands.printing import show
+
 
 def plugins_show(arguments: argparse.Namespace) -> None:
     """Show a plugin's settings, hooks and components, and a YAML block to paste."""
@@ -20,12 +22,11 @@ def plugins_show(arguments: argparse.Namespace) -> None:
     loaded = load_class(snake(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
     description = describe(loaded, use)
     if arguments.json:
-        from stepbus.commands.printing import show
         from stepbus.strict_json import strict_json
 
         show(strict_json(description))
     else:
-        print(render(description))
+        show(render(description))
 
 
 def snake(name: str) -> str:

@@ -15,6 +15,14 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         overrides.append(f"environment.output_dir={arguments.output}")
     config = load_config(arguments.config, overrides)
+    if arguments.output is not None and isinstance(arguments.resume, str):
+        import sys
+        from pathlib import Path
+
+        resumed, given = Path(arguments.resume).resolve(), Path(arguments.output).resolve()
+        if given not in (resumed, *resumed.parents):
+            said = f"--output {arguments.output} is not used, because the run that is resumed goes on in its own folder"
+            print(f"stepbus: {said}", file=sys.stderr)
     # Only now, with a good configuration, are the array library and the weights worth their time.
     from stepbus import Trainer
 
