@@ -147,7 +147,17 @@ def create_trainer(
             f"{f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
         )
     section = {} if model is None else {"model": model if given is None else given.section}
-    plugins = [*plugins, *callbacks]
+    plugins = [*_given(plugins), *_given(callbacks)]
     return Trainer(
         load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), given, plugins=plugins
     )
+
+
+def _given(plugins: Sequence[Any]) -> Sequence[Any]:
+    """Refuse names: what is installed has a keyword of its own."""
+    names = [plugins] if isinstance(plugins, str) else [each for each in plugins if isinstance(each, str)]
+    if names:
+        raise BadInput(
+            f"plugins: expected classes, instances and modules, got {names[0]!r}; write {names[0]}=True in place of it"
+        )
+    return plugins

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,3 +209,45 @@ def test_a_metric_that_comes_twice_is_refused(metrics: Any, tmp_path: Path, tiny
     assert str(caught.value).startswith(f"{file}:{line}: training.metrics[1]: expected each metric once")
     assert "got f1 again; leave one out, or take f1_macro or f1_micro" in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plugins_name_is_no_plugin() -> None:
+    for plugins in (["early_stopping"], "early_stopping"):
+        with pytest.raises(BadInput, match=r"got 'early_stopping'; write early_stopping=True in place of it$"):
+            create_trainer(plugins=plugins)
+
+
+def test_the_patience_of_the_training_is_that_of_early_stopping() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'plugins\.early_stopping\.patience' or"):
+        create_trainer(config={"training": {"patience": 3}})
+
+
+def test_two_frames_in_one_are_no_rows(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    frame = pd.DataFrame({"text": ["good"], "label": [1]})
+    with pytest.raises(BadInput, match=r"expected a dictionary of columns, got .*; expected (?!is)"):
+        create_trainer(config=tiny_config()).train((frame, frame))
+
+
+def test_a_label_that_the_split_loses_is_named(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    words = r"got 1: a; the only rows of 'b' went to the validation rows: data.stratify: true or another split"
+    found = []
+    for place in range(10):
+        file.write_text("text,label\n" + "".join(f"good,{'b' if row == place else 'a'}\n" for row in range(10)))
+        trainer = create_trainer(config=tiny_config(data={"train": str(file), "validation": 0.2, "task": "binary"}))
+        try:
+            trainer.train()
+        except BadInput as error:
+            found.append(str(error))
+    assert any(re.search(words, error) for error in found)
+
+
+def test_a_kind_that_the_training_rows_are_not(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("Sex,label\nmale,0\nfemale,1\n")
+    tree = tiny_config()
+    tree["data"] = {"type": "table", "train": str(file), "label": "label", "kinds": {"Sex": "number"}}
+    with pytest.raises(
+        BadInput, match=r"rows\.csv:2: column 'Sex': expected a number, as data\.kinds says of Sex, got 'm"
+    ):
+        create_trainer(config=tree).train()
