@@ -23,6 +23,7 @@ from stepbus.model_keys import check_keys
 from stepbus.optimizer import ParameterUpdater
 from stepbus.settings import show
 from stepbus.steps import CompiledSteps, mix
+from stepbus.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,14 +129,20 @@ def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], di
     usual = [Selected(part, part.config()) for part in offered if task in part.facts.get("default", ())]
     chosen = usual if config.training.metrics is None else config.training.metrics
     directions: dict[str, bool | None] = {"eval_loss": False}
-    built = []
-    for selected in chosen:
+    built: list[tuple[str, Any]] = []
+    for place, selected in enumerate(chosen):
         if task not in selected.component.facts["tasks"]:
             tasks = ", ".join(selected.component.facts["tasks"])
             words = f"{selected.name} is for {tasks}, and this data is {task}; leave it out"
             raise ConfigError([config.locate(Problem("training.metrics", words))])
-        metric = selected.build()
-        built.append((selected.name, metric))
+        if any(name == selected.name for name, _ in built):
+            others = [part.name for part in offered if part.name.startswith(f"{selected.name}_")]
+            instead = f", or take {listed(others, 'or')}" if others else ""
+            words = f"expected each metric once, for its name is that of its score, got {selected.name} again"
+            raise ConfigError(
+                [config.locate(Problem(f"training.metrics[{place}]", f"{words}; leave one out{instead}"))]
+            )
+        built.append((selected.name, selected.build()))
         directions[f"eval_{selected.name}"] = selected.component.facts["greater_is_better"]
     monitor, wished = config.training.monitor, config.training.greater_is_better
     if wished is not None:
@@ -245,7 +252,7 @@ def check_tables(trainer: Trainer, model: Any) -> None:
     if limits != trainer.encoder.limits:  # nothing was known of it before
         trainer.encoder.limits = limits
         for name, tokens in trainer.tokens.items():
-            limits.check(tokens, trainer.fit.sets[name].source, trainer.encoder.tokenizer)
+            limits.check(tokens, trainer.fit.sets[name].where, trainer.encoder.tokenizer)
         plan_batches(trainer)
 
 

@@ -55,8 +55,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("data", metavar="FILE", help="rows: CSV, TSV, JSONL or Parquet")
     _trust(predict)
     predict.add_argument(
-        "--output", metavar="FILE", default="predictions.csv",
-        help="file to write: .csv, .tsv, .jsonl or .parquet; - is standard output, as CSV (%(default)s)",
+        "--output", metavar="FILE",
+        help="file to write: .csv, .tsv, .jsonl or .parquet; - is standard output, as CSV; none writes a new "
+        "predictions.csv",
     )  # fmt: skip
     predict.add_argument(
         "--spreadsheet-safe",

@@ -112,7 +112,7 @@ class Config:
         """Return a problem with the file and line of its path, or of what is nearest above it."""
         path = problem.path
         while path and path not in self.marks:
-            path = path.rpartition(".")[0]
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]  # of training.metrics[1] too
         mark = self.marks.get(path)
         return problem if problem.file or mark is None else attrs.evolve(problem, file=mark.file, line=mark.line)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.components import Components, Selected
 from stepbus.errors import BadInput, DataError, did_you_mean
+from stepbus.frames import a_thing
 
 if TYPE_CHECKING:
     from stepbus.model import Classifier
@@ -123,7 +124,8 @@ def create_trainer(
     """Create a trainer.
 
     Args:
-        model: A model, as `create_model` returns it; none builds the one that the configuration describes.
+        model: A model, as `create_model` returns it; or the section `model`, a name or a mapping; none builds the one
+            that the configuration describes.
         config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
         plugins: Classes, instances and modules with hooks.
         callbacks: The same, by the name that other libraries give it; they come after `plugins`.
@@ -138,8 +140,24 @@ def create_trainer(
     from stepbus.config import load_config
     from stepbus.trainer import Trainer
 
-    section = {} if model is None else {"model": model.section}
-    plugins = [*plugins, *callbacks]
+    given = model if hasattr(model, "section") else None  # one is a mapping too
+    if given is None and not (model is None or isinstance(model, str | Mapping)):
+        raise BadInput(
+            "model: expected a model as create_model returns it, a name, or the settings of the section model, got "
+            f"{f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
+        )
+    section = {} if model is None else {"model": model if given is None else given.section}
+    plugins = [*_given(plugins), *_given(callbacks)]
     return Trainer(
-        load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), model, plugins=plugins
+        load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), given, plugins=plugins
     )
+
+
+def _given(plugins: Sequence[Any]) -> Sequence[Any]:
+    """Refuse names: what is installed has a keyword of its own."""
+    names = [plugins] if isinstance(plugins, str) else [each for each in plugins if isinstance(each, str)]
+    if names:
+        raise BadInput(
+            f"plugins: expected classes, instances and modules, got {names[0]!r}; write {names[0]}=True in place of it"
+        )
+    return plugins

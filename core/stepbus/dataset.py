@@ -110,7 +110,7 @@ class RowEncoder:
             raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
         tokens = encode_cached(self.tokenizer, texts, pairs, cache_folder(self.config.cache))
         tokens = evolve(tokens, labels=labels, row_ids=rows.ids)
-        self.limits.check(tokens, rows.source, self.tokenizer)
+        self.limits.check(tokens, rows.where, self.tokenizer)
         return tokens
 
     def _texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:

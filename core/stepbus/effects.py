@@ -87,4 +87,9 @@ def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps
             found.append(("data.group", "no rows are kept together by it, because none are split"))
     if data.num_workers == 0 and "data.prefetch_size" in config.marks:
         found.append(("data.prefetch_size", "it has no effect with num_workers: 0, where no batch is collated ahead"))
+    if data.tokens_per_batch is not None and "data.batch_size" in config.marks:
+        words = "it counts in evaluations only, because of tokens_per_batch"
+        if data.eval_batch_size is not None:
+            words = "it has no effect beside tokens_per_batch and eval_batch_size"
+        found.append(("data.batch_size", words))
     return [*config.notes, *(str(config.locate(Problem(path, message))) for path, message in found)]

@@ -95,7 +95,7 @@ def _list(source: list[Any] | tuple[Any, ...], name: str) -> pd.DataFrame:
         hint = 'write [{"text": …}, …], with the column that data.text names' if isinstance(row, str) else WANTED
         raise DataError(
             f"{name}, row {wrong[0] + 1}: expected a dictionary of columns, got {_shown(row)}; "
-            f"{hint if isinstance(row, str) else f'expected is {hint}'}"
+            f"{hint if isinstance(row, str) else f'expected {hint}'}"
         )
     names = list(dict.fromkeys(column for row in source for column in row))
     return pd.DataFrame({column: plain_column([row.get(column) for row in source]) for column in names})

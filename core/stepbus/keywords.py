@@ -10,6 +10,7 @@ from stepbus.components import Components
 from stepbus.errors import ConfigError, PluginError, Problem
 from stepbus.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS, merge, nest
 from stepbus.python_tree import from_python
+from stepbus.settings import show
 from stepbus.structuring import show_path
 from stepbus.suggestions import Suggestions, aliases, setting_names
 from stepbus.wording import listed
@@ -101,6 +102,8 @@ def late_keywords(
             places = listed(show_path(path) for path in others)
             said = f"expected a setting of a section or of a plugin that you name, but it is that of {places}"
             problems.append(Problem(name, f"{said}; {_ways(others, node, plugins)}"))
+        elif name in installed:
+            problems.append(Problem(name, f"expected settings, true, false or null, got {show(node.value)}"))
         else:
             near = Suggestions({**sections, **plugins}, components).keyword(name, [*TOP_KEYS, *loaded, *installed])
             problems.append(Problem(name, f"expected the name of a setting, a section or a plugin{near}"))

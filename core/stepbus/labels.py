@@ -103,9 +103,16 @@ class LabelCodec:
             if len(self.names) < 2 or (task == "binary" and len(self.names) != 2):
                 some = ", ".join(self.names[:10]) + (", …" if len(self.names) > 10 else "")
                 wanted = "two" if task == "binary" else "at least two"
+                lost = [name for name in called.values() if name not in self.names]
+                split = ""
+                if lost and len(self.names) < 2:
+                    split = (
+                        f"; the only rows of {lost[0]!r} went to the validation rows: data.stratify: true or another "
+                        "split keeps some in training"
+                    )
                 raise DataError(
                     f"{rows.source}: column {self.columns[0]!r}: expected {wanted} different labels for {task}, "
-                    f"got {len(self.names)}: {some}"
+                    f"got {len(self.names)}: {some}{split}"
                 )
             told = bool(self.reason) and self.kind == "words"
             warn_of_classes(rows.origin, self.columns[0], list(called.values()), told=told)

@@ -5,7 +5,7 @@ MLX checks no index: one beyond a table reads or writes whatever lies there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,12 +74,12 @@ class Limits:
             return asked, None
         return found, f"rows are cut to {found} tokens in place of data.max_length {asked}: {reason}"
 
-    def check(self, tokens: Tokens, source: str, tokenizer: TextTokenizer | None = None) -> None:
+    def check(self, tokens: Tokens, where: Callable[[int], str], tokenizer: TextTokenizer | None = None) -> None:
         """Refuse rows that a table has no place for.
 
         Args:
             tokens: The rows.
-            source: What they come from, for the message.
+            where: Says where a row stands, by its place among them.
             tokenizer: What made them, which knows the words.
 
         Raises:
@@ -88,14 +88,15 @@ class Limits:
         if not len(tokens.ids):
             return
         for wrong in (int(tokens.ids.argmax()), int(tokens.ids.argmin())):
-            self._check_id(int(tokens.ids[wrong]), f"{source}, {_row(tokens, wrong)}", tokenizer)
+            self._check_id(int(tokens.ids[wrong]), where(_row(tokens, wrong)), tokenizer)
         self._check_id(tokens.pad_id, "padding", tokenizer)
         if tokens.types is not None and self.types is not None:
             most = int(tokens.types.max())
             if most >= self.types:
+                row = _row(tokens, int(tokens.types.argmax()))
                 raise ModelError(
-                    f"{source}: expected token types below {self.types}, the rows of the model's table "
-                    f"(type_vocab_size), got type {most} for the second text of {_row(tokens, tokens.types.argmax())}; "
+                    f"{where(row)}: expected token types below {self.types}, the rows of the model's table "
+                    f"(type_vocab_size), got type {most} for its second text; "
                     "join both texts in one column, write model_input_names without token_type_ids into "
                     "tokenizer_config.json, or take a model with more types"
                 )
@@ -123,6 +124,6 @@ def _within(value: object, size: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < size
 
 
-def _row(tokens: Tokens, position: Any) -> str:
+def _row(tokens: Tokens, position: int) -> int:
     """Return which row holds the token at a position of all rows' tokens."""
-    return f"row {tokens.row_ids[int(np.searchsorted(tokens.offsets, int(position), side='right')) - 1]}"
+    return int(np.searchsorted(tokens.offsets, position, side="right")) - 1

@@ -109,6 +109,8 @@ def wrong_key(source: str, name: str, expected: str, got: Any) -> ModelError:
         expected: What it should be.
         got: What it is.
     """
+    if type(got) is int and got > MOST and expected.startswith("a whole number of at least"):
+        expected += f" and at most {MOST:,}"
     if isinstance(got, int) and not isinstance(got, bool) and abs(got) >= 10**30:
         shown = f"a number of {math.floor(math.log10(abs(got))) + 1:,} digits"
     else:

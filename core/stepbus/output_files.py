@@ -6,6 +6,7 @@ rows that were read, a model's files, a run's records) is refused.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -16,13 +17,14 @@ from pathlib import Path
 
 from attrs import frozen
 
-from stepbus import run_files
+from stepbus import run_files, terminal
 from stepbus.durable import fsync_folder, write_file
 from stepbus.errors import BadInput
-from stepbus.paths import usable
+from stepbus.paths import is_url, usable
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 STDOUT = 1
+CLOSED = OSError(errno.EBADF, "it is closed")
 
 
 @frozen
@@ -68,17 +70,23 @@ def find_output(given: str | Path, inputs: Sequence[object] = (), *, of_run: boo
         BadInput: It is no path, a folder, an input, a file of a model or of a run, has another ending, or cannot be
             written.
     """
+    usable(given)
     name = os.fspath(given)
     if name == "-":
+        if sys.stdout is None or sys.stdout in terminal.nowhere:
+            raise unwritable("standard output", CLOSED)
         _refuse_inputs(name, inputs, _stat_of(STDOUT))
         return Output(name, ".csv", standard=True)
-    usable(name)
+    if is_url(given):
+        raise BadInput(f"{name}: expected a file to write, got a URL; name a file of this machine")
     path = os.path.expanduser(name)  # noqa: PTH111 - a Path would drop what only text can say
     try:
         if os.path.basename(path) in ("", ".", "..") or os.path.isdir(path):  # noqa: PTH112, PTH119
             raise BadInput(f"{name or repr(name)}: expected a file to write, got a folder; name a file in it")
         descriptor = _own_descriptor(path)
         if descriptor is not None:
+            if descriptor in terminal.closed:
+                raise unwritable(name, CLOSED)
             _refuse_inputs(name, inputs, os.fstat(descriptor))
             return Output(name, ".csv", descriptor=descriptor)
         found = os.stat(path)  # noqa: PTH116
@@ -214,7 +222,7 @@ def _into(output: Output, blocks: Iterable[bytes]) -> None:
 
 def _to_stdout(blocks: Iterable[bytes]) -> None:
     if sys.stdout is None:
-        raise OSError(9, "it is closed")
+        raise CLOSED
     sys.stdout.flush()
     binary = getattr(sys.stdout, "buffer", None)
     for block in blocks:

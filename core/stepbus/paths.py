@@ -13,6 +13,15 @@ MAX_NAME = 255  # bytes of one name, on every file system in use
 _OTHER_PLACE = re.compile(r"[A-Za-z][\w+.-]*:")  # package:…, sklearn:…, a URL
 
 
+# What `Path` leaves of a URL has one slash only.
+_URL = re.compile(r"[A-Za-z][\w+.-]+://|(https?|s?ftp|file|ssh|s3|gs|hdfs):/", re.IGNORECASE)
+
+
+def is_url(given: str | os.PathLike[str]) -> bool:
+    """Whether something names a place elsewhere, where nothing can be written; a path would make folders of it."""
+    return _URL.match(os.fspath(given)) is not None
+
+
 def usable(given: str | os.PathLike[str], error: type[BadInput] = BadInput, setting: str = "") -> Path:
     """Return a path that can be asked for, `~` expanded; whether something stands there is another question.
 
@@ -37,9 +46,9 @@ def unusable(given: str | os.PathLike[str], folder: Path | None = None) -> str |
         given: What the user gave.
         folder: Where a relative one starts; the working directory if None.
     """
-    text = os.fspath(given)
+    text = os.fspath(given) if isinstance(given, str | bytes | os.PathLike) else given
     if not isinstance(text, str):
-        return f"expected a path as text, got {type(text).__name__}"
+        return f"expected a path as text, got {'None' if text is None else f'{type(text).__name__}: {text!r:.60}'}"
     reason = _reason(text, folder)
     return None if reason is None else f"expected a path, got {_brief(text)}: {reason}"
 

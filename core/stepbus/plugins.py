@@ -238,6 +238,8 @@ def import_module(name: str, base: Path | None = None) -> ModuleType:
         PluginError: There is no such file, or importing it raised.
     """
     if not name.endswith(".py"):
+        if "/" in name:
+            raise PluginError(f"expected a module's name, or a file that ends in .py, got {name!r}")
         try:
             return importlib.import_module(name)
         except (Exception, SystemExit) as error:
@@ -247,6 +249,9 @@ def import_module(name: str, base: Path | None = None) -> ModuleType:
         raise PluginError(reason)
     path = ((base or Path.cwd()) / name).resolve()
     if not path.is_file():
+        if path.exists():
+            kind = "a folder" if path.is_dir() else "a pipe" if path.is_fifo() else "a device or socket"
+            raise PluginError(f"{name}: expected a file of Python, got {kind}")
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
         raise PluginError(f"there is no file {name}{near}; paths are relative to the YAML file")
     # The path is part of the name: two folders may each have a my_plugin.py.

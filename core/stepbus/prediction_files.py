@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from stepbus.errors import BadInput, DataError
-from stepbus.output_files import find_output, write_output
+from stepbus.output_files import Output, find_output, write_output
 from stepbus.result_columns import Column, distinct
 from stepbus.rows import Rows, read_rows, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stepbus.output_files import Output
     from stepbus.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ def write_columns(
     Raises:
         BadInput: It cannot be written; what was there is as it was.
     """
-    place = find_output(output, of_run=True) if isinstance(output, str | Path) else output
+    place = output if isinstance(output, Output) else find_output(output, of_run=True)
     _check_safe(place, spreadsheet_safe)
     named, notes = distinct(columns)
     table = {name: _plain(place, name, values) for name, values in named.items()}

@@ -15,6 +15,7 @@ import yaml
 from attrs import frozen
 
 from stepbus.errors import BadInput
+from stepbus.paths import is_url
 from stepbus.plugin_sources import find_module
 from stepbus.plugins import NAME, installed
 
@@ -54,7 +55,7 @@ def names(name: str) -> Names:
     """
     if not NAME.fullmatch(name):
         near = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
-        try_this = f"; try {near}" if NAME.fullmatch(near) else ""
+        try_this = f"; try {near}" if NAME.fullmatch(near) and not is_url(name) else ""
         raise BadInput(
             f"expected a plugin name of small letters, digits and _ that begins with a letter, got {name!r}{try_this}"
         )

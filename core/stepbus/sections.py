@@ -11,6 +11,7 @@ import attrs
 from attrs import define
 
 from stepbus.components import Selected
+from stepbus.paths import is_url
 from stepbus.settings import component, setting
 
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -22,6 +23,10 @@ def _number(default: float | None, meaning: str, *, least: float) -> Any:
 
 def _fraction(value: object) -> bool:
     return not isinstance(value, float) or 0 < value < 1
+
+
+def _is_here(value: object) -> bool:
+    return not (isinstance(value, str) and is_url(value))
 
 
 @define(frozen=True, kw_only=True)
@@ -77,7 +82,13 @@ class DataConfig:
     num_workers: int = _number(1, "threads that collate batches ahead; 0 collates on the main thread", least=0)
     prefetch_size: int = _number(4, "batches collated ahead; never fewer than num_workers", least=1)
     drop_last: bool = setting(False, "whether an epoch's last, smaller batch is left out")
-    cache: bool | str = setting(True, "whether tokens are kept on disk, or the folder to keep them in", location="file")
+    cache: bool | str = setting(
+        True,
+        "whether tokens are kept on disk, or the folder to keep them in",
+        check=_is_here,
+        expected="true, false or a folder of this machine",
+        location="file",
+    )
     encoding: str = setting("utf-8", "character encoding of text files")
     separator: str | None = setting(
         None,
@@ -169,7 +180,11 @@ class EnvironmentConfig:
     """Section `environment`: where results go and what computes."""
 
     output_dir: str = setting(
-        "runs", "folder of the run, relative to the working directory, wherever it is written", location="output"
+        "runs",
+        "folder of the run, relative to the working directory, wherever it is written",
+        check=_is_here,
+        expected="a folder of this machine",
+        location="output",
     )
     device: Literal["auto", "cpu", "gpu"] = setting("auto", "what computes; auto takes the GPU where there is one")
 

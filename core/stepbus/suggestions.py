@@ -60,8 +60,8 @@ class Suggestions:
 
         A section's setting stands before those of plugins.
         """
-        own = self.paths.get(name, [])
-        return ([path for path in own if path[0] in BASES] or own or other_names().get(name.lower(), []))[:MOST]
+        own, others = self.paths.get(name, []), other_names().get(name.lower(), [])
+        return ([path for path in own if path[0] in BASES] or list(dict.fromkeys([*others, *own])))[:MOST]
 
     def near(self, name: str) -> list[Keys]:
         """Return the paths of the setting whose name is nearest, if it is near enough among so many."""

@@ -8,6 +8,8 @@ import errno
 import os
 import sys
 import traceback
+import warnings
+from typing import Any, TextIO
 
 from stepbus.errors import printable, without_secrets
 
@@ -16,25 +18,44 @@ _PLACES = {
     *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR),
     *(errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO),
 }
+closed: set[int] = set()  # the standard streams that the caller left closed: what is written there reaches nobody
+nowhere: list[TextIO] = []  # what stands for them
 ESCAPE = "stepbus.escape"  # the name of how characters that a stream lacks are written
 
 
 def prepare() -> None:
     """Make the standard streams usable, whatever the caller has left of them."""
+    if warnings.showwarning is _usual:
+        warnings.showwarning = _show_warning
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             # Else the next file that is opened, a checkpoint perhaps, would be taken for the terminal by libraries.
             os.open(os.devnull, os.O_RDWR)
+            closed.add(descriptor)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open to the end
+            nowhere.append(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open to the end
+            setattr(sys, name, nowhere[-1])
         elif getattr(stream, "errors", None) in ("strict", "surrogateescape"):  # the second in the locale C
             # UTF-8 too: it has no place for half a character, which a file's name may hold.
             with contextlib.suppress(AttributeError, ValueError):
                 stream.reconfigure(errors=ESCAPE)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Say a warning of ours as one sentence, without the line of code that gave it."""
+    if category.__name__ == "BackendWarning" and file is None:
+        print(f"stepbus: {message}", file=sys.stderr)
+    else:
+        _usual(message, category, filename, lineno, file, line)
+
+
+_usual = warnings.showwarning
 
 
 def _escape(error: UnicodeError) -> tuple[str, int]:
@@ -80,6 +101,6 @@ def leave_pipe() -> None:
         sys.stdout.flush()
         return
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

@@ -137,6 +137,8 @@ def _frame(source: str, records: list[Record], separator: str) -> tuple[pd.DataF
         if len(row) != len(header):
             fields = f"{len(header)} field{'s' * (len(header) != 1)} separated by {words_of(separator)}"
             hint = f"; a field with {words_of(separator)} in it stands in quotes" if len(row) > len(header) else ""
+            if hint and separator == "\t":
+                hint = "; between tabs quotes are letters like any other: a field with a tab in it needs a .csv"
             raise DataError(f"{source}:{line}: expected {fields}, as in the header, got {len(row)}{hint}")
     if not body:
         raise DataError(f"{source}: expected rows after the header, got none")

@@ -42,6 +42,9 @@ class CheckpointPolicy:
             """Return what has no effect beside other settings, as (setting, message)."""
             if self.save_strategy in ("epoch", "best") and self.save_steps is not None:
                 return [("save_steps", f"it has no effect with save_strategy: {self.save_strategy}; steps uses it")]
+            if self.save_strategy == "no":
+                idle = [name for name, usual in (("keep_last", 2), ("keep_best", 1)) if getattr(self, name) != usual]
+                return [(name, "it has no effect with save_strategy: no, where nothing is saved") for name in idle]
             return []
 
     def __init__(self, config: Config) -> None:

@@ -201,3 +201,21 @@ def test_no_preset_is_blamed_for_a_plugin_that_it_switches_on(tiny_config: Make,
     file.write_text(yaml.safe_dump({"extends": "production", **tree}))
     [problem] = describe_plan(file)["problems"]
     assert (problem["path"], problem["file"]) == ("plugins.early_stopping", str(file))
+
+
+def test_settings_beside_others_that_decide(tiny_config: Make) -> None:
+    assert said(tiny_config(data={"tokens_per_batch": 64})) == [
+        "data.batch_size: it counts in evaluations only, because of tokens_per_batch"
+    ]
+    assert said(tiny_config(data={"tokens_per_batch": 64, "eval_batch_size": 8})) == [
+        "data.batch_size: it has no effect beside tokens_per_batch and eval_batch_size"
+    ]
+    config = load_config({"data": {"type": "table", "numbers": "value", "bins": 5}})
+    assert config.notes == ("data.bins: it has no effect with numbers: value; words and both use it",)
+    kept = {"save_strategy": "no", "keep_last": 5, "keep_best": 3}
+    words = "it has no effect with save_strategy: no, where nothing is saved"
+    assert load_config({"plugins": {"checkpoint": kept}}).notes == (
+        f"plugins.checkpoint.keep_last: {words}",
+        f"plugins.checkpoint.keep_best: {words}",
+    )
+    assert load_config({"data": {"type": "table", "bins": 5}}).notes == ()

@@ -11,6 +11,8 @@ from stepbus.errors import ModelError
 from stepbus.limits import Limits
 from stepbus.tokens import Tokens
 
+FILE = "train.csv:{}".format  # a row's place among them stands for its line
+
 LIMITS = Limits(tokens=10, types=1, positions=6)
 
 
@@ -25,9 +27,9 @@ def tokens(*rows: list[int], types: list[int] | None = None, pad_id: int = 0) ->
 
 
 def test_everything_up_to_the_last_row_of_each_table_passes() -> None:
-    LIMITS.check(tokens([0, 9, 9, 9, 9, 9], [3], pad_id=9), "train.csv")
-    LIMITS.check(tokens(), "empty.csv")
-    Limits().check(tokens([10**6, 3], types=[0, 7]), "unknown.csv")
+    LIMITS.check(tokens([0, 9, 9, 9, 9, 9], [3], pad_id=9), FILE)
+    LIMITS.check(tokens(), FILE)
+    Limits().check(tokens([10**6, 3], types=[0, 7]), FILE)
 
 
 @pytest.mark.parametrize(
@@ -36,18 +38,22 @@ def test_everything_up_to_the_last_row_of_each_table_passes() -> None:
         (
             [[1], [2, 10]],
             {},
-            r"train.csv, row r1: expected token ids below 10, .* id 10; train with model.resize_",
+            r"train.csv:1: expected token ids below 10, .* id 10; train with model.resize_",
         ),
-        ([[1, 4294], [2]], {}, r"train.csv, row r0: expected token ids below 10, .* got id 4294"),
-        ([[1], [-1, 2]], {}, r"train.csv, row r1: expected token ids of at least 0, got -1"),
+        ([[1, 4294], [2]], {}, r"train.csv:0: expected token ids below 10, .* got id 4294"),
+        ([[1], [-1, 2]], {}, r"train.csv:1: expected token ids of at least 0, got -1"),
         ([[1]], {"pad_id": 10}, r"padding: expected token ids below 10, .* got id 10"),
-        ([[1], [2, 3]], {"types": [0, 0, 1]}, r"token types below 1, .*\(type_vocab_size\), got type 1 .* of row r1"),
+        (
+            [[1], [2, 3]],
+            {"types": [0, 0, 1]},
+            r"train.csv:1: expected token types below 1, .*\(type_vocab_size\), got type 1 for its second text",
+        ),
         ([[1, 2, 3, 4, 5, 6, 7]], {}, r"data\.max_length: expected at most the model's 6 positions, got a row of 7"),
     ],
 )
 def test_what_is_beyond_a_table_is_refused(rows: list[list[int]], more: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        LIMITS.check(tokens(*rows, **more), "train.csv")
+        LIMITS.check(tokens(*rows, **more), FILE)
 
 
 @pytest.mark.parametrize(

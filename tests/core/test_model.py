@@ -400,3 +400,12 @@ def test_a_copy_is_a_model_of_its_own() -> None:
     other.load_tensors(trained_tensors(model))
     assert other.config == model.config and other.config is not model.config
     assert not np.array_equal(other.tensors()["classifier.weight"], model.tensors()["classifier.weight"])
+
+
+def test_a_size_that_no_index_reaches_names_the_limit() -> None:
+    from stepbus.model_keys import check_keys
+
+    with pytest.raises(ModelError, match=r"of at least 1 and at most 2,147,483,647, got 1000000000000; pick another"):
+        check_keys({"vocab_size": 10**12}, "config.json")
+    with pytest.raises(ModelError, match=r"a whole number of at least 1, got 0; pick another"):
+        check_keys({"vocab_size": 0}, "config.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -147,3 +148,16 @@ def test_a_purpose_that_cannot_be_read_is_empty(value: str) -> None:
 def test_what_a_class_offers_is_told_from_its_source(body: str, may: bool, tmp_path: Path) -> None:
     (tmp_path / "plugin.py").write_text(body)
     assert may_offer_components(f"{tmp_path}/plugin.py:A", beside=("optimizer", "scheduler")) is may
+
+
+def test_what_stands_where_a_file_of_python_is_expected(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.py")
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "null.py").symlink_to("/dev/null")
+    for name, kind in (("fifo", "a pipe"), ("folder", "a folder"), ("null", "a device or socket")):
+        with pytest.raises(PluginError, match=rf"^\./{name}\.py: expected a file of Python, got {kind}$"):
+            load_class("mine", f"./{name}.py:X", tmp_path)
+    with pytest.raises(
+        PluginError, match=r"^expected a module's name, or a file that ends in \.py, got '\.\./etc/pass"
+    ):
+        load_class("mine", "../etc/passwd:x", tmp_path)

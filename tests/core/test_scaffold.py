@@ -163,3 +163,24 @@ def test_the_words_say_how_to_install(here: Path, capsys: pytest.CaptureFixture[
         "    pytest './a b/stepbus-mine'\n\n"
         "plugins:\n  mine: {every: 10}\n"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "https://user:geheim@host/x"),
+        ("show", "https://user:geheim@host/x.py:Y"),
+        ("new", "https://user:geheim@host/x"),
+        ("new", "fine", "--output", "https://user:geheim@host/x"),
+    ],
+)
+def test_no_password_is_printed(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert main(["plugins", *words]) == 2
+    said = capsys.readouterr()
+    assert "https://***@host/x" in said.err
+    assert "geheim" not in said.out + said.err
+    assert list((tmp_path / "empty").iterdir()) == []

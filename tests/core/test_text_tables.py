@@ -123,6 +123,11 @@ def test_other_encodings_are_set(tmp_path: Path, encoding: str) -> None:
         ("a,y\nx,\0\n", {}, r"t.csv:2: expected text in utf-8, got a NUL byte; take it out or set data.encoding$"),
         ("a,y\nx,1\nz\n", {}, r"t.csv:3: expected 2 fields separated by commas, as in the header, got 1$"),
         ("a,y\nx,1\nz,2,3\n", {}, r"t.csv:3: expected 2 fields .*, got 3; a field with commas in it stands in quotes"),
+        (
+            'a\ty\nx\t1\n"z\ty"\t2\n',
+            {"separator": "tab"},
+            r"t.csv:3: expected 2 .* quotes are letters .* needs a .csv$",
+        ),
         ("text\nhello, world\n", {}, r"t.csv:2: expected 1 field separated by commas, as in the header, got 2"),
         ('a,y\nx,1\n"z,2\n', {}, r"t.csv:3: expected fields with commas .*unexpected end of data"),
         ('a,y\n"x"z,1\n', {}, r"t.csv:2: expected fields with commas"),

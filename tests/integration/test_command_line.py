@@ -176,3 +176,39 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     ran = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+@pytest.mark.parametrize(
+    "words", ["plugins list", "info", "plan quickstart", "config schema", "config presets", "hooks"]
+)
+def test_a_full_disk_is_a_sentence(words: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "stepbus.cli", *words.split()]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False
+        )
+    assert ran.returncode == 1
+    assert ran.stderr == "stepbus: standard output cannot be written: No space left on device\n"
+
+
+def test_an_output_that_a_resumed_run_does_not_use_is_said(write: Callable[..., Path], tmp_path: Path) -> None:
+    config = write(training={"max_steps": 2})
+    assert stepbus("train", config, folder=tmp_path).returncode == 0
+    again = stepbus("train", config, "--resume", "run", "--output", "other", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "stepbus: --output other is not used, because the run that is resumed goes on in its own" in again.stderr
+    same = stepbus("train", config, "--resume", "run", "--output", "run", folder=tmp_path)
+    assert "is not used" not in same.stderr
+
+
+def test_a_warning_of_ours_is_one_sentence(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import warnings\nfrom stepbus import terminal\nfrom stepbus.machine import BackendWarning\n"
+        "terminal.prepare()\nwarnings.warn('slow', BackendWarning)\nwarnings.warn('other', UserWarning)\n"
+    )
+    ran = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    first, *others = ran.stderr.splitlines()
+    assert first == "stepbus: slow"
+    assert "UserWarning: other" in others[0]

@@ -244,3 +244,29 @@ def test_standard_output_in_a_shell(train: Callable[..., Path], tmp_path: Path) 
         "mend it or name another output",
         *["stepbus: standard output cannot be written: No space left on device"] * 2,
     ]
+
+
+def test_a_file_that_nobody_named_is_never_replaced(
+    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(train(TASKS["multiclass"]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", run, "test.csv"]) == 0
+    assert "10 predictions: predictions.csv" in capsys.readouterr().out
+    (tmp_path / "predictions.csv").write_text("mine")
+    assert main(["predict", run, "test.csv"]) == 2
+    assert "predictions.csv: it is there already; name a file with --output" in capsys.readouterr().err
+    assert (tmp_path / "predictions.csv").read_text() == "mine"
+    assert main(["predict", run, "test.csv", "--output", "predictions.csv"]) == 0
+    assert len(pd.read_csv("predictions.csv")) == 10
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_a_closed_standard_output_takes_no_predictions(output: str, tmp_path: Path) -> None:
+    command = ["bash", "-c", '"$0" -m stepbus.cli predict run rows.csv --output "$1" >&-', sys.executable, output]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    name = "standard output" if output == "-" else output
+    assert ran.returncode == 2
+    assert ran.stderr == (
+        f"stepbus: {name}: expected a file that can be written, got 'it is closed'; mend it or name another output\n"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from stepbus import BadInput, Callback, ConfigError, create_model, create_trainer, hookimpl, open_trainer
+from stepbus import BadInput, Callback, ConfigError, create_model, create_trainer, hookimpl, open_trainer, write_columns
 
 
 class Count(Callback):
@@ -149,3 +151,103 @@ def test_other_kinds_of_labels(
     table = pd.read_csv(tmp_path / "p.csv")
     for name in columns:
         assert name in table.columns
+
+
+@pytest.mark.parametrize("model", ["bert", {"type": "bert"}])
+def test_a_text_or_a_mapping_is_the_section_model(model: Any, tiny_config: Callable[..., dict[str, Any]]) -> None:
+    trainer = create_trainer(model, config=tiny_config(model={"pooling": "cls"}))
+    assert trainer.given_model is None
+    assert trainer.config.model.settings.pooling.name == "cls"
+    assert create_trainer(model=model).config.model.name == "bert"
+
+
+@pytest.mark.parametrize(("model", "got"), [(5, "an int"), ([], "a list"), (Path("m"), "a PosixPath")])
+def test_what_is_no_model_is_one_sentence(model: Any, got: str) -> None:
+    with pytest.raises(BadInput, match=f"^model: expected a model as create_model returns it, .* got {got}$"):
+        create_trainer(model)
+
+
+@pytest.mark.parametrize(("path", "got"), [(5, "int: 5"), (None, "None"), ([], r"list: \[\]"), (b"x", "bytes: b'x'")])
+def test_what_is_no_path_is_one_sentence(path: Any, got: str) -> None:
+    with pytest.raises(BadInput, match=f"^expected a path as text, got {got}$"):
+        open_trainer(path)
+    with pytest.raises(BadInput, match=f"^expected a path as text, got {got}$"):
+        write_columns(path, [])
+
+
+@pytest.mark.parametrize("name", ["cross_validation", "gradient_clipping", "progress"])
+@pytest.mark.parametrize(("value", "shown"), [(5, "5"), (1.0, "1.0"), ("on", "'on'")])
+def test_a_plugins_name_with_a_value_that_is_no_settings(name: str, value: Any, shown: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: expected settings, true, false or null, got {shown}$"):
+        create_trainer(**{name: value})
+
+
+@pytest.mark.parametrize("place", ["https://user:geheim@host/x.csv", Path("https://user:geheim@host/x.csv")])
+def test_nothing_is_written_to_a_url(place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for setting, value in (("environment.output_dir", {"output_dir": place}), ("data.cache", {"cache": place})):
+        with pytest.raises(
+            ConfigError, match=f"^{setting}: expected .*a folder of this machine, got 'https:"
+        ) as caught:
+            create_trainer(**value)
+        assert "geheim" not in str(caught.value)
+    with pytest.raises(BadInput, match=r"^https:/.*: expected a file to write, got a URL") as refused:
+        write_columns(place, [])
+    assert "geheim" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "metrics", [[{"type": "f1", "average": "macro"}, {"type": "f1", "average": "micro"}], ["f1", "f1"]]
+)
+def test_a_metric_that_comes_twice_is_refused(metrics: Any, tmp_path: Path, tiny_config: Callable[..., Any]) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text(yaml.safe_dump(tiny_config(training={"metrics": metrics})))
+    line = [number for number, text in enumerate(file.read_text().splitlines(), 1) if "- " in text][-1]
+    with pytest.raises(ConfigError) as caught:
+        create_trainer(config=file).train()
+    assert str(caught.value).startswith(f"{file}:{line}: training.metrics[1]: expected each metric once")
+    assert "got f1 again; leave one out, or take f1_macro or f1_micro" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plugins_name_is_no_plugin() -> None:
+    for plugins in (["early_stopping"], "early_stopping"):
+        with pytest.raises(BadInput, match=r"got 'early_stopping'; write early_stopping=True in place of it$"):
+            create_trainer(plugins=plugins)
+
+
+def test_the_patience_of_the_training_is_that_of_early_stopping() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'plugins\.early_stopping\.patience' or"):
+        create_trainer(config={"training": {"patience": 3}})
+
+
+def test_two_frames_in_one_are_no_rows(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    frame = pd.DataFrame({"text": ["good"], "label": [1]})
+    with pytest.raises(BadInput, match=r"expected a dictionary of columns, got .*; expected (?!is)"):
+        create_trainer(config=tiny_config()).train((frame, frame))
+
+
+def test_a_label_that_the_split_loses_is_named(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    words = r"got 1: a; the only rows of 'b' went to the validation rows: data.stratify: true or another split"
+    found = []
+    for place in range(10):
+        file.write_text("text,label\n" + "".join(f"good,{'b' if row == place else 'a'}\n" for row in range(10)))
+        trainer = create_trainer(config=tiny_config(data={"train": str(file), "validation": 0.2, "task": "binary"}))
+        try:
+            trainer.train()
+        except BadInput as error:
+            found.append(str(error))
+    assert any(re.search(words, error) for error in found)
+
+
+def test_a_kind_that_the_training_rows_are_not(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("Sex,label\nmale,0\nfemale,1\n")
+    tree = tiny_config()
+    tree["data"] = {"type": "table", "train": str(file), "label": "label", "kinds": {"Sex": "number"}}
+    with pytest.raises(
+        BadInput, match=r"rows\.csv:2: column 'Sex': expected a number, as data\.kinds says of Sex, got 'm"
+    ):
+        create_trainer(config=tree).train()

@@ -252,7 +252,7 @@ def test_kinds_can_be_set() -> None:
     ]
     with pytest.raises(DataError, match=r"data.kinds: expected columns that are told, got 'zipp' \(did you mean 'zip'"):
         source(kinds={"zipp": "words"}).fit(table)
-    with pytest.raises(DataError, match=r"row 2: column 'a': expected a number, as in the training rows, got 'x'"):
+    with pytest.raises(DataError, match=r"row 2: column 'a': expected a number, as data\.kinds says of a, got 'x'"):
         source(kinds={"a": "number"}).fit(rows(a=["1", "x"]))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from stepbus.commands.printing import show as say
+
 
 def show(arguments: argparse.Namespace) -> None:
     """Print a configuration with its bases, defaults and overrides merged."""
     from stepbus.config import load_config
     from stepbus.yaml_writer import to_yaml
 
-    print(to_yaml(load_config(arguments.config, arguments.overrides).resolved()), end="")
+    say(to_yaml(load_config(arguments.config, arguments.overrides).resolved()), end="")
 
 
 def presets(_: argparse.Namespace) -> None:
@@ -20,4 +22,4 @@ def presets(_: argparse.Namespace) -> None:
     names = preset_names()
     width = max(map(len, names))
     for name in names:
-        print(f"{name:<{width}}  {preset_summary(name)}")
+        say(f"{name:<{width}}  {preset_summary(name)}")

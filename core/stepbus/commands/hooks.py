@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from stepbus.commands.printing import show
 from stepbus.errors import BadInput, did_you_mean
 
 
@@ -16,9 +17,9 @@ def hooks(arguments: argparse.Namespace) -> None:
         if arguments.name not in known:
             near = did_you_mean(arguments.name, known)
             raise BadInput(f"there is no hook {arguments.name!r}{near}; `stepbus hooks` prints all")
-        print(as_text(known[arguments.name]))
+        show(as_text(known[arguments.name]))
     elif arguments.markdown:
-        print(as_markdown(), end="")
+        show(as_markdown(), end="")
     else:
-        print("The order of a run:\n\n" + timeline() + "\n")
-        print("\n\n".join(map(as_text, known.values())))
+        show("The order of a run:\n\n" + timeline() + "\n")
+        show("\n\n".join(map(as_text, known.values())))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from stepbus.commands.printing import show
+
 
 def info(_: argparse.Namespace) -> None:
     """Print versions, device, BLAS and memory: first what the last bits of a result depend on."""
@@ -15,4 +17,4 @@ def info(_: argparse.Namespace) -> None:
     facts = {"stepbus": known.pop("stepbus"), "python": sys.version.split()[0], **known, **rest}
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name:<{width}}  {value}")
+        show(f"{name:<{width}}  {value}")

@@ -7,6 +7,8 @@ import contextlib
 import shutil
 import sys
 
+from stepbus.commands.printing import show
+
 
 def plan(arguments: argparse.Namespace) -> int:
     """Say what a configuration would do, before weights are loaded; exit code 2 where it cannot be done."""
@@ -16,12 +18,11 @@ def plan(arguments: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         found = describe_plan(arguments.config, arguments.overrides)
     if arguments.json:
-        from stepbus.commands.printing import show
         from stepbus.strict_json import strict_json
 
         show(strict_json(found))
     else:
         from stepbus.plan_text import render
 
-        print(render(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else 100))
+        show(render(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else 100))
     return 0 if found["ok"] else 2

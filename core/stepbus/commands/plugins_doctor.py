@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from stepbus.commands.printing import show
+
 
 def plugins_doctor(arguments: argparse.Namespace) -> int:
     """Import each plugin by itself and say what is wrong; exit code 2 where something is."""
@@ -13,10 +15,9 @@ def plugins_doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         import attrs
 
-        from stepbus.commands.printing import show
         from stepbus.strict_json import strict_json
 
         show(strict_json({"ok": report.ok, **attrs.asdict(report)}))
     else:
-        print(render(report))
+        show(render(report))
     return 0 if report.ok else 2

@@ -6,6 +6,8 @@ import argparse
 import shutil
 import sys
 
+from stepbus.commands.printing import show
+
 
 def plugins_list(arguments: argparse.Namespace) -> None:
     """List the installed plugins and those that a configuration names; imports none that is not switched on there."""
@@ -14,13 +16,12 @@ def plugins_list(arguments: argparse.Namespace) -> None:
     chosen, hooks, _ = named(arguments.config, load=arguments.config is not None)
     rows = inventory(chosen)
     if arguments.requirements:
-        print("\n".join(requirements(rows, hooks)))
+        show("\n".join(requirements(rows, hooks)))
     elif arguments.json:
         import attrs
 
-        from stepbus.commands.printing import show
         from stepbus.strict_json import strict_json
 
         show(strict_json([attrs.asdict(row) for row in rows]))
     else:
-        print(table(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+        show(table(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))

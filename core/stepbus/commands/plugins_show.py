@@ -6,22 +6,27 @@ import argparse
 import re
 from pathlib import Path
 
+from stepbus.commands.printing import show
+
 
 def plugins_show(arguments: argparse.Namespace) -> None:
     """Show a plugin's settings, hooks and components, and a YAML block to paste."""
     from stepbus.description import describe, render
+    from stepbus.errors import PluginError
+    from stepbus.paths import is_url
     from stepbus.plugins import load_class
 
+    if is_url(arguments.name):
+        raise PluginError(f"expected a plugin's name, module:Class or ./file.py:Class, got {arguments.name!r}")
     use = arguments.name if ":" in arguments.name else None
     loaded = load_class(snake(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
     description = describe(loaded, use)
     if arguments.json:
-        from stepbus.commands.printing import show
         from stepbus.strict_json import strict_json
 
         show(strict_json(description))
     else:
-        print(render(description))
+        show(render(description))
 
 
 def snake(name: str) -> str:

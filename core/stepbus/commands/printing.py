@@ -9,12 +9,13 @@ from typing import TextIO
 from stepbus.terminal import ESCAPE
 
 
-def show(text: str, stream: TextIO | None = None) -> None:
+def show(text: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
     """Print a line or several; `flush`, at a command's end, brings them to their reader.
 
     Args:
         text: What to print; characters that the stream cannot write are escaped as JSON escapes them.
         stream: Where; standard output if not given.
+        end: What follows it.
 
     Raises:
         StepbusError: Standard output cannot be written.
@@ -25,7 +26,7 @@ def show(text: str, stream: TextIO | None = None) -> None:
         return
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
-        print(text.encode(encoding, ESCAPE).decode(encoding), file=stream)
+        print(text.encode(encoding, ESCAPE).decode(encoding), end=end, file=stream)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+USUAL = "predictions.csv"  # where predictions go if no file is named
+
 
 def train(arguments: argparse.Namespace) -> None:
     """Fine-tune as a configuration says."""
@@ -13,6 +15,14 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         overrides.append(f"environment.output_dir={arguments.output}")
     config = load_config(arguments.config, overrides)
+    if arguments.output is not None and isinstance(arguments.resume, str):
+        import sys
+        from pathlib import Path
+
+        resumed, given = Path(arguments.resume).resolve(), Path(arguments.output).resolve()
+        if given not in (resumed, *resumed.parents):
+            said = f"--output {arguments.output} is not used, because the run that is resumed goes on in its own folder"
+            print(f"stepbus: {said}", file=sys.stderr)
     # Only now, with a good configuration, are the array library and the weights worth their time.
     from stepbus import Trainer
 
@@ -39,17 +49,22 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Write predictions, and say how many."""
+    import os
     import sys
 
     from stepbus.commands.printing import show
+    from stepbus.errors import BadInput
     from stepbus.output_files import find_output
     from stepbus.wording import counted
 
     # What cannot be written is known before the model is opened.
-    place = find_output(arguments.output, [arguments.data])
+    output = USUAL if arguments.output is None else arguments.output
+    place = find_output(output, [arguments.data])
+    if arguments.output is None and os.path.lexists(USUAL):
+        raise BadInput(f"{USUAL}: it is there already; name a file with --output, which replaces what it names")
     stream = sys.stderr if place.on_stdout else sys.stdout
     from stepbus import open_trainer, write_predictions
 
     trainer = open_trainer(arguments.model, trust=arguments.trust)
-    rows = write_predictions(trainer, arguments.data, arguments.output, spreadsheet_safe=arguments.spreadsheet_safe)
-    show(f"{counted(rows, 'prediction')}: {arguments.output}", stream)
+    rows = write_predictions(trainer, arguments.data, output, spreadsheet_safe=arguments.spreadsheet_safe)
+    show(f"{counted(rows, 'prediction')}: {output}", stream)

@@ -51,6 +51,12 @@ class TableDataConfig(DataConfig):
             return [("columns", "expected either columns or a template that names them, got both")]
         return []
 
+    def notes(self) -> list[tuple[str, str]]:
+        """Return what has no effect beside other settings, as (setting, message)."""
+        if self.numbers == "value" and self.bins != 10:
+            return [("bins", "it has no effect with numbers: value; words and both use it")]
+        return []
+
 
 def template_columns(template: str) -> Iterator[str]:
     """Yield the columns that a format string names.

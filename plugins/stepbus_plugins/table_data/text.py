@@ -82,7 +82,19 @@ class TableText:
                 )
         self.kinds = {name: asked.get(name) or rows.kind(name) for name in self.columns}
         numeric = [name for name, kind in self.kinds.items() if kind == "number"]
+        for name in asked:
+            self._check_kind(rows, name)
         self.edges = {name: quantile_edges(rows.as_numbers(name), self.config.bins) for name in numeric}
+
+    def _check_kind(self, rows: Rows, name: str) -> None:
+        """Refuse training rows that are not what data.kinds says."""
+        read = {"number": rows.as_numbers, "boolean": rows.as_booleans}.get(self.kinds[name])
+        try:
+            if read is not None:
+                read(name)
+        except DataError as error:
+            said = str(error).replace(", as in the training rows", f", as data.kinds says of {name}")
+            raise DataError(f"{said}; leave it out of data.kinds, or mend the cell") from None
 
     @property
     def _setting(self) -> str:
