@@ -55,7 +55,7 @@ def unevaluated(training: TrainingConfig, monitored: bool, steps_per_epoch: int,
     return ""
 
 
-def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps: int) -> list[str]:
+def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps: int, longest: int) -> list[str]:
     """Return a sentence for each setting that has no effect, or another one than it seems to have.
 
     Args:
@@ -63,6 +63,7 @@ def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps
         fits: The fits of the run.
         steps_per_epoch: Updates of one epoch of the first fit.
         total_steps: Updates of the first fit.
+        longest: Tokens of its longest training row.
     """
     training, data = config.training, config.data.settings
     found: list[tuple[str, str]] = []
@@ -87,6 +88,11 @@ def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps
             found.append(("data.group", "no rows are kept together by it, because none are split"))
     if data.num_workers == 0 and "data.prefetch_size" in config.marks:
         found.append(("data.prefetch_size", "it has no effect with num_workers: 0, where no batch is collated ahead"))
+    if data.tokens_per_batch is not None and data.tokens_per_batch < longest:
+        words = (
+            f"a row of {longest:,} tokens is longer than {data.tokens_per_batch:,}, and makes a larger batch by itself"
+        )
+        found.append(("data.tokens_per_batch", words))
     if data.tokens_per_batch is not None and "data.batch_size" in config.marks:
         words = "it counts in evaluations only, because of tokens_per_batch"
         if data.eval_batch_size is not None:

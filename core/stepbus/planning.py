@@ -161,7 +161,8 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
     with _collecting(problems, run.config):
         problems += run.plan_problems()
     state = trainer.state
-    notes += run_notes(run.config, run.fits, state.steps_per_epoch, state.total_steps)
+    longest = int(trainer.tokens["train"].lengths.max())
+    notes += run_notes(run.config, run.fits, state.steps_per_epoch, state.total_steps, longest)
     return assembly.task_of(trainer.encoder.codec)
 
 

@@ -198,8 +198,8 @@ class Run:
 
     def _tell_notes(self) -> None:
         """Say what was set and has no effect."""
-        state = self.trainer.state
-        for note in run_notes(self.config, self.fits, state.steps_per_epoch, state.total_steps):
+        state, longest = self.trainer.state, int(self.trainer.tokens["train"].lengths.max())
+        for note in run_notes(self.config, self.fits, state.steps_per_epoch, state.total_steps, longest):
             self.message(note, "warning")
 
     def plan_fits(self) -> None:

@@ -210,6 +210,10 @@ def test_settings_beside_others_that_decide(tiny_config: Make) -> None:
     assert said(tiny_config(data={"tokens_per_batch": 64, "eval_batch_size": 8})) == [
         "data.batch_size: it has no effect beside tokens_per_batch and eval_batch_size"
     ]
+    short = tiny_config(data={"tokens_per_batch": 8}, training={"max_steps": 2})
+    assert [note for note in said(short) if "longer" in note] == [
+        "data.tokens_per_batch: a row of 14 tokens is longer than 8, and makes a larger batch by itself"
+    ]
     config = load_config({"data": {"type": "table", "numbers": "value", "bins": 5}})
     assert config.notes == ("data.bins: it has no effect with numbers: value; words and both use it",)
     kept = {"save_strategy": "no", "keep_last": 5, "keep_best": 3}
