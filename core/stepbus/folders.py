@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import os
 import re
@@ -264,9 +263,13 @@ def _check_replaceable(folder: Path, ours: frozenset[str], marks: set[str]) -> N
 
 def _put_back(folder: Path) -> None:
     """Give a folder its name back that a kill took between the two renames of `_put_in_place`."""
-    old = sorted(folder.parent.glob(f".old-{glob.escape(folder.name)}-*"), key=lambda path: path.stat().st_mtime)
-    if old and not os.path.lexists(folder):
-        old[-1].rename(folder)
+    if os.path.lexists(folder) or not folder.parent.is_dir():
+        return
+    # By the exact names that we give: whatever else begins so is somebody's own.
+    ours = re.compile(rf"\.old-{re.escape(folder.name)}-[0-9a-f]{{32}}")
+    old = [path for path in folder.parent.iterdir() if ours.fullmatch(path.name)]
+    if old:
+        max(old, key=lambda path: path.lstat().st_mtime).rename(folder)
 
 
 def _put_in_place(temporary: Path, folder: Path, ours: frozenset[str]) -> None:

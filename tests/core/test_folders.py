@@ -453,7 +453,7 @@ def test_a_model_that_somebody_else_wrote_is_never_replaced(tmp_path: Path) -> N
 def test_a_folder_that_a_kill_left_without_its_name_gets_it_back(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "m", CONFIG, tensors(), None, MARK)
     (folder / "README.md").write_text("mine")
-    folder.rename(tmp_path / ".old-m-1234")
+    folder.rename(tmp_path / f".old-m-{'1234' * 8}")
     write_folder(folder, {**CONFIG, "new": 1}, tensors(), None, MARK)
     assert names_in(tmp_path) == ["m"]
     assert (folder / "README.md").read_text() == "mine"
@@ -578,3 +578,10 @@ def test_a_tokenizer_file_that_ours_does_not_list_is_not_read(tmp_path: Path) ->
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_text("{}")
     assert sorted(tokenizer_files(folder)) == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+
+
+def test_a_folder_of_the_users_that_begins_like_an_old_model_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".old-m-backup").mkdir()
+    (tmp_path / ".old-m-backup" / "thesis.txt").write_text("mine")
+    write_folder(tmp_path / "m", CONFIG, tensors(), None)
+    assert (tmp_path / ".old-m-backup" / "thesis.txt").read_text() == "mine"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TextIO
 
-from stepbus.terminal import ESCAPE
+from stepbus.terminal import ESCAPE, leave_pipe
 
 
 def show(text: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
@@ -49,13 +48,8 @@ def flush(stream: TextIO | None) -> None:
         raise _lost(error) from error
 
 
-def let_go() -> None:
-    """Drop what is still buffered for standard output: it has nowhere to go."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _lost(error: OSError) -> Exception:
     from stepbus.errors import StepbusError
 
-    let_go()
+    leave_pipe()
     return StepbusError(f"standard output cannot be written: {error.strerror}")
