@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from stepbus import backend as backend
+from stepbus.device import backend as backend
 
 # Where nobody looks on, the same examples every time; by hand, new ones each time.
 settings.register_profile("ci", derandomize=True)

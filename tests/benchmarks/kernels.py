@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from stepbus import backend  # before mlx
+from stepbus.device import backend
 
 # isort: split
 import mlx.core as mx

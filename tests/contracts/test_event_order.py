@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from stepbus import create_trainer, events
-from stepbus.bus import SPECIFICATIONS
+from stepbus import create_trainer
+from stepbus.kernel import events
+from stepbus.kernel.bus import SPECIFICATIONS
 from stepbus.testing import Recorder, play
 
 BESIDE = {"on_message", "on_report", "on_artifact", "on_exception"}

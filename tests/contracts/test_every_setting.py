@@ -27,22 +27,21 @@ from stepbus import (
     StepbusError,
     Trainer,
     TrainingState,
-    assembly,
-    batches,
     create_model,
     create_trainer,
-    device,
-    evaluation,
     load_config,
-    plugins,
-    resume,
 )
-from stepbus.fits import Fit
-from stepbus.planning import describe_plan
-from stepbus.run import Run
-from stepbus.sections import BASES
-from stepbus.suggestions import setting_names
+from stepbus.config import plugins
+from stepbus.config.sections import BASES
+from stepbus.config.suggestions import setting_names
+from stepbus.device import choice as device
+from stepbus.fit import assembly, evaluation
+from stepbus.kernel.fits import Fit
+from stepbus.plan.planning import describe_plan
+from stepbus.run import resume
+from stepbus.run.outer_loop import Run
 from stepbus.testing import play
+from stepbus.text.batches import prefetch as batches
 from stepbus_plugins import optimizers as optimizer_plugin
 from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from stepbus import events
-from stepbus.cli import main
-from stepbus.hook_reference import as_markdown, reference
+from stepbus.author.hook_reference import as_markdown, reference
+from stepbus.base.version import HOOKS_VERSION
+from stepbus.cli.main import main
+from stepbus.kernel import events
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -69,7 +70,7 @@ def test_every_hook_says_what_it_is_for() -> None:
 
 def test_the_record_holds_the_hooks_of_this_version() -> None:
     known = json.loads(RECORD.read_text())
-    assert known[str(events.HOOKS_VERSION)] == record(), "write the record anew: python tests/contracts/" + __file__
+    assert known[str(HOOKS_VERSION)] == record(), "write the record anew: python tests/contracts/" + __file__
 
 
 def test_no_version_broke_a_promise() -> None:
@@ -110,7 +111,7 @@ def write() -> None:
     text = CONTRIBUTING.read_text()
     CONTRIBUTING.write_text(REFERENCE.sub(lambda match: match[1] + as_markdown() + match[2], text))
     known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    version = str(events.HOOKS_VERSION)
+    version = str(HOOKS_VERSION)
     if version in known and (broken := broken_promises(known[version], record(), same_version=True)):
         sys.exit("\n".join(broken))
     RECORD.write_text(json.dumps(known | {version: record()}, indent=1) + "\n")

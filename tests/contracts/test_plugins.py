@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from stepbus import DataConfig, Rows, load_config
-from stepbus.members import prototypes
-from stepbus.plugins import LoadedPlugin, installed, load_class
-from stepbus.rows import read_rows
+from stepbus.config.plugins import LoadedPlugin, installed, load_class
+from stepbus.fit.members import prototypes
 from stepbus.testing import assert_conforms, play
 from stepbus.testing.conformance import SCRIPT
+from stepbus.text.rows.table import read_rows
 
 NAMES = [name for name, plugin in installed().items() if plugin.distribution == "stepbus"]
 

@@ -34,6 +34,6 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 )
 def test_the_fast_blas_comes_before_mlx(name: str) -> None:
     """Whichever public name is imported first: a warning (an error here) says that MLX came first."""
-    script = f"from stepbus import {name}\nimport stepbus.backend"
+    script = f"from stepbus import {name}\nimport stepbus.device.backend"
     ran = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

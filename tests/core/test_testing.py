@@ -32,10 +32,10 @@ from stepbus import (
     hookimpl,
     setting,
 )
-from stepbus.errors import Interrupted
-from stepbus.plugins import installed
-from stepbus.rows import read_rows
+from stepbus.base.errors import Interrupted
+from stepbus.config.plugins import installed
 from stepbus.testing import LateRecorder, Played, Recorder, assert_conforms, bus_of, play
+from stepbus.text.rows.table import read_rows
 
 FALLING = [{"eval_loss": loss} for loss in (0.9, 0.7, 0.8, 0.6)]
 

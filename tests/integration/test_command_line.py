@@ -135,7 +135,7 @@ def test_an_installed_plugin_that_nobody_names_is_not_imported(write: Callable[.
     config = write(training={"max_steps": 1}, plugins={"progress": False, "history": False})
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom stepbus.cli import main\n"
+        "import sys\nfrom stepbus.cli.main import main\n"
         f"code = main(['train', {str(config)!r}])\n"
         "print(code, *sorted(name for name in sys.modules if name.startswith('stepbus_plugins.')))\n"
     )
@@ -150,7 +150,7 @@ def test_an_installed_plugin_that_nobody_names_is_not_imported(write: Callable[.
 def test_plugins_list_imports_no_plugin(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom stepbus.cli import main\nmain(['plugins', 'list'])\n"
+        "import sys\nfrom stepbus.cli.main import main\nmain(['plugins', 'list'])\n"
         "assert not [name for name in sys.modules if name.startswith('stepbus_plugins')]\n"
         "assert 'mlx' not in sys.modules and 'pandas' not in sys.modules\n"
     )
@@ -170,7 +170,7 @@ def test_words_without_a_run(words: tuple[str, ...], tmp_path: Path) -> None:
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom stepbus.cli import parser\nparser().format_help()\n"
+        "import sys\nfrom stepbus.cli.main import parser\nparser().format_help()\n"
         "heavy = {'mlx', 'numpy', 'pandas', 'attrs', 'cattrs', 'rich', 'yaml', 'pluggy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -205,7 +205,7 @@ def test_an_output_that_a_resumed_run_does_not_use_is_said(write: Callable[..., 
 def test_a_warning_of_ours_is_one_sentence(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import warnings\nfrom stepbus import terminal\nfrom stepbus.machine import BackendWarning\n"
+        "import warnings\nfrom stepbus.base import terminal\nfrom stepbus.device.machine import BackendWarning\n"
         "terminal.prepare()\nwarnings.warn('slow', BackendWarning)\nwarnings.warn('other', UserWarning)\n"
     )
     ran = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)

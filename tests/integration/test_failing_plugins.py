@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from stepbus import PluginError, PluginFailure, Trainer, checkpoints, create_trainer, events, hookimpl
-from stepbus.bus import SPECIFICATIONS
+from stepbus import PluginError, PluginFailure, Trainer, create_trainer, hookimpl
+from stepbus.kernel import events
+from stepbus.kernel.bus import SPECIFICATIONS
+from stepbus.storage import checkpoints
 
 PLUGIN = """
 from stepbus import hookimpl
@@ -186,7 +188,7 @@ def test_the_first_of_several_at_a_fits_end_is_shown(tiny_config: Callable[..., 
 
 
 def test_an_interrupt_stays_one(tiny_config: Callable[..., dict[str, Any]]) -> None:
-    from stepbus.errors import Interrupted
+    from stepbus.base.errors import Interrupted
 
     class Stops:
         @hookimpl
@@ -226,9 +228,9 @@ def test_the_command_line_says_one_sentence_each(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A full disk: the checkpoint's own sentence comes first, then the history's; exit code 2."""
-    from stepbus import durable
-    from stepbus.checkpoints import writing
-    from stepbus.cli import main
+    from stepbus.cli.main import main
+    from stepbus.storage import durable
+    from stepbus.storage.checkpoints import writing
 
     for module, name in ((writing, "_write_files"), (durable, "write_file")):
         monkeypatch.setattr(module, name, getattr(module, name))  # what the plugin does is undone afterwards

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from stepbus import ModelError, create_model, create_trainer, hookimpl, open_trainer
-from stepbus.digests import sealed
-from stepbus.durable import from_json, to_json
-from stepbus.folders import read_config, read_tensors
-from stepbus.planning import describe_plan
+from stepbus.compute.folders import read_config, read_tensors
+from stepbus.plan.planning import describe_plan
+from stepbus.storage.digests import sealed
+from stepbus.storage.durable import from_json, to_json
 
 Make = Callable[..., dict[str, Any]]
 ROWS = 23  # of the tiny vocabulary

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from stepbus import CheckpointError, create_trainer, hookimpl, open_trainer
-from stepbus.cli import main
-from stepbus.digests import unsealed
+from stepbus.cli.main import main
+from stepbus.storage.digests import unsealed
 
 Tree = Callable[..., dict[str, Any]]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stepbus import BadInput, PluginFailure, create_trainer, hookimpl
-from stepbus.interruption import interrupted
+from stepbus.run.interruption import interrupted
 
 QUICK = {"max_steps": 1}
 SAVES_NOTHING = {"progress": False, "checkpoint": {"save_strategy": "no"}}
@@ -106,7 +106,7 @@ def test_what_was_trained_or_saved_is_kept(tiny_config: Callable[..., dict[str, 
 def test_a_full_disk_at_the_first_checkpoint(
     tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stepbus.checkpoints import writing
+    from stepbus.storage.checkpoints import writing
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -121,7 +121,7 @@ def test_a_full_disk_at_the_first_checkpoint(
 def test_a_full_disk_is_one_sentence_wherever_core_writes(
     name: str, tiny_config: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stepbus import durable
+    from stepbus.storage import durable
 
     original = durable.write_file
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from stepbus import BadInput, create_trainer, open_trainer, write_predictions
-from stepbus.cli import main
+from stepbus.cli.main import main
 
 TASKS: dict[str, dict[str, Any]] = {
     "binary": {"label": "mood"},

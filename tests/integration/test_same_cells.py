@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepbus import LabelCodec, create_trainer, open_trainer, write_predictions
-from stepbus.cells import INFINITE
-from stepbus.rows import Rows, read_rows
+from stepbus.text.rows.cells import INFINITE
+from stepbus.text.rows.table import Rows, read_rows
 from stepbus_plugins.table_data.settings import TableDataConfig
 from stepbus_plugins.table_data.text import TableText
 from stepbus_plugins.text_data import TextColumns, TextDataConfig

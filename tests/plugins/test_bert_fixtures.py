@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stepbus import ModelError, Selected, find_folder, read_config, read_tensors
-from stepbus.folders import write_folder
+from stepbus.compute.folders import write_folder
 from stepbus_plugins.bert import Bert, BertConfig
 from stepbus_plugins.bert.checked import ACTIVATIONS
 from stepbus_plugins.heads import Heads, NoSettings

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stepbus import Control, Retention, TrainingState
-from stepbus.state import Best
+from stepbus.kernel.state import Best
 from stepbus_plugins.checkpoint import CheckpointPolicy
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from stepbus import Control, StepResult, TrainingState
-from stepbus.state import Best
+from stepbus.kernel.state import Best
 from stepbus_plugins.progress import Progress
 from stepbus_plugins.progress.screen import Screen, TolerantFile
 from stepbus_plugins.progress.words import duration, number, rate

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepbus import DataError, PluginError, Rows
-from stepbus.rows import read_rows
-from stepbus.sections import DataConfig
+from stepbus.config.sections import DataConfig
+from stepbus.text.rows.table import read_rows
 from stepbus_plugins.table_data import TableData
 from stepbus_plugins.table_data.numbers import plain, quantile_edges, ranks, scale
 from stepbus_plugins.table_data.settings import TableDataConfig

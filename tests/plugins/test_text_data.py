@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from stepbus import DataError, Rows
-from stepbus.rows import read_rows
-from stepbus.sections import DataConfig
+from stepbus.config.sections import DataConfig
+from stepbus.text.rows.table import read_rows
 from stepbus_plugins.text_data import TextColumns, TextData, TextDataConfig
 
 

@@ -240,7 +240,7 @@ def case(number: int) -> tuple[str, bytes]:
 
 def same_as_described(path: Path, content: bytes) -> None:
     """Hold what is read against the bytes that the header names, read by other means."""
-    from stepbus.tensor_files import read_tensors
+    from stepbus.storage.tensor_files import read_tensors
 
     arrays = read_tensors(path)
     import mlx.core as mx
@@ -266,8 +266,8 @@ def same_as_described(path: Path, content: bytes) -> None:
 
 
 def main(first: int, last: int, folder: Path) -> None:
-    from stepbus.errors import CheckpointError
-    from stepbus.tensor_files import check_tensors
+    from stepbus.base.errors import CheckpointError
+    from stepbus.storage.tensor_files import check_tensors
 
     for number in range(first, last):
         kind, content = case(number)

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from stepbus.checkpoints import Checkpoint, Retention, Snapshot, latest_valid, read_document, retire, scan
-from stepbus.checkpoints import write_checkpoint as write
-from stepbus.durable import lock_folder
-from stepbus.errors import CheckpointError
+from stepbus.base.errors import CheckpointError
+from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot, latest_valid, read_document, retire, scan
+from stepbus.storage.checkpoints import write_checkpoint as write
+from stepbus.storage.durable import lock_folder
 
 # A killed process loses nothing that it gave to the system, so these tests need no disk (test_checkpoints.py holds the
 # order of the syncs); they count as operations all the same.

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stepbus import errors
-from stepbus.cli import main
+from stepbus.base import errors
+from stepbus.cli.main import main
 
 ROW = "7 canary secrets"
 VARIABLES = (

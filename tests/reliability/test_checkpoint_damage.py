@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from stepbus import CheckpointError
-from stepbus.checkpoints import MANIFEST, Snapshot, latest_valid, read_document, scan, verify, write_checkpoint
-from stepbus.checkpoints.verification import manifest_digest
-from stepbus.durable import to_json
-from stepbus.tensor_files import MAX_HEADER, check_tensors, write_tensors
+from stepbus.storage.checkpoints import MANIFEST, Snapshot, latest_valid, read_document, scan, verify, write_checkpoint
+from stepbus.storage.checkpoints.verification import manifest_digest
+from stepbus.storage.durable import to_json
+from stepbus.storage.tensor_files import MAX_HEADER, check_tensors, write_tensors
 
 DAMAGED = "4 damaged checkpoint files"
 FILES = ("model.safetensors", "optimizer.safetensors", "config.json", "state.json", "tokenizer.json", MANIFEST)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from stepbus import CheckpointError, Retention
-from stepbus.checkpoints import Snapshot, latest_valid, read_document, retire, scan, write_checkpoint
+from stepbus.storage.checkpoints import Snapshot, latest_valid, read_document, retire, scan, write_checkpoint
 
 SCRIPT = Path(__file__).with_name("kill_points.py")
 STALE = re.compile(r"\.(tmp|trash|replaced)-.*")

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from stepbus import StepbusError, checkpoints, create_trainer, hookimpl
-from stepbus.plugins import import_module
+from stepbus import StepbusError, create_trainer, hookimpl
+from stepbus.config.plugins import import_module
+from stepbus.storage import checkpoints
 
 exact = import_module(str(Path(__file__).with_name("test_exact_resume.py")))
 SAVES = {"save_strategy": "steps", "save_steps": 4, "keep_last": 3}

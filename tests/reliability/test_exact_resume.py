@@ -110,7 +110,7 @@ def test_a_checkpoint_without_one_part_does_not_resume_exactly(
     part: str, tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative controls: the comparison above can fail."""
-    from stepbus import persistence
+    from stepbus.fit import persistence
 
     name = "early_stopping" if part in ("plugins", "control") else "dropout"
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"

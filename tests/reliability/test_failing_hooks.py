@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepbus import PluginError, PluginFailure, StepbusError, events, hookimpl
-from stepbus.bus import SPECIFICATIONS
-from stepbus.fits import Fit, FitResult
-from stepbus.hook_results import RESULTS
+from stepbus import PluginError, PluginFailure, StepbusError, hookimpl
+from stepbus.kernel import events
+from stepbus.kernel.bus import SPECIFICATIONS
+from stepbus.kernel.fits import Fit, FitResult
+from stepbus.kernel.hook_results import RESULTS
 from stepbus.testing.comparing import comparable
 from stepbus.testing.playing import scripted_config
 from stepbus.testing.script import Script, Snapshot

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from stepbus import checkpoints, events
-from stepbus.cli import main
-from stepbus.plugins import import_module
+from stepbus.cli.main import main
+from stepbus.config.plugins import import_module
+from stepbus.kernel import events
+from stepbus.storage import checkpoints
 
 exact = import_module(str(Path(__file__).with_name("test_exact_resume.py")))
 PLUGIN = """

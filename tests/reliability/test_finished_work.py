@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepbus import BadInput, CheckpointError, DataError, ModelError, create_trainer, exports, hookimpl, open_trainer
-from stepbus.cli import main
-from stepbus.digests import sealed
-from stepbus.durable import from_json, to_json
-from stepbus.exports import SETTLED
+from stepbus import BadInput, CheckpointError, DataError, ModelError, create_trainer, hookimpl, open_trainer
+from stepbus.cli.main import main
+from stepbus.storage import exports
+from stepbus.storage.digests import sealed
+from stepbus.storage.durable import from_json, to_json
+from stepbus.storage.exports import SETTLED
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "plot"]
 TEXTS = ["good film", "bad plot", "good good plot"]

@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from stepbus import Component, ModelError, Rows, create_trainer, open_trainer
-from stepbus import plugins as installed_plugins
-from stepbus.cli import main
-from stepbus.digests import sealed
-from stepbus.durable import to_json
-from stepbus.plugins import Entry
-from stepbus.prediction_config import prediction_tree
+from stepbus.cli.main import main
+from stepbus.config import plugins as installed_plugins
+from stepbus.config.plugins import Entry
+from stepbus.fit.prediction_config import prediction_tree
+from stepbus.storage.digests import sealed
+from stepbus.storage.durable import to_json
 from stepbus_plugins.text_data import TextColumns, TextDataConfig
 
 Change = Callable[[dict[str, Any]], None]
@@ -125,7 +125,7 @@ WAYS: dict[str, tuple[Change, str]] = {
     ),
     "a function of the system": (put("plugins", "sh", value={"use": "os:system"}), "plugins.sh.use"),
     "the end of the process": (put("plugins", "bye", value={"use": "sys:exit"}), "plugins.bye.use"),
-    "our own command line": (put("plugins", "cli", value={"use": "stepbus.cli:main"}), "plugins.cli.use"),
+    "our own command line": (put("plugins", "cli", value={"use": "stepbus.cli.main:main"}), "plugins.cli.use"),
     "use that is no text": (put("plugins", "evil", value={"use": ["evil_module:Evil"]}), "plugins.evil.use"),
     "an installed plugin that only watches": (put("plugins", "watcher", value={}), "plugins.watcher"),
     "an installed plugin with other parts": (put("plugins", "odd_schedules", value={}), "plugins.odd_schedules"),

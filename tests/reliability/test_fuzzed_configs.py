@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stepbus.cli import main
-from stepbus.config import load_config
+from stepbus.cli.main import main
+from stepbus.config.load import load_config
 
 SEED = 20240607
 BATCH, BATCHES = 20, 30

@@ -21,21 +21,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from stepbus import members, reading
-from stepbus.cli import main
-from stepbus.config import load_config
-from stepbus.durable import from_json, to_json
-from stepbus.errors import BadInput, ConfigError, DataError, ModelError, PluginError, Problem, without_secrets
-from stepbus.folders import find_folder, read_config
-from stepbus.layers import read_layers
-from stepbus.memory import check_room, file_shapes
-from stepbus.opening import open_trainer, write_predictions
-from stepbus.paths import unusable
-from stepbus.plugins import import_module
-from stepbus.readers import read_table
-from stepbus.run_folders import find_run, read_run
-from stepbus.tokenizer_guard import without_panic_reports
-from stepbus.tokens import TextTokenizer, tokenizer_files
+from stepbus.api.opening import open_trainer, write_predictions
+from stepbus.base import reading
+from stepbus.base.errors import BadInput, ConfigError, DataError, ModelError, PluginError, Problem, without_secrets
+from stepbus.base.paths import unusable
+from stepbus.cli.main import main
+from stepbus.compute.folders import find_folder, read_config
+from stepbus.config.layers import read_layers
+from stepbus.config.load import load_config
+from stepbus.config.plugins import import_module
+from stepbus.fit import members
+from stepbus.plan.memory import check_room, file_shapes
+from stepbus.run.folders import find_run, read_run
+from stepbus.storage.durable import from_json, to_json
+from stepbus.text.rows.readers import read_table
+from stepbus.text.tokens.encode import TextTokenizer, tokenizer_files
+from stepbus.text.tokens.guard import without_panic_reports
 from stepbus_plugins.bert import BertConfig, model_config
 from stepbus_plugins.bert.checked import check_config, parameters, with_defaults
 from stepbus_plugins.history import read_records
@@ -183,7 +184,7 @@ APART = [
 def test_a_config_that_the_weights_do_not_fit_is_refused_by_their_heads(
     folder: Path, change: dict[str, int], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepbus.folders.read_safetensors", lambda path: pytest.fail("the weights were read"))
+    monkeypatch.setattr("stepbus.compute.folders.read_safetensors", lambda path: pytest.fail("the weights were read"))
     (folder / "config.json").write_text(json.dumps({**CONFIG, **change}))
     with pytest.raises(ModelError, match=words):
         described(folder)
@@ -223,7 +224,7 @@ def test_a_size_that_is_no_whole_number_is_refused_with_its_line(tmp_path: Path,
 
 
 def test_what_fits_into_memory_is_weighed_at_four_bytes_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepbus.backend.describe", lambda: {"memory": 4_000})
+    monkeypatch.setattr("stepbus.device.backend.describe", lambda: {"memory": 4_000})
     check_room(1_000, "model.size")
     with pytest.raises(ModelError, match=r"model\.size: expected a model that fits into .* got one of 1e\+03"):
         check_room(1_001, "model.size")
@@ -427,7 +428,7 @@ def test_an_interrupt_is_no_fault_of_the_tokenizer(tmp_path: Path, monkeypatch: 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stepbus.tokenizer_guard.check_texts", interrupted)
+    monkeypatch.setattr("stepbus.text.tokens.guard.check_texts", interrupted)
     with pytest.raises(KeyboardInterrupt):
         opened(tokenizer_folder(tmp_path / "t", {}))
 
@@ -815,7 +816,7 @@ def test_a_refusal_of_the_system_is_one_sentence(
     def refuse(_: Any) -> None:
         raise PermissionError(13, "Permission denied", "/secret/file")
 
-    monkeypatch.setattr("stepbus.commands.info.info", refuse)
+    monkeypatch.setattr("stepbus.cli.commands.info.info", refuse)
     assert main(["info"]) == 2
     assert capsys.readouterr().err == "stepbus: /secret/file: the system says: Permission denied\n"
 
@@ -932,7 +933,7 @@ def test_a_traceback_has_no_password(monkeypatch: pytest.MonkeyPatch, capsys: py
     def fail(_: Any) -> None:
         raise RuntimeError("cannot connect to https://user:secret@host/x")
 
-    monkeypatch.setattr("stepbus.commands.info.info", fail)
+    monkeypatch.setattr("stepbus.cli.commands.info.info", fail)
     assert main(["info"]) == 1
     error = capsys.readouterr().err
     assert "RuntimeError: cannot connect to https://***@host/x" in error
@@ -996,7 +997,9 @@ def test_a_standard_output_that_takes_nothing(words: list[str], end: str) -> Non
 
 
 def test_closed_streams_are_not_given_to_the_next_file(tmp_path: Path) -> None:
-    code = f"from stepbus import terminal; terminal.prepare(); print(open({str(tmp_path / 'x')!r}, 'w').fileno() > 2)"
+    code = (
+        f"from stepbus.base import terminal; terminal.prepare(); print(open({str(tmp_path / 'x')!r}, 'w').fileno() > 2)"
+    )
     line = f'{sys.executable} -c "{code}" <&- 2>&-'
     ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert ran.stdout == "True\n"

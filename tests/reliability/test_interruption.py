@@ -121,7 +121,7 @@ def test_a_run_beside_a_live_one_takes_the_next_folder_and_a_resume_is_refused(
     tiny_config: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     from stepbus import CheckpointError, create_trainer
-    from stepbus.durable import lock_folder
+    from stepbus.storage.durable import lock_folder
 
     quick = tiny_config(training={"max_steps": 1})
     with lock_folder(tmp_path / "run"):  # begun in the same moment, and no run yet
@@ -138,7 +138,7 @@ def test_what_was_known_before_the_folder_moved_is_right_after(
 ) -> None:
     """A run comes while the other one reads its rows; trainer, files and next command follow."""
     from stepbus import create_trainer, hookimpl
-    from stepbus.run_folders import run_documents
+    from stepbus.run.folders import run_documents
 
     class Races:
         scope = "run"

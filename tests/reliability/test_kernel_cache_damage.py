@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepbus import machine
+from stepbus.device import machine
 
 pytestmark = pytest.mark.skipif(
     not machine.on_linux_cpu() or shutil.which("g++") is None, reason="only MLX's CPU wheel for Linux compiles with g++"

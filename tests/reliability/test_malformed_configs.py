@@ -14,10 +14,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepbus.config import load_config
-from stepbus.errors import ConfigError
-from stepbus.plugins import import_module
-from stepbus.yaml_writer import to_yaml
+from stepbus.base.errors import ConfigError
+from stepbus.base.yaml_writer import to_yaml
+from stepbus.config.load import load_config
+from stepbus.config.plugins import import_module
 
 fakes = import_module(str(Path(__file__).parents[1] / "fixtures" / "fake_plugins.py"))
 

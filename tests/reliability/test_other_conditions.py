@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stepbus import backend, machine
+from stepbus.device import backend, machine
 
 pytestmark = pytest.mark.skipif(
     not machine.on_linux_cpu() or not backend.blas.name.startswith("OpenBLAS"), reason="another BLAS to change to"

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from stepbus import CheckpointError, checkpoints, create_trainer
-from stepbus.durable import lock_folder
-from stepbus.plugins import import_module
+from stepbus import CheckpointError, create_trainer
+from stepbus.config.plugins import import_module
+from stepbus.storage import checkpoints
+from stepbus.storage.durable import lock_folder
 
 exact = import_module(str(Path(__file__).with_name("test_exact_resume.py")))
 ROW = "6 two runs at once"

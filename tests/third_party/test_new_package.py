@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stepbus import import_module, scaffold
+from stepbus import import_module
+from stepbus.author import scaffold
 
 HERE = Path(__file__).parent
 RULES = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["tool"]["ruff"]

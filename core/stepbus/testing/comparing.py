@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from stepbus.fits import Fit, FitResult, Plan
+from stepbus.kernel import Fit, FitResult, Plan
 
 
 def comparable(value: Any) -> Any:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from stepbus.bus import hooks_of
+from stepbus.kernel import hooks_of
 from stepbus.testing import rules
 from stepbus.testing.playing import loaded_class
 from stepbus.testing.subject import Subject, listening_schedules

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from stepbus.bus import Bus
+    from stepbus.kernel import Bus
     from stepbus.testing.playing import Played
     from stepbus.testing.recorder import Recorder
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def stepbus_no_discovery(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Find no entry point of any package while the test runs."""
-    from stepbus import plugins
+    from stepbus.config import plugins
 
     monkeypatch.setattr(plugins, "distributions", lambda: ())
     plugins.entries.cache_clear()

@@ -10,21 +10,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from stepbus.bus import Bus
-from stepbus.choices import choice
-from stepbus.components import Component, Components, Selected
-from stepbus.config import BASES, Config
-from stepbus.errors import ConfigError, PluginError, Problem
-from stepbus.members import for_fit, prototypes, state_of
-from stepbus.plugins import LoadedPlugin
-from stepbus.python_tree import from_python
-from stepbus.state import Control, TrainingState
-from stepbus.structuring import Structurer
+from stepbus.base import (
+    Component,
+    Components,
+    ConfigError,
+    Mark,
+    PluginError,
+    Problem,
+    Selected,
+    Structurer,
+    from_python,
+)
+from stepbus.config import BASES, Config, LoadedPlugin, choice
+from stepbus.fit import for_fit, prototypes, state_of
+from stepbus.kernel import Bus, Control, TrainingState
 from stepbus.testing.recorder import Event
 from stepbus.testing.script import Script, Snapshot
 from stepbus.testing.scripted_run import ScriptedRun
 from stepbus.testing.scripted_trainer import frozen_states
-from stepbus.yaml_tree import Mark
 
 
 def play(
@@ -44,7 +47,7 @@ def play(
     directory: Path | None = None,
     **training: Any,
 ) -> Played:
-    """Play a run of plugins: `stepbus.engine.run_fit` with a script in place of the compiled step.
+    """Play a run of plugins: `stepbus.kernel.engine.run_fit` with a script in place of the compiled step.
 
     Every hook fires as in a real run, but for `parameter_groups` and `transform_gradients`, which ask for a real model
     and for the compiled step.

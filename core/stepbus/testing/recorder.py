@@ -7,10 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-from stepbus import events
-from stepbus.bus import SPECIFICATIONS
-from stepbus.markers import hookimpl
-from stepbus.state import TrainingState
+from stepbus.base import hookimpl
+from stepbus.kernel import SPECIFICATIONS, TrainingState, events
 
 
 class Event(NamedTuple):

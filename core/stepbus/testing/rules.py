@@ -7,12 +7,10 @@ from pathlib import Path
 
 import attrs
 
-from stepbus.checks import problems_of
-from stepbus.description import plain
-from stepbus.durable import from_json, to_json
-from stepbus.errors import ConfigError
-from stepbus.events import BUILD_HOOKS, RUN_HOOKS
-from stepbus.settings import structure
+from stepbus.author import plain, problems_of
+from stepbus.base import ConfigError, structure
+from stepbus.kernel import BUILD_HOOKS, RUN_HOOKS
+from stepbus.storage import from_json, to_json
 from stepbus.testing.comparing import class_values, comparable, difference, without
 from stepbus.testing.playing import Played, play
 from stepbus.testing.recorder import LateRecorder, Recorder

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
-from stepbus.fits import FitResult, Predictions
-from stepbus.labels import LabelCodec
-from stepbus.state import Control, Request
+from stepbus.kernel import Control, FitResult, Predictions, Request
+from stepbus.text.labels import LabelCodec
 
 
 @frozen

@@ -9,13 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from stepbus.bus import Bus, Member
+from stepbus.base import ConfigError, Interrupted, Problem, mention
 from stepbus.config import Config
-from stepbus.costs import Meter, report_costs
-from stepbus.effects import unevaluated
-from stepbus.errors import ConfigError, Interrupted, Problem, mention
-from stepbus.fits import Fit, FitResult, Plan, groups_along, grown_axes
-from stepbus.members import for_fit, prototypes, run_scoped
+from stepbus.fit import for_fit, prototypes, run_scoped, unevaluated
+from stepbus.kernel import Bus, Fit, FitResult, Member, Meter, Plan, groups_along, grown_axes, report_costs
 from stepbus.testing.recorder import Recorder
 from stepbus.testing.script import Asked, Script, ScriptedRows, Snapshot, scripted_codec
 from stepbus.testing.scripted_trainer import ScriptedTrainer
@@ -25,7 +22,7 @@ RECORDER = "(recorder)"
 
 
 class ScriptedRun:
-    """As much of `stepbus.run.Run` as hooks and trainers ask for; a test holds its order of events to the real one.
+    """As much of a run as hooks and trainers ask for; a test holds its order of events to the real one.
 
     Args:
         config: The configuration.

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.durable import from_json, to_json
-from stepbus.errors import CheckpointError
-from stepbus.fits import Predictions
-from stepbus.members import restore_state, state_of
-from stepbus.state import StepResult
+from stepbus.base import CheckpointError
+from stepbus.fit import Trainer, restore_state, state_of
+from stepbus.kernel import Predictions, StepResult
+from stepbus.storage import from_json, to_json
 from stepbus.testing.script import ListeningControl, Script, Snapshot, at, scripted_predictions
-from stepbus.trainer import Trainer
 
 if TYPE_CHECKING:
     from stepbus.testing.scripted_run import ScriptedRun
@@ -79,11 +77,11 @@ class ScriptedSteps:
 
 
 class ScriptedDisk:
-    """In place of `stepbus.persistence`: snapshots are kept in memory, and only their folders are made."""
+    """In place of `stepbus.fit.persistence`: snapshots are kept in memory, and only their folders are made."""
 
     def save(self, trainer: ScriptedTrainer, folder: Path | None = None, *, optimizer: bool = True) -> Path:
         """Take a snapshot; the folder holds nothing but its training state."""
-        from stepbus.checkpoints import checkpoint_path
+        from stepbus.storage.checkpoints import checkpoint_path
 
         state = to_json(trainer.state.state_dict())
         path = checkpoint_path(folder or trainer.directory / "checkpoints", trainer.state.step)
@@ -177,7 +175,7 @@ class ScriptedTrainer(Trainer):
         return scripted_predictions(self.fit.sets[name], self.encoder.codec), named
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Put a snapshot back, as `stepbus.resume` does with a checkpoint."""
+        """Put a snapshot back, as `stepbus.run.resume` does with a checkpoint."""
         planned = (self.state.total_steps, self.state.steps_per_epoch)
         self.state.load_state_dict(from_json(to_json(snapshot.state)))
         self.control.load_state_dict(from_json(to_json(snapshot.control)))

@@ -8,18 +8,15 @@ from typing import Any, NoReturn
 import attrs
 from attrs import frozen
 
-from stepbus.bus import hooks_of
-from stepbus.errors import CheckpointError, ConfigError, StepbusError
-from stepbus.members import make
-from stepbus.plugins import LoadedPlugin
-from stepbus.python_tree import from_python
-from stepbus.settings import structure
+from stepbus.base import CheckpointError, ConfigError, Mark, StepbusError, from_python, structure
+from stepbus.config import LoadedPlugin
+from stepbus.fit import make
+from stepbus.kernel import hooks_of
 from stepbus.testing.comparing import comparable, without
 from stepbus.testing.playing import Played, play
 from stepbus.testing.script import Asked
 from stepbus.testing.scripted_trainer import frozen_states
 from stepbus.testing.watching import watched
-from stepbus.yaml_tree import Mark
 
 # An interrupt saves once more than a run that was not cut; a resumed run begins and ends its fit once more.
 NOT_COMPARED = frozenset({"checkpoint_retention", "on_checkpoint", "on_fit_start", "on_fit_end"})

@@ -1,0 +1,123 @@
+"""Models and trainers for who writes Python: from names and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stepbus.base import BadInput, did_you_mean
+from stepbus.compute import build_model
+from stepbus.text.rows import a_thing
+
+if TYPE_CHECKING:
+    from stepbus.compute import Classifier
+    from stepbus.fit import Trainer
+
+# What a head type may be called -> the task, and the number of outputs where that is fixed.
+HEAD_TYPES: dict[str, tuple[str, int | None]] = {
+    "binary_classification": ("binary", 2),
+    "multiclass_classification": ("multiclass", None),
+    "multilabel_classification": ("multilabel", None),
+    "binary": ("binary", 2),
+    "multiclass": ("multiclass", None),
+    "multilabel": ("multilabel", None),
+    "regression": ("regression", 1),
+}
+
+
+def create_model(
+    name: str = "bert_with_head",
+    head_type: str = "binary_classification",
+    num_labels: int | None = None,
+    pretrained: str | None = None,
+    *,
+    seed: int = 42,
+    plugins: Sequence[Any] = (),
+    **settings: Any,
+) -> Classifier:
+    """Create a model: an encoder with a head for one kind of labels.
+
+    Args:
+        name: The model component, with or without `_with_head`.
+        head_type: binary_classification, multiclass_classification, multilabel_classification or regression.
+        num_labels: Number of classes, or of labels; not needed for binary and regression.
+        pretrained: A model folder, `package:NAME/FOLDER` or a hub name; none starts from random weights.
+        seed: Seed of whatever is newly initialised.
+        plugins: Further plugin classes whose components may be picked.
+        **settings: Further settings of the model section (`pooling="cls"`, `size="mini"`).
+
+    Returns:
+        The model; `model.section` holds its section of a configuration, and `model.loaded` what its file lacked.
+
+    Raises:
+        BadInput: A setting, the folder or the weights cannot be used.
+    """
+    from stepbus.config import load_config
+
+    if head_type not in HEAD_TYPES:
+        known = ", ".join(HEAD_TYPES)
+        raise BadInput(f"head_type: expected one of {known}, got {head_type!r}{did_you_mean(head_type, HEAD_TYPES)}")
+    task, outputs = HEAD_TYPES[head_type]
+    if outputs is None:
+        if not isinstance(num_labels, int) or num_labels < (2 if task == "multiclass" else 1):
+            raise BadInput(
+                f"num_labels: {head_type} needs the number of its {'classes' if task == 'multiclass' else 'labels'}"
+            )
+        outputs = num_labels
+    elif num_labels not in (None, outputs):
+        raise BadInput(f"num_labels: {head_type} has {outputs}, got {num_labels}; pick another head_type")
+    section = {"type": name.removesuffix("_with_head"), "pretrained": pretrained, "head": task, **settings}
+    config = load_config(None, keywords={"model": section}, extra_plugins=plugins)
+    model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
+    object.__setattr__(model, "section", config.tree["model"])  # no part of the parameter tree
+    return model
+
+
+def create_trainer(
+    model: Any = None,
+    config: Any = None,
+    *,
+    plugins: Sequence[Any] = (),
+    callbacks: Sequence[Any] = (),
+    **overrides: Any,
+) -> Trainer:
+    """Create a trainer.
+
+    Args:
+        model: A model, as `create_model` returns it; or the section `model`, a name or a mapping; none builds the one
+            that the configuration describes.
+        config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
+        plugins: Classes, instances and modules with hooks.
+        callbacks: The same, by the name that other libraries give it; they come after `plugins`.
+        **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
+
+    Returns:
+        The trainer.
+
+    Raises:
+        ConfigError: Something in the configuration is wrong; every problem at once.
+    """
+    from stepbus.config import load_config
+    from stepbus.fit import Trainer
+
+    given = model if hasattr(model, "section") else None  # one is a mapping too
+    if given is None and not (model is None or isinstance(model, str | Mapping)):
+        raise BadInput(
+            "model: expected a model as create_model returns it, a name, or the settings of the section model, got "
+            f"{f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
+        )
+    section = {} if model is None else {"model": model if given is None else given.section}
+    plugins = [*_given(plugins), *_given(callbacks)]
+    return Trainer(
+        load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), given, plugins=plugins
+    )
+
+
+def _given(plugins: Sequence[Any]) -> Sequence[Any]:
+    """Refuse names: what is installed has a keyword of its own."""
+    names = [plugins] if isinstance(plugins, str) else [each for each in plugins if isinstance(each, str)]
+    if names:
+        raise BadInput(
+            f"plugins: expected classes, instances and modules, got {names[0]!r}; write {names[0]}=True in place of it"
+        )
+    return plugins

@@ -1,0 +1,168 @@
+"""What is wrong with a plugin class, found without running it: hooks, settings, components, equality."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+
+from stepbus.author.description import implemented
+from stepbus.base import Component, ConfigError, Invalid, Mark, PluginError, Structurer, from_python, show, structure
+from stepbus.config import BASES, LoadedPlugin
+from stepbus.fit import make
+from stepbus.kernel import hooks_of
+
+
+def problems_of(loaded: LoadedPlugin) -> list[str]:
+    """Return everything that is wrong with a plugin, a sentence each.
+
+    Args:
+        loaded: The plugin, imported.
+    """
+    cls = loaded.cls
+    if not inspect.isclass(cls):
+        return [f"expected a class, got a {type(cls).__name__}"]
+    problems = [*_scope_problems(loaded), *_hook_problems(loaded), *_equality_problems(cls)]
+    if loaded.config_class is not None:
+        problems += settings_problems(loaded.config_class, "Config")
+    problems += component_problems(loaded)
+    if hasattr(cls, "state_dict") != hasattr(cls, "load_state_dict"):
+        problems.append("expected both state_dict and load_state_dict, or neither")
+    # One that is wrong already would only say the same again.
+    return problems or _build_problems(loaded)
+
+
+def _scope_problems(loaded: LoadedPlugin) -> list[str]:
+    if loaded.scope in ("run", "fit"):
+        return []
+    return [f'expected scope = "run" or "fit", got {loaded.scope!r}']
+
+
+def _hook_problems(loaded: LoadedPlugin) -> list[str]:
+    problems = []
+    for name in dir(loaded.cls):
+        function = inspect.getattr_static(loaded.cls, name)
+        try:
+            # Each by itself, so that one does not hide the next.
+            hooks_of(SimpleNamespace(**{name: function}), loaded.label, loaded.scope)
+        except PluginError as error:
+            problems.append(str(error).removeprefix(f"{loaded.label}: "))
+    if not problems and not implemented(loaded.cls) and not loaded.components:
+        problems.append("it has neither hooks nor components; write @hookimpl above its methods")
+    return problems
+
+
+def _equality_problems(cls: type) -> list[str]:
+    equality: Any = cls.__eq__
+    if equality is object.__eq__:
+        return []
+    mend = "write @define(eq=False)" if attrs.has(cls) else "take its __eq__ away"
+    if hasattr(cls, "__dataclass_fields__"):
+        mend = "write @dataclass(eq=False)"
+    return [f"compares by value, so that two instances may count as one: {mend}"]
+
+
+def settings_problems(cls: Any, where: str) -> list[str]:
+    """Return what is wrong with a class of settings.
+
+    Args:
+        cls: The class.
+        where: How messages name it.
+    """
+    if not (inspect.isclass(cls) and attrs.has(cls)):
+        return [f"{where} is no attrs class: write @define(frozen=True, kw_only=True) above it"]
+    problems = [] if _is_frozen(cls) else [f"{where} is not frozen: write @define(frozen=True, kw_only=True)"]
+    try:
+        hints = typing.get_type_hints(cls, include_extras=True)
+    except Exception as error:
+        return [*problems, f"the types of {where} cannot be looked up: {error}"]
+    fields = [field for field in attrs.fields(cls) if field.init]
+    wrong = [problem for field in fields for problem in _default_problems(field, hints[field.name], where)]
+    if not wrong and not any(field.default is attrs.NOTHING for field in fields):
+        try:
+            structure(cls, {}, path=where)
+        except ConfigError as error:
+            wrong = [f"its defaults do not fit together: {problem}" for problem in error.problems]
+    return [*problems, *wrong]
+
+
+def _is_frozen(cls: type) -> bool:
+    fields = attrs.fields(cls)
+    if not fields:
+        return True
+    try:
+        setattr(object.__new__(cls), fields[0].name, None)
+    except attrs.exceptions.FrozenInstanceError:
+        return True
+    except Exception:
+        return False  # a validator that runs at each assignment
+    return False
+
+
+def _default_problems(field: Any, hint: Any, where: str) -> list[str]:
+    default, name = field.default, field.alias or field.name
+    if field.metadata.get("component"):
+        fine = default is attrs.NOTHING or default is None or isinstance(default, str)
+        return [] if fine else [f"{where}.{name}: expected the name of a component as default, got {show(default)}"]
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types it as a function
+        if default.takes_self:
+            return []
+        try:
+            default = default.factory()
+        except Exception as error:
+            return [f"{where}.{name}: its factory raised {type(error).__name__}: {error}"]
+    if default is attrs.NOTHING:
+        return []
+    try:
+        tree = from_python(sorted(default) if isinstance(default, set | frozenset) else default, Mark(), name)
+        value = Structurer().value(hint, tree, (name,))
+    except Invalid:
+        return [f"{where}.{name}: its default {show(default)} is not of its type"]
+    except Exception:
+        return []  # a type that YAML cannot write; cattrs or the class itself must know it
+    check = field.metadata.get("check")
+    try:
+        fine = check is None or value is None or bool(check(value))
+    except Exception as error:
+        return [f"{where}.{name}: its check raised {type(error).__name__} on the default {show(default)}: {error}"]
+    expected = field.metadata.get("expected") or "what its check wants"
+    return [] if fine else [f"{where}.{name}: expected {expected}, and its own default is {show(default)}"]
+
+
+def component_problems(loaded: LoadedPlugin) -> list[str]:
+    """Return what is wrong with the components that a plugin offers."""
+    problems: list[str] = []
+    seen: set[tuple[str, str]] = set()
+    checked: set[Any] = set()
+    for part in loaded.components:
+        if not isinstance(part, Component):
+            problems.append(f"expected stepbus.Component objects in components, got {type(part).__name__}")
+            continue
+        where = f"{part.kind} {part.name!r}"
+        if (part.kind, part.name) in seen:
+            problems.append(f"the {where} is offered twice")
+        seen.add((part.kind, part.name))
+        if not callable(part.build):
+            problems.append(f"the {where}: expected a function as build, got {show(part.build)}")
+        base = BASES.get(part.kind)
+        if base is not None and not (inspect.isclass(part.config) and issubclass(part.config, base)):
+            problems.append(f"the {where}: its settings must extend stepbus.{base.__name__}")
+        if part.config not in checked:
+            checked.add(part.config)
+            problems += settings_problems(part.config, getattr(part.config, "__name__", where))
+    return problems
+
+
+def _build_problems(loaded: LoadedPlugin) -> list[str]:
+    """Return what happens when an instance is made from default settings, as every run makes one."""
+    cls = loaded.config_class
+    if cls is not None and any(field.init and field.default is attrs.NOTHING for field in attrs.fields(cls)):
+        return []
+    try:
+        make(loaded.cls, cls() if cls is not None else None)
+    except (Exception, SystemExit) as error:
+        return [f"it cannot be built from its default settings: {type(error).__name__}: {error}"]
+    return []

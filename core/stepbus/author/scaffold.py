@@ -1,0 +1,160 @@
+"""Writing a new plugin to start from: one file, or a whole distribution."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import os
+import re
+import string
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from attrs import frozen
+
+from stepbus.base import BadInput, is_url
+from stepbus.config import NAME, find_module, installed
+
+TEMPLATES = Path(__file__).with_name("templates")
+# Where each file of a distribution lies, and the template that it is made from; one without a template is empty.
+DISTRIBUTION = {
+    "pyproject.toml": "pyproject.toml.tmpl",
+    "README.md": "README.md.tmpl",
+    "src/$module/__init__.py": "plugin.py.tmpl",
+    "src/$module/py.typed": None,
+    "tests/test_$name.py": "test_plugin.py.tmpl",
+}
+
+
+@frozen
+class Names:
+    """What one new plugin is called, in each place that needs a name.
+
+    Args:
+        name: In YAML: print_loss.
+        cls: Its class: PrintLoss.
+        module: The package that is imported: stepbus_print_loss.
+        distribution: The package that is installed: stepbus-print-loss.
+    """
+
+    name: str
+    cls: str
+    module: str
+    distribution: str
+
+
+def names(name: str) -> Names:
+    """Return the names that belong to a plugin's name.
+
+    Raises:
+        BadInput: It is no name for a plugin, or an installed plugin has it.
+    """
+    if not NAME.fullmatch(name):
+        near = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
+        try_this = f"; try {near}" if NAME.fullmatch(near) and not is_url(name) else ""
+        raise BadInput(
+            f"expected a plugin name of small letters, digits and _ that begins with a letter, got {name!r}{try_this}"
+        )
+    if yaml.safe_load(name) != name:
+        raise BadInput(f"YAML reads {name} as {yaml.safe_load(name)!r} and not as a name; choose another name")
+    known = installed()
+    if name in known:
+        owner = f"{known[name].distribution} {known[name].version}"
+        raise BadInput(f"an installed plugin is called {name!r} already ({owner}); choose another name")
+    short = re.sub("_+", "-", name.removeprefix("stepbus_")).strip("-")
+    return Names(name, class_name(name), f"stepbus_{name.removeprefix('stepbus_')}", f"stepbus-{short}")
+
+
+def class_name(name: str) -> str:
+    """Return the class that goes with a plugin's name: print_loss → PrintLoss."""
+    cls = "".join(part.capitalize() for part in name.split("_"))
+    # `Trainer` and `None` mean something in the file already.
+    imported = re.findall(r"import (.+)", (TEMPLATES / "plugin.py.tmpl").read_text(encoding="utf-8"))
+    taken = {each for names in imported for each in names.split(", ")}
+    return f"{cls}Plugin" if cls in taken or keyword.iskeyword(cls) else cls
+
+
+def write_file(plugin: Names, folder: Path) -> Path:
+    """Write a plugin as one file.
+
+    Args:
+        plugin: Its names.
+        folder: Where to write it; made if it is not there.
+
+    Returns:
+        The file.
+
+    Raises:
+        BadInput: There is such a file already, or it cannot be written.
+    """
+    return _place({f"{plugin.name}.py": _filled("plugin.py.tmpl", plugin)}, folder / f"{plugin.name}.py")
+
+
+def write_distribution(plugin: Names, folder: Path) -> Path:
+    """Write a plugin as a distribution: pyproject, class, test and README.
+
+    Args:
+        plugin: Its names.
+        folder: Where to write its folder; made if it is not there.
+
+    Returns:
+        The distribution's folder.
+
+    Raises:
+        BadInput: There is such a folder already, its module's name is taken, or it cannot be written.
+    """
+    if find_module(plugin.module) is not None:
+        raise BadInput(f"a module called {plugin.module} is installed already; choose another name than {plugin.name}")
+    files = {}
+    for place, template in DISTRIBUTION.items():
+        inside = string.Template(place).substitute(module=plugin.module, name=plugin.name)
+        files[f"{plugin.distribution}/{inside}"] = _filled(template, plugin) if template else ""
+    return _place(files, folder / plugin.distribution)
+
+
+def yaml_lines(plugin: Names, file: Path | None = None) -> str:
+    """Return the YAML that switches a new plugin on.
+
+    Args:
+        plugin: Its names.
+        file: The file that holds its class, where it is not installed.
+    """
+    if file is None:
+        return f"plugins:\n  {plugin.name}: {{every: 10}}\n"
+    path = os.path.relpath(file)
+    use = f"{file.resolve() if path.startswith('..') else f'./{Path(path).as_posix()}'}:{plugin.cls}"
+    # A quoted text means itself, whatever stands in it.
+    written = use if re.fullmatch(r"[\w./:-]+", use) else json.dumps(use, ensure_ascii=False)
+    return f"plugins:\n  {plugin.name}:\n    use: {written}\n    every: 10\n"
+
+
+def _filled(template: str, plugin: Names) -> str:
+    from stepbus.base import HOOKS_VERSION, __version__
+
+    return string.Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(
+        name=plugin.name,
+        cls=plugin.cls,
+        module=plugin.module,
+        distribution=plugin.distribution,
+        version=__version__,
+        hooks=HOOKS_VERSION,
+    )
+
+
+def _place(files: Mapping[str, str], target: Path) -> Path:
+    """Write files beside a target and move them there in one step, so that a failure leaves nothing half-written."""
+    if os.path.lexists(target):
+        raise BadInput(f"{target} is there already; move it away, or choose another name or --output")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".stepbus-new-") as folder:
+            for place, text in files.items():
+                path = Path(folder, place)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            Path(folder, target.name).rename(target)
+    except OSError as error:
+        raise BadInput(f"{target} cannot be written: {error.strerror}; choose another folder with --output") from error
+    return target

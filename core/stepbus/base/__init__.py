@@ -1,0 +1,92 @@
+"""What everything stands on: errors, settings and their trees with marks, components, words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.base.arrays import IntArray as IntArray
+    from stepbus.base.arrays import LabelArray as LabelArray
+    from stepbus.base.components import Component as Component
+    from stepbus.base.components import Components as Components
+    from stepbus.base.components import Selected as Selected
+    from stepbus.base.errors import BadInput as BadInput
+    from stepbus.base.errors import CheckpointError as CheckpointError
+    from stepbus.base.errors import ConfigError as ConfigError
+    from stepbus.base.errors import DataError as DataError
+    from stepbus.base.errors import Interrupted as Interrupted
+    from stepbus.base.errors import ModelError as ModelError
+    from stepbus.base.errors import PluginError as PluginError
+    from stepbus.base.errors import PluginFailure as PluginFailure
+    from stepbus.base.errors import Problem as Problem
+    from stepbus.base.errors import StepbusError as StepbusError
+    from stepbus.base.errors import did_you_mean as did_you_mean
+    from stepbus.base.errors import mention as mention
+    from stepbus.base.errors import one_line as one_line
+    from stepbus.base.errors import values_without_secrets as values_without_secrets
+    from stepbus.base.errors import without_secrets as without_secrets
+    from stepbus.base.json_output import strict_json as strict_json
+    from stepbus.base.markers import hookimpl as hookimpl
+    from stepbus.base.markers import hookspec as hookspec
+    from stepbus.base.paths import is_url as is_url
+    from stepbus.base.paths import unusable as unusable
+    from stepbus.base.paths import usable as usable
+    from stepbus.base.python_tree import from_python as from_python
+    from stepbus.base.reading import MAX_DIGITS as MAX_DIGITS
+    from stepbus.base.reading import json_of as json_of
+    from stepbus.base.reading import once as once
+    from stepbus.base.reading import parse_json as parse_json
+    from stepbus.base.reading import read_file as read_file
+    from stepbus.base.reading import read_json as read_json
+    from stepbus.base.reading import refuse_half_characters as refuse_half_characters
+    from stepbus.base.saved_state import as_list as as_list
+    from stepbus.base.saved_state import count as count
+    from stepbus.base.saved_state import fields_of as fields_of
+    from stepbus.base.saved_state import named as named
+    from stepbus.base.saved_state import number as number
+    from stepbus.base.saved_state import text as text
+    from stepbus.base.settings import component as component
+    from stepbus.base.settings import setting as setting
+    from stepbus.base.settings import show as show
+    from stepbus.base.settings import structure as structure
+    from stepbus.base.settings import words as words
+    from stepbus.base.settings import yaml_float as yaml_float
+    from stepbus.base.structuring import Invalid as Invalid
+    from stepbus.base.structuring import Structurer as Structurer
+    from stepbus.base.structuring import resolve_place as resolve_place
+    from stepbus.base.structuring import show_path as show_path
+    from stepbus.base.terminal import ESCAPE as ESCAPE
+    from stepbus.base.terminal import leave_pipe as leave_pipe
+    from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
+    from stepbus.base.version import __version__ as __version__
+    from stepbus.base.wording import counted as counted
+    from stepbus.base.wording import listed as listed
+    from stepbus.base.yaml_tree import Keys as Keys
+    from stepbus.base.yaml_tree import Mark as Mark
+    from stepbus.base.yaml_tree import Node as Node
+    from stepbus.base.yaml_tree import parse as parse
+    from stepbus.base.yaml_tree import read_tree as read_tree
+    from stepbus.base.yaml_writer import to_yaml as to_yaml
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        arrays="IntArray LabelArray",
+        components="Component Components Selected",
+        errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
+        "Problem StepbusError did_you_mean mention one_line values_without_secrets without_secrets",
+        json_output="strict_json",
+        markers="hookimpl hookspec",
+        paths="is_url unusable usable",
+        python_tree="from_python",
+        reading="MAX_DIGITS json_of once parse_json read_file read_json refuse_half_characters",
+        saved_state="as_list count fields_of named number text",
+        settings="component setting show structure words yaml_float",
+        structuring="Invalid Structurer resolve_place show_path",
+        terminal="ESCAPE leave_pipe",
+        version="HOOKS_VERSION __version__",
+        wording="counted listed",
+        yaml_tree="Keys Mark Node parse read_tree",
+        yaml_writer="to_yaml",
+    )

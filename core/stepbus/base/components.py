@@ -1,0 +1,93 @@
+"""Named, typed parts that a plugin class offers: an optimizer, a metric, a pooling, a data source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from attrs import field, frozen
+
+from stepbus.base.errors import PluginError, did_you_mean
+from stepbus.base.settings import show
+
+
+@frozen
+class Component:
+    """A part that a section or a setting picks by name.
+
+    Args:
+        kind: What it is: model, head, pooling, optimizer, scheduler, metric, data, …
+        name: How YAML names it, in `type:`.
+        config: The attrs class of its settings; it is the schema of the section that picks it.
+        build: Called with an instance of `config` and what the kind passes along; returns the part.
+        facts: What the kind wants known before anything is built (a metric's direction and tasks).
+    """
+
+    kind: str
+    name: str
+    config: type
+    build: Callable[..., Any]
+    facts: dict[str, Any] = field(factory=dict)
+
+
+@frozen
+class Selected:
+    """A component that a configuration picked, with its settings."""
+
+    component: Component
+    settings: Any
+
+    @property
+    def name(self) -> str:
+        return self.component.name
+
+    def build(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the part; the arguments are those of its kind."""
+        return self.component.build(self.settings, *args, **kwargs)
+
+
+class Components:
+    """The components of all loaded plugins, by kind and name."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, str], tuple[Component, str]] = {}
+
+    def add(self, component: Component, provider: str) -> None:
+        """Take in one component.
+
+        Args:
+            component: The part.
+            provider: The plugin that offers it, as messages should name it.
+
+        Raises:
+            PluginError: Another plugin offers the same kind and name.
+        """
+        key = (component.kind, component.name)
+        if key in self._parts:
+            raise PluginError(
+                f"two plugins offer the {component.kind} '{component.name}': {self._parts[key][1]} and {provider}; "
+                "switch one of them off under plugins:"
+            )
+        self._parts[key] = (component, provider)
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names known for a kind, in order of arrival."""
+        return [name for part_kind, name in self._parts if part_kind == kind]
+
+    def get(self, kind: str, name: str) -> Component:
+        """Return one component.
+
+        Raises:
+            PluginError: No loaded plugin offers it.
+        """
+        try:
+            return self._parts[kind, name][0]
+        except KeyError:
+            known = self.names(kind)
+            raise PluginError(
+                f"expected a known {kind}, got {show(name)}{did_you_mean(name, known)}; "
+                f"known: {', '.join(sorted(known)) or 'none, no plugin that offers one is switched on'}"
+            ) from None
+
+    def __iter__(self) -> Iterator[tuple[Component, str]]:
+        return iter(self._parts.values())

@@ -1,0 +1,141 @@
+"""Typed settings: declare them with `setting`, structure them without coercion, collect every error."""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+import attrs
+
+from stepbus.base.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stepbus.base.components import Components
+    from stepbus.base.yaml_tree import Node
+
+Location = Literal["file", "source", "output", "code"]
+T = TypeVar("T")
+
+
+def setting(
+    default: Any = attrs.NOTHING,
+    meaning: str = "",
+    *,
+    factory: Callable[[], Any] | None = None,
+    check: Callable[[Any], bool] | None = None,
+    expected: str = "",
+    location: Location | None = None,
+) -> Any:
+    """Declare one setting of a Config class.
+
+    Args:
+        default: Its value when the file is silent; none makes it required.
+        meaning: What it does, in a few words with units; printed by `plugins show` and the schema.
+        factory: Called for a mutable default.
+        check: Returns False for a value that is impossible whatever the other settings say; never asked about None.
+        expected: What `check` wants, as words ("a number above 0").
+        location: The text names a place: "file", a path relative to the file that holds the setting, or "source",
+            which may also be a hub or package name, or "output", which starts from the working directory, or "code",
+            a function as ./file.py:function or module:function (other texts name none). A folder that is opened may
+            name none of these unless it is trusted.
+
+    Returns:
+        An attrs field.
+    """
+    metadata = {"meaning": meaning, "check": check, "expected": expected, "location": location}
+    if factory is not None:
+        return attrs.field(factory=factory, metadata=metadata)
+    return attrs.field(default=default, metadata=metadata)
+
+
+def component(kind: str, default: Any = attrs.NOTHING, meaning: str = "") -> Any:
+    """Declare a setting that picks a component of one kind, by name or as a mapping with `type:`.
+
+    Args:
+        kind: The component's kind, such as "pooling".
+        default: The name picked when the file is silent, or None.
+        meaning: What it does, in a few words.
+
+    Returns:
+        An attrs field; after structuring it holds a `stepbus.Selected` (or None).
+    """
+    return attrs.field(default=default, metadata={"meaning": meaning, "component": kind})
+
+
+def structure(
+    cls: type[T],
+    tree: Mapping[str, Any] | Node,
+    *,
+    path: str = "",
+    components: Components | None = None,
+    label: str = "",
+) -> T:
+    """Return an instance of a Config class from plain or marked values.
+
+    Args:
+        cls: An attrs class.
+        tree: Its settings by name.
+        path: Where they stand, for messages.
+        components: What `component` settings may pick; without it they keep the bare name.
+        label: Whose settings they are, for messages: "early_stopping, stepbus 0.1.0".
+
+    Raises:
+        ConfigError: Every problem at once.
+    """
+    from stepbus.base.python_tree import from_python
+    from stepbus.base.structuring import Structurer
+    from stepbus.base.yaml_tree import Mark, Node
+
+    structurer = Structurer(components)
+    node = tree if isinstance(tree, Node) else from_python(tree, Mark(), path)
+    made = structurer.settings(cls, node, tuple(path.split(".")) if path else (), label)
+    if structurer.problems:
+        raise ConfigError(structurer.problems)
+    return cast(T, made)
+
+
+def words(hint: Any) -> str:
+    """Return a type as messages name it."""
+    simple = {int: "int", float: "number", bool: "true or false", str: "text", type(None): "null", None: "null"}
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is None and isinstance(hint, type | None) and hint in simple:
+        return simple[hint]
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(words(member) for member in arguments)
+    if origin is Literal:
+        return f"one of {', '.join(show(choice) for choice in arguments)}"
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return f"one of {', '.join(show(choice.value) for choice in hint)}"
+    if hint is Any or hint is object:
+        return "anything"
+    kind = origin or hint
+    if isinstance(kind, type) and (attrs.has(kind) or issubclass(kind, Mapping)):
+        return "a mapping"
+    if kind in (list, tuple, set, frozenset):
+        inner = [words(argument) for argument in arguments if argument is not Ellipsis]
+        return f"a list of {inner[0]}" if inner and len(set(inner)) == 1 else "a list"
+    return "a path" if getattr(kind, "__name__", "") == "Path" else str(getattr(kind, "__name__", kind))
+
+
+def show(value: Any) -> str:
+    """Return a value as messages name it, as YAML writes it and never long."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = yaml_float(value) if isinstance(value, float) else repr(value)
+    return text if len(text) <= 60 else f"{text[:56]} …{text[-1]}"
+
+
+def yaml_float(value: float) -> str:
+    """Return a float as YAML writes it, shortly: 2e-5, .inf, .nan."""
+    if not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    return re.sub(r"e([-+])0+(?=\d)", r"e\1", repr(value))

@@ -1,0 +1,273 @@
+"""YAML and JSON text as a tree whose every value knows its file and line.
+
+The reading is stricter than YAML 1.1: `2e-5` is a number, only true and false are booleans, dates stay text, and
+duplicate keys, anchors, aliases, merge keys and tags are refused. What is refused cannot surprise anybody.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import yaml
+from attrs import frozen
+
+from stepbus.base.errors import ConfigError, Problem
+from stepbus.base.settings import show
+
+# Where a value stands: names of mappings, numbers in lists.
+Keys = tuple[str | int, ...]
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+TOO_DEEP = f"expected at most {MAX_DEPTH} levels of nesting, got more"
+MAX_VALUES = 50_000
+
+# The C parser reads a megabyte in a fraction of a second, the Python one in many.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,300})")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+_FLOAT_WORDS = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE_PAIR = re.compile(r"\\\\|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@frozen
+class Mark:
+    """Where a value was written.
+
+    Args:
+        file: The file as the user knows it, `--set`, or None for a value from Python.
+        line: Its line, from 1.
+        folder: What relative paths in the value start from; None is the working directory.
+        text: The value's own text, where the schema may still decide that it is text (`--set`).
+        written: The path that the user wrote, where an alias moved the value.
+        stale: The value was meant for another `type:` of its section.
+        preset: The file is a preset, which is not the user's.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    folder: Path | None = None
+    text: str | None = None
+    written: str | None = None
+    stale: bool = False
+    preset: bool = False
+
+
+@frozen
+class Node:
+    """A value with its mark: a scalar, a list of nodes, or a mapping of nodes by key."""
+
+    value: Any
+    mark: Mark = Mark()
+
+    def plain(self) -> Any:
+        """Return the value without marks."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def walk(self, path: Keys = ()) -> Iterator[tuple[Keys, Node]]:
+        """Yield every path with its node, the node itself first."""
+        yield path, self
+        if isinstance(self.value, dict):
+            for key, node in self.value.items():
+                yield from node.walk((*path, key))
+        elif isinstance(self.value, list):
+            for index, node in enumerate(self.value):
+                yield from node.walk((*path, index))
+
+    def remark(self, change: Callable[[Mark], Mark]) -> Node:
+        """Return the same values with every mark changed."""
+        value = self.value
+        if isinstance(value, dict):
+            value = {key: node.remark(change) for key, node in value.items()}
+        elif isinstance(value, list):
+            value = [node.remark(change) for node in value]
+        return Node(value, change(self.mark))
+
+
+def scalar(text: str) -> Any:
+    """Return what a plain scalar means: None, a boolean, an int, a float, or the text itself."""
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text[0] in "tT"
+    if _INT.fullmatch(text):
+        return int(text)
+    if FLOAT.fullmatch(text):
+        return float(text)
+    return _FLOAT_WORDS.get(text.lower(), text)
+
+
+def read_tree(path: Path, shown: str | None = None) -> Node:
+    """Read a YAML or JSON file whose top is a mapping.
+
+    Args:
+        path: The file.
+        shown: How messages name it; the path itself if None.
+
+    Raises:
+        ConfigError: The file cannot be read, is no text, or is refused.
+    """
+    shown = shown or str(path)
+    try:
+        if path.is_dir():
+            raise _error("expected a file, got a folder", shown)
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise _error(f"the file cannot be read: {reason}", shown) from error
+    if len(data) > MAX_BYTES:
+        raise _error(f"expected at most {MAX_BYTES:,} bytes, the file is longer", shown)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _error(f"expected UTF-8 text, got the byte 0x{data[error.start]:02x}", shown, line) from error
+    if path.suffix.lower() == ".json":
+        # JSON may indent with tabs, YAML may not; inside JSON strings a bare tab is not allowed anyway. And JSON writes
+        # characters beyond U+FFFF as two escapes, which YAML refuses.
+        text = _SURROGATE_PAIR.sub(_one_character, text.replace("\t", " "))
+    mark = Mark(shown, 1, path.parent.absolute())
+    tree = parse(text, mark)
+    if tree is None:
+        raise _error("expected a mapping of sections, the file is empty", shown, 1)
+    if not isinstance(tree.value, dict):
+        raise _error(f"expected a mapping of sections, got {show(tree.value)}", shown, tree.mark.line)
+    return tree
+
+
+def _one_character(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return match[0]
+    return chr(0x10000 + ((int(match[1], 16) & 0x3FF) << 10) + (int(match[2], 16) & 0x3FF))
+
+
+def parse(text: str, mark: Mark) -> Node | None:
+    """Parse one YAML document; the marks of its values take file and folder from `mark`.
+
+    Returns:
+        The tree, or None where there is no document.
+
+    Raises:
+        ConfigError: The text is no YAML, or holds what is refused.
+    """
+    odd = _UNPRINTABLE.search(text)
+    if odd:
+        line = text.count("\n", 0, odd.start()) + 1
+        raise _error(f"expected text, got the control character U+{ord(odd[0]):04X}", mark.file, line)
+    try:
+        return _Builder(mark).build(yaml.parse(text, Loader=_LOADER))
+    except yaml.MarkedYAMLError as error:
+        where = error.problem_mark or error.context_mark
+        line = where.line + 1 if where else 1
+        lines = text.splitlines()
+        written = lines[line - 1] if line <= len(lines) else ""
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        if "nesting depth" in what:  # libyaml from 0.2.6 on reads ahead, and stops before an event of ours does
+            raise _error(TOO_DEEP, mark.file, line) from error
+        if "\t" in written[: len(written) - len(written.lstrip())]:
+            what = "expected spaces as indentation, got a tab"
+        raise _error(f"the text is no YAML: {what}", mark.file, line) from error
+    except yaml.YAMLError as error:
+        raise _error(f"the text is no YAML: {error}", mark.file, 1) from error
+
+
+class _Builder:
+    """Builds the tree from parser events, so that depth and every refusal are met before anything grows."""
+
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+        self.root: Node | None = None
+        # Open collections, each with the key that waits for its value (mappings only).
+        self.open: list[tuple[Node, list[tuple[str, int]]]] = []
+
+    def build(self, events: Iterator[Any]) -> Node | None:
+        documents = 0
+        for count, event in enumerate(events):
+            line = event.start_mark.line + 1
+            if count > MAX_VALUES:
+                raise self.refuse(f"expected at most {MAX_VALUES:,} keys and values, got more", line)
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise self.refuse("anchors and aliases (& and *) are not read; use extends:", line)
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise self.refuse("expected one document, got a second one after ---", line)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self.open.pop()
+            elif isinstance(event, yaml.NodeEvent):
+                self.node(event, line)
+        return self.root
+
+    def node(self, event: Any, line: int) -> None:
+        if event.tag is not None:
+            raise self.refuse(f"tags are not read, got {event.tag!r}", line)
+        if self.open and isinstance(self.open[-1][0].value, dict) and not self.open[-1][1]:
+            self.key(event, line)
+            return
+        if isinstance(event, yaml.ScalarEvent):
+            text = self.text(event.value, line)
+            self.place(Node(scalar(text) if event.implicit[0] else text, self.at(line)), line)
+            return
+        if len(self.open) >= MAX_DEPTH:
+            raise self.refuse(TOO_DEEP, line)
+        empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
+        node = self.place(Node(empty, self.at(line)), line)
+        self.open.append((node, []))
+
+    def key(self, event: Any, line: int) -> None:
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self.refuse("expected a name as key, got a list or mapping", line)
+        key = self.text(event.value, line)
+        if event.implicit[0] and key == "<<":
+            raise self.refuse("merge keys (<<) are not read; use extends:", line)
+        if key == "":
+            raise self.refuse("expected a name as key, got nothing before the colon", line)
+        mapping, waiting = self.open[-1]
+        if key in mapping.value:
+            raise self.refuse(f"the key {key!r} is there twice, first in line {mapping.value[key].mark.line}", line)
+        waiting.append((key, line))
+
+    def place(self, node: Node, line: int) -> Node:
+        if not self.open:
+            self.root = node
+            return node
+        parent, waiting = self.open[-1]
+        if isinstance(parent.value, list):
+            parent.value.append(node)
+            return node
+        key, key_line = waiting.pop()
+        # An entry's line is its key's: a value may start below it.
+        node = node if node.mark.line == key_line else Node(node.value, self.at(key_line))
+        parent.value[key] = node
+        return node
+
+    def text(self, text: str, line: int) -> str:
+        if LONE_SURROGATE.search(text):
+            raise self.refuse("expected text, got half of a character (a surrogate escape)", line)
+        return text
+
+    def at(self, line: int) -> Mark:
+        if self.mark.line is not None and self.mark.line != line:
+            self.mark = attrs.evolve(self.mark, line=line)
+        return self.mark
+
+    def refuse(self, message: str, line: int) -> ConfigError:
+        return _error(message, self.mark.file, line if self.mark.line is not None else None)
+
+
+def _error(message: str, file: str | None, line: int | None = None) -> ConfigError:
+    return ConfigError([Problem("", message, file, line)])

@@ -1,0 +1,20 @@
+"""`stepbus info`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from stepbus.cli.commands.printing import show
+
+
+def info(_: argparse.Namespace) -> None:
+    """Print versions, device, BLAS and memory: first what the last bits of a result depend on."""
+    from stepbus.device import backend, conditions
+
+    known = conditions.current()
+    rest = {name: value for name, value in backend.describe().items() if name not in known}
+    facts = {"stepbus": known.pop("stepbus"), "python": sys.version.split()[0], **known, **rest}
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        show(f"{name:<{width}}  {value}")

@@ -1,0 +1,28 @@
+"""`stepbus plugins new`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from stepbus.cli.commands.printing import show
+
+
+def plugins_new(arguments: argparse.Namespace) -> None:
+    """Write a new plugin, and print what to do next and the YAML lines that switch it on."""
+    from stepbus.author import scaffold
+    from stepbus.base import BadInput, is_url, usable
+
+    plugin, folder = scaffold.names(arguments.name), usable(arguments.output, setting="--output")
+    if is_url(arguments.output):
+        raise BadInput(f"--output: expected a folder of this machine, got {arguments.output!r}")
+    if arguments.package:
+        made = scaffold.write_distribution(plugin, folder)
+        show(f"wrote {made}; install it, test it, and name it in a configuration file:\n")
+        path = shlex.quote(str(made) if made.is_absolute() else f"./{made}")
+        show(f"    pip install -e {path}\n    pytest {path}\n")
+        show(scaffold.yaml_lines(plugin), end="")
+    else:
+        file = scaffold.write_file(plugin, folder)
+        show(f"wrote {file}; name it in a configuration file (a path there starts at that file):\n")
+        show(scaffold.yaml_lines(plugin, file), end="")

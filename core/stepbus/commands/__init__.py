@@ -1,4 +1,0 @@
-"""What each command of the command line does: `stepbus.cli` parses, one module here acts, imported when it is typed.
-
-A command takes the parsed arguments and returns its exit code, or None for 0.
-"""

@@ -1,0 +1,40 @@
+"""What needs MLX: models and their folders, optimizer, scheduler, compiled steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.compute.building import build_model as build_model
+    from stepbus.compute.building import head_for as head_for
+    from stepbus.compute.folders import INDEX as INDEX
+    from stepbus.compute.folders import MAX_INDEX as MAX_INDEX
+    from stepbus.compute.folders import WEIGHTS as WEIGHTS
+    from stepbus.compute.folders import find_folder as find_folder
+    from stepbus.compute.folders import read_config as read_config
+    from stepbus.compute.head_labels import adopt_head as adopt_head
+    from stepbus.compute.head_labels import keys_of as keys_of
+    from stepbus.compute.head_labels import meaning_in as meaning_in
+    from stepbus.compute.model import Classifier as Classifier
+    from stepbus.compute.model import initialise as initialise
+    from stepbus.compute.model_keys import check_keys as check_keys
+    from stepbus.compute.optimizer import Optimizer as Optimizer
+    from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.scheduler import Scheduler as Scheduler
+    from stepbus.compute.scheduler import warmup_steps as warmup_steps
+    from stepbus.compute.steps import CompiledSteps as CompiledSteps
+    from stepbus.compute.steps import mix as mix
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        building="build_model head_for",
+        folders="INDEX MAX_INDEX WEIGHTS find_folder read_config",
+        head_labels="adopt_head keys_of meaning_in",
+        model="Classifier initialise",
+        model_keys="check_keys",
+        optimizer="Optimizer ParameterUpdater",
+        scheduler="Scheduler warmup_steps",
+        steps="CompiledSteps mix",
+    )

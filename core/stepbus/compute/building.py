@@ -1,0 +1,50 @@
+"""The model that a configuration and labels describe, built from components."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stepbus.base import Components, DataError, Selected
+
+if TYPE_CHECKING:
+    from stepbus.compute.model import Classifier
+
+
+def head_for(components: Components, head: Selected | None, task: str) -> Selected:
+    """Return the head that was picked, or for `auto` the one that fits the labels.
+
+    Args:
+        components: What the plugins offer.
+        head: The model section's `head`.
+        task: What the labels are: binary, multiclass, multilabel or regression.
+
+    Raises:
+        DataError: The picked head is for other labels.
+    """
+    meant = head.component.facts["task"] if head is not None else None
+    if head is not None and meant == task:
+        return head
+    if head is None or meant is None:
+        part = components.get("head", task)
+        return Selected(part, part.config())
+    raise DataError(
+        f"model.head: {head.name} is for {meant} labels, and the labels are {task}; set data.task, or leave head out"
+    )
+
+
+def build_model(components: Components, selected: Selected, *, outputs: int, task: str, seed: int) -> Classifier:
+    """Build the model of a configuration for one kind of labels.
+
+    Args:
+        components: What the plugins offer.
+        selected: The model section.
+        outputs: Logits a row.
+        task: What the labels are: binary, multiclass, multilabel or regression.
+        seed: Seed of whatever is newly initialised.
+
+    Raises:
+        BadInput: The section, the folder or the head cannot be used.
+    """
+    head = head_for(components, selected.settings.head, task)
+    model: Classifier = selected.build(outputs=outputs, head=head, seed=seed)
+    return model

@@ -1,0 +1,65 @@
+"""A weight file's tensors, found by the names that a model uses today, and what a load says afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import mlx.core as mx
+from attrs import frozen
+
+from stepbus.base import ModelError
+
+
+@frozen
+class LoadReport:
+    """What a load found besides the tensors that simply fitted.
+
+    Args:
+        unexpected: Names in the file that the model has no place for, as the file spells them.
+        initialised: Head and pooling tensors that keep their new, seeded values.
+        reasons: For each of `initialised`, why: "missing", or the shape that was found.
+        notes: What else there is to say, a sentence each.
+    """
+
+    unexpected: tuple[str, ...] = ()
+    initialised: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report as lines for a log, none when everything fitted."""
+        lines = []
+        if self.initialised:
+            new = ", ".join(f"{name} ({why})" for name, why in zip(self.initialised, self.reasons, strict=True))
+            lines.append(f"newly initialised: {new}")
+        if self.unexpected:
+            lines.append(f"in the file but not used: {', '.join(self.unexpected)}")
+        return [*lines, *self.notes]
+
+
+def match_names(
+    tensors: Mapping[str, mx.array], known: Collection[str], prefix: str, source: str
+) -> tuple[dict[str, tuple[str, mx.array]], list[str]]:
+    """Return a file's tensors by the model's names, each with the file's spelling, and the names of the others."""
+    prefixed = any(name.startswith(prefix) for name in tensors)
+    found: dict[str, tuple[str, mx.array]] = {}
+    unexpected = []
+    for spelt, array in tensors.items():
+        name = _present_name(spelt)
+        if name not in known and not prefixed:
+            name = prefix + name
+        if name in found:
+            raise ModelError(f"{source}: {found[name][0]!r} and {spelt!r} are the same tensor; keep one")
+        if name in known:
+            found[name] = (spelt, array)
+        elif not name.endswith("position_ids"):  # a constant that older files carry
+            unexpected.append(spelt)
+    return found, unexpected
+
+
+def _present_name(name: str) -> str:
+    """Return the name that Hugging Face uses today for a tensor of an old file."""
+    for old, new in ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")):
+        if ("." + name).endswith(old):
+            return name[: len(name) - len(old) + 1] + new[1:]
+    return name

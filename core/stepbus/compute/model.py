@@ -1,0 +1,283 @@
+"""A classifier made of an encoder, a pooling and a head, and its tensors under their Hugging Face names."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+
+from stepbus.base import ModelError, Selected
+from stepbus.compute.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
+from stepbus.compute.head_labels import HeadMeaning, keys_of, meaning_in
+from stepbus.compute.head_labels import label_keys as label_keys
+from stepbus.compute.loading import LoadReport as LoadReport
+from stepbus.compute.loading import match_names
+from stepbus.compute.model_keys import check_keys
+from stepbus.config import ModelConfig
+
+
+class Classifier(nn.Module):
+    """An encoder, a pooling and a head as one model: batch → logits.
+
+    Args:
+        encoder: Called with input_ids, attention_mask, token_type_ids and first_token_only; gives [B, L, D]. Its
+            `hidden_size` is D, and its optional `prefix` stands before its names in files that hold a whole model.
+        pooling: Called with hidden [B, L, D] and mask [B, L]; gives [B, D].
+        head: Called with pooled [B, D]; gives logits [B, K]; has `loss` and `predictions`.
+        task: What the head is for: binary, multiclass, multilabel or regression.
+        outputs: K.
+        dropout: Probability of dropping a pooled feature in training.
+        config: What config.json shall say.
+
+    `loaded` is the report of the last load, `section` the model section that it was made from, where known, and
+    `meaning` what the outputs of a trained head stand for; None while the head is new.
+
+    Raises:
+        ModelError: Two tensors of the parts would have the same name in a file.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        pooling: Any,
+        head: Any,
+        *,
+        task: str,
+        outputs: int,
+        dropout: float = 0.0,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.task, self.outputs = task, outputs
+        self.encoder = encoder
+        self.pooling = pooling
+        self.head = head
+        self.dropout = nn.Dropout(dropout)
+        self.loaded = LoadReport()
+        self.config: dict[str, Any]
+        self.section: dict[str, Any]
+        # A dict set the usual way would be taken for a part of the parameter tree.
+        object.__setattr__(self, "config", dict(config or {}))
+        object.__setattr__(self, "section", {})
+        self.meaning: HeadMeaning | None = None
+        names = [self.tensor_name(path) for path, _ in _flat(self)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ModelError(f"two parts of the model share the tensor name {twice[0]!r}: rename one part's parameters")
+
+    def __call__(self, batch: Mapping[str, mx.array]) -> mx.array:
+        """Return logits [B, K] of a batch: input_ids, attention_mask and, where used, token_type_ids, each [B, L]."""
+        mask = batch["attention_mask"]
+        hidden = self.encoder(
+            batch["input_ids"],
+            mask,
+            batch.get("token_type_ids"),
+            first_token_only=getattr(self.pooling, "first_token_only", False),
+        )
+        logits: mx.array = self.head(self.dropout(self.pooling(hidden, mask)))
+        return logits
+
+    @property
+    def head_names(self) -> set[str]:
+        """The names in files of the head's parameters."""
+        return {self.tensor_name(path) for path, _ in _flat(self) if path.startswith("head.")}
+
+    @property
+    def is_familys_own(self) -> bool:
+        """Whether Hugging Face's sequence classifier of the family computes what this model does."""
+        linear = self.head_names == {"classifier.weight", "classifier.bias"}
+        return linear and bool(getattr(self.pooling, "in_encoder", False))
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the encoder's names in a file that holds the whole model, such as "bert."."""
+        return str(getattr(self.encoder, "prefix", ""))
+
+    def tensor_name(self, path: str) -> str:
+        """Return the name in files of the parameter at `path` of `model.parameters()`."""
+        part, _, rest = path.partition(".")
+        if part == "encoder":
+            return self.prefix + rest
+        if part == "head":
+            return f"classifier.{rest}"
+        # A pooling that Hugging Face counts as the encoder's (BERT's pooler) is stored with the encoder.
+        return self.prefix + rest if getattr(self.pooling, "in_encoder", False) else f"pooling.{rest}"
+
+    def tensors(self) -> dict[str, mx.array]:
+        """Return every parameter under the name that files use."""
+        return {self.tensor_name(path): array for path, array in _flat(self)}
+
+    def load_tensors(
+        self,
+        tensors: Mapping[str, mx.array],
+        *,
+        source: str = "the weights",
+        strict: bool = False,
+        growing: Collection[str] = (),
+    ) -> LoadReport:
+        """Take over tensors from a whole classifier, a bare encoder, or an encoder under another head.
+
+        Args:
+            tensors: Arrays by name; encoder names with or without the model's prefix, LayerNorm's old names too.
+            source: The file, for messages.
+            strict: Also refuse a head or pooling that is missing or of another shape, and unexpected names:
+                for files that stepbus wrote.
+            growing: Tables that may have fewer rows in the file; their further rows stay as they are.
+
+        Returns:
+            What was unexpected, and which head and pooling tensors the file did not have.
+
+        Raises:
+            ModelError: A tensor of the encoder is missing or has another shape or kind than expected.
+        """
+        parameters = {self.tensor_name(path): (path, array) for path, array in _flat(self)}
+        found, unexpected = match_names(tensors, parameters, self.prefix, source)
+        if strict and unexpected:
+            raise ModelError(f"{source}: unexpected tensor {unexpected[0]!r}: this file belongs to another model")
+        updates: list[tuple[str, mx.array]] = []
+        initialised: dict[str, str] = {}
+        grown: list[str] = []
+        for name, (path, parameter) in parameters.items():
+            part = path.partition(".")[0]
+            if name not in found:
+                if strict or part == "encoder":
+                    raise ModelError(
+                        f"{source}: tensor {name!r} is missing (expected shape {parameter.shape}); "
+                        "config.json and weights do not belong together"
+                    )
+                initialised[name] = "missing"
+                continue
+            spelt, array = found[name]
+            if name in growing and array.shape[1:] == parameter.shape[1:] and len(array) < len(parameter):
+                grown.append(f"{name} has {len(parameter) - len(array)} new rows after the file's {len(array)}")
+                array = mx.concatenate([array, parameter[len(array) :].astype(array.dtype)])
+            if array.shape != parameter.shape:
+                if strict or part != "head":
+                    raise ModelError(
+                        f"{source}: tensor {spelt!r}: expected shape {parameter.shape}, got {array.shape}; "
+                        "config.json and weights do not belong together"
+                    )
+                initialised[name] = f"the file's shape is {array.shape}, expected {parameter.shape}"
+                continue
+            if not mx.issubdtype(array.dtype, mx.floating):
+                raise ModelError(
+                    f"{source}: tensor {spelt!r}: expected floating-point numbers, got {array.dtype}; "
+                    "quantised weights cannot be trained"
+                )
+            updates.append((path, array.astype(parameter.dtype)))
+        self.update(tree_unflatten(updates))
+        self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()), tuple(grown))
+        return self.loaded
+
+
+def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
+    """Return a module's parameters by their paths, joined with dots."""
+    return tree_flatten(module.parameters())  # type: ignore[return-value] # a str only where a destination is given
+
+
+def initialise(model: Classifier, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
+    """Give parameters their starting values, a function of the seed and the parameter's name alone.
+
+    Matrices are drawn from a normal distribution and biases are 0, as in BERT's reference code; what else there is
+    (a norm's weight of 1) stays as its module made it. The numbers come from NumPy, so that neither the device nor
+    whatever drew from MLX's generator before makes a difference.
+
+    Args:
+        model: The model to fill.
+        seed: The run's seed, 0 or more.
+        std: Standard deviation of the matrices.
+        names: The tensors to fill; None fills them all.
+    """
+    updates = []
+    for path, array in _flat(model):
+        name = model.tensor_name(path)
+        if names is not None and name not in names:
+            continue
+        if array.ndim >= 2:
+            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
+            updates.append((path, mx.array(values).astype(array.dtype)))
+        elif name.endswith("bias"):
+            updates.append((path, mx.zeros_like(array)))
+    model.update(tree_unflatten(updates))
+
+
+def compose(
+    settings: ModelConfig,
+    encoder: Any,
+    config: Mapping[str, Any],
+    *,
+    outputs: int,
+    head: Selected,
+    seed: int,
+    architecture: str,
+    tensors: Mapping[str, mx.array] | None = None,
+    source: str = "the weights",
+    growing: Collection[str] = (),
+) -> Classifier:
+    """Put pooling and head on an encoder, fill in the numbers, and return the whole model.
+
+    A model plugin calls it at the end of its `build`; `model.loaded` then says what the file did not have.
+
+    Args:
+        settings: The model section.
+        encoder: The encoder, see `Classifier`.
+        config: The encoder's config.json; `classifier_dropout`, else `hidden_dropout_prob`, is the default dropout,
+            and `initializer_range` the spread of new matrices.
+        outputs: Number of logits a row.
+        head: The head that was picked, or that fits the labels.
+        seed: Seed of whatever is newly initialised.
+        architecture: Hugging Face's name of the family, such as "Bert".
+        tensors: Pretrained weights; none leaves every tensor newly initialised.
+        source: The file of these weights, for messages.
+        growing: Tables that may have fewer rows there; the others are newly initialised.
+
+    Returns:
+        The model, all its arrays evaluated, in training mode.
+
+    Raises:
+        ModelError: The weights do not fit the encoder, or a key of the configuration holds what no model can use.
+    """
+    check_keys(config, source)
+    pooling = settings.pooling.build(encoder.hidden_size)
+    dropout = settings.dropout
+    if dropout is None:
+        dropout = config.get("classifier_dropout")
+    if dropout is None:
+        dropout = config.get("hidden_dropout_prob")
+    model = Classifier(
+        encoder,
+        pooling,
+        head.build(encoder.hidden_size, outputs),
+        task=head.component.facts["task"],
+        outputs=outputs,
+        dropout=float(dropout or 0.0),
+    )
+    # The number of outputs is that of the names; `num_labels` of another head would overrule them in transformers.
+    dropped = ("num_labels", "_num_labels")
+    own = {name: value for name, value in config.items() if not name.startswith("stepbus_") and name not in dropped}
+    if settings.dropout is not None:
+        own["classifier_dropout"] = settings.dropout
+    # Only on the family's own pooling does its sequence classifier compute what this model computes. transformers goes
+    # by no architecture's name; `keys_of` gives such a folder no outputs, so that no classifier there takes its head.
+    if not model.is_familys_own:
+        own["stepbus_pooling"] = settings.pooling.name
+    kind = f"{architecture}ForSequenceClassification" if model.is_familys_own else f"Stepbus{architecture}Classifier"
+    own["architectures"] = [kind]
+    own["problem_type"] = PROBLEM_TYPES[model.task]
+    names = [f"LABEL_{index}" for index in range(outputs)]
+    object.__setattr__(model, "config", own | keys_of(names, own=model.is_familys_own))
+    spread = float(config.get("initializer_range") or 0.02)
+    initialise(model, seed, spread, growing if tensors is not None else None)
+    if tensors is not None:
+        report = model.load_tensors(tensors, source=source, growing=growing)
+        initialise(model, seed, spread, report.initialised)
+        if not model.head_names & set(report.initialised):
+            model.meaning = meaning_in(config, settings.pooling.name, own=model.is_familys_own)
+    mx.eval(model.parameters())
+    return model

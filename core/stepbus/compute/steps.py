@@ -1,0 +1,205 @@
+"""The compiled step: one unit for each job, one packed vector home for each update.
+
+Everything Python-side is fixed when a function is traced: the model's mode, the parameter groups, the plugins'
+functions. So this is built last, after weights, optimizer state and restored values are in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from attrs import frozen
+from mlx.utils import tree_map
+
+from stepbus.compute.optimizer import ParameterUpdater, hoist
+from stepbus.kernel import StepResult
+from stepbus.text.batches import Batch
+
+Arrays = dict[str, mx.array]
+
+
+@frozen
+class Ticket:
+    """An update on its way home.
+
+    Args:
+        packed: loss sum, weight, then the named scalars; [2 + S] float32.
+        learning_rate: The rate it uses.
+        sequences: Real rows.
+        tokens: Real tokens.
+    """
+
+    packed: mx.array
+    learning_rate: float
+    sequences: int
+    tokens: int
+
+
+def mix(*parts: int) -> int:
+    """Return a seed that is a function of its parts alone, the same on every machine."""
+    text = ",".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def to_device(batch: Batch) -> Arrays:
+    """Return a collated batch as the arrays that the model takes."""
+    named = {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "token_type_ids": batch.token_type_ids,
+        "labels": batch.labels,
+        "weights": batch.weights,
+    }
+    return {name: mx.array(values) for name, values in named.items() if values is not None}
+
+
+class CompiledSteps:
+    """The compiled functions of one fit.
+
+    Args:
+        model: The model, weights in place.
+        updater: The optimizer, state in place.
+        transforms: Functions over gradients, in order; see the hook `transform_gradients`.
+        rate: Called with the number of an update from 0; the learning rate that it uses.
+        seed: Where the dropout of each step starts.
+        precision: The number format of the computation; master weights stay float32.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        updater: ParameterUpdater,
+        transforms: Sequence[Callable[[Any], Any]],
+        rate: Callable[[int], float],
+        seed: int,
+        precision: str = "float32",
+    ) -> None:
+        self.model, self.updater, self.transforms, self.rate, self.seed = model, updater, transforms, rate, seed
+        self.precision = getattr(mx, precision)
+        self.traces = 0
+        self._names: list[str] = []
+        self._home = time.perf_counter()
+        state = [model.state, updater.state, mx.random.state]
+        compiled = partial(mx.compile, inputs=state, outputs=state)
+        self._train = compiled(self._train_step)
+        self._micro = compiled(self._micro_step)
+        self._apply = compiled(self._apply_step)
+        self._evaluate = mx.compile(self._eval_step, inputs=[model.state])
+
+    # -- what is traced -----------------------------------------------------------------------------------------------
+
+    def _loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array]:
+        """Return the sum of the row losses by weight, and the sum of the weights."""
+        if self.precision != mx.float32:
+            model.update(tree_map(lambda array: array.astype(self.precision), model.parameters()))
+        logits = model(batch).astype(mx.float32)
+        return (model.head.loss(logits, batch["labels"]) * batch["weights"]).sum(), batch["weights"].sum()
+
+    def _mean_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
+        total, weight = self._loss(model, batch)
+        # Dividing here and not after the gradient saves one pass over all parameters.
+        return total / mx.maximum(weight, 1e-12), total, weight
+
+    def _train_step(self, batch: Arrays) -> mx.array:
+        self.traces += 1
+        gradient = nn.value_and_grad(self.model, self._mean_loss)
+        master = self.model.trainable_parameters()
+        (_, total, weight), gradients = gradient(self.model, batch)
+        return self._update(master, gradients, total, weight)
+
+    def _micro_step(self, batch: Arrays, sums: Any) -> Any:
+        """Add one batch's gradient sums, loss sum and weight to `sums`."""
+        self.traces += 1
+        master = self.model.trainable_parameters()
+        (total, weight), gradients = nn.value_and_grad(self.model, self._loss)(self.model, batch)
+        self.model.update(master)
+        return tree_map(lambda a, b: a + b, sums, {"gradients": gradients, "total": total, "weight": weight})
+
+    def _apply_step(self, sums: Any) -> mx.array:
+        """Update the parameters from the sums of a whole accumulation window."""
+        self.traces += 1
+        scale = hoist(1 / mx.maximum(sums["weight"], 1e-12))
+        gradients = self.updater.map(lambda array: array * scale, sums["gradients"])
+        return self._update(self.model.trainable_parameters(), gradients, sums["total"], sums["weight"])
+
+    def _update(self, master: Any, gradients: Any, total: mx.array, weight: mx.array) -> mx.array:
+        scalars: Arrays = {}
+        for transform in self.transforms:
+            changed = transform(gradients)
+            gradients, named = changed if isinstance(changed, tuple) else (changed, {})
+            scalars |= named
+        self.model.update(self.updater.apply(gradients, master))
+        self._names = list(scalars)
+        return mx.stack([total, weight, *(value.astype(mx.float32).reshape(()) for value in scalars.values())])
+
+    def _eval_step(self, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
+        self.traces += 1
+        logits = self.model(batch).astype(mx.float32)
+        if "labels" in batch:
+            losses = self.model.head.loss(logits, batch["labels"]) * batch["weights"]
+        else:
+            losses = mx.zeros_like(batch["weights"])
+        return losses.sum(), self.model.head.predictions(logits), logits
+
+    # -- what the engine calls ----------------------------------------------------------------------------------------
+
+    def launch(self, window: Sequence[Batch], number: int) -> Ticket:
+        """Start one update; the host does not wait for it.
+
+        Args:
+            window: The batches whose gradients make the update: one, or several to accumulate.
+            number: The number of the update, from 1.
+        """
+        rate = self.rate(number - 1)
+        self.updater.set_learning_rate(rate)
+        if len(window) == 1:
+            mx.random.seed(mix(self.seed, number))
+            packed = self._train(to_device(window[0]))
+        else:
+            sums: Any = {
+                "gradients": tree_map(mx.zeros_like, self.model.trainable_parameters()),
+                "total": mx.zeros(()),
+                "weight": mx.zeros(()),
+            }
+            for micro, batch in enumerate(window):
+                mx.random.seed(mix(self.seed, number, micro))
+                sums = self._micro(to_device(batch), sums)
+                mx.async_eval(sums)  # else the graph of the whole window is held at once
+            packed = self._apply(sums)
+        mx.async_eval(packed, self.model.state, self.updater.state)
+        sequences, tokens = sum(batch.sequences for batch in window), sum(batch.tokens for batch in window)
+        return Ticket(packed, rate, sequences, tokens)
+
+    def read(self, ticket: Ticket) -> StepResult:
+        """Wait for an update and return its numbers."""
+        values = np.array(ticket.packed).tolist()
+        total, weight, *scalars = values
+        before, self._home = self._home, time.perf_counter()
+        return StepResult(
+            loss=total / weight if weight else float("nan"),
+            weight=weight,
+            sequences=ticket.sequences,
+            tokens=ticket.tokens,
+            learning_rate=ticket.learning_rate,
+            scalars=dict(zip(self._names, scalars, strict=True)),
+            seconds=self._home - before,
+        )
+
+    def evaluate(self, batch: Batch) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return a batch's loss sum by weight, its predictions [B, K] and its logits [B, K], without dropout."""
+        self.model.eval()
+        loss, predictions, logits = self._evaluate(to_device(batch))
+        mx.eval(loss, predictions, logits)
+        self.model.train()
+        return float(np.array(loss)), np.array(predictions), np.array(logits)
+
+    def restart_clock(self) -> None:
+        """Leave what was not training (an evaluation, a checkpoint) out of the next update's time."""
+        self._home = time.perf_counter()

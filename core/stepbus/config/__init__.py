@@ -1,0 +1,56 @@
+"""From YAML, presets and keywords to one checked configuration, and what is installed to choose from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.config.choices import POLICIES as POLICIES
+    from stepbus.config.choices import Plugins as Plugins
+    from stepbus.config.choices import choice as choice
+    from stepbus.config.layers import COMPONENT_SECTIONS as COMPONENT_SECTIONS
+    from stepbus.config.layers import TOP_KEYS as TOP_KEYS
+    from stepbus.config.layers import Tidy as Tidy
+    from stepbus.config.layers import merge as merge
+    from stepbus.config.layers import merge_all as merge_all
+    from stepbus.config.layers import read_layers as read_layers
+    from stepbus.config.layers import shown as shown
+    from stepbus.config.load import Config as Config
+    from stepbus.config.load import check_schedule as check_schedule
+    from stepbus.config.load import load_config as load_config
+    from stepbus.config.load import plain as plain
+    from stepbus.config.plugin_sources import find_module as find_module
+    from stepbus.config.plugin_sources import may_offer_components as may_offer_components
+    from stepbus.config.plugin_sources import purpose as purpose
+    from stepbus.config.plugins import NAME as NAME
+    from stepbus.config.plugins import InstalledPlugin as InstalledPlugin
+    from stepbus.config.plugins import LoadedPlugin as LoadedPlugin
+    from stepbus.config.plugins import check_hooks_version as check_hooks_version
+    from stepbus.config.plugins import import_module as import_module
+    from stepbus.config.plugins import installed as installed
+    from stepbus.config.plugins import load_class as load_class
+    from stepbus.config.presets import configs_folder as configs_folder
+    from stepbus.config.presets import preset_names as preset_names
+    from stepbus.config.presets import preset_summary as preset_summary
+    from stepbus.config.sections import BASES as BASES
+    from stepbus.config.sections import DataConfig as DataConfig
+    from stepbus.config.sections import ModelConfig as ModelConfig
+    from stepbus.config.sections import SchedulerConfig as SchedulerConfig
+    from stepbus.config.sections import Task as Task
+    from stepbus.config.sections import TrainingConfig as TrainingConfig
+    from stepbus.config.suggestions import Suggestions as Suggestions
+    from stepbus.config.suggestions import aliases as aliases
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        choices="POLICIES Plugins choice",
+        layers="COMPONENT_SECTIONS TOP_KEYS Tidy merge merge_all read_layers shown",
+        load="Config check_schedule load_config plain",
+        plugin_sources="find_module may_offer_components purpose",
+        plugins="InstalledPlugin LoadedPlugin NAME check_hooks_version import_module installed load_class",
+        presets="configs_folder preset_names preset_summary",
+        sections="BASES DataConfig ModelConfig SchedulerConfig Task TrainingConfig",
+        suggestions="Suggestions aliases",
+    )

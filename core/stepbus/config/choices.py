@@ -1,0 +1,158 @@
+"""The plugins that a configuration switches on: imported by name, expanded, their settings typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import attrs
+from attrs import frozen
+
+from stepbus.base import (
+    Components,
+    ConfigError,
+    Keys,
+    Mark,
+    Node,
+    PluginError,
+    Problem,
+    Structurer,
+    from_python,
+    show,
+    show_path,
+)
+from stepbus.config.layers import Tidy, merge, merge_all
+
+if TYPE_CHECKING:
+    from stepbus.config.plugins import InstalledPlugin, LoadedPlugin
+
+POLICIES = ("raise", "disable")
+# Plugins may switch each other on; a chain longer than this runs in a circle.
+MAX_EXPANSIONS = 10
+
+
+class Loader(Protocol):
+    """What finds and imports plugins: the module `stepbus.config.plugins`, or a test's own."""
+
+    def installed(self) -> dict[str, InstalledPlugin]: ...
+
+    def load_class(self, name: str, use: str | None = None, base: Path | None = None) -> LoadedPlugin: ...
+
+
+@frozen
+class PluginChoice:
+    """A plugin that a configuration switched on.
+
+    Args:
+        name: Its name there.
+        loaded: Its class and where that comes from.
+        settings: An instance of its Config, or None if it has none.
+        on_error: raise, or disable: what an exception in one of its hooks does.
+        mark: Where it was switched on.
+    """
+
+    name: str
+    loaded: LoadedPlugin
+    settings: Any
+    on_error: Literal["raise", "disable"]
+    mark: Mark
+
+
+class Plugins:
+    """The plugins that a tree switches on, imported once each."""
+
+    def __init__(self, loader: Loader, tidy: Tidy, problems: list[Problem]) -> None:
+        self.loader, self.tidy, self.problems = loader, tidy, problems
+        self.seen: dict[tuple[str, str | None], LoadedPlugin | None] = {}
+        self.loaded: dict[str, LoadedPlugin] = {}
+        self.marks: dict[str, Mark] = {}
+        self.failed = False
+
+    def expand(self, defaults: Node, user: Node) -> Node:
+        """Return the user's tree over what its plugins' `expand` lay below it, over the defaults."""
+        tree, expansions = merge(defaults, user), list[Node]()
+        for _ in range(MAX_EXPANSIONS):
+            self.load(tree)
+            before = [node.plain() for node in expansions]
+            expansions = [node for name, loaded in self.loaded.items() if (node := self.expansion(name, loaded, tree))]
+            if [node.plain() for node in expansions] == before:
+                return tree
+            tree = merge_all([defaults, *expansions, user])
+        names = ", ".join(name for name, loaded in self.loaded.items() if hasattr(loaded.cls, "expand"))
+        self.problems.append(Problem("plugins", f"the configuration that {names} lay under it never settles"))
+        return tree
+
+    def load(self, tree: Node) -> None:
+        self.loaded = {}
+        for name, node in tree.value["plugins"].value.items():
+            if node.value is False:
+                continue
+            use = node.value.get("use")
+            use_text = use.value if use is not None else None
+            key = (name, str(use_text) if use is not None else None)
+            if key not in self.seen:
+                self.seen[key] = self.imported(name, use_text, use or node)
+            loaded = self.seen[key]
+            if loaded is not None:
+                self.loaded[name], self.marks[name] = loaded, node.mark
+
+    def imported(self, name: str, use: Any, node: Node) -> LoadedPlugin | None:
+        if use is not None and not isinstance(use, str):
+            self.refuse(("plugins", name, "use"), f"expected module:Class or ./file.py:Class, got {show(use)}", node)
+            return None
+        try:
+            return self.loader.load_class(name, use, node.mark.folder)
+        except PluginError as error:
+            self.refuse(("plugins", name), str(error), node)
+            return None
+
+    def refuse(self, path: Keys, message: str, node: Node) -> None:
+        self.failed = True
+        self.problems.append(Problem(show_path(path), message, node.mark.file, node.mark.line))
+
+    def expansion(self, name: str, loaded: LoadedPlugin, tree: Node) -> Node | None:
+        if not hasattr(loaded.cls, "expand"):
+            return None
+        node = tree.value["plugins"].value[name]
+        settings = {key: value for key, value in node.plain().items() if key not in ("use", "on_error")}
+        mark = attrs.evolve(node.mark, text=None, written=None)
+        try:
+            return self.tidy(from_python(loaded.cls.expand(settings) or {}, mark))
+        except ConfigError as error:
+            reason: Any = "; ".join(str(problem) for problem in error.problems)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        self.refuse(("plugins", name), f"its expand() cannot be used: {reason} ({loaded.label})", node)
+        # Asking again would report it again.
+        self.seen = {key: None if key[0] == name else each for key, each in self.seen.items()}
+        return None
+
+    def components(self, extras: tuple[Any, ...]) -> Components:
+        """Return what the plugins and the objects passed in Python offer."""
+        offered = [(loaded.components, loaded.label, self.marks[name]) for name, loaded in self.loaded.items()]
+        for extra in extras:
+            label = f"{getattr(extra, '__name__', type(extra).__name__)} (passed in Python)"
+            offered.append((list(getattr(extra, "components", ())), label, Mark()))
+        components = Components()
+        for parts, label, mark in offered:
+            for part in parts:
+                try:
+                    components.add(part, label)
+                except PluginError as error:
+                    self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
+        return components
+
+
+def choice(loaded: LoadedPlugin, node: Node, structurer: Structurer) -> PluginChoice:
+    path, policy, settings = ("plugins", loaded.name), node.value.get("on_error"), None
+    structurer.label = loaded.label
+    if policy is not None and policy.value not in POLICIES:
+        structurer.refuse(f"expected raise or disable, got {show(policy.value)}", (*path, "on_error"), policy.mark)
+    if loaded.config_class is not None:
+        settings = structurer.settings(loaded.config_class, node, path, ignore=("use", "on_error"))
+    else:
+        for key, item in node.value.items():
+            if key not in ("use", "on_error"):
+                structurer.refuse(f"expected no settings, got {key!r}", (*path, key), item.mark)
+    structurer.label = ""
+    return PluginChoice(loaded.name, loaded, settings, policy.value if policy is not None else "raise", node.mark)

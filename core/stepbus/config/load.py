@@ -1,0 +1,316 @@
+"""A configuration: read, laid over the defaults, its plugins imported by name, everything typed, every problem at once.
+
+The order: files to marked trees → layers → plugins' `expand` → import what is named → components → settings. Neither
+MLX nor data nor weights are touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+
+from stepbus.base import (
+    Components,
+    ConfigError,
+    Invalid,
+    Mark,
+    Node,
+    Problem,
+    Selected,
+    StepbusError,
+    Structurer,
+    counted,
+    read_tree,
+    show_path,
+    values_without_secrets,
+)
+from stepbus.config import plugins as installed_plugins
+from stepbus.config.choices import Loader, PluginChoice, Plugins, choice
+from stepbus.config.keywords import keyword_layer, late_keywords, section_classes
+from stepbus.config.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
+from stepbus.config.presets import configs_folder
+from stepbus.config.sections import BASES as BASES
+from stepbus.config.sections import EnvironmentConfig, TrainingConfig
+from stepbus.config.suggestions import Suggestions, as_keyword
+
+_PLACED = re.compile(rf"((?:{'|'.join(BASES)}|plugins)(?:\.\w+)*): (.*)", re.DOTALL)
+
+
+@frozen(eq=False)
+class Config:
+    """A whole configuration, typed and checked.
+
+    Args:
+        tree: What was written, over the defaults, as plain values; it loads again as it is.
+        marks: Dotted path → where the value was written.
+        model: The section, as the component that its `type` picked.
+        data: The same.
+        optimizer: The same.
+        scheduler: The same.
+        training: The section's settings.
+        environment: The section's settings.
+        plugins: Those switched on, in call order.
+        hooks: Modules of hook functions: names, or files by absolute path.
+        components: What the plugins offer.
+        base: The folder that the configuration came from.
+        notes: What was written and has no effect, with file and line.
+    """
+
+    tree: dict[str, Any]
+    marks: dict[str, Mark]
+    model: Selected
+    data: Selected
+    optimizer: Selected
+    scheduler: Selected
+    training: TrainingConfig
+    environment: EnvironmentConfig
+    plugins: tuple[PluginChoice, ...]
+    hooks: tuple[str, ...]
+    components: Components
+    base: Path
+    _user: Node = field(repr=False)
+    _loader: Loader = field(repr=False)
+    _extras: tuple[Any, ...] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def updated(self, keywords: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+        """Return the configuration with some settings changed.
+
+        Args:
+            keywords: Settings by name, by dotted path or by section__name.
+            overrides: "section.key=value", as on the command line.
+
+        Raises:
+            ConfigError: Every problem at once.
+        """
+        if not keywords and not overrides:
+            return self
+        return _assemble([self._user], self.base, overrides, keywords, self._extras, self._loader, [])
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting with its value, defaults included, as JSON values; they load again as the same run."""
+        values = self._values(places=True)
+        # What was switched off would be switched on again by the defaults; a plugin of one's own is found by its `use`.
+        for name, written in self.tree["plugins"].items():
+            if written is False:
+                values["plugins"][name] = False
+            elif isinstance(written, Mapping):
+                own = {key: written[key] for key in ("use", "on_error") if key in written}
+                values["plugins"][name] = {**own, **values["plugins"][name]}
+        return values
+
+    def digest(self) -> str:
+        """Return a SHA-256 of everything that decides what the run computes.
+
+        Where files lie, where results go and how a value was spelt make no difference.
+        """
+        values = self.deciding()
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def deciding(self) -> dict[str, Any]:
+        """Return every setting that decides what the run computes, as JSON values, without mere places."""
+        return self._values(places=False)
+
+    def locate(self, problem: Problem) -> Problem:
+        """Return a problem with the file and line of its path, or of what is nearest above it."""
+        path = problem.path
+        while path and path not in self.marks:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]  # of training.metrics[1] too
+        mark = self.marks.get(path)
+        return problem if problem.file or mark is None else attrs.evolve(problem, file=mark.file, line=mark.line)
+
+    def place(self, error: StepbusError) -> Problem:
+        """Return an error as a problem, with file and line where its words begin with a section or a setting's path."""
+        found = _PLACED.fullmatch(str(error))
+        if found is None:
+            return Problem("", str(error))
+        problem = self.locate(Problem(found[1], found[2]))
+        return attrs.evolve(problem, message=problem.message + self._remedy(problem))
+
+    def _remedy(self, problem: Problem) -> str:
+        """Return where to give a setting that somebody misses, or ""."""
+        if problem.path in self.marks or not problem.message.endswith("got none") or "." not in problem.path:
+            return ""
+        keyword = as_keyword(tuple(problem.path.split(".")))
+        place = problem.file or "a file of yours"
+        return f"; give it in {place}, with --set {problem.path}=…, or in Python as {keyword}=…"
+
+    def _values(self, *, places: bool) -> dict[str, Any]:
+        sections = {name: plain(getattr(self, name), places) for name in BASES}
+        chosen = {choice.name: plain(choice.settings, places) or {} for choice in self.plugins}
+        hooks = [hook if places else Path(hook).name for hook in self.hooks]
+        found: dict[str, Any] = values_without_secrets({**sections, "plugins": chosen, "hooks": hooks})
+        return found
+
+
+def load_config(
+    source: Path | str | Mapping[str, Any] | Config | None = None,
+    overrides: Sequence[str] = (),
+    keywords: Mapping[str, Any] | None = None,
+    extra_plugins: Iterable[Any] = (),
+    loader: Loader = installed_plugins,
+) -> Config:
+    """Load and check a configuration.
+
+    Args:
+        source: A file, a preset's name, plain values, a configuration, or None for the defaults alone.
+        overrides: "section.key=value" each, as after --set; the last one counts.
+        keywords: Settings by name (`learning_rate=1e-5`), sections and plugins by theirs (`early_stopping=True`).
+        extra_plugins: Classes and objects passed in Python, whose components may be picked.
+        loader: What finds and imports plugins.
+
+    Raises:
+        ConfigError: Every problem at once, in the order of the files.
+    """
+    if isinstance(source, Config):
+        return source.updated(keywords or {}, overrides)
+    problems: list[Problem] = []
+    layers, base = read_layers(source, problems)
+    return _assemble(layers, base, overrides, keywords or {}, tuple(extra_plugins), loader, problems)
+
+
+def get_trainer_config(name_or_path: str | Path) -> Config:
+    """Load a configuration by a preset's name or a file's path."""
+    return load_config(name_or_path)
+
+
+def check_schedule(config: Config, total_steps: int) -> list[Problem]:
+    """Return what is wrong with the schedule once the number of updates is known.
+
+    Args:
+        config: The configuration.
+        total_steps: Updates of one fit.
+    """
+    warmup = config.scheduler.settings.warmup_steps
+    if warmup < total_steps:
+        return []
+    message = f"expected a warm-up shorter than the run of {counted(total_steps, 'update')}, got {warmup}"
+    return [config.locate(Problem("scheduler.warmup_steps", message))]
+
+
+def plain(value: Any, places: bool) -> Any:
+    """Return settings as JSON values; without `places`, what only says where something lies is left out."""
+    if isinstance(value, Selected):
+        return {"type": value.name, **plain(value.settings, places)}
+    if attrs.has(type(value)):
+        kept = {}
+        for each in attrs.fields(type(value)):
+            item = getattr(value, each.name)
+            location = each.metadata.get("location")
+            if location and not places and (item is None or location == "output" or _is_absolute(item)):
+                continue
+            kept[each.alias or each.name] = plain(item, places)
+        return kept
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, places) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, places) for item in value]
+    return (
+        value if value is None or isinstance(value, bool | int | float | str) else str(getattr(value, "value", value))
+    )
+
+
+def _is_absolute(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_absolute()
+
+
+def _assemble(
+    layers: list[Node],
+    base: Path,
+    overrides: Sequence[str],
+    keywords: Mapping[str, Any],
+    extras: tuple[Any, ...],
+    loader: Loader,
+    problems: list[Problem],
+) -> Config:
+    known = loader.installed()
+    tidy = Tidy(known, problems)
+    by_path, late = keyword_layer(keywords, known, problems)
+    files = [tidy(layer) for layer in layers]
+    typed = [tidy(layer) for layer in (by_path, *(override_layer(text, problems) for text in overrides))]
+    user = merge_all([*files, *typed])
+    defaults_file = configs_folder() / "defaults.yaml"
+    defaults = tidy(read_tree(defaults_file, shown(defaults_file)))
+    # What a section lacks is missing in the user's file, not in the defaults.
+    home = Mark(layers[-1].mark.file if layers and not layers[-1].mark.preset else None, None, base)
+    for name in BASES:
+        defaults.value[name] = defaults.value[name].remark(lambda mark: home)
+    chosen = Plugins(loader, tidy, problems)
+    tree = chosen.expand(defaults, user)
+    components = chosen.components(extras)
+    named = user.value["plugins"].value if "plugins" in user.value else {}
+    by_name = late_keywords(late, tree, components, chosen.loaded, known, named, BASES, problems)
+    user, tree = merge(user, by_name), merge(tree, by_name)
+    # Structuring writes absolute paths into the tree and takes stale keys out: it gets a copy.
+    tree = tree.remark(lambda mark: mark)
+    for name in BASES:
+        tree.value[name] = Node(tree.value[name].value, _home_of(name, files, home))
+    plugins = tree.value["plugins"].value
+    plugins |= {name: Node(node.value, home) for name, node in plugins.items() if node.mark.preset}
+
+    structurer = Structurer(components)
+    classes = section_classes(tree, components, BASES)
+    classes |= {("plugins", name): each.config_class for name, each in chosen.loaded.items() if each.config_class}
+    structurer.suggestions = Suggestions(classes, components)
+    structurer.problems, structurer.incomplete = problems, chosen.failed
+    sections: dict[str, Any] = {}
+    for name, cls in BASES.items():
+        if name in COMPONENT_SECTIONS:
+            try:
+                sections[name] = structurer.select(name, tree.value[name], (name,), cls)
+            except Invalid:
+                continue
+        else:
+            sections[name] = structurer.settings(cls, tree.value[name], (name,))
+    choices = [choice(loaded, tree.value["plugins"].value[name], structurer) for name, loaded in chosen.loaded.items()]
+    if not problems:
+        problems += _across(sections, tree)
+    if problems:
+        raise ConfigError(_in_order(problems))
+    return Config(
+        tree=tree.plain(),
+        marks={show_path(path): node.mark for path, node in tree.walk() if path},
+        plugins=tuple(choices),
+        hooks=tuple(tree.value["hooks"].plain()),
+        components=components,
+        base=base,
+        notes=tuple(dict.fromkeys(map(str, [*tidy.notes, *structurer.notes]))),
+        user=user,
+        loader=loader,
+        extras=extras,
+        **sections,
+    )
+
+
+def _across(sections: dict[str, Any], tree: Node) -> list[Problem]:
+    """Return what is wrong between sections."""
+    limit, warmup = sections["training"].max_steps, sections["scheduler"].settings.warmup_steps
+    if limit is None or warmup < limit:
+        return []
+    section = tree.value["scheduler"]
+    mark = section.value.get("warmup_steps", section).mark
+    message = f"expected a warm-up shorter than training.max_steps ({limit}), got {warmup}"
+    return [Problem("scheduler.warmup_steps", message, mark.file, mark.line)]
+
+
+def _home_of(section: str, files: Sequence[Node], home: Mark) -> Mark:
+    """Return where a user would add a setting to a section: in the last file of theirs that has it, or in any."""
+    for layer in reversed(files):
+        mark = layer.value[section].mark if section in layer.value else home
+        if mark.file is not None and not mark.preset:
+            return mark
+    return home
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """Return each problem once, by file in order of appearance, then by line."""
+    files = {file: place for place, file in reversed(list(enumerate(problem.file for problem in problems)))}
+    unique = dict.fromkeys(problems)
+    return sorted(unique, key=lambda problem: (problem.file is None, files[problem.file], problem.line or 0))

@@ -1,0 +1,119 @@
+"""MLX, behind a fast BLAS and with its compiled kernels in a folder of the user's own; import this before `mlx.core`.
+
+`stepbus.device.blas` says which BLAS, `stepbus.device.kernel_cache` where kernels lie. On macOS (Accelerate and Metal)
+and with MLX's CUDA wheels nothing is put in front; neither was at hand to test that here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import sys
+import threading
+import warnings
+from typing import Any
+
+from stepbus.base import BadInput
+from stepbus.device import blas as blas_libraries
+from stepbus.device import kernel_cache
+from stepbus.device.machine import BackendWarning as BackendWarning
+from stepbus.device.machine import cores as cores
+from stepbus.device.machine import on_linux_cpu, version
+
+CACHE_LIMIT = 4 << 30
+
+
+def _redirect() -> kernel_cache.Redirect | None:
+    """Load what gives MLX's kernels a folder of the user's own; None where MLX compiles none."""
+    if not on_linux_cpu():
+        return None
+    # MLX compiles fused CPU kernels with g++, and without it runs them one operation at a time, silently.
+    mend = "install it, such as Debian's g++"
+    if shutil.which("g++") is None:
+        text = f"g++ is not on PATH, so steps are slower; mend: {mend}"
+    else:
+        try:
+            return kernel_cache.redirect()
+        except OSError as error:
+            text = f"it compiles nothing here ({error}), so steps are slower; mend: {mend}"
+    warnings.warn(f"mx.compile is off because {text}", BackendWarning, stacklevel=3)
+    return None
+
+
+blas = blas_libraries.choose()
+_given = _redirect()
+
+try:
+    import mlx.core as mx
+except ImportError as error:
+    backends = "stepbus[cpu]', 'stepbus[cuda12]' or 'stepbus[cuda13]" if sys.platform == "linux" else "mlx"
+    raise BadInput(f"MLX has no backend here ({error}); install one: pip install '{backends}'") from error
+
+
+def _open_kernels() -> kernel_cache.KernelCache | None:
+    if _given is None:
+        return None
+    try:
+        return kernel_cache.open_cache(str(vars(mx)["__version__"]), _given)
+    except OSError as error:
+        warnings.warn(
+            f"mx.compile is off because no folder can hold its kernels ({error}), so steps are slower; mend: make "
+            "room, or set XDG_CACHE_HOME",
+            BackendWarning,
+            stacklevel=3,
+        )
+        return None
+
+
+kernels = _open_kernels()
+compiles = not on_linux_cpu() or kernels is not None
+if not compiles:
+    mx.disable_compile()  # a g++ that fails would end the first step with an error
+if mx.default_device().type == mx.DeviceType.cpu:
+    # Otherwise every step gives its buffers back to the system and pays the page faults again.
+    mx.set_cache_limit(CACHE_LIMIT)
+
+
+def cpu_streams() -> tuple[mx.Stream, ...]:
+    """Return the streams over which CPU work is spread: the default one and one more; none elsewhere or on one core.
+
+    A CPU stream computes on one thread, matrix products aside, so work on two streams uses two cores.
+    """
+    if mx.default_device().type != mx.DeviceType.cpu or cores() < 2:
+        return ()
+    return _cpu_streams(threading.get_ident())
+
+
+def row_streams() -> tuple[mx.Stream, ...]:
+    """Return `cpu_streams` for a model that runs a share of the batch's rows on each, start to end.
+
+    BLAS then gets its share of the cores per stream, for the rest of the process: with all of them each, its threads
+    wait for each other (twice the time on two cores; more cores were not at hand).
+    """
+    streams = cpu_streams()
+    if streams and blas.set_threads is not None:
+        blas.set_threads(max(1, cores() // len(streams)))
+    return streams
+
+
+@functools.cache
+def _cpu_streams(thread: int) -> tuple[mx.Stream, ...]:
+    # A stream belongs to the thread that asked for it.
+    return mx.default_stream(mx.Device(mx.cpu)), mx.new_stream(mx.Device(mx.cpu))
+
+
+def describe() -> dict[str, Any]:
+    """Return what `stepbus info` prints about MLX and the machine: versions, device, BLAS, cores, memory in bytes."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    return {
+        "mlx": version("mlx"),
+        "device": str(mx.default_device()),
+        "blas": blas.name,
+        "blas_found": blas.found,
+        "blas_threads": blas.threads,
+        "compile": compiles,
+        "compiled_kernels": str(kernels.store or kernels.folder) if kernels else None,
+        "cores": cores(),
+        "memory": memory,
+    }

@@ -1,0 +1,98 @@
+"""What of a configuration has no effect on a run: refused where nothing sensible is left of it, else said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stepbus.base import Problem, counted, show
+from stepbus.kernel import grown_axes
+
+if TYPE_CHECKING:
+    from stepbus.config import Config, TrainingConfig
+    from stepbus.kernel import Fit
+
+
+def refusals(config: Config) -> list[Problem]:
+    """Return the settings that a run would have to leave aside, and whose results somebody would wait for.
+
+    Args:
+        config: The configuration.
+    """
+    test = config.data.settings.test
+    if test is None:
+        return []
+    message = (
+        f"expected none, because a run does not predict rows yet, got {show(test)}; leave it out, and when the run "
+        "is done: stepbus predict RUN FILE (in Python: trainer.predict(rows))"
+    )
+    return [config.locate(Problem("data.test", message))]
+
+
+def unevaluated(training: TrainingConfig, monitored: bool, steps_per_epoch: int, total_steps: int) -> str:
+    """Return why nothing is evaluated during training and what to do about it, or "" where something is.
+
+    Args:
+        training: The section.
+        monitored: Whether there are rows to evaluate.
+        steps_per_epoch: Updates of one epoch.
+        total_steps: Updates of the fit.
+    """
+    if not monitored:
+        return "there are no validation rows; give data.validation or a split"
+    if training.eval_strategy == "no":
+        return "training.eval_strategy is no; set it to epoch or steps"
+    updates = counted(total_steps, "update")
+    if training.eval_strategy == "epoch" and steps_per_epoch > total_steps:
+        return (
+            f"training.max_steps ends the fit after {updates}, within its first epoch of {steps_per_epoch:,}; "
+            "raise it, or set eval_strategy: steps with eval_steps"
+        )
+    if training.eval_strategy == "steps" and (training.eval_steps or 0) > total_steps:
+        return f"training.eval_steps is {training.eval_steps:,} and the fit has {updates}; lower eval_steps"
+    return ""
+
+
+def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps: int, longest: int) -> list[str]:
+    """Return a sentence for each setting that has no effect, or another one than it seems to have.
+
+    Args:
+        config: The configuration.
+        fits: The fits of the run.
+        steps_per_epoch: Updates of one epoch of the first fit.
+        total_steps: Updates of the first fit.
+        longest: Tokens of its longest training row.
+    """
+    training, data = config.training, config.data.settings
+    found: list[tuple[str, str]] = []
+    every = training.num_epochs * steps_per_epoch
+    if training.max_steps is not None and training.max_steps > every:
+        epochs = counted(training.num_epochs, "epoch")
+        found.append(
+            (
+                "training.max_steps",
+                f"{counted(training.max_steps, 'update')} are never reached, because there are {every:,} in {epochs}; "
+                "a larger training.num_epochs trains longer",
+            )
+        )
+    why = unevaluated(training, fits[0].monitored is not None, steps_per_epoch, total_steps)
+    if why and fits[0].monitored is not None and training.eval_strategy != "no":
+        path = "training.eval_steps" if training.eval_strategy == "steps" else "training.max_steps"
+        found.append((path, f"nothing is evaluated before the end of the training: {why}"))
+    if not isinstance(data.validation, float) and not grown_axes(fits):
+        if data.stratify and "data.stratify" in config.marks:
+            found.append(("data.stratify", "it has no effect, because no rows are split here"))
+        if data.group is not None:
+            found.append(("data.group", "no rows are kept together by it, because none are split"))
+    if data.num_workers == 0 and "data.prefetch_size" in config.marks:
+        found.append(("data.prefetch_size", "it has no effect with num_workers: 0, where no batch is collated ahead"))
+    if data.tokens_per_batch is not None and data.tokens_per_batch < longest:
+        words = (
+            f"a row of {longest:,} tokens is longer than {data.tokens_per_batch:,}, and makes a larger batch by itself"
+        )
+        found.append(("data.tokens_per_batch", words))
+    if data.tokens_per_batch is not None and "data.batch_size" in config.marks:
+        words = "it counts in evaluations only, because of tokens_per_batch"
+        if data.eval_batch_size is not None:
+            words = "it has no effect beside tokens_per_batch and eval_batch_size"
+        found.append(("data.batch_size", words))
+    return [*config.notes, *(str(config.locate(Problem(path, message))) for path, message in found)]

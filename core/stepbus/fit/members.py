@@ -1,0 +1,213 @@
+"""From what a configuration names to the plugins on a bus: prototypes for the run, fresh instances for each fit."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from stepbus.base import PluginError, Problem, values_without_secrets
+from stepbus.config import check_hooks_version, import_module, plain
+from stepbus.kernel import Member, check_policy, failure, hooks_of
+
+if TYPE_CHECKING:
+    from stepbus.config import Config
+
+
+# How to do without a plugin that was handed over in Python.
+LEFT_OUT = "leave it out of plugins=[…]"
+
+
+def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
+    """Build one instance of each plugin, in call order, and check its hooks.
+
+    Args:
+        config: The configuration; its plugins come first, its `hooks:` modules last.
+        extras: Classes, instances and modules handed over in Python; they come between.
+
+    Raises:
+        PluginError: A hook or a policy is wrong.
+    """
+    members = []
+    for choice in config.plugins:
+        loaded = choice.loaded
+        plugin = make(loaded.cls, choice.settings)
+        if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
+            raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
+        version = loaded.version or source_digest(inspect.getmodule(loaded.cls))
+        member = Member(
+            choice.name,
+            loaded.label,
+            plugin,
+            choice.on_error,
+            loaded.scope,
+            choice.settings,
+            loaded.distribution,
+            version,
+        )
+        check_policy(member)
+        members.append(member)
+    members += [_extra(extra, config) for extra in extras]
+    members += [_module(import_module(name, config.base), name, "take it out of hooks:") for name in config.hooks]
+    taken: set[str] = set()
+    for member in members:
+        if member.name in taken:
+            raise PluginError(
+                f"two plugins are called {member.name!r}; give one another name, under plugins: or as a file"
+            )
+        taken.add(member.name)
+    return members
+
+
+def exclusions(config: Config, members: Iterable[Member]) -> list[Problem]:
+    """Return a problem for each two plugins that exclude each other: one names the other in its `excludes`.
+
+    Args:
+        config: What switched them on.
+        members: The prototypes.
+
+    Raises:
+        PluginError: `excludes` is no tuple of names.
+    """
+    named = {member.name: member for member in members}
+    found: dict[frozenset[str], Problem] = {}
+    for name, member in named.items():
+        excludes = getattr(member.plugin, "excludes", ())
+        if not isinstance(excludes, tuple | list) or not all(isinstance(other, str) for other in excludes):
+            raise PluginError(f'{member.label}: expected excludes = ("name", …), got {excludes!r}')
+        for other in excludes:
+            pair = frozenset((name, other))
+            if other in named and other != name and pair not in found:
+                message = (
+                    f"expected {name} or {other}, got both; {member.label} says that they exclude each other: "
+                    f"switch one of them off"
+                )
+                found[pair] = config.locate(Problem(f"plugins.{name}", message))
+    return list(found.values())
+
+
+def make(cls: Any, settings: Any) -> Any:
+    """Return an instance of a plugin class; a plugin without a Config takes no settings."""
+    return cls(settings) if settings is not None else cls()
+
+
+def _extra(extra: Any, config: Config) -> Member:
+    if isinstance(extra, ModuleType):
+        return _module(extra, extra.__name__, LEFT_OUT)
+    cls = extra if inspect.isclass(extra) else type(extra)
+    name, label = _snake(cls.__name__), f"{cls.__name__} (passed in Python)"
+    check_hooks_version(extra, label, name)
+    if not hooks_of(extra, label) and not getattr(extra, "components", ()):
+        raise PluginError(f"{label}: it has neither hooks nor components; write @hookimpl above its methods")
+    if inspect.isclass(extra):
+        settings = cls.Config() if hasattr(cls, "Config") else None
+        member = Member(name, label, make(cls, settings), scope=getattr(cls, "scope", "fit"), settings=settings)
+    else:
+        # An object is the caller's own and stays one, unless it says what to build another from.
+        settings = getattr(extra, "config", None)
+        member = Member(name, label, extra, scope="run" if settings is None else "fit", settings=settings)
+    member.distribution, member.version, member.mend = cls.__name__, source_digest(cls), LEFT_OUT
+    return member
+
+
+def _module(module: ModuleType, name: str, mend: str) -> Member:
+    check_hooks_version(module, name, name)
+    if not hooks_of(module, name):
+        raise PluginError(f"{name}: no function in it is a hook; write @hookimpl above those that are")
+    file = Path(getattr(module, "__file__", None) or name)
+    # A module that was loaded from a file carries that file's folder in its name.
+    short = file.stem if name.endswith(".py") else module.__name__.rpartition(".")[2]
+    return Member(short, name, module, distribution=file.name, version=source_digest(module), mend=mend)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def for_fit(
+    members: Iterable[Member], parts: Iterable[tuple[str, Any]], *, alone: bool, extras: Iterable[Any] = ()
+) -> list[Member]:
+    """Return the members of one fit: run-scoped ones as they are, fit-scoped ones afresh, then built components.
+
+    Args:
+        members: The prototypes.
+        parts: Built components with the name they have on the bus; those without hooks are passed over.
+        alone: Whether the run has this one fit only; an object passed in Python then serves itself.
+        extras: The objects that were passed in Python.
+    """
+    own = {id(extra) for extra in extras}
+    fresh = []
+    for member in members:
+        if member.scope == "fit" and not (alone and id(member.plugin) in own):
+            member = attrs.evolve(member, plugin=make(type(member.plugin), member.settings))
+        fresh.append(member)
+    mend = "pick another type: for {}"
+    return fresh + [
+        Member(name, name, part, mend=mend.format(name.partition(".")[0]))
+        for name, part in parts
+        if hooks_of(part, name, "fit")
+    ]
+
+
+def run_scoped(members: Iterable[Member]) -> list[Member]:
+    """Return the members that serve the whole run."""
+    return [member for member in members if member.scope == "run"]
+
+
+def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, str]]:
+    """Return name -> distribution, version and a digest of the settings of every plugin, for manifests.
+
+    Args:
+        members: The prototypes of a run, objects passed in Python and modules of hooks among them.
+    """
+    return {
+        member.name: {
+            "distribution": member.distribution,
+            "version": member.version,
+            "settings": _settings_digest(member.settings),
+        }
+        for member in members
+    }
+
+
+def source_digest(thing: Any) -> str:
+    """Return a digest of the source of a class or a module, or nothing where there is none to read (a prompt)."""
+    try:
+        return _digest(inspect.getsource(thing))
+    except (OSError, TypeError):
+        return ""
+
+
+def _settings_digest(settings: Any) -> str:
+    if settings is not None and not attrs.has(type(settings)):
+        return ""  # an object of the caller's own, whose words may hold its address
+    return _digest(json.dumps(values_without_secrets(plain(settings, places=False) or {}), sort_keys=True))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def state_of(members: Iterable[Member]) -> dict[str, Any]:
+    """Return name -> state of every member that has memory."""
+    states = {}
+    for member in members:
+        if hasattr(member.plugin, "state_dict"):
+            try:
+                states[member.name] = member.plugin.state_dict()
+            except Exception as error:
+                raise failure(member, "state_dict raised {}", error) from error
+    return states
+
+
+def restore_state(members: Iterable[Member], saved: dict[str, Any]) -> None:
+    """Give every member its saved state back; one that was not there before starts afresh."""
+    for member in members:
+        if member.name in saved and hasattr(member.plugin, "load_state_dict"):
+            member.plugin.load_state_dict(saved[member.name])

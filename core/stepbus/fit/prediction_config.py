@@ -1,0 +1,270 @@
+"""The part of a configuration that prediction needs: what an exported folder says of it, and what of that is believed.
+
+A folder is data, and whoever sent it chose every word in it. So it names components by the entry points of installed
+plugins, and nothing else: what would import a file or a module, call a function, read another configuration or write
+somewhere is refused by name, unless the caller trusts the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from stepbus.base import Component, ConfigError, ModelError, Selected, one_line, show
+from stepbus.config import NAME, Config, installed, load_config, may_offer_components
+from stepbus.fit.folder_code import CODE, from_folder
+
+SECTIONS = ("model", "data")
+# The task of the labels picks among these when a folder is opened.
+_BY_TASK = ("head", "metric")
+_TRAINING = ("optimizer", "scheduler")
+# Where the model lies is known, whatever the folder says.
+_OWN = ("model.pretrained", "model.tokenizer")
+
+
+class UntrustedError(ModelError):
+    """A folder asks for more than installed components, and nobody said that it may."""
+
+
+def _words(text: str) -> str:
+    return one_line(text, 500)
+
+
+@frozen
+class Wish:
+    """Something that a folder asks for beyond installed components.
+
+    Args:
+        path: Where it stands: "plugins.mine.use".
+        words: What it would do: "imports ./mine.py and makes its Mine".
+    """
+
+    path: str = attrs.field(converter=one_line)
+    words: str = attrs.field(converter=_words)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.words}"
+
+
+def prediction_tree(config: Config) -> dict[str, Any]:
+    """Return what opens a trained model again, as JSON values: components, their settings, and who offers them.
+
+    Files and folders are left out. Code of the user's own that prediction needs is named, and wants trust when the
+    folder is opened.
+
+    Args:
+        config: The configuration that trained it.
+    """
+    plugins: dict[str, Any] = {name: False for name, node in config.tree["plugins"].items() if node is False}
+    needed = _providers(config)
+    for choice in config.plugins:
+        if choice.loaded.label in needed:
+            plugins[choice.name] = _without_places(choice.settings, config.tree["plugins"][choice.name])
+    sections = {name: _without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
+    # Sizes of a model from scratch stand in config.json from now on.
+    for name in config.model.component.facts.get("from_scratch", ()):
+        sections["model"].pop(name, None)
+    metrics = config.tree["training"].get("metrics")
+    return {**sections, "training": {} if metrics is None else {"metrics": metrics}, "plugins": plugins}
+
+
+def _providers(config: Config) -> set[str]:
+    """Return the labels of the plugins whose components prediction picks, or may pick by the task."""
+    picked = [config.model, config.data, *(config.training.metrics or ())]
+    needed = {(part.kind, part.name) for selected in picked for part in _parts(selected)}
+    return {
+        provider for part, provider in config.components if part.kind in _BY_TASK or (part.kind, part.name) in needed
+    }
+
+
+def _parts(selected: Selected) -> Iterator[Component]:
+    """Yield a picked component and those that its settings pick."""
+    yield selected.component
+    for field in attrs.fields(type(selected.settings)):
+        value = getattr(selected.settings, field.name)
+        for inner in _inside(value):
+            if isinstance(inner, Selected):
+                yield from _parts(inner)
+
+
+def _without_places(value: Any, written: Any) -> Any:
+    """Return settings as they were written, without the places in them."""
+    settings = value.settings if isinstance(value, Selected) else value
+    if not isinstance(written, Mapping) or not attrs.has(type(settings)):
+        return written
+    fields = {field.alias or field.name: field for field in attrs.fields(type(settings))}
+    kept = {}
+    for key, item in written.items():
+        if key not in fields:
+            kept[key] = item
+        elif fields[key].metadata.get("location") and item is None:
+            continue
+        elif _place(fields[key], item) in (None, "code"):
+            kept[key] = _without_places(getattr(settings, fields[key].name), item)
+    return kept
+
+
+def _place(field: Any, value: Any) -> str | None:
+    """Return what a value names: a file, a source, an output or code; or None where it names no place."""
+    location: str | None = field.metadata.get("location")
+    texts = [str(item) for item in (value if isinstance(value, list | tuple) else [value]) if _is_text(item)]
+    if location == "code":
+        texts = [text for text in texts if CODE.fullmatch(text)]
+    return location if texts else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | Path)
+
+
+def open_config(
+    tree: Any, folder: Path, place: str, *, trust: bool, plugins: Sequence[Any] = ()
+) -> tuple[Config, list[Wish]]:
+    """Return the configuration that a folder describes.
+
+    Args:
+        tree: What `prediction_tree` returned, as it was read.
+        folder: Where the model lies.
+        place: The file that `tree` is from, for messages.
+        trust: Grant whatever it asks for.
+        plugins: Classes and objects passed in Python, whose components may be picked.
+
+    Returns:
+        The configuration, and the wishes that were granted.
+
+    Raises:
+        UntrustedError: It asks for more than installed components.
+        ModelError: It cannot be understood.
+    """
+    if not isinstance(tree, dict) or not all(isinstance(tree.get(name), dict) for name in (*SECTIONS, "plugins")):
+        raise ModelError(f"{place}: expected the mappings model, data and plugins under config, got something else")
+    tree = from_folder(tree, SECTIONS, folder)
+    wishes = [*_of_sections(tree), *_of_plugins(tree["plugins"], place)]
+    wishes += [
+        Wish(path, f"reads the folder or downloads {_named(tree['model'][name])}")
+        for path in _OWN
+        if tree["model"].get(name := path.removeprefix("model.")) is not None
+    ]
+    tree = {**tree, "model": {**tree["model"], "pretrained": str(folder.resolve()), "tokenizer": None}}
+    if wishes and not trust:
+        # What its settings ask for is named along, as far as they can be understood without what is refused.
+        with suppress(ModelError):
+            wishes += _of_config(_load(_granting_nothing(tree), place, plugins))
+        raise _refusal(wishes, place)
+    # Prediction calls no hook, so no module of hooks is imported, trusted or not.
+    hooks = tree.pop("hooks", None)
+    config = _load(tree, place, plugins)
+    left_out = [Wish("hooks", "left out, because prediction calls none")] if hooks else []
+    wishes = [*(wish for wish in wishes if wish.path != "hooks"), *_of_config(config), *left_out]
+    if wishes and not trust:
+        raise _refusal(wishes, place)
+    return config, wishes
+
+
+def _load(tree: Mapping[str, Any], place: str, plugins: Sequence[Any]) -> Config:
+    try:
+        return load_config(tree, extra_plugins=plugins)
+    except ConfigError as error:
+        listed = "\n  ".join(one_line(str(problem), 1000) for problem in error.problems)
+        raise ModelError(f"{place}: expected components and settings that are known here, got:\n  {listed}") from error
+
+
+def _granting_nothing(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a tree that names installed components and their settings."""
+    named = {name: value for name, value in tree["plugins"].items() if not [*_of_plugins({name: value}, "")]}
+    return {**{name: tree[name] for name in SECTIONS}, "plugins": named}
+
+
+def _refusal(wishes: list[Wish], place: str) -> UntrustedError:
+    listed = "\n  ".join(dict.fromkeys(map(str, wishes)))
+    return UntrustedError(
+        f"{place}: expected nothing but installed components and their settings, got a folder that asks for more:\n"
+        f"  {listed}\n"
+        "nothing of this was done; if you know who wrote it and want it, say --trust (in Python: trust=True)"
+    )
+
+
+def _of_config(config: Config) -> Iterator[Wish]:
+    """Yield what typed settings ask for, and the plugins of others that offer nothing which prediction needs."""
+    yield from (wish for wish in _of_settings("model", config.model.settings) if wish.path not in _OWN)
+    yield from _of_settings("data", config.data.settings)
+    for metric in config.training.metrics or ():
+        yield from _of_settings("training.metrics", metric)
+    needed = _providers(config)
+    for choice in config.plugins:
+        yield from _of_settings(f"plugins.{choice.name}", choice.settings)
+        if choice.loaded.origin != "built-in" and choice.loaded.label not in needed:
+            yield Wish(f"plugins.{choice.name}", "is a plugin that prediction does not need")
+
+
+def _of_sections(tree: Mapping[str, Any]) -> Iterator[Wish]:
+    """Yield what is asked for outside of the sections that prediction needs."""
+    for key, value in tree.items():
+        if key == "extends":
+            yield Wish(key, f"reads the configuration {_named(value)}")
+        elif key == "hooks":
+            for module in value if isinstance(value, list) else [value]:
+                yield Wish(key, f"imports {_named(module)} for its hooks")
+        elif key in ("training", "environment"):
+            for name, item in value.items() if isinstance(value, dict) else [("", value)]:
+                if (key, name) != ("training", "metrics"):
+                    does = (
+                        f"writes to {_named(item)}" if name == "output_dir" else "is no setting that prediction needs"
+                    )
+                    yield Wish(f"{key}.{name}", does)
+        elif key not in (*SECTIONS, "plugins"):
+            yield Wish(key, "is no section that prediction needs")
+
+
+def _of_plugins(named: Mapping[str, Any], place: str) -> Iterator[Wish]:
+    """Yield the plugins that are no installed ones with components; nothing is imported to find out."""
+    known = installed()
+    for name, settings in named.items():
+        if isinstance(settings, dict) and "use" in settings:
+            module, _, attribute = str(settings["use"]).rpartition(":")
+            named_code = one_line(module or attribute, 300)
+            yield Wish(f"plugins.{one_line(name)}.use", f"imports {named_code} and makes its {one_line(attribute)}")
+        elif settings is False or not NAME.fullmatch(name):
+            continue  # what is no name is refused when it is loaded
+        elif name not in known:
+            raise ModelError(
+                f"{place}: plugins.{one_line(name)}: expected an installed plugin, since the model has a part of it, "
+                "got a name that no installed package offers; install the package"
+            )
+        elif known[name].distribution != "stepbus" and not may_offer_components(known[name].value, beside=_TRAINING):
+            yield Wish(f"plugins.{name}", f"imports {known[name].value}, which offers nothing that prediction needs")
+
+
+def _of_settings(path: str, settings: Any) -> Iterator[Wish]:
+    """Yield the places and the code that typed settings name."""
+    if isinstance(settings, Selected):
+        yield from _of_settings(path, settings.settings)
+    if not attrs.has(type(settings)) or isinstance(settings, Selected):
+        return
+    for field in attrs.fields(type(settings)):
+        value, here = getattr(settings, field.name), f"{path}.{field.alias or field.name}"
+        kind = _place(field, value)
+        if kind == "code":
+            module, _, function = str(value).rpartition(":")
+            yield Wish(here, f"imports {module} and calls its {function}")
+        elif kind is not None and value != field.default:
+            does = {"source": "reads the folder or downloads", "output": "writes to"}.get(kind, "reads or writes")
+            yield Wish(here, f"{does} {_named(value)}")
+        for inner in _inside(value):
+            yield from _of_settings(here, inner)
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    yield from value if isinstance(value, tuple | list) else (value,)
+
+
+def _named(value: Any) -> str:
+    """Return a place in full, so that one sees what was asked for; anything else as messages name it."""
+    return repr(value) if isinstance(value, str) and len(value) <= 300 else show(value)

@@ -1,0 +1,39 @@
+"""The loop and the bus: engine, events, state, fits and their protocols; no MLX, no files, no rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.kernel.bus import SPECIFICATIONS as SPECIFICATIONS
+    from stepbus.kernel.bus import Bus as Bus
+    from stepbus.kernel.bus import Member as Member
+    from stepbus.kernel.bus import check_policy as check_policy
+    from stepbus.kernel.bus import failure as failure
+    from stepbus.kernel.bus import hooks_of as hooks_of
+    from stepbus.kernel.costs import Meter as Meter
+    from stepbus.kernel.costs import report_costs as report_costs
+    from stepbus.kernel.events import BUILD_HOOKS as BUILD_HOOKS
+    from stepbus.kernel.events import RUN_HOOKS as RUN_HOOKS
+    from stepbus.kernel.fits import Fit as Fit
+    from stepbus.kernel.fits import FitResult as FitResult
+    from stepbus.kernel.fits import Plan as Plan
+    from stepbus.kernel.fits import Predictions as Predictions
+    from stepbus.kernel.fits import groups_along as groups_along
+    from stepbus.kernel.fits import grown_axes as grown_axes
+    from stepbus.kernel.state import Best as Best
+    from stepbus.kernel.state import Control as Control
+    from stepbus.kernel.state import Request as Request
+    from stepbus.kernel.state import StepResult as StepResult
+    from stepbus.kernel.state import TrainingState as TrainingState
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        bus="Bus Member SPECIFICATIONS check_policy failure hooks_of",
+        costs="Meter report_costs",
+        events="BUILD_HOOKS RUN_HOOKS",
+        fits="Fit FitResult Plan Predictions groups_along grown_axes",
+        state="Best Control Request StepResult TrainingState",
+    )

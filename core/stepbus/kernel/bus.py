@@ -1,0 +1,322 @@
+"""The bus: one pluggy manager for each scope, and one guard around each implementation."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import pluggy
+from attrs import define
+
+from stepbus.base import BadInput, PluginError, PluginFailure, StepbusError, did_you_mean, without_secrets
+from stepbus.kernel import events
+from stepbus.kernel.costs import Meter
+from stepbus.kernel.hook_results import checked, words_of
+from stepbus.kernel.state import Control
+
+SPECIFICATIONS = events.specifications()
+# Calls of one implementation within each other: one that logs in on_log would go on without end.
+MAX_DEPTH = 20
+# What a file system says when it refuses: no fault of a plugin's code.
+_REFUSED = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR,
+    errno.ENOTDIR,
+}  # fmt: skip
+
+
+@define(eq=False)
+class Member:
+    """A plugin instance on a bus.
+
+    Args:
+        name: Its name in the configuration.
+        label: How messages name it, with distribution and version.
+        plugin: An instance, or a module of hook functions.
+        on_error: raise, or disable.
+        scope: run: this instance serves every fit; fit: each fit gets one of its own.
+        settings: What a fresh instance is made from.
+        distribution: The package or file that it comes from.
+        version: That package's version, or a digest of the source where it has none.
+        disabled: The error that switched it off, if one did.
+        mend: How to do without it, where no `plugins: {name: false}` does that.
+    """
+
+    name: str
+    label: str
+    plugin: Any
+    on_error: str = "raise"
+    scope: str = "run"
+    settings: Any = None
+    distribution: str = ""
+    version: str = ""
+    disabled: str = ""
+    mend: str = ""
+
+
+def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[..., Any]]:
+    """Return the hook implementations of a plugin, having checked each.
+
+    Args:
+        plugin: An instance, a class or a module.
+        label: How messages should name it.
+        scope: "fit" refuses the hooks of a run.
+
+    Returns:
+        Hook name -> bound function.
+
+    Raises:
+        PluginError: Anything that pluggy would let pass in silence, and what it would refuse.
+    """
+    found = {}
+    for name in dir(plugin):
+        function = inspect.getattr_static(plugin, name, None)
+        function = getattr(function, "__func__", function)
+        if name.startswith("__") or not callable(function):
+            continue
+        options = getattr(function, "stepbus_impl", None)
+        if options is None:
+            # A module may well use a hook's name for something of its own; a class that does forgot the decorator.
+            if name in SPECIFICATIONS and not inspect.ismodule(plugin):
+                raise PluginError(f"{label}: {name} is a hook's name; write @hookimpl above it")
+            continue
+        _check(name, function, options, label, scope)
+        found[name] = getattr(plugin, name)
+    return found
+
+
+def _check(name: str, function: Any, options: dict[str, Any], label: str, scope: str) -> None:
+    hook = options.get("specname") or name
+    if hook not in SPECIFICATIONS:
+        raise PluginError(f"{label}: there is no hook {hook!r}{did_you_mean(hook, SPECIFICATIONS)}")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.name not in SPECIFICATIONS[hook]:
+            known = ", ".join(SPECIFICATIONS[hook])
+            near = did_you_mean(parameter.name, SPECIFICATIONS[hook])
+            raise PluginError(f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {known}")
+        if parameter.default is not parameter.empty:
+            raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise PluginError(f"{label}: {hook} is an async function, which nobody would wait for; write def")
+    if inspect.isgeneratorfunction(function) and not (options.get("wrapper") or options.get("hookwrapper")):
+        raise PluginError(
+            f"{label}: {hook} has a yield, so calling it would run none of it; write @hookimpl(wrapper=True) if it "
+            "goes around the others, or take the yield out"
+        )
+    if options.get("hookwrapper"):
+        raise PluginError(f"{label}: {hook}: hookwrapper=True is pluggy's old way; write wrapper=True")
+    if hook in events.THREADED and options.get("wrapper"):
+        raise PluginError(f"{label}: {hook} passes a value along, so it cannot be a wrapper")
+    if hook in ("on_exception", "on_close") and options.get("wrapper"):
+        raise PluginError(f"{label}: {hook} reaches each plugin by itself, so it cannot be a wrapper")
+    if hook in events.RUN_HOOKS and scope == "fit":
+        raise PluginError(f'{label}: {hook} belongs to the run; write scope = "run" in the class')
+
+
+class _Guarded:
+    """What is registered with pluggy in a plugin's place; compared by identity, whatever the plugin's own equality."""
+
+
+class Bus:
+    """The plugins of one scope in call order.
+
+    Args:
+        members: The plugins, in call order.
+        control: Where requests go; it learns whose hook is running.
+        meter: What counts the time of each plugin; all buses of a run share one.
+    """
+
+    def __init__(self, members: Sequence[Member], control: Control | None = None, meter: Meter | None = None) -> None:
+        self.members = list(members)
+        self.control, self.meter = control or Control(), meter or Meter()
+        # Told when an error switches a plugin off; the run puts its own voice here.
+        self.on_disabled: Callable[[str], None] = warnings.warn
+        self._manager = pluggy.PluginManager("stepbus")
+        self._manager.add_hookspecs(events)
+        # pluggy calls the last registered first.
+        for member in reversed(self.members):
+            self._register(member)
+        self._manager.check_pending()
+        self.hook = self._manager.hook
+
+    def _register(self, member: Member) -> None:
+        proxy = _Guarded()
+        for name, function in hooks_of(member.plugin, member.label).items():
+            setattr(proxy, name, self._guard(member, name, function))
+        self._manager.register(proxy, name=member.name)
+
+    def _guard(self, member: Member, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap one implementation: attribution, cost, trace, blame and policy."""
+        control, meter, cost, name = self.control, self.meter, self.meter.of(member.name), member.name
+        clock = time.perf_counter
+
+        def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
+            depth = 0
+
+            # One frame for each call: after a step the host's caches are cold, and every line of code counts.
+            def watched(*arguments: Any) -> Any:
+                nonlocal depth
+                if member.disabled and hook != "on_close":
+                    return None
+                asking, control.asking = control.asking, name
+                outer, meter.inner = meter.inner, 0.0
+                start = clock()
+                depth += 1
+                try:
+                    if depth > MAX_DEPTH:  # before Python's own limit strikes whoever happens to be called then
+                        raise RecursionError(f"what it does in {hook} calls {hook} again, without end")
+                    return inner(*arguments)
+                except KeyboardInterrupt:
+                    raise  # the user's own
+                except BaseException as error:  # one that calls sys.exit must not end a run in silence
+                    return self._blame(member, hook, error)
+                finally:
+                    depth -= 1
+                    elapsed = clock() - start
+                    cost.seconds += elapsed - meter.inner
+                    cost.calls += 1
+                    meter.inner = outer + elapsed
+                    control.asking = asking
+                    if meter.trace is not None:
+                        meter.say(control.step, elapsed, hook, name)
+
+            return watched
+
+        if not getattr(function, "stepbus_impl", {}).get("wrapper"):
+            return functools.wraps(function)(watch(checked(hook, function)))
+
+        def begun(*arguments: Any) -> Any:
+            around = function(*arguments)
+            next(around)
+            return around
+
+        begin, finish = watch(begun), watch(_finish)
+
+        @functools.wraps(function)
+        def guarded_wrapper(*arguments: Any) -> Generator[None, Any, Any]:
+            around = begin(*arguments)
+            raised: BaseException | None = None
+            try:
+                result = yield
+            except BaseException as error:
+                raised, result = error, None
+            if around is not None:
+                result, raised = finish(around, result, raised) or (result, raised)
+            if raised is not None:
+                raise raised
+            return result
+
+        return guarded_wrapper
+
+    def _blame(self, member: Member, hook: str, error: BaseException) -> None:
+        if member.on_error == "disable" and not isinstance(error, StepbusError):
+            member.disabled = message = _raised(member, f"{hook} raised {{}} at step {self.control.step}", error)
+            self.meter.of(member.name).disabled.append(message)
+            self.on_disabled(message)
+            return
+        failed = failure(member, f"{hook} raised {{}} at step {self.control.step}", error)
+        raise failed from (None if failed is error else error)
+
+    def has(self, hook: str) -> bool:
+        """Return whether anything listens to a hook."""
+        return bool(getattr(self.hook, hook).get_hookimpls())
+
+    def in_order(self, hook: str, **arguments: Any) -> list[Any]:
+        """Return what the implementations of a hook give, in call order, without those that gave None."""
+        return [result for result in getattr(self.hook, hook)(**arguments) if result is not None]
+
+    def thread(self, hook: str, **arguments: Any) -> Any:
+        """Pass a value through the implementations of a threaded hook, in call order.
+
+        Args:
+            hook: The hook.
+            **arguments: All its arguments, the carried value among them.
+
+        Returns:
+            The value after the last implementation.
+        """
+        carried = events.THREADED[hook]
+        for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
+            result = implementation.function(*(arguments[name] for name in implementation.argnames))
+            if result is not None:
+                arguments[carried] = result
+        return arguments[carried]
+
+    def tell_all(self, hook: str, **arguments: Any) -> list[Exception]:
+        """Call every implementation of a hook, whatever the others do; return what they raised."""
+        raised: list[Exception] = []
+        around = []
+        for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
+            try:
+                begun = implementation.function(*(arguments[name] for name in implementation.argnames))
+                if implementation.wrapper:
+                    next(begun)
+                    around.append(begun)
+            except Exception as error:
+                raised.append(error)
+        for begun in reversed(around):
+            try:
+                begun.send([])
+            except StopIteration:
+                pass
+            except Exception as error:
+                raised.append(error)
+        return raised
+
+
+def failure(member: Member, what: str, error: BaseException) -> StepbusError:
+    """Return an error of a plugin as the user sees it, naming plugin and mend.
+
+    Args:
+        member: The plugin.
+        what: "on_log raised {} at step 3", where {} stands for the error's type.
+        error: What it raised; what was said on purpose keeps its words.
+    """
+    if isinstance(error, StepbusError):
+        return error
+    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
+        return BadInput(
+            f"{error.filename}: {member.label} cannot read or write here: {error.strerror}; make room or give access, "
+            f"or {_switch_off(member)}"
+        )
+    return PluginFailure(_raised(member, what, error))
+
+
+def _raised(member: Member, what: str, error: BaseException) -> str:
+    # It goes into checkpoints, where a StepbusError's own look at passwords does not reach.
+    words = without_secrets(words_of(error))
+    return f"{member.label}: {what.format(type(error).__name__)}: {words}; {_switch_off(member)}"
+
+
+def _switch_off(member: Member) -> str:
+    return member.mend or f"switch the plugin off with plugins: {{{member.name}: false}}"
+
+
+def _finish(around: Any, result: Any, raised: BaseException | None) -> tuple[Any, None]:
+    """Run a wrapper's second half, and return what it made of the result or the error inside it."""
+    try:
+        around.send(result) if raised is None else around.throw(raised)
+    except StopIteration as end:
+        return end.value, None
+    raise RuntimeError("a wrapper yields once")
+
+
+def check_policy(member: Member) -> None:
+    """Refuse `on_error: disable` for a plugin that changes the computation.
+
+    Raises:
+        PluginError: It implements a BUILD hook.
+    """
+    if member.on_error == "disable":
+        changing = sorted(set(hooks_of(member.plugin, member.label)) & events.BUILD_HOOKS)
+        if changing:
+            raise PluginError(
+                f"{member.label}: on_error: disable fits plugins that only watch; this one implements "
+                f"{', '.join(changing)}"
+            )

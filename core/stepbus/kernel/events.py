@@ -1,0 +1,375 @@
+"""The events: every hook, when it fires, what it gives and what a return value does.
+
+The order of a run, held true by a test (`for` repeats its lines, `if` may skip them):
+
+    expand_fits
+    validate_plan
+    on_run_start
+    for each fit:
+        parameter_groups
+        transform_gradients
+        on_fit_start
+        if a checkpoint was asked for at the start:
+            checkpoint_retention
+            on_checkpoint
+        for each epoch:
+            if the epoch starts here:
+                on_epoch_start
+            for each update:
+                is_boundary
+                on_step_end
+                if a log interval ended:
+                    on_log
+                if an evaluation is due:
+                    on_evaluate_start
+                    on_predictions
+                    on_evaluate
+                    on_metrics
+                if the epoch ended:
+                    on_epoch_end
+                if a checkpoint was asked for:
+                    checkpoint_retention
+                    on_checkpoint
+        for each set that wants a final score:
+            if it was not scored at this very step:
+                on_evaluate_start
+            on_predictions
+            if it was not scored at this very step:
+                on_evaluate
+        on_fit_end
+    for each axis that the plan grew along:
+        combine_results
+    on_run_end
+    on_close
+
+Beside the order stand `on_message`, `on_report` and `on_artifact`, which anything may cause at any time, and
+`on_exception`, which fires before `on_close` when a run fails.
+
+A hook takes only the arguments that it names. "Threaded" means that the value goes through the implementations in
+call order, each receiving what the one before returned; None leaves it as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepbus.base import hookspec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stepbus.base import Problem
+    from stepbus.fit import Trainer
+    from stepbus.kernel.fits import Fit, FitResult, Plan
+    from stepbus.kernel.state import StepResult, TrainingState
+    from stepbus.run import Run
+
+# ---------------------------------------------------------------------------------------------------------------------
+# BUILD: before the compiled step exists; may change the computation
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def validate_plan(plan: Plan) -> list[Problem] | None:
+    """Find problems of the plan before weights are loaded.
+
+    Args:
+        plan: What is going to happen: the configuration, the fits, the metrics and their directions, the steps.
+
+    Returns:
+        Problems; those of all plugins are shown together, and nothing starts.
+    """
+
+
+@hookspec
+def parameter_groups(trainer: Trainer, model: Any) -> dict[str, dict[str, float]] | None:
+    """Give single parameters settings of their own, once for each fit, before the optimizer's state exists.
+
+    Args:
+        trainer: The fit.
+        model: The model, with its weights.
+
+    Returns:
+        Parameter name -> {"weight_decay": …, "learning_rate_scale": …}. Names are merged; where two plugins give
+        the same setting of the same parameter, the later one wins, and scales multiply.
+    """
+
+
+@hookspec
+def transform_gradients(trainer: Trainer) -> Callable[[Any], Any] | None:
+    """Change the gradients inside the compiled step; asked once for each fit.
+
+    Args:
+        trainer: The fit.
+
+    Returns:
+        A pure function gradients -> gradients, or gradients -> (gradients, {name: scalar array}). It runs once for
+        each trace, not for each step, so it may hold no Python state. Functions are chained in call order.
+    """
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# OUTER LOOP: a plan of fits; pure functions of configuration, data and results
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def expand_fits(run: Run, fits: list[Fit]) -> list[Fit] | None:
+    """Turn each fit into several (folds, members). Threaded over `fits`.
+
+    Args:
+        run: The run; its rows are read, no weights are loaded.
+        fits: The fits so far; at first one, over the whole training set.
+
+    Returns:
+        The new list of fits.
+    """
+
+
+@hookspec(firstresult=True)
+def combine_results(run: Run, axis: str, results: list[FitResult]) -> FitResult | None:
+    """Combine the results of fits that differ in one axis, after the last of them.
+
+    Args:
+        run: The run.
+        axis: "fold", "member" or "round".
+        results: One result for each fit of the group, in order.
+
+    Returns:
+        One result for the group; the first plugin that returns one decides.
+    """
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# RUN: host numbers only; observe and ask
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def on_run_start(run: Run) -> None:
+    """Fires once, when the fits are known and before the first of them begins."""
+
+
+@hookspec
+def on_run_end(run: Run, result: FitResult) -> None:
+    """Fires once, after the last fit of a run that did not fail.
+
+    Args:
+        run: The run.
+        result: The combined result.
+    """
+
+
+@hookspec
+def on_fit_start(trainer: Trainer, state: TrainingState) -> None:
+    """Fires when a fit is about to launch its first step, after a resumed state was put back.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands; `state.step` is above 0 when it was resumed.
+    """
+
+
+@hookspec
+def on_fit_end(trainer: Trainer, state: TrainingState, result: FitResult) -> None:
+    """Fires at the end of every fit, also of one that failed or was interrupted.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands.
+        result: Its result; `result.status` is ok, stopped, interrupted or failed.
+    """
+
+
+@hookspec
+def on_epoch_start(trainer: Trainer, state: TrainingState) -> None:
+    """Fires before the first step of an epoch; `state.epoch` counts from 0."""
+
+
+@hookspec
+def on_epoch_end(trainer: Trainer, state: TrainingState) -> None:
+    """Fires after the last step of an epoch and its evaluation, before its checkpoint; `state.epoch` is that epoch."""
+
+
+@hookspec
+def is_boundary(trainer: Trainer, step: int) -> bool | None:
+    """Say before an update is launched that something is due after it, so that the device is drained there.
+
+    Args:
+        trainer: The fit.
+        step: The number of the update, from 1.
+
+    Returns:
+        True where this plugin will ask for something at that step; any True makes a boundary.
+    """
+
+
+@hookspec
+def on_step_end(trainer: Trainer, state: TrainingState, step: StepResult) -> None:
+    """Fires after each optimizer update, in order, once its numbers are on the host.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands; `state.step` already counts this update.
+        step: The update's numbers.
+    """
+
+
+@hookspec
+def on_log(trainer: Trainer, state: TrainingState, record: dict[str, float]) -> None:
+    """Fires at each log interval, and whenever `trainer.log` is called.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands.
+        record: step, epoch, loss (mean of the interval), learning_rate, speeds, and the named scalars of the step.
+    """
+
+
+@hookspec
+def on_evaluate_start(trainer: Trainer, state: TrainingState, name: str, reason: str) -> None:
+    """Fires before a set is evaluated.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands.
+        name: The set.
+        reason: epoch, steps, final, or who asked.
+    """
+
+
+@hookspec
+def on_predictions(
+    trainer: Trainer, state: TrainingState, name: str, labels: np.ndarray, predictions: np.ndarray, final: bool
+) -> None:
+    """Fires when the predictions of a whole labelled set are on the host.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands.
+        name: The set.
+        labels: [N] class numbers, [N, K] 0/1, or [N] values in their own unit.
+        predictions: [N, K] probabilities, or [N] values in their own unit.
+        final: True for the last evaluation of the fit.
+    """
+
+
+@hookspec
+def on_evaluate(trainer: Trainer, state: TrainingState, name: str, metrics: dict[str, float]) -> None:
+    """Fires after a set was evaluated.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands; `state.metrics` holds these numbers too.
+        name: The set.
+        metrics: Its metrics, with their prefix (`eval_loss`, …).
+    """
+
+
+@hookspec
+def on_metrics(trainer: Trainer, state: TrainingState, metrics: dict[str, float]) -> None:
+    """Fires once for each evaluation cycle, all sets known: the place for decisions.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands; `state.best` already knows this cycle.
+        metrics: All metrics of the cycle.
+    """
+
+
+@hookspec(firstresult=True)
+def checkpoint_retention(trainer: Trainer) -> Any:
+    """Say which checkpoints stay, each time one was written.
+
+    Args:
+        trainer: The fit.
+
+    Returns:
+        A `stepbus.Retention`; the first plugin that returns one decides.
+    """
+
+
+@hookspec
+def on_checkpoint(trainer: Trainer, state: TrainingState, checkpoint: Path) -> None:
+    """Fires after a checkpoint is durable and was read back.
+
+    Args:
+        trainer: The fit.
+        state: Where it stands.
+        checkpoint: The checkpoint's folder.
+    """
+
+
+@hookspec
+def on_message(run: Run, text: str, level: str) -> None:
+    """Fires when there is something to tell the user.
+
+    Args:
+        run: The run.
+        text: One sentence.
+        level: info or warning.
+    """
+
+
+@hookspec
+def on_report(run: Run, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Fires when there is a table to show the user.
+
+    Args:
+        run: The run.
+        title: What it shows.
+        columns: The heads.
+        rows: The cells, as words.
+    """
+
+
+@hookspec
+def on_artifact(run: Run, kind: str, path: Path) -> None:
+    """Fires when a file worth keeping was written.
+
+    Args:
+        run: The run.
+        kind: model, history, checkpoint, predictions, …
+        path: Where it lies.
+    """
+
+
+@hookspec
+def on_exception(run: Run, error: BaseException) -> None:
+    """Fires when a run fails, before `on_close`; the error goes on its way afterwards."""
+
+
+@hookspec
+def on_close(run: Run, status: str) -> None:
+    """Fires last and always, for every plugin, one that was switched off by an error included.
+
+    Args:
+        run: The run.
+        status: ok, stopped, failed or interrupted.
+    """
+
+
+# Hooks whose value goes through the implementations in order, and the argument that carries it.
+THREADED = {"expand_fits": "fits"}
+
+# Hooks that belong to the run rather than to one fit: a fit-scoped plugin cannot implement them.
+RUN_HOOKS = frozenset(
+    {
+        "expand_fits", "combine_results", "on_run_start", "on_run_end", "on_message", "on_report", "on_artifact",
+        "on_exception", "on_close",
+    }
+)  # fmt: skip
+
+# Hooks that can change what is computed: a plugin with one of these cannot be switched off by an error.
+BUILD_HOOKS = frozenset({"validate_plan", "parameter_groups", "transform_gradients", "expand_fits", "combine_results"})
+
+
+def specifications() -> dict[str, tuple[str, ...]]:
+    """Return every hook and its arguments, read from this module."""
+    return {
+        name: function.__code__.co_varnames[: function.__code__.co_argcount]
+        for name, function in globals().items()
+        if hasattr(function, "stepbus_spec")
+    }

@@ -1,0 +1,232 @@
+"""Where a fit stands, and what plugins have asked of it. Knows no MLX."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from attrs import asdict, define, field, frozen
+
+from stepbus.base import as_list, count, fields_of, named, number, text
+
+_COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
+_KINDS = ("stop", "evaluation", "checkpoint", "best")
+
+
+@frozen
+class StepResult:
+    """One optimizer update, as host numbers.
+
+    Args:
+        loss: Mean loss over the rows of the update, by weight.
+        weight: Sum of the row weights; padded rows weigh 0.
+        sequences: Real rows.
+        tokens: Real tokens.
+        learning_rate: The rate that this update used.
+        scalars: Named numbers from the compiled step (`gradient_norm`, …).
+        seconds: Wall time since the update before it came home.
+    """
+
+    loss: float
+    weight: float
+    sequences: int
+    tokens: int
+    learning_rate: float
+    scalars: dict[str, float] = field(factory=dict)
+    seconds: float = 0.0
+
+
+@frozen
+class Best:
+    """The best evaluation so far."""
+
+    metric: str
+    value: float
+    step: int
+
+
+@define
+class TrainingState:
+    """Where a fit stands; hooks read it, checkpoints keep it.
+
+    Args:
+        epoch: Epochs finished before the present one, from 0.
+        step: Optimizer updates committed.
+        step_in_epoch: Updates committed in the present epoch.
+        samples_seen: Real rows trained on.
+        tokens_seen: Real tokens trained on.
+        learning_rate: The rate in use at the last update.
+        metrics: The latest metrics by name (`eval_loss`, `eval_accuracy`, …).
+        history: One record for each evaluation cycle: step, epoch and metrics.
+        best: The best evaluation of the monitored metric.
+        total_steps: Updates of the whole fit.
+        steps_per_epoch: Updates of one epoch.
+        interval: Sums since the last log record.
+        evaluated: Set name -> the step that it was last evaluated at.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    step_in_epoch: int = 0
+    samples_seen: int = 0
+    tokens_seen: int = 0
+    learning_rate: float = 0.0
+    metrics: dict[str, float] = field(factory=dict)
+    history: list[dict[str, Any]] = field(factory=list)
+    best: Best | None = None
+    total_steps: int = 0
+    steps_per_epoch: int = 0
+    interval: dict[str, float] = field(factory=dict)
+    evaluated: dict[str, int] = field(factory=dict)
+
+    def add_to_interval(self, step: StepResult) -> None:
+        """Add one update to the sums of the log interval."""
+        sums = self.interval
+        for name, value in (
+            ("loss", step.loss * step.weight),
+            ("weight", step.weight),
+            ("sequences", step.sequences),
+            ("tokens", step.tokens),
+            ("seconds", step.seconds),
+        ):
+            sums[name] = sums.get(name, 0.0) + value
+        for name, value in step.scalars.items():
+            sums["last_" + name] = value
+
+    def close_interval(self) -> dict[str, float]:
+        """Return the interval's log record, and begin the next one."""
+        sums, self.interval = self.interval, {}
+        seconds = sums["seconds"] or math.inf
+        return {
+            "loss": sums["loss"] / (sums["weight"] or math.nan),
+            "learning_rate": self.learning_rate,
+            **{name.removeprefix("last_"): value for name, value in sums.items() if name.startswith("last_")},
+            "sequences_per_second": sums["sequences"] / seconds,
+            "tokens_per_second": sums["tokens"] / seconds,
+        }
+
+    @property
+    def epoch_progress(self) -> float:
+        """Epochs done, with the part of the present one."""
+        return self.epoch + self.step_in_epoch / max(self.steps_per_epoch, 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return asdict(self)
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises:
+            CheckpointError: A field is missing or of another type; the key is named.
+        """
+        checked = fields_of(saved, "state", asdict(self))
+        found: dict[str, Any] = {name: count(checked[name], f"state.{name}") for name in _COUNTS}
+        found["learning_rate"] = number(checked["learning_rate"], "state.learning_rate")
+        found |= {name: named(checked[name], f"state.{name}", number) for name in ("metrics", "interval")}
+        found["evaluated"] = named(checked["evaluated"], "state.evaluated", count)
+        found["history"] = [
+            _record(record, f"state.history[{index}]")
+            for index, record in enumerate(as_list(checked["history"], "state.history"))
+        ]
+        found["best"] = None if checked["best"] is None else _best(checked["best"])
+        for name, value in found.items():
+            setattr(self, name, value)
+
+
+@frozen
+class Request:
+    """Who asked for something, and why."""
+
+    plugin: str
+    reason: str
+    step: int
+
+
+@define
+class Control:
+    """Requests of plugins to the engine: they latch, are OR-ed, and say who asked and why.
+
+    The bus sets `asking` to the plugin whose hook is running, so a request needs no name.
+    """
+
+    asking: str = "engine"
+    step: int = 0
+    stop: list[Request] = field(factory=list)
+    evaluation: list[Request] = field(factory=list)
+    checkpoint: list[Request] = field(factory=list)
+    best: list[Request] = field(factory=list)
+
+    def request_stop(self, reason: str) -> None:
+        """Ask for the end of the fit at the next boundary."""
+        self.stop.append(Request(self.asking, reason, self.step))
+
+    def request_evaluation(self, reason: str = "") -> None:
+        """Ask for an evaluation at the next boundary."""
+        self.evaluation.append(Request(self.asking, reason, self.step))
+
+    def request_checkpoint(self, reason: str = "") -> None:
+        """Ask for a checkpoint at the next boundary."""
+        self.checkpoint.append(Request(self.asking, reason, self.step))
+
+    def request_best(self, reason: str) -> None:
+        """Ask that the best weights be put back before the final evaluation and export."""
+        self.best.append(Request(self.asking, reason, self.step))
+
+    def why(self, kind: str) -> str:
+        """Return the requests of one kind as words: "early_stopping at step 1200: …"."""
+        return "; ".join(
+            f"{ask.plugin} at step {ask.step}" + (f": {ask.reason}" if ask.reason else "")
+            for ask in getattr(self, kind)
+        )
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything waits for the next boundary."""
+        return bool(self.stop or self.evaluation or self.checkpoint)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the latched requests as JSON values."""
+        return {kind: [asdict(ask) for ask in getattr(self, kind)] for kind in _KINDS}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises:
+            CheckpointError: A field is missing or of another type; the key is named.
+        """
+        checked = fields_of(saved, "control", _KINDS)
+        found = {
+            kind: [
+                _request(ask, f"control.{kind}[{index}]")
+                for index, ask in enumerate(as_list(checked[kind], f"control.{kind}"))
+            ]
+            for kind in _KINDS
+        }
+        for kind, asks in found.items():
+            setattr(self, kind, asks)
+
+
+def _record(saved: Any, key: str) -> dict[str, Any]:
+    """Return one record of the history: a step, and numbers by name."""
+    record = named(saved, key, number)
+    count(record.get("step"), f"{key}.step")
+    return record
+
+
+def _best(saved: Any) -> Best:
+    found = fields_of(saved, "state.best", ("metric", "value", "step"))
+    return Best(
+        text(found["metric"], "state.best.metric"),
+        number(found["value"], "state.best.value"),
+        count(found["step"], "state.best.step"),
+    )
+
+
+def _request(saved: Any, key: str) -> Request:
+    found = fields_of(saved, key, ("plugin", "reason", "step"))
+    return Request(
+        text(found["plugin"], f"{key}.plugin"),
+        text(found["reason"], f"{key}.reason"),
+        count(found["step"], f"{key}.step"),
+    )

@@ -1,0 +1,249 @@
+"""How much memory a fit will take, estimated from shapes alone: no weight is read and no array is filled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from stepbus.base import CheckpointError, ModelError, read_json, unusable
+from stepbus.compute import INDEX, MAX_INDEX, WEIGHTS
+from stepbus.storage import tensor_files
+
+if TYPE_CHECKING:
+    from stepbus.compute import Optimizer
+    from stepbus.text.batches import Bucket
+
+Shapes = dict[str, tuple[int, ...]]
+
+# Arrays that backpropagation keeps in each layer: of a token's width, of the inner width, and of heads x tokens². They
+# were counted in the layers, and then compared with the peak of MLX on CPU (2 to 16 layers, 1 to 32 rows of 8 to 256
+# tokens, width 256 to 512): the estimate was within a fifth of it. GPUs were not at hand.
+KEPT_WIDTH, KEPT_INNER, KEPT_SQUARES = 10, 2, 2
+# In bfloat16 other kernels run, which keep more arrays of half the size.
+BYTES_KEPT = {"float32": 4, "bfloat16": 3}
+# What a file may hold beside the encoder; pooling and head are counted as they are built.
+NOT_ENCODER = {"pooler", "pooling", "classifier", "cls", "lm_head"}
+
+
+@frozen
+class Estimate:
+    """The memory of a fit, in bytes.
+
+    Args:
+        parameters: Numbers that are trained; a count, not bytes.
+        weights: These, in float32.
+        optimizer: The optimizer's state.
+        gradients: One gradient of each weight; two with accumulation.
+        kept: What the largest batch keeps for backpropagation.
+        update: New weights and new state beside the old ones, while an update is made.
+        best: The best weights, where they are kept.
+        first: Weights and state of the first fit, which stay while the others run.
+        peak: The most that lives at one time.
+    """
+
+    parameters: int
+    weights: int
+    optimizer: int
+    gradients: int
+    kept: int
+    update: int
+    best: int
+    first: int
+    peak: int
+
+
+def estimate(
+    shapes: Shapes,
+    *,
+    optimizer: int,
+    kept: int,
+    fits: int = 1,
+    accumulates: bool = False,
+    keeps_best: bool = False,
+    precision: str = "float32",
+) -> Estimate:
+    """Put an estimate together; gradients and what a batch keeps are gone when the update makes its copies.
+
+    Args:
+        shapes: Shape of each parameter.
+        optimizer: Bytes of the optimizer's state.
+        kept: Bytes that the largest batch keeps.
+        fits: How many fits there are.
+        accumulates: Whether gradients of several batches are added.
+        keeps_best: Whether a plugin may ask for the best weights.
+        precision: The number format of the computation.
+    """
+    parameters = sum(math.prod(shape) for shape in shapes.values())
+    weights = 4 * parameters
+    sums = weights if accumulates else 0
+    cast = 0 if precision == "float32" else weights // 2
+    update, best, first = weights + optimizer, weights if keeps_best else 0, weights + optimizer if fits > 1 else 0
+    peak = weights + optimizer + best + first + sums + max(update, weights + cast + kept)
+    return Estimate(parameters, weights, optimizer, weights + sums, kept, update, best, first, peak)
+
+
+def check_room(parameters: int, source: str) -> None:
+    """Refuse a model whose weights alone, in float32, are more than the machine's memory.
+
+    Args:
+        parameters: How many numbers it has.
+        source: The setting or file that makes it so large.
+
+    Raises:
+        ModelError: It does not fit.
+    """
+    from stepbus.device import backend
+
+    machine = backend.describe()["memory"]
+    if machine is not None and 4 * parameters > machine:
+        raise ModelError(
+            f"{source}: expected a model that fits into {machine / 2**30:,.1f} GiB of memory, got one of "
+            f"{float(parameters):.3g} parameters, whose weights alone take {4 * parameters / 2**30:,.1f} GiB; "
+            "set a smaller size"
+        )
+
+
+def kept_by(bucket: Bucket, config: Mapping[str, Any], precision: str) -> int:
+    """Return the bytes that a batch keeps for backpropagation in an encoder.
+
+    Args:
+        bucket: The shape of the batch.
+        config: The model's config.json, with the keys of Hugging Face's BERT.
+        precision: The number format of the computation.
+
+    Raises:
+        KeyError: A size is missing in `config`.
+    """
+    width, layers, heads = config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]
+    inner = config.get("intermediate_size", 4 * width)
+    tokens = bucket.rows * bucket.length
+    one = tokens * (KEPT_WIDTH * width + KEPT_INNER * inner) + KEPT_SQUARES * tokens * heads * bucket.length
+    return int(layers * one * BYTES_KEPT.get(precision, 4))
+
+
+def state_bytes(optimizer: Optimizer, shapes: Shapes) -> int:
+    """Return the bytes of an optimizer's state; MLX's arrays are lazy, so that nothing is allocated.
+
+    Args:
+        optimizer: Any optimizer.
+        shapes: Shape of each parameter.
+    """
+    import mlx.core as mx
+
+    total = 0
+    for name, shape in shapes.items():
+        parameter = mx.zeros(shape)
+        state = optimizer.for_parameter(name, parameter).init(parameter)
+        total += sum(array.nbytes for array in state.values())
+    return total
+
+
+def encoder_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Return the shapes of a BERT encoder's parameters.
+
+    Args:
+        config: Its config.json.
+
+    Raises:
+        KeyError: A size is missing in `config`.
+    """
+    width = config["hidden_size"]
+    inner = config.get("intermediate_size", 4 * width)
+    shapes: Shapes = {
+        "embeddings.word_embeddings.weight": (config["vocab_size"], width),
+        "embeddings.position_embeddings.weight": (config.get("max_position_embeddings", 512), width),
+        "embeddings.token_type_embeddings.weight": (config.get("type_vocab_size", 2), width),
+        **_norm("embeddings", width),
+    }
+    for layer in range(config["num_hidden_layers"]):
+        here = f"encoder.layer.{layer}"
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            shapes |= _linear(f"{here}.attention.{part}", width, width)
+        shapes |= _linear(f"{here}.intermediate.dense", width, inner) | _linear(f"{here}.output.dense", inner, width)
+        shapes |= _norm(f"{here}.attention.output", width) | _norm(f"{here}.output", width)
+    return shapes
+
+
+def misfits(shapes: Shapes, config: Mapping[str, Any], *, growing: bool) -> list[str]:
+    """Return what the tables of a BERT's file have in other numbers than its config.json says, a sentence each.
+
+    Args:
+        shapes: Those of the file.
+        config: The config.json.
+        growing: Whether the table of tokens may be smaller, because it gets new rows.
+    """
+    said = {"word_embeddings": "vocab_size", "position_embeddings": "max_position_embeddings"}
+    said["token_type_embeddings"] = "type_vocab_size"
+    found = []
+    for name, shape in shapes.items():
+        key = said.get(name.removesuffix(".weight").rpartition(".")[2])
+        expected = config.get(key) if key else None
+        smaller = growing and key == "vocab_size" and expected is not None and shape[0] < expected
+        if expected is not None and shape[0] != expected and not smaller:
+            found.append(
+                f"{key}: expected the {shape[0]} rows that {name!r} has, got {expected}; config.json and weights do "
+                "not belong together"
+            )
+    return found
+
+
+def _linear(name: str, inputs: int, outputs: int) -> Shapes:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _norm(place: str, width: int) -> Shapes:
+    return {f"{place}.LayerNorm.weight": (width,), f"{place}.LayerNorm.bias": (width,)}
+
+
+def file_shapes(folder: Path) -> Shapes:
+    """Return the shapes of an encoder's tensors, read from the heads of its files and not from their bodies.
+
+    Args:
+        folder: A model folder, as `find_folder` returned it.
+
+    Raises:
+        ModelError: A file's head does not describe the file.
+    """
+    from safetensors import safe_open
+
+    shapes: Shapes = {}
+    for path in _weight_files(folder):
+        try:
+            tensor_files.check_tensors(path.resolve())
+        except CheckpointError as error:
+            raise ModelError(str(error)) from error
+        with safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118 - the file is no mapping
+                part = file.get_slice(name)
+                if part.get_dtype() in ("F32", "F16", "BF16") and not NOT_ENCODER & set(name.split(".")[:2]):
+                    shapes[name] = tuple(part.get_shape())
+    return shapes
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
+        return [folder / WEIGHTS]
+    index = read_json(folder / INDEX, ModelError, MAX_INDEX)
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    files = list(places.values()) if isinstance(places, dict) else [None]
+    if not all(isinstance(file, str) and not unusable(file) for file in files):
+        raise ModelError(f"{folder / INDEX}: expected a mapping weight_map of tensor names to files")
+    return [folder / name for name in sorted({Path(str(file)).name for file in files})]
+
+
+def module_shapes(name: str, module: Any) -> Shapes:
+    """Return the shapes of a built module's parameters.
+
+    Args:
+        name: What stands before their names.
+        module: An MLX module, or anything else, which has none.
+    """
+    from mlx.utils import tree_flatten
+
+    parameters = getattr(module, "parameters", None)
+    flat: Iterable[Any] = tree_flatten(parameters()) if callable(parameters) else ()
+    return {f"{name}.{path}": tuple(array.shape) for path, array in flat}

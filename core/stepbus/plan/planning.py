@@ -1,0 +1,232 @@
+"""What a run would do, gathered before any weight is read: the data of `stepbus plan`.
+
+`describe_plan` goes as far as the run itself goes before its first folder is made, and on past whatever is wrong. Its
+answer is plain data, the JSON of `stepbus plan --json`; what could not be known is null or empty:
+
+    ok          whether there is no problem
+    config      what was planned
+    folder      where results would lie
+    task        binary, multiclass, multilabel or regression
+    monitor     the metric that says which evaluation is the best
+    told        what the training rows told of themselves, in words: task, columns, with the setting that says otherwise
+    metrics     name -> whether greater is better; null: it has no direction
+    plugins     in call order: name, distribution, version, scope (run or fit), on_error, hooks, gives (the components
+                in use, "kind name"), may (keys of `stepbus.author.asks.MEANINGS`)
+    events      in the order of a run: event, and calls in call order: plugin, and around (a wrapper, which runs before
+                and after the others)
+    fits        name, scope (axis -> place), seed, notice, monitored (the set that is evaluated during training),
+                sets (name -> rows; labels: class -> count, column -> count, or min, median, max), exact (false: the
+                tokens of its rows are taken from the first fit), batches of an epoch, shapes (rows, tokens, batches),
+                traces (different shapes), padding (share of the tokens), batches_in_words, epochs, steps_per_epoch,
+                steps, warmup_steps, cut (training rows longer than data.max_length)
+    memory      an estimate in bytes, see `stepbus.plan.memory.Estimate`, with largest_batch (rows, tokens), process
+                (this one now), cache (buffers that MLX may keep besides) and machine
+    notes       what a reader should know that is no problem
+    problems    path (of a setting), message, file, line
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+import stepbus.device.backend as backend
+from stepbus.base import ConfigError, Problem, StepbusError, values_without_secrets, without_secrets
+from stepbus.compute import find_folder, head_for
+from stepbus.config import Config, load_config
+from stepbus.device import choice as device
+from stepbus.fit import Trainer, assembly, exclusions, refusals, run_notes
+from stepbus.plan import memory
+from stepbus.plan.calls import describe_events, describe_plugins, everybody
+from stepbus.plan.fits import describe_fits
+from stepbus.plan.summary import told
+from stepbus.run import Run, free_folder
+from stepbus.text import check_labels, check_texts
+from stepbus.text.batches import Bucket
+
+if TYPE_CHECKING:
+    from stepbus.base import Selected
+
+
+def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a configuration would do; nothing is written but the token cache.
+
+    Args:
+        source: A file, a preset's name, or plain values.
+        overrides: "section.key=value" each, as after --set.
+
+    Returns:
+        Plain data, see the module.
+    """
+    plan: dict[str, Any] = {
+        "config": None if isinstance(source, Mapping) else without_secrets(str(source)),
+        **dict.fromkeys(("folder", "task", "monitor")),
+        "told": {},
+        "metrics": {},
+        "plugins": [],
+        "events": [],
+        "fits": [],
+        "memory": None,
+    }
+    problems: list[Problem] = []
+    notes: list[str] = []
+    with _collecting(problems), _warnings(notes):
+        _describe(load_config(source, overrides), plan, notes, problems)
+    found = [attrs.asdict(problem) for problem in dict.fromkeys(problems)]
+    said: dict[str, Any] = values_without_secrets({"ok": not found, **plan, "notes": notes, "problems": found})
+    return said
+
+
+@contextmanager
+def _warnings(notes: list[str]) -> Iterator[None]:
+    """Note what is warned of on the way, in place of printing it."""
+
+    class Noting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage() not in notes:
+                notes.append(record.getMessage())
+
+    logger, handler = logging.getLogger("stepbus"), Noting(logging.WARNING)
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
+@contextmanager
+def _collecting(problems: list[Problem], config: Config | None = None) -> Iterator[None]:
+    """Note what is wrong, and go on after it."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
+    except StepbusError as error:
+        problems.append(Problem("", str(error)) if config is None else config.place(error))
+
+
+def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: list[Problem]) -> None:
+    """Fill in the plan, stage by stage; one that fails takes only those along that need it."""
+    plan["monitor"] = config.training.monitor
+    run: Run | None = None
+    with _collecting(problems, config):
+        device.choose(config.environment.device)
+    with _collecting(problems, config):
+        run = Run(Trainer(config))
+    if run is None:
+        return
+    run.directory = free_folder(run.directory)
+    plan["folder"] = str(run.directory)
+    with _collecting(problems, config):
+        problems += [*refusals(config), *exclusions(config, run.members)]
+    with _collecting(problems, config):
+        run.plan_fits()
+    task = _check_data(run, notes, problems)
+    if task is not None:
+        plan.update(task=task, metrics=run.trainer.directions, told=told(run.trainer.encoder))
+    with _collecting(problems, config):
+        members = everybody(run)
+        plan["events"] = describe_events(run, members)
+        plan["plugins"] = describe_plugins(run, members, plan["events"], task)
+    plan["fits"] = describe_fits(run.trainer, run.fits)
+    if task is not None:
+        plan["memory"] = _describe_memory(run.trainer, task, plan, notes, problems)
+
+
+def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | None:
+    """Prepare the first fit's data, ask everybody for problems of the plan, and return what the labels are."""
+    trainer, prepared = run.trainer, False
+    if run.fits:
+        with _collecting(problems, run.config):
+            check_labels(run.config, run.fits)
+            assembly.prepare_data(trainer, run, run.fits[0])
+            prepared = True
+            check_texts(trainer.encoder.source, run.fits)
+    if not prepared:
+        notes.append("the plugins were not asked what is wrong with the plan, because other problems come first")
+        return None
+    notes += trainer.encoder.notes
+    with _collecting(problems, run.config):
+        problems += run.plan_problems()
+    state = trainer.state
+    longest = int(trainer.tokens["train"].lengths.max())
+    notes += run_notes(run.config, run.fits, state.steps_per_epoch, state.total_steps, longest)
+    return assembly.task_of(trainer.encoder.codec)
+
+
+def _describe_memory(
+    trainer: Trainer, task: str, plan: Mapping[str, Any], notes: list[str], problems: list[Problem]
+) -> dict[str, Any] | None:
+    """Estimate the memory of a fit, and find what is wrong with the model as far as its weights need not be read."""
+    config, section = trainer.config, trainer.config.model
+    head: Selected | None = None
+    model_config: dict[str, Any] | None = None
+    with _collecting(problems, config):
+        head = head_for(config.components, section.settings.head, task)
+    with _collecting(problems, config):
+        model_config = assembly.known_config(section)
+    shapes = _encoder_shapes(config, model_config, problems)
+    batches = [Bucket(each["tokens"], each["rows"], each["batches"]) for fit in plan["fits"] for each in fit["shapes"]]
+    precision = config.training.precision
+    try:
+        sizes = {bucket: memory.kept_by(bucket, model_config or {}, precision) for bucket in batches}
+        width = (model_config or {})["hidden_size"]
+    except KeyError as error:
+        notes.append(f"no estimate of memory: the model does not say its {error.args[0]}")
+        return None
+    if shapes is None or head is None:
+        return None
+    shapes |= memory.module_shapes("pooling", section.settings.pooling.build(width))
+    shapes |= memory.module_shapes("head", head.build(width, trainer.encoder.codec.outputs))
+    largest = max(batches, key=lambda bucket: sizes[bucket])
+    estimate = memory.estimate(
+        shapes,
+        optimizer=memory.state_bytes(config.optimizer.build(), shapes),
+        kept=sizes[largest],
+        fits=len(plan["fits"]),
+        accumulates=trainer.accumulation > 1,
+        keeps_best=any("best" in plugin["may"] for plugin in plan["plugins"]),
+        precision=precision,
+    )
+    machine = backend.describe()["memory"]
+    # Linux counts in KiB, macOS in bytes.
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if machine is not None and estimate.peak + process > machine:
+        notes.append("the estimate of memory is more than this machine has; a smaller data.batch_size takes less")
+    return {
+        **attrs.asdict(estimate),
+        "largest_batch": {"rows": largest.rows, "tokens": largest.length},
+        "process": process,
+        "cache": backend.CACHE_LIMIT if device.kind() == "cpu" else None,
+        "machine": machine,
+    }
+
+
+def _encoder_shapes(
+    config: Config, model_config: dict[str, Any] | None, problems: list[Problem]
+) -> memory.Shapes | None:
+    """Return the shapes of the encoder's parameters: those of its file, else those that its sizes make."""
+    pretrained = config.model.settings.pretrained
+    if pretrained is not None and model_config is not None:
+        try:
+            folder = find_folder(pretrained)
+            shapes = memory.file_shapes(folder)
+            growing = getattr(config.model.settings, "resize_embeddings", False)
+            for words in memory.misfits(shapes, model_config, growing=growing):
+                problems.append(config.locate(Problem("model.pretrained", f"{folder}: {words}")))
+            return shapes
+        except StepbusError as error:
+            problems.append(config.locate(Problem("model.pretrained", str(error))))
+    try:
+        return memory.encoder_shapes(model_config or {})
+    except KeyError:
+        return None

@@ -1,0 +1,73 @@
+"""Signals during a run: one that sets a flag, one that has to wait a moment, and the error that a flag ends in."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepbus.base import Interrupted
+
+if TYPE_CHECKING:
+    from stepbus.run.outer_loop import Run
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def noted_signals(run: Run) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set `run.signal`, which the next boundary reads; a second one has its usual effect."""
+
+    def note(number: int, before: Any) -> None:
+        run.signal = number
+        signal.signal(number, before)
+
+    with _handled(note):
+        yield
+
+
+@contextmanager
+def signals_after() -> Iterator[None]:
+    """Let SIGINT and SIGTERM have their usual effect after the block, for what must not be cut in two."""
+    sent: list[int] = []
+    try:
+        with _handled(lambda number, _: sent.append(number)):
+            yield
+    finally:
+        for number in sent[:1]:
+            signal.raise_signal(number)
+
+
+@contextmanager
+def _handled(handle: Callable[[int, Any], None]) -> Iterator[None]:
+    """Call a function of the signal and of the handler it had before."""
+    # A handler that was not set from Python cannot be put back.
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in NUMBERS}
+    try:
+        for number in NUMBERS:
+            signal.signal(number, lambda number, _: handle(number, before[signal.Signals(number)]))
+    except ValueError:
+        yield  # only the main thread may have handlers; the caller's own stay in charge
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def interrupted(number: int, directory: Path, *, saved: bool) -> Interrupted:
+    """Return the error of a run that a signal ended.
+
+    Args:
+        number: The signal.
+        directory: The run's folder.
+        saved: Whether the fit that was cut wrote a checkpoint for that.
+    """
+    kept = "a checkpoint was written" if saved else "what is finished is kept"
+    name = signal.Signals(number).name
+    command = f"stepbus train … --resume {shlex.quote(str(directory))}"
+    return Interrupted(f"interrupted by {name}; {kept}: go on with `{command}`", int(number))

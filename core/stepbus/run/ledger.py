@@ -1,0 +1,179 @@
+"""The ledger: every finished fit, durably, so that a run of many goes on where it was killed.
+
+The entry of a fit vouches for its predictions and its model, and for itself; it is believed only while all of them are
+what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import asdict
+
+from stepbus.base import CheckpointError
+from stepbus.kernel import Best, Fit, FitResult, Predictions
+from stepbus.storage import (
+    DESCRIPTION,
+    PLAIN_NAME,
+    Written,
+    check_export,
+    check_file,
+    read_file,
+    sealed,
+    unsealed,
+    write_bytes_atomically,
+    write_json_atomically,
+    written_from,
+)
+from stepbus.text.rows import ids as row_ids
+
+RESULT = "result.json"
+PREDICTIONS = "predictions.npz"
+
+
+def write(directory: Path, result: FitResult, run_id: str) -> None:
+    """Keep the result of a finished fit: the predictions first, what says that it is finished last.
+
+    Raises:
+        CheckpointError: It cannot be written.
+        DataError: A row id cannot be kept.
+    """
+    content = _packed(result.predictions)
+    model = result.model_path
+    try:
+        write_bytes_atomically(directory / PREDICTIONS, content)
+        entry = {
+            "run": run_id,
+            "fit": result.fit.name,
+            "seed": result.fit.seed,
+            "status": result.status,
+            "metrics": result.metrics,
+            "best": asdict(result.best) if result.best else None,
+            "history": result.history,
+            "steps": result.steps,
+            "reason": result.reason,
+            "traces": result.traces,
+            "seconds": result.seconds,
+            "conditions": result.conditions,
+            "predictions": asdict(Written(len(content), hashlib.sha256(content).hexdigest())),
+            "model": {"folder": model.name, "digest": check_export(model)[1]} if model else None,
+        }
+        write_json_atomically(directory / RESULT, sealed(entry))
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename or directory}: the result of {result.fit.name} cannot be written ({error.strerror}); "
+            "mend that and resume"
+        ) from error
+
+
+def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
+    """Return the result of a fit that this run has finished, or None; every file of it is verified.
+
+    Raises:
+        CheckpointError: There is a result, and something of it is not what was written.
+    """
+    place = directory / RESULT
+    if not os.path.lexists(place):
+        return None
+    try:
+        saved = unsealed(read_file(place))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; remove it to do this fit again") from error
+    except (OSError, ValueError) as error:
+        raise _damaged(place, error) from error
+    try:
+        owner, seed, wanted = (saved["run"], saved["fit"]), saved["seed"], written_from(saved["predictions"])
+        if owner != (run_id, fit.name):
+            raise CheckpointError(
+                f"{place}: expected the result of {fit.name} of this run, got that of {saved['fit']}"
+                f"{'' if saved['run'] == run_id else ' of another run'}; remove it to do this fit again"
+            )
+        if seed != fit.seed:
+            return None  # a resume with --allow-changed, which has said so
+        return FitResult(
+            fit,
+            saved["status"],
+            saved["metrics"],
+            _predictions(directory, wanted),
+            directory,
+            _model(directory, saved["model"]),
+            Best(**saved["best"]) if saved["best"] else None,
+            saved["history"],
+            saved["steps"],
+            saved["reason"],
+            saved["traces"],
+            saved["seconds"],
+            dict(saved.get("conditions", {})),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(place, error) from error
+
+
+def _damaged(place: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{place}: expected a finished fit's result, got a damaged one ({error}); remove it to do this fit again"
+    )
+
+
+def _again(directory: Path, what: Path) -> str:
+    """Return how a fit is done again when one of its results is damaged."""
+    return f"remove {what} and {directory / RESULT} to do this fit again"
+
+
+def _packed(results: dict[str, Predictions]) -> bytes:
+    """Return predictions as the content of a file, no pickle in it."""
+    arrays: dict[str, Any] = {}
+    for name, predictions in results.items():
+        kind, ids = row_ids.to_array(predictions.row_ids)
+        arrays[f"{name}/row_ids.{kind}"] = ids
+        arrays[f"{name}/values"] = predictions.values
+        if predictions.labels is not None:
+            arrays[f"{name}/labels"] = predictions.labels
+    if odd := [name for name, array in arrays.items() if array.dtype.hasobject]:
+        raise CheckpointError(f"{odd[0]}: expected numbers or text to keep, got Python objects")
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
+def _predictions(directory: Path, wanted: Written) -> dict[str, Predictions]:
+    path = directory / PREDICTIONS
+    try:
+        check_file(path, wanted)
+        with np.load(io.BytesIO(read_file(path, wanted.size)), allow_pickle=False) as arrays:
+            found = {key.rpartition("/")[0]: key.rpartition(".")[2] for key in arrays if "/row_ids." in key}
+            return {
+                name: Predictions(
+                    row_ids.from_array(kind, arrays[f"{name}/row_ids.{kind}"]),
+                    arrays[f"{name}/values"],
+                    arrays.get(f"{name}/labels"),
+                )
+                for name, kind in found.items()
+            }
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {_again(directory, path)}") from error
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: expected a fit's predictions, got something else ({error}); {_again(directory, path)}"
+        ) from error
+
+
+def _model(directory: Path, saved: dict[str, str] | None) -> Path | None:
+    if saved is None:
+        return None
+    name, digest = saved["folder"], saved["digest"]
+    if not PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"expected the name of a model's folder, got {name!r}")
+    folder = directory / name
+    try:
+        if check_export(folder)[1] != digest:
+            raise CheckpointError(f"{folder / DESCRIPTION}: expected the model of this fit, got another one")
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; {_again(directory, folder)}") from error
+    return folder

@@ -1,0 +1,53 @@
+"""Durable files: tensors, digests, locks, and checkpoints that are whole or absent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.storage.carrying import carry_over as carry_over
+    from stepbus.storage.digests import PLAIN_NAME as PLAIN_NAME
+    from stepbus.storage.digests import check_file as check_file
+    from stepbus.storage.digests import document_digest as document_digest
+    from stepbus.storage.digests import read_file as read_file
+    from stepbus.storage.digests import sealed as sealed
+    from stepbus.storage.digests import unsealed as unsealed
+    from stepbus.storage.digests import written_from as written_from
+    from stepbus.storage.digests import written_table as written_table
+    from stepbus.storage.durable import BLOCK as BLOCK
+    from stepbus.storage.durable import Written as Written
+    from stepbus.storage.durable import from_json as from_json
+    from stepbus.storage.durable import fsync_folder as fsync_folder
+    from stepbus.storage.durable import require_file as require_file
+    from stepbus.storage.durable import to_json as to_json
+    from stepbus.storage.durable import write_bytes_atomically as write_bytes_atomically
+    from stepbus.storage.durable import write_file as write_file
+    from stepbus.storage.durable import write_json_atomically as write_json_atomically
+    from stepbus.storage.durable import write_text_atomically as write_text_atomically
+    from stepbus.storage.exports import DESCRIPTION as DESCRIPTION
+    from stepbus.storage.exports import FORMAT as FORMAT
+    from stepbus.storage.exports import check_export as check_export
+    from stepbus.storage.exports import describe_files as describe_files
+    from stepbus.storage.exports import verify_folder as verify_folder
+    from stepbus.storage.leftovers import is_leftover as is_leftover
+    from stepbus.storage.locks import LOCK as LOCK
+    from stepbus.storage.locks import FolderHeld as FolderHeld
+    from stepbus.storage.locks import lock_folder as lock_folder
+    from stepbus.storage.locks import remove_made as remove_made
+    from stepbus.storage.tensor_files import check_tensors as check_tensors
+    from stepbus.storage.tensor_files import read_tensors as read_tensors
+    from stepbus.storage.tensor_files import write_tensors as write_tensors
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        carrying="carry_over",
+        digests="PLAIN_NAME check_file document_digest read_file sealed unsealed written_from written_table",
+        durable="BLOCK Written from_json fsync_folder require_file to_json write_bytes_atomically write_file "
+        "write_json_atomically write_text_atomically",
+        exports="DESCRIPTION FORMAT check_export describe_files verify_folder",
+        leftovers="is_leftover",
+        locks="FolderHeld LOCK lock_folder remove_made",
+        tensor_files="check_tensors read_tensors write_tensors",
+    )

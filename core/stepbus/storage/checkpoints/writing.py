@@ -1,0 +1,167 @@
+"""Writing a checkpoint: whole or not at all, and never at the cost of an older one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve, field, frozen
+
+from stepbus.base import CheckpointError
+from stepbus.storage import (
+    BLOCK,
+    PLAIN_NAME,
+    Written,
+    fsync_folder,
+    sealed,
+    to_json,
+    write_file,
+    write_tensors,
+    write_text_atomically,
+)
+from stepbus.storage.checkpoints.removal import clear, ours, remove
+from stepbus.storage.checkpoints.verification import FORMAT, MANIFEST, Checkpoint, checkpoint_path, remember, verify
+
+
+@frozen
+class Snapshot:
+    """What a checkpoint keeps of a moment.
+
+    Args:
+        step: Optimizer updates done.
+        arrays: File stem -> name -> array, MLX's or NumPy's, evaluated; each stem becomes STEM.safetensors.
+        documents: File name -> JSON value.
+        copies: File name -> its content, or the file to copy (a tokenizer's).
+        facts: JSON values that a resume compares: run id, configuration, plugins with distribution and version, data
+            digest (see `compare_facts`).
+    """
+
+    step: int
+    arrays: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    documents: Mapping[str, Any] = field(factory=dict)
+    copies: Mapping[str, Path | bytes] = field(factory=dict)
+    facts: Mapping[str, Any] = field(factory=dict)
+
+
+def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) -> Checkpoint:
+    """Write a checkpoint, verify what the disk gives back, and only then give it its name.
+
+    One of the same step gives way, and is removed once the new one stands.
+
+    Args:
+        folder: Where checkpoints lie; the caller holds its lock.
+        snapshot: What to keep.
+        pinned: Whether retirement leaves it alone.
+
+    Returns:
+        The durable checkpoint.
+
+    Raises:
+        CheckpointError: It cannot be written or does not read back; every older one stands.
+    """
+    what = f"{folder}: cannot write the checkpoint of step {snapshot.step}"
+    _check_names(what, snapshot)
+    beside = folder / f".tmp-{snapshot.step}-{uuid.uuid4().hex}"
+    path = checkpoint_path(folder, snapshot.step)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside.mkdir()
+        _write_files(beside, snapshot, pinned)
+        checkpoint = evolve(verify(beside), path=path)
+        old = _give_name(beside, path)
+        fsync_folder(folder)
+        remember(checkpoint)
+        if old is not None:
+            remove(old)
+        write_text_atomically(folder / "LATEST", f"{path.name}\n")
+    except OSError as error:
+        clear(beside)
+        raise CheckpointError(
+            f"{what}: {error.strerror or error}{_free(folder)}; make room or set environment.output_dir to a folder "
+            "that can be written"
+        ) from error
+    except (ValueError, CheckpointError) as error:
+        clear(beside)
+        raise CheckpointError(f"{what}: {error}") from error
+    return checkpoint
+
+
+def _check_names(what: str, snapshot: Snapshot) -> None:
+    names = [*(f"{stem}.safetensors" for stem in snapshot.arrays), *snapshot.documents, *snapshot.copies]
+    # macOS takes Model.json and model.json for one file.
+    folded = [name.casefold() for name in (*names, MANIFEST)]
+    bad = [name for name in names if not PLAIN_NAME.fullmatch(name) or folded.count(name.casefold()) > 1]
+    if bad:
+        raise CheckpointError(f"{what}: expected plain file names, each once, got {', '.join(map(repr, bad))}")
+    if snapshot.step < 0:
+        raise CheckpointError(f"{what}: expected a step of at least 0")
+
+
+def _write_files(folder: Path, snapshot: Snapshot, pinned: bool) -> None:
+    """Write every file, the manifest last, and bring all of it to the disk."""
+    files: dict[str, Written] = {}
+    for stem, arrays in snapshot.arrays.items():
+        files[f"{stem}.safetensors"] = write_tensors(folder / f"{stem}.safetensors", arrays)
+    for name, value in snapshot.documents.items():
+        try:
+            text = to_json(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        files[name] = write_file(folder / name, [text.encode()])
+    for name, source in snapshot.copies.items():
+        files[name] = write_file(folder / name, _blocks_of(source))
+    manifest = {
+        "format": FORMAT,
+        "step": snapshot.step,
+        "pinned": pinned,
+        "files": {name: asdict(written) for name, written in files.items()},
+        "facts": snapshot.facts,
+    }
+    fsync_folder(folder)
+    write_file(folder / MANIFEST, [to_json(sealed(manifest)).encode()])
+    fsync_folder(folder)
+
+
+def _blocks_of(source: Path | bytes) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield source
+        return
+    with source.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _give_name(beside: Path, path: Path) -> Path | None:
+    """Give a finished folder its name; return where a checkpoint of ours that had it lies now."""
+    old = None
+    if os.path.lexists(path):
+        is_ours = ours(path) is not None
+        away = path.with_name(f".{'replaced' if is_ours else 'quarantine'}-{path.name}-{uuid.uuid4().hex}")
+        path.rename(away)
+        old = away if is_ours else None
+    # Killed here, the folder holds no checkpoint of this name: reading and retiring take `.replaced` for it.
+    beside.rename(path)
+    return old
+
+
+def mark_best(folder: Path, step: int) -> None:
+    """Leave a hint in `BEST` which checkpoint is the best.
+
+    Raises:
+        CheckpointError: The file system refuses.
+    """
+    try:
+        write_text_atomically(folder / "BEST", f"{checkpoint_path(folder, step).name}\n")
+    except OSError as error:
+        raise CheckpointError(f"{folder / 'BEST'}: cannot be written ({error.strerror})") from error
+
+
+def _free(folder: Path) -> str:
+    with suppress(OSError):
+        return f" ({shutil.disk_usage(folder).free / 1e6:.0f} MB free)"
+    return ""

@@ -1,0 +1,96 @@
+"""What a killed run left half-written: told by exact names of ours, and removed or put back when the next one starts.
+
+Hidden names in the folder of a run or of a fit, ID 32 hexadecimal digits:
+
+    .tmp-ID-NAME      a file that was to replace NAME
+    .tmp-model-ID     a model folder that was being written
+    .old-model-ID     the model that gave way to it; put back where the new one had not come yet
+
+Those in a folder of checkpoints are listed in `stepbus.storage.checkpoints`. Links are never followed, and a folder
+with anything in it that a model does not have stays.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stepbus.base import CheckpointError
+from stepbus.storage import checkpoints
+from stepbus.storage.durable import fsync_folder
+
+MODEL = "model"
+_ID = "[0-9a-f]{32}"
+_FILE = re.compile(rf"\.tmp-{_ID}-.+", re.DOTALL)
+_NEW_MODEL = re.compile(rf"\.tmp-{MODEL}-{_ID}")
+_OLD_MODEL = re.compile(rf"\.old-{MODEL}-{_ID}")
+# What a model folder is made of: JSON, weights, and a tokenizer's words.
+_OF_A_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(json|safetensors|txt|model)|\.DS_Store")
+
+
+def sweep(run: Path, say: Callable[[str], None] = lambda text: None) -> None:
+    """Remove what killed runs left in a run's folder and in those of its fits; the caller holds the run's lock.
+
+    Args:
+        run: The run's folder.
+        say: Takes one sentence for each model that was put back.
+
+    Raises:
+        CheckpointError: The file system refuses.
+    """
+    try:
+        for folder in (run, *_folders(run / "fits")):
+            _sweep_folder(folder, say)
+            if _kind(folder / "checkpoints") is stat.S_ISDIR:
+                checkpoints.sweep(folder / "checkpoints")
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename or run}: what a killed run left cannot be removed ({error.strerror or error})"
+        ) from error
+
+
+def is_leftover(path: Path) -> bool:
+    """Say whether something in a run's folder is a file or a folder that a killed run left half-written."""
+    if _FILE.fullmatch(path.name):
+        return _kind(path) is stat.S_ISREG
+    if _NEW_MODEL.fullmatch(path.name) or _OLD_MODEL.fullmatch(path.name):
+        return _kind(path) is stat.S_ISDIR and all(
+            _OF_A_MODEL.fullmatch(entry.name) and _kind(entry) is stat.S_ISREG for entry in path.iterdir()
+        )
+    return False
+
+
+def _sweep_folder(folder: Path, say: Callable[[str], None]) -> None:
+    left = [entry for entry in folder.iterdir() if is_leftover(entry)]
+    old = [path for path in left if _OLD_MODEL.fullmatch(path.name)]
+    if old and not os.path.lexists(folder / MODEL):
+        # Killed between two renames: the newest of those that gave way is whole, for it was only renamed.
+        newest = max(old, key=lambda path: path.lstat().st_mtime_ns)
+        newest.rename(folder / MODEL)
+        fsync_folder(folder)
+        left.remove(newest)
+        say(f"{folder / MODEL}: put back after a kill that came before its successor had this name")
+    for path in left:
+        if _kind(path) is stat.S_ISREG:
+            path.unlink()
+            continue
+        for entry in path.iterdir():
+            entry.unlink()
+        path.rmdir()
+
+
+def _folders(above: Path) -> Iterator[Path]:
+    if _kind(above) is stat.S_ISDIR:
+        yield from (path for path in sorted(above.iterdir()) if _kind(path) is stat.S_ISDIR)
+
+
+def _kind(path: Path) -> Callable[[int], bool] | None:
+    """Return which of `stat.S_ISREG` and `stat.S_ISDIR` holds for a path, links not followed, or None."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return next((holds for holds in (stat.S_ISREG, stat.S_ISDIR) if holds(mode)), None)

@@ -1,0 +1,165 @@
+"""Safetensors files: written durably and hashed on the way, checked before use, read in full.
+
+The format is that of https://github.com/huggingface/safetensors: eight bytes of header length, a JSON header that
+places each tensor, and the tensors' bytes without a hole. MLX's own writer neither syncs nor refuses a hostile file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stepbus.base import CheckpointError
+from stepbus.storage.durable import Written, open_file, write_file
+
+if TYPE_CHECKING:
+    import mlx.core as mx
+
+MAX_HEADER = 16 * 2**20
+# Name of an array's dtype, MLX's or NumPy's -> the format's. Only what MLX reads back as the same dtype.
+DTYPES = {
+    "bool": "BOOL",
+    "bool_": "BOOL",
+    "uint8": "U8",
+    "uint16": "U16",
+    "uint32": "U32",
+    "uint64": "U64",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float32": "F32",
+    "complex64": "C64",
+}
+
+
+def write_tensors(path: Path, arrays: Mapping[str, Any]) -> Written:
+    """Write arrays to a new file and bring it to the disk.
+
+    Args:
+        path: A name that does not exist yet, ending in .safetensors.
+        arrays: MLX or NumPy arrays of any shape by name; the same arrays give the same bytes.
+
+    Returns:
+        Size and digest of the file.
+
+    Raises:
+        OSError: The file system refuses.
+        ValueError: A dtype that MLX would not read back as it was.
+    """
+    # Wide items first keeps every tensor aligned, as the format's own writer does.
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    # transformers opens a file only if its metadata names a framework it knows.
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in names:
+        array = arrays[name]
+        dtype = DTYPES.get(str(array.dtype).rpartition(".")[2])
+        if dtype is None:
+            raise ValueError(f"{name}: expected an array of {', '.join(sorted(set(DTYPES)))}, got {array.dtype}")
+        if not name or name == "__metadata__":
+            raise ValueError(f"expected a tensor's name, got {name!r}")
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
+    words = json.dumps(header, separators=(",", ":")).encode()
+    words += b" " * (-len(words) % 8)
+    if len(words) > MAX_HEADER:
+        raise ValueError(f"expected a header of at most {MAX_HEADER} bytes, got {len(words)}: too many tensors")
+
+    def blocks() -> Iterator[bytes | memoryview]:
+        yield len(words).to_bytes(8, "little") + words
+        for name in names:
+            yield _bytes_of(arrays[name])
+
+    return write_file(path, blocks())
+
+
+def _bytes_of(array: Any) -> bytes | memoryview:
+    """Return an array's bytes in row-major order, without a copy where it lies so already."""
+    view = memoryview(array)
+    if not view.nbytes:
+        return b""
+    # NumPy takes the bytes of formats that memoryview cannot cast, such as MLX's bfloat16.
+    return np.frombuffer(view, np.uint8).data if view.c_contiguous else view.tobytes()
+
+
+def check_tensors(path: Path) -> None:
+    """Refuse a file whose header does not describe exactly the bytes that follow it.
+
+    Raises:
+        CheckpointError: The file cannot be read, is no plain file, or its header is too large, malformed, repeats a
+            name, leaves a hole, overlaps, or ends elsewhere than the file.
+    """
+    try:
+        with os.fdopen(open_file(path), "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            room = os.fstat(file.fileno()).st_size - 8
+            if not 2 <= length <= min(MAX_HEADER, room):
+                most = max(min(MAX_HEADER, room), 0)
+                raise CheckpointError(
+                    f"{path}: expected a header of 2 to {most} bytes, got {length}; it is no safetensors file"
+                )
+            words = file.read(length)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    _check_header(path, words)
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):  # compares offsets, shapes and the file's length
+            pass
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: expected a whole safetensors file, got a damaged one ({error})") from error
+
+
+def _check_header(path: Path, words: bytes) -> None:
+    """Check what the format's own package lets pass: repeated names, and dtypes that MLX does not keep."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a name stands twice")
+        return found
+
+    try:
+        header = json.loads(words.decode(), object_pairs_hook=once)
+        if not isinstance(header, dict):
+            raise ValueError("it is no mapping")
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: expected a JSON header, got a malformed one ({error})") from error
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        dtype = entry.get("dtype") if isinstance(entry, dict) else None
+        if dtype not in DTYPES.values():
+            raise CheckpointError(f"{path}: {name[:80]}: expected a dtype that MLX reads, got {str(dtype)[:80]!r}")
+
+
+def read_tensors(path: Path) -> dict[str, mx.array]:
+    """Return every array of a file, in memory: the file may be replaced afterwards.
+
+    Args:
+        path: A file that `check_tensors` let pass.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    importlib.import_module("stepbus.device.backend")  # puts the fast BLAS in front of MLX
+    import mlx.core as mx
+
+    try:
+        arrays = mx.load(str(path))
+        mx.eval(arrays)  # mx.load only opens the file
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(arrays, dict):
+        raise CheckpointError(f"{path}: expected named arrays, got {type(arrays).__name__}")
+    return arrays

@@ -1,0 +1,154 @@
+"""Rows become tokens: a source of texts, the labels and a tokenizer, and the state that prediction needs of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import evolve
+
+from stepbus.base import DataError, ModelError, StepbusError, show
+from stepbus.config import DataConfig
+from stepbus.text.labels import LabelCodec
+from stepbus.text.rows import Rows
+from stepbus.text.tokens import (
+    Limits,
+    TextTokenizer,
+    Tokens,
+    cache_folder,
+    encode_cached,
+    padded_right,
+    tokenizer_files,
+)
+
+VERSION = 1
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """What a component of kind `data` builds: it turns rows into texts.
+
+    It may also have `describe()`: what it was told by the training rows, in words, by name, for the head of a run.
+    """
+
+    def fit(self, rows: Rows) -> None:
+        """Learn what the texts need, from training rows only."""
+
+    def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        """Return one text a row, and the second text of each row or None.
+
+        Raises:
+            DataError: A row has no text; `rows.error(index, column, …)` says where.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was learnt, as JSON values."""
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+
+
+class RowEncoder:
+    """Turns rows into tokens with labels; what it learns, it learns from the training rows.
+
+    Args:
+        source: Turns rows into texts.
+        folder: The model's folder, which holds the tokenizer.
+        codec: Turns labels into arrays.
+        config: The data section.
+        limits: What the model's tables hold, as far as it is known before its weights.
+
+    `opened` is the file that the state came from, where a folder was opened.
+    `notes` says in a sentence each what a user should know of the tokenizer and of rows that are cut.
+
+    Raises:
+        ModelError: The folder has no tokenizer that can be used.
+    """
+
+    def __init__(
+        self,
+        source: TextSource,
+        folder: Path,
+        codec: LabelCodec,
+        config: DataConfig,
+        limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self.source = source
+        self.opened: Path | None = None
+        self.codec = codec
+        self.config = config
+        self.tokenizer_files = tokenizer_files(folder)
+        self.limits = limits
+        self.tokenizer = TextTokenizer(self.tokenizer_files, config.max_length, folder)
+        self.tokenizer.max_length, cut = limits.longest(config.max_length, self.tokenizer.limit)
+        if self.tokenizer.pad_left:
+            self.tokenizer_files = padded_right(self.tokenizer_files)
+        self.notes = [*self.tokenizer.notes, *([cut] if cut else [])]
+
+    def fit(self, rows: Rows) -> None:
+        """Learn labels and template from training rows.
+
+        Raises:
+            DataError: The rows cannot be used.
+        """
+        self.codec.fit(rows)
+        self.source.fit(rows)
+
+    def encode(self, rows: Rows, *, labelled: bool) -> Tokens:
+        """Turn rows into tokens.
+
+        Args:
+            rows: The rows.
+            labelled: Whether labels are wanted; without, label columns need not be there.
+
+        Returns:
+            The tokens, with the rows' ids; `truncated` says how many rows were cut.
+
+        Raises:
+            DataError: A row has no text or no usable label.
+            ModelError: A token has no place in the model's tables.
+        """
+        labels = self.codec.encode(rows) if labelled else None
+        texts, pairs = self._texts(rows)
+        if len(texts) != len(rows) or (pairs is not None and len(pairs) != len(rows)):
+            raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
+        tokens = encode_cached(self.tokenizer, texts, pairs, cache_folder(self.config.cache))
+        tokens = evolve(tokens, labels=labels, row_ids=rows.ids)
+        self.limits.check(tokens, rows.where, self.tokenizer)
+        return tokens
+
+    def _texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        """Return the texts of rows; what a component raises over a state that a folder gave it is one sentence."""
+        try:
+            texts, pairs = self.source.texts(rows)
+        except StepbusError:
+            raise
+        except Exception as error:
+            if self.opened is None:
+                raise
+            raise ModelError(
+                f"{self.opened}: encoder.source: expected what the data component learnt, got something with which it "
+                f"tells no text of {rows.source} ({type(error).__name__}: {error})"
+            ) from error
+        return texts, pairs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what prediction needs beside the configuration and the tokenizer, as JSON values."""
+        return {"version": VERSION, "labels": self.codec.state_dict(), "source": self.source.state_dict()}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises:
+            DataError: It was written by another version of stepbus, or does not hold what it should; the key is named.
+        """
+        if not isinstance(saved, dict):
+            raise DataError("expected a mapping of version, labels and source, got something else")
+        if saved.get("version") != VERSION:
+            raise DataError(
+                f"data state: expected version {VERSION}, got {show(saved.get('version'))}; export the model again"
+            )
+        self.codec.load_state_dict(saved.get("labels", {}))
+        if not isinstance(saved.get("source"), dict):
+            raise DataError(f"source: expected a mapping, got {show(saved.get('source'))}")
+        self.source.load_state_dict(saved["source"])

@@ -1,0 +1,18 @@
+"""From the cells of the label column to numbers, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.text.labels.codec import LabelCodec as LabelCodec
+    from stepbus.text.labels.columns import Column as Column
+    from stepbus.text.labels.columns import distinct as distinct
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        codec="LabelCodec",
+        columns="Column distinct",
+    )

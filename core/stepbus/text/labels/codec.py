@@ -1,0 +1,297 @@
+"""Labels as arrays and back as words: what is predicted is learnt from training rows, and kept with the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stepbus.base import DataError, LabelArray, did_you_mean
+from stepbus.config import Task
+from stepbus.text.labels.checks import refuse_gaps, warn_of_classes
+from stepbus.text.labels.columns import Column, distinct
+from stepbus.text.labels.state import checked_labels
+from stepbus.text.labels.words import class_names, one_word, spelt_otherwise, told_by, word_kind
+from stepbus.text.rows import Kind, Rows, as_number, shown
+
+if TYPE_CHECKING:
+    from stepbus.config import Config
+
+FloatArray = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
+
+class LabelCodec:
+    """What is predicted: the task, the classes or columns, and the units of a regression.
+
+    `stepbus.text.rows.cells` says how a label is spelt, and `stepbus.text.labels.words` when two are one class.
+
+    Args:
+        label: The column, or the 0/1 columns of a multilabel task; None where rows carry no labels.
+        task: What the user says it is; None tells by all labels of the training source: several columns are
+            multilabel; words, codes, and whole numbers with at most 20 different values are binary (2) or multiclass;
+            other plain numbers are a regression.
+        target: `log1p` learns log(1 + y) of a regression target instead of y.
+
+    Attributes:
+        task: The task, known after `fit`.
+        reason: What the task was told by, in words; empty where the user said it.
+        names: Class names (sorted, numbers by value), or the columns; `[column]` for a regression.
+        kind: What class labels are: number, boolean or words.
+    """
+
+    def __init__(self, label: str | Sequence[str] | None, task: Task | None = None, target: str = "none") -> None:
+        self.columns: tuple[str, ...] = () if label is None else (label,) if isinstance(label, str) else tuple(label)
+        self.asked: Task | None = task
+        self.task: Task | None = task
+        self.target = target
+        self.reason = ""
+        self.names: list[str] = []
+        self.kind: Kind = "words"
+        self.mean = 0.0
+        self.sd = 1.0
+
+    @classmethod
+    def of(cls, config: Config) -> LabelCodec:
+        """Return the codec of a configuration: the task is that of `data.task`, else that of the head."""
+        data, head = config.data.settings, config.model.settings.head
+        # A scripted configuration (stepbus.testing) has a head by name only, and no model.
+        task: Task | None = None if isinstance(head, str) else head.component.facts["task"]
+        return cls(data.label, data.task or task, data.target)
+
+    @property
+    def outputs(self) -> int:
+        """Size of the logits' last axis: classes (2 for binary), columns, or 1 for regression."""
+        return 1 if self.task == "regression" else len(self.names)
+
+    def fit(self, rows: Rows) -> None:
+        """Learn task, classes and units from training rows.
+
+        Raises:
+            DataError: There is no label column, a label is missing, or the labels do not fit the task.
+        """
+        if not self.columns:
+            raise DataError("data.label: expected the column to predict, got none")
+        if len(self.columns) == 1 and self.asked not in ("regression", "multilabel"):
+            refuse_gaps(rows.origin, self.columns[0], self._cells(rows.origin))
+        task = self.asked or self._infer(rows)
+        if len(self.columns) > 1 and task != "multilabel":
+            raise DataError(f"data.label: expected one column for {task}, got {len(self.columns)}")
+        if self.target != "none" and task != "regression":
+            raise DataError(f"data.target: expected none for {task}, got {self.target!r}, which is for regression")
+        self.task = task
+        if task == "multilabel":
+            self.names = list(self.columns)
+            self._flags(rows)
+        elif task == "regression":
+            self.names = list(self.columns)
+            values = self._transformed(self._numbers(rows))
+            self.mean, self.sd = float(values.mean()), float(values.std())
+            if self.sd == 0:
+                raise DataError(
+                    f"{rows.source}: column {self.columns[0]!r}: expected targets that differ, got one value"
+                )
+        else:
+            everywhere = set(self._cells(rows.origin))
+            self.kind = word_kind(everywhere)
+            called = class_names(everywhere, self.kind)
+            here = {one_word(cell, self.kind) for cell in set(self._cells(rows))}
+            self.names = [name for word, name in called.items() if word in here]
+            if len(self.names) < 2 or (task == "binary" and len(self.names) != 2):
+                some = ", ".join(self.names[:10]) + (", …" if len(self.names) > 10 else "")
+                wanted = "two" if task == "binary" else "at least two"
+                lost = [name for name in called.values() if name not in self.names]
+                split = ""
+                if lost and len(self.names) < 2:
+                    split = (
+                        f"; the only rows of {lost[0]!r} went to the validation rows: data.stratify: true or another "
+                        "split keeps some in training"
+                    )
+                raise DataError(
+                    f"{rows.source}: column {self.columns[0]!r}: expected {wanted} different labels for {task}, "
+                    f"got {len(self.names)}: {some}{split}"
+                )
+            told = bool(self.reason) and self.kind == "words"
+            warn_of_classes(rows.origin, self.columns[0], list(called.values()), told=told)
+
+    def _infer(self, rows: Rows) -> Task:
+        """Return the task that all labels of the source suggest, so that each of its parts has the same."""
+        if len(self.columns) > 1:
+            return "multilabel"
+        task, self.reason = told_by(self._cells(rows.origin))
+        return task
+
+    def strata(self, rows: Rows, least: int) -> FloatArray:
+        """Return a class number for each row, whose shares a split or folds keep.
+
+        Args:
+            rows: N rows with the label columns; the codec has seen the training rows.
+            least: Combinations of labels that are rarer than this count as one class, and no part of a
+                regression's range has fewer rows.
+
+        Returns:
+            int64 [N]: the classes, combinations of labels, or tenths of a regression target.
+        """
+        labels = self.encode(rows)
+        if self.task == "regression":
+            ranks = np.argsort(np.argsort(labels, kind="stable"), kind="stable")
+            return np.asarray(ranks * min(10, max(1, len(labels) // least)) // len(labels), np.int64)
+        if self.task == "multilabel":
+            _, classes, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
+            classes = classes.reshape(-1)
+            common = int(counts.argmax())
+            rare = counts[classes] < least
+            # Where even all rare ones together are too few, they go with the most common combination.
+            return np.asarray(np.where(rare, -1 if rare.sum() >= least else common, classes), np.int64)
+        return labels.astype(np.int64)
+
+    def encode(self, rows: Rows) -> LabelArray:
+        """Return labels as the loss wants them.
+
+        Args:
+            rows: N rows with the label columns.
+
+        Returns:
+            int32 [N] class numbers; float32 [N, K] of 0 and 1; or float32 [N], standardised with the training rows'
+            mean and deviation.
+
+        Raises:
+            DataError: A label is missing, no number, or unknown to training.
+        """
+        if self.task == "multilabel":
+            return self._flags(rows)
+        if self.task == "regression":
+            return ((self._transformed(self._numbers(rows)) - self.mean) / self.sd).astype(np.float32)
+        classes = {one_word(name, self.kind): index for index, name in enumerate(self.names)}
+        cells = self._cells(rows)
+        position = {cell: classes.get(one_word(cell, self.kind)) for cell in set(cells)}
+        for index, cell in enumerate(cells):
+            if position[cell] is None:
+                known = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
+                near = spelt_otherwise(cell, self.names) or did_you_mean(cell, self.names)
+                raise rows.error(
+                    index, self.columns[0], f"expected a label that training has seen ({known}), got {cell!r}{near}"
+                )
+        return np.array([position[cell] for cell in cells], dtype=np.int32)
+
+    def targets_in_units(self, rows: Rows) -> LabelArray:
+        """Return labels as metrics want them: as `encode`, but a regression target as it is written, float64 [N]."""
+        return self._numbers(rows) if self.task == "regression" else self.encode(rows)
+
+    def to_units(self, predictions: FloatArray) -> FloatArray:
+        """Return predictions as metrics want them.
+
+        Args:
+            predictions: Probabilities [N, K], or standardised values [N, 1] or [N].
+
+        Returns:
+            Probabilities as they are, or values in the target's own units, float64 [N].
+        """
+        if self.task != "regression":
+            return predictions
+        values = np.asarray(predictions, dtype=np.float64).reshape(len(predictions)) * self.sd + self.mean
+        with np.errstate(over="ignore"):
+            return np.expm1(values) if self.target == "log1p" else values
+
+    def decode(self, predictions: FloatArray) -> dict[str, LabelArray]:
+        """Return predictions as columns of a table, each under a name of its own (see `decoded_columns`)."""
+        return distinct(self.decoded_columns(predictions))[0]
+
+    def decoded_columns(self, predictions: FloatArray) -> list[Column]:
+        """Name predictions as columns of a table; nothing is computed but which class has the greatest probability.
+
+        Args:
+            predictions: Probabilities [N, K], or values [N] in the target's own unit, as `Predictions` has them.
+
+        Returns:
+            The label column(s) under their own names, of words (or whole numbers where all classes are such), 0/1 or
+            values; then `probability_NAME` for each class or column. Where a probability is no number, no class is
+            named.
+
+        Raises:
+            ValueError: The predictions have another shape, such as a model's standardised outputs [N, 1].
+        """
+        wanted = 1 if self.task == "regression" else 2
+        if predictions.ndim != wanted or (wanted == 2 and predictions.shape[1] != len(self.names)):
+            columns = f"[N, {len(self.names)}] probabilities" if wanted == 2 else "[N] values in the target's own unit"
+            raise ValueError(f"expected {columns}, got an array of shape {list(predictions.shape)}")
+        if self.task == "regression":
+            return [Column(self.columns[0], predictions, own=True)]
+        chances = [Column(f"probability_{name}", predictions[:, index]) for index, name in enumerate(self.names)]
+        if self.task == "multilabel":
+            flags = [_known((column >= 0.5).astype(np.int64), np.isfinite(column)) for column in predictions.T]
+            return [*(Column(name, flag, own=True) for name, flag in zip(self.names, flags, strict=True)), *chances]
+        whole = all(re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", name) for name in self.names)
+        classes = np.array([int(name) for name in self.names]) if whole else np.array(self.names, dtype=object)
+        chosen = _known(classes[predictions.argmax(axis=1)], np.isfinite(predictions.sum(axis=1)))
+        return [Column(self.columns[0], chosen, own=True), *chances]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "columns": list(self.columns),
+            "task": self.task,
+            "target": self.target,
+            "names": list(self.names),
+            "kind": self.kind,
+            "mean": self.mean,
+            "sd": self.sd,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises:
+            DataError: It is nothing that `state_dict` returns; the key is named.
+        """
+        state = checked_labels(saved)
+        self.columns, self.names = tuple(state["columns"]), state["names"]
+        self.task = self.asked = state["task"]
+        self.target, self.kind = state["target"], state["kind"]
+        self.mean, self.sd = state["mean"], state["sd"]
+
+    def _cells(self, rows: Rows) -> list[str]:
+        return self._present(rows, self.columns[0])
+
+    def _present(self, rows: Rows, column: str) -> list[str]:
+        rows.column(column, "data.label")
+        rows.cells(column, "for several labels a row write a 0/1 column for each, and data.label: [a, b]")
+        return rows.present(column, "data.label", "a label")
+
+    def _numbers(self, rows: Rows) -> FloatArray:
+        column = self.columns[0]
+        numbers = np.zeros(len(rows))
+        for index, cell in enumerate(self._present(rows, column)):
+            number = as_number(cell)
+            if number is None or not np.isfinite(number):
+                comma = "; write numbers without commas" if re.fullmatch(r"-?[0-9]+,[0-9]+", cell.strip()) else ""
+                raise rows.error(
+                    index, column, f"expected a finite number as regression target, got {shown(cell)}{comma}"
+                )
+            if self.target == "log1p" and number <= -1:
+                raise rows.error(index, column, f"expected a target above -1 for data.target: log1p, got {number:g}")
+            numbers[index] = number
+        return numbers
+
+    def _transformed(self, values: FloatArray) -> FloatArray:
+        return np.log1p(values) if self.target == "log1p" else values
+
+    def _flags(self, rows: Rows) -> LabelArray:
+        flags = np.zeros((len(rows), len(self.columns)), dtype=np.float32)
+        for position, column in enumerate(self.columns):
+            for index, cell in enumerate(self._present(rows, column)):
+                word = one_word(cell, "boolean")
+                if word not in ("True", "False"):
+                    raise rows.error(index, column, f"expected 0 or 1, as in every label column, got {word!r}")
+                flags[index, position] = word == "True"
+        return flags
+
+
+def _known(values: LabelArray, known: LabelArray) -> LabelArray:
+    """Return values with None where they are not known."""
+    if known.all():
+        return values
+    found = values.astype(object)
+    found[~known] = None
+    return found

@@ -1,0 +1,36 @@
+"""Files, frames and lists as rows: cells, tables, ids, sets and splits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.text.rows.cells import FALSE as FALSE
+    from stepbus.text.rows.cells import GAPS as GAPS
+    from stepbus.text.rows.cells import NO as NO
+    from stepbus.text.rows.cells import TRUE as TRUE
+    from stepbus.text.rows.cells import WHOLE as WHOLE
+    from stepbus.text.rows.cells import YES as YES
+    from stepbus.text.rows.cells import Kind as Kind
+    from stepbus.text.rows.cells import are_codes as are_codes
+    from stepbus.text.rows.cells import as_number as as_number
+    from stepbus.text.rows.cells import ends_in_zero as ends_in_zero
+    from stepbus.text.rows.cells import is_number as is_number
+    from stepbus.text.rows.cells import odd_ones as odd_ones
+    from stepbus.text.rows.cells import one_time as one_time
+    from stepbus.text.rows.frames import a_thing as a_thing
+    from stepbus.text.rows.splits import set_aside as set_aside
+    from stepbus.text.rows.splits import split_rows as split_rows
+    from stepbus.text.rows.table import Rows as Rows
+    from stepbus.text.rows.table import read_rows as read_rows
+    from stepbus.text.rows.table import shown as shown
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        cells="FALSE GAPS Kind NO TRUE WHOLE YES are_codes as_number ends_in_zero is_number odd_ones one_time",
+        frames="a_thing",
+        splits="set_aside split_rows",
+        table="Rows read_rows shown",
+    )

@@ -1,0 +1,130 @@
+"""Models from Python: names, heads, numbers of outputs; the parts are toys, the last test takes the real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import define
+
+import stepbus
+from stepbus.api.create import HEAD_TYPES, build_model, create_model, head_for
+from stepbus.base.components import Component, Components, Selected
+from stepbus.base.errors import BadInput, ConfigError, DataError, PluginError
+from stepbus.device.backend import mx
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "bert"
+
+
+@define(frozen=True, kw_only=True)
+class Settings:
+    head: Any = None
+
+
+def part(name: str, task: str | None) -> Component:
+    return Component("head", name, Settings, lambda settings, size, outputs: None, {"task": task})
+
+
+@pytest.fixture
+def components() -> Components:
+    known = Components()
+    for name in ("binary", "multiclass", "regression"):
+        known.add(part(name, name), "toys")
+    known.add(part("auto", None), "toys")
+    known.add(part("focal", "binary"), "toys")
+    return known
+
+
+def selected(components: Components, name: str) -> Selected:
+    return Selected(components.get("head", name), Settings())
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_auto_takes_the_head_of_the_labels(components: Components, task: str) -> None:
+    assert head_for(components, selected(components, "auto"), task).name == task
+    assert head_for(components, None, task).name == task
+
+
+def test_a_head_that_was_picked_stays(components: Components) -> None:
+    focal = selected(components, "focal")
+    assert head_for(components, focal, "binary") is focal
+
+
+def test_a_head_for_other_labels_is_refused(components: Components) -> None:
+    with pytest.raises(DataError, match=r"model\.head: focal is for binary labels, and the labels are regression"):
+        head_for(components, selected(components, "focal"), "regression")
+
+
+def test_a_task_without_a_head_is_refused(components: Components) -> None:
+    with pytest.raises(PluginError, match="expected a known head, got 'multilabel'"):
+        head_for(components, selected(components, "auto"), "multilabel")
+
+
+def test_the_model_is_built_with_the_head_of_the_labels(components: Components) -> None:
+    model = Component("model", "toy", Settings, lambda settings, **more: more)
+    made: Any = build_model(
+        components,
+        Selected(model, Settings(head=selected(components, "auto"))),
+        outputs=3,
+        task="multiclass",
+        seed=7,
+    )
+    assert (made["outputs"], made["seed"], made["head"].name) == (3, 7, "multiclass")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"head_type": "binary_clasification"}, r"head_type: .*did you mean 'binary_classification'\?"),
+        ({"head_type": "multiclass_classification"}, "num_labels: multiclass_classification needs .* classes"),
+        ({"head_type": "multilabel"}, "num_labels: multilabel needs .* labels"),
+        ({"head_type": "multiclass", "num_labels": 1}, "needs the number"),
+        ({"head_type": "binary", "num_labels": 3}, "num_labels: binary has 2, got 3"),
+        ({"head_type": "regression", "num_labels": 2}, "num_labels: regression has 1, got 2"),
+    ],
+)
+def test_heads_and_numbers_that_do_not_fit_are_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        create_model(**arguments)
+
+
+@pytest.mark.parametrize("head_type", HEAD_TYPES)
+def test_the_section_is_what_a_file_would_say(head_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def load_config(source: Any, keywords: dict[str, Any], extra_plugins: Any) -> Any:
+        asked.update(keywords["model"])
+        raise ConfigError([])
+
+    monkeypatch.setattr("stepbus.config.load.load_config", load_config)
+    with pytest.raises(ConfigError):
+        create_model("bert_with_head", head_type, 3 if HEAD_TYPES[head_type][1] is None else None, "m", pooling="cls")
+    assert asked == {"type": "bert", "pretrained": "m", "head": HEAD_TYPES[head_type][0], "pooling": "cls"}
+
+
+def test_a_real_model_from_a_folder() -> None:
+    model = stepbus.create_model(
+        "bert_with_head", "multiclass_classification", 3, str(FIXTURES / "multiclass"), pooling="cls"
+    )
+    assert (model.task, model.outputs) == ("multiclass", 3)
+    assert model.section["pretrained"] == str(FIXTURES / "multiclass")
+    assert model.loaded.lines() == []
+    with np.load(FIXTURES / "multiclass" / "expected.npz", allow_pickle=False) as arrays:
+        batch = {name: mx.array(arrays[name]) for name in ("input_ids", "token_type_ids")}
+        batch["attention_mask"] = mx.array(arrays["attention_mask"].astype(np.float32))
+        np.testing.assert_allclose(model.eval()(batch), arrays["logits"], atol=1e-5, rtol=0)
+
+
+def test_the_same_seed_gives_the_same_head() -> None:
+    def head(seed: int) -> bytes:
+        model = create_model(head_type="regression", pretrained=str(FIXTURES / "bare"), seed=seed)
+        return np.array(model.tensors()["classifier.weight"]).tobytes()
+
+    assert head(1) == head(1) != head(2)
+
+
+def test_an_unknown_setting_is_one_line_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match=r"model\.poling.*did you mean 'pooling'"):
+        create_model(pretrained=str(FIXTURES / "bare"), poling="cls")

@@ -1,0 +1,130 @@
+"""Safetensors files: every dtype and layout comes back bit for bit, and others can read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from stepbus import CheckpointError
+from stepbus.storage.tensor_files import check_tensors, read_tensors, write_tensors
+
+DTYPES = (
+    "bool_ uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 complex64".split()  # noqa: SIM905 - reads better
+)
+
+
+def bits(array: mx.array) -> bytes:
+    return memoryview(mx.contiguous(array)).tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (5,), (2, 3), (2, 3, 4)])
+def test_every_dtype_and_shape_comes_back(dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    array = (mx.random.normal(shape, key=mx.random.key(0)) * 100).astype(getattr(mx, dtype))
+    write_tensors(tmp_path / "x.safetensors", {"a": array})
+    check_tensors(tmp_path / "x.safetensors")
+    again = read_tensors(tmp_path / "x.safetensors")["a"]
+    assert again.dtype == array.dtype
+    assert again.shape == array.shape
+    assert bits(again) == bits(array)
+
+
+def test_special_numbers_come_back(tmp_path: Path) -> None:
+    values = mx.array([float("nan"), float("inf"), -float("inf"), -0.0, 1e-45, 3.4e38])
+    for dtype in (mx.float32, mx.bfloat16, mx.float16):
+        path = tmp_path / f"{dtype}.safetensors"
+        write_tensors(path, {"a": values.astype(dtype)})
+        assert bits(read_tensors(path)["a"]) == bits(values.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16])
+def test_layouts_that_are_not_contiguous(dtype: mx.Dtype, tmp_path: Path) -> None:
+    base = mx.arange(24).reshape(2, 3, 4).astype(dtype)
+    arrays = {
+        "transposed": base.transpose(2, 0, 1),
+        "sliced": base[:, ::2, 1:],
+        "broadcast": mx.broadcast_to(base[0, 0], (5, 4)),
+        "lazy": base * 2 + 1,
+    }
+    write_tensors(tmp_path / "x.safetensors", arrays)
+    again = read_tensors(tmp_path / "x.safetensors")
+    for name, array in arrays.items():
+        assert again[name].shape == array.shape
+        assert bits(again[name]) == bits(array), name
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=12).filter(lambda name: name != "__metadata__" and name.isprintable()),
+        st.tuples(st.sampled_from(["float32", "float16", "uint8", "int64"]), st.lists(st.integers(0, 4), max_size=3)),
+        max_size=6,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_others_read_them(specification: dict[str, tuple[str, list[int]]]) -> None:
+    import tempfile
+
+    generator = np.random.default_rng(3)
+    arrays = {name: (generator.random(shape) * 50).astype(dtype) for name, (dtype, shape) in specification.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.safetensors")
+        write_tensors(path, arrays)
+        check_tensors(path)
+        again = load_file(path)
+        assert again.keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert again[name].dtype == array.dtype
+            np.testing.assert_array_equal(again[name], array)
+
+
+def test_the_bytes_depend_on_the_arrays_alone(tmp_path: Path) -> None:
+    arrays = {"b": np.ones(3, np.float32), "a": np.zeros((2, 2), np.float16), "c": np.ones((), np.int64)}
+    first = write_tensors(tmp_path / "1.safetensors", arrays)
+    second = write_tensors(tmp_path / "2.safetensors", dict(reversed(arrays.items())))
+    mine = write_tensors(tmp_path / "3.safetensors", {name: mx.array(value) for name, value in arrays.items()})
+    assert first == second == mine
+    save_file(arrays, tmp_path / "peer.safetensors", metadata={"format": "pt"})
+    assert (tmp_path / "peer.safetensors").read_bytes() == (tmp_path / "1.safetensors").read_bytes()
+
+
+def test_what_mlx_and_the_format_itself_write_is_accepted(tmp_path: Path) -> None:
+    mx.save_safetensors(str(tmp_path / "mlx.safetensors"), {"a": mx.ones((2, 3), dtype=mx.bfloat16), "b": mx.array(1)})
+    check_tensors(tmp_path / "mlx.safetensors")
+    save_file({"a": np.ones((2, 3), np.float32)}, tmp_path / "peer.safetensors")
+    check_tensors(tmp_path / "peer.safetensors")
+
+
+def test_arrays_are_in_memory_once_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"a": np.arange(1000, dtype=np.float32)})
+    arrays = read_tensors(path)
+    path.write_bytes(bytes(path.stat().st_size))  # MLX reads lazily from the file: this would show
+    path.unlink()
+    np.testing.assert_array_equal(np.array(arrays["a"]), np.arange(1000, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": np.zeros(2)}, "a: expected an array of .*, got float64"),
+        ({"a": np.array(["x"])}, "a: expected an array of"),
+        ({"": np.zeros(2, np.float32)}, "expected a tensor's name"),
+        ({"__metadata__": np.zeros(2, np.float32)}, "expected a tensor's name"),
+    ],
+)
+def test_refuses_to_write_what_would_not_come_back(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_tensors(tmp_path / "x.safetensors", arrays)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    for read in (check_tensors, read_tensors):
+        with pytest.raises(CheckpointError, match=r"gone\.safetensors: cannot be read"):
+            read(tmp_path / "gone.safetensors")
