@@ -10,7 +10,8 @@ import pytest
 from attrs import define
 
 import stepbus
-from stepbus.api.create import HEAD_TYPES, build_model, create_model, head_for
+from stepbus.api.create import HEAD_TYPES, build_model, create_model
+from stepbus.compute.building import head_for
 from stepbus.base.components import Component, Components, Selected
 from stepbus.base.errors import BadInput, ConfigError, DataError, PluginError
 from stepbus.device.backend import mx

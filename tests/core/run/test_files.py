@@ -13,8 +13,9 @@ import pytest
 from stepbus.base.errors import PluginError
 from stepbus.run import files as run_files
 from stepbus.run import folders as run_folders
-from stepbus.run.files import carry_over, note_writes, problems
+from stepbus.run.files import note_writes, problems
 from stepbus.storage import exports
+from stepbus.storage.carrying import carry_over
 from stepbus.storage.digests import sealed, unsealed
 from stepbus.storage.durable import to_json
 
