@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stepbus.api.opening import open_trainer as open_trainer
     from stepbus.api.prediction_files import write_columns as write_columns
     from stepbus.api.prediction_files import write_predictions as write_predictions
+    from stepbus.api.trainer import Trainer as Trainer
     from stepbus.base.callback import Callback as Callback
     from stepbus.base.components import Component as Component
     from stepbus.base.components import Selected as Selected
@@ -70,17 +71,17 @@ if TYPE_CHECKING:
     from stepbus.config.sections import TrainingConfig as TrainingConfig
     from stepbus.device.backend import cpu_streams as cpu_streams
     from stepbus.device.backend import row_streams as row_streams
-    from stepbus.fit.session import Trainer as Trainer
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
-    from stepbus.kernel.fits import Plan as Plan
     from stepbus.kernel.fits import Predictions as Predictions
+    from stepbus.kernel.protocols import Run as Run
+    from stepbus.kernel.protocols import Session as Session
     from stepbus.kernel.state import Control as Control
     from stepbus.kernel.state import StepResult as StepResult
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
-    from stepbus.run.outer_loop import Run as Run
+    from stepbus.run.plan import Plan as Plan
     from stepbus.storage.checkpoints import Retention as Retention
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
@@ -111,21 +112,22 @@ _HOME = {
     "Optimizer": "compute.optimizer",
     "OptimizerConfig": "config.sections",
     "ParameterUpdater": "compute.optimizer",
-    "Plan": "kernel.fits",
+    "Plan": "run.plan",
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
     "Predictions": "kernel.fits",
     "Problem": "base.errors",
     "Retention": "storage.checkpoints",
     "Rows": "text.rows.table",
-    "Run": "run.outer_loop",
+    "Run": "kernel.protocols",
     "Scheduler": "compute.scheduler",
     "SchedulerConfig": "config.sections",
     "Selected": "base.components",
+    "Session": "kernel.protocols",
     "StepResult": "kernel.state",
     "StepbusError": "base.errors",
     "TextSource": "text.encoder",
-    "Trainer": "fit.session",
+    "Trainer": "api.trainer",
     "TrainingConfig": "config.sections",
     "TrainingState": "kernel.state",
     "check_keys": "compute.model_keys",
@@ -165,7 +167,7 @@ _NEEDS_MLX = {
     "compute.folders",
     "compute.model",
     "compute.optimizer",
-    "fit.session",
+    "api.trainer",
     "plan.memory",
     "run.outer_loop",
     "storage.checkpoints",

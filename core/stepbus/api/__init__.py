@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stepbus.api.opening import open_trainer as open_trainer
     from stepbus.api.output_files import find_output as find_output
     from stepbus.api.prediction_files import write_predictions as write_predictions
+    from stepbus.api.trainer import Trainer as Trainer
 else:
     from stepbus.base.lazy import lazily
 
@@ -16,4 +17,5 @@ else:
         opening="open_trainer",
         output_files="find_output",
         prediction_files="write_predictions",
+        trainer="Trainer",
     )

@@ -10,8 +10,8 @@ from stepbus.compute import build_model
 from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
+    from stepbus.api.trainer import Trainer
     from stepbus.compute import Classifier
-    from stepbus.fit import Trainer
 
 # What a head type may be called -> the task, and the number of outputs where that is fixed.
 HEAD_TYPES: dict[str, tuple[str, int | None]] = {
@@ -97,8 +97,8 @@ def create_trainer(
     Raises:
         ConfigError: Something in the configuration is wrong; every problem at once.
     """
+    from stepbus.api.trainer import Trainer
     from stepbus.config import load_config
-    from stepbus.fit import Trainer
 
     given = model if hasattr(model, "section") else None  # one is a mapping too
     if given is None and not (model is None or isinstance(model, str | Mapping)):

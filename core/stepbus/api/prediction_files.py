@@ -22,7 +22,7 @@ from stepbus.text.rows import Rows, read_rows, shown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stepbus.fit import Trainer
+    from stepbus.api.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def write_predictions(trainer: Trainer, data: Any, output: str | Path, *, spread
             place.name, len(unknown), len(rows), rows.where(int(unknown[0])),
         )  # fmt: skip
     ids = Column(settings.id or "row", rows.ids, own=settings.id is not None)
-    decoded = trainer.encoder.codec.decoded_columns(predictions.values)
+    decoded = trainer.codec.decoded_columns(predictions.values)
     for note in write_columns(place, [ids, *decoded], spreadsheet_safe=spreadsheet_safe):
         log.warning("%s", note)
     return len(rows)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import WEIGHTS as WEIGHTS
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
+    from stepbus.compute.forward import HeadForward as HeadForward
     from stepbus.compute.head_labels import adopt_head as adopt_head
     from stepbus.compute.head_labels import keys_of as keys_of
     from stepbus.compute.head_labels import meaning_in as meaning_in
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from stepbus.compute.model_keys import check_keys as check_keys
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
-    from stepbus.compute.scheduler import Scheduler as Scheduler
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
     from stepbus.compute.steps import CompiledSteps as CompiledSteps
     from stepbus.compute.steps import mix as mix
@@ -31,10 +31,11 @@ else:
         __name__,
         building="build_model head_for",
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config",
+        forward="HeadForward",
         head_labels="adopt_head keys_of meaning_in",
         model="Classifier initialise",
         model_keys="check_keys",
         optimizer="Optimizer ParameterUpdater",
-        scheduler="Scheduler warmup_steps",
+        scheduler="warmup_steps",
         steps="CompiledSteps mix",
     )

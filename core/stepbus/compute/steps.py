@@ -18,11 +18,9 @@ import numpy as np
 from attrs import frozen
 from mlx.utils import tree_map
 
+from stepbus.compute.forward import Arrays, Forward, HeadForward
 from stepbus.compute.optimizer import ParameterUpdater, hoist
-from stepbus.kernel import StepResult
-from stepbus.text.batches import Batch
-
-Arrays = dict[str, mx.array]
+from stepbus.kernel import Batch, StepResult
 
 
 @frozen
@@ -50,14 +48,7 @@ def mix(*parts: int) -> int:
 
 def to_device(batch: Batch) -> Arrays:
     """Return a collated batch as the arrays that the model takes."""
-    named = {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "token_type_ids": batch.token_type_ids,
-        "labels": batch.labels,
-        "weights": batch.weights,
-    }
-    return {name: mx.array(values) for name, values in named.items() if values is not None}
+    return {name: mx.array(values) for name, values in batch.arrays.items() if values is not None}
 
 
 class CompiledSteps:
@@ -70,6 +61,7 @@ class CompiledSteps:
         rate: Called with the number of an update from 0; the learning rate that it uses.
         seed: Where the dropout of each step starts.
         precision: The number format of the computation; master weights stay float32.
+        forward: What the model makes of a batch.
     """
 
     def __init__(
@@ -80,9 +72,10 @@ class CompiledSteps:
         rate: Callable[[int], float],
         seed: int,
         precision: str = "float32",
+        forward: Forward | None = None,
     ) -> None:
         self.model, self.updater, self.transforms, self.rate, self.seed = model, updater, transforms, rate, seed
-        self.precision = getattr(mx, precision)
+        self.precision, self.forward = getattr(mx, precision), forward or HeadForward()
         self.traces = 0
         self._names: list[str] = []
         self._home = time.perf_counter()
@@ -99,8 +92,7 @@ class CompiledSteps:
         """Return the sum of the row losses by weight, and the sum of the weights."""
         if self.precision != mx.float32:
             model.update(tree_map(lambda array: array.astype(self.precision), model.parameters()))
-        logits = model(batch).astype(mx.float32)
-        return (model.head.loss(logits, batch["labels"]) * batch["weights"]).sum(), batch["weights"].sum()
+        return (self.forward.losses(model, batch) * batch["weights"]).sum(), batch["weights"].sum()
 
     def _mean_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         total, weight = self._loss(model, batch)
@@ -141,12 +133,8 @@ class CompiledSteps:
 
     def _eval_step(self, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         self.traces += 1
-        logits = self.model(batch).astype(mx.float32)
-        if "labels" in batch:
-            losses = self.model.head.loss(logits, batch["labels"]) * batch["weights"]
-        else:
-            losses = mx.zeros_like(batch["weights"])
-        return losses.sum(), self.model.head.predictions(logits), logits
+        losses, predictions, logits = self.forward.outputs(self.model, batch)
+        return (losses * batch["weights"]).sum(), predictions, logits
 
     # -- what the engine calls ----------------------------------------------------------------------------------------
 

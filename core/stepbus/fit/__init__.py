@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.fit.assembly import count_steps as count_steps
-    from stepbus.fit.assembly import epoch_shapes as epoch_shapes
-    from stepbus.fit.assembly import serving_members as serving_members
+    from stepbus.fit.builder import Exported as Exported
+    from stepbus.fit.builder import FitBuilder as FitBuilder
     from stepbus.fit.effects import refusals as refusals
-    from stepbus.fit.effects import run_notes as run_notes
     from stepbus.fit.effects import unevaluated as unevaluated
-    from stepbus.fit.evaluation import evaluate_monitored as evaluate_monitored
+    from stepbus.fit.evaluation import score as score
+    from stepbus.fit.evaluation import scores as scores
     from stepbus.fit.members import exclusions as exclusions
     from stepbus.fit.members import for_fit as for_fit
     from stepbus.fit.members import make as make
@@ -20,18 +19,27 @@ if TYPE_CHECKING:
     from stepbus.fit.members import restore_state as restore_state
     from stepbus.fit.members import run_scoped as run_scoped
     from stepbus.fit.members import state_of as state_of
-    from stepbus.fit.prediction_config import UntrustedError as UntrustedError
-    from stepbus.fit.prediction_config import open_config as open_config
-    from stepbus.fit.session import Trainer as Trainer
+    from stepbus.fit.opening import OpenedModel as OpenedModel
+    from stepbus.fit.opening import open_model as open_model
+    from stepbus.fit.predictor import Predictor as Predictor
+    from stepbus.fit.session import FitSession as FitSession
+    from stepbus.fit.text_fits import TextFits as TextFits
+    from stepbus.fit.text_fits import text_of as text_of
+    from stepbus.fit.text_models import known_config as known_config
+    from stepbus.fit.weights import put_tensors as put_tensors
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        assembly="count_steps epoch_shapes serving_members",
-        effects="refusals run_notes unevaluated",
-        evaluation="evaluate_monitored",
+        builder="Exported FitBuilder",
+        effects="refusals unevaluated",
+        evaluation="score scores",
         members="exclusions for_fit make plugin_table prototypes restore_state run_scoped state_of",
-        prediction_config="UntrustedError open_config",
-        session="Trainer",
+        opening="OpenedModel open_model",
+        predictor="Predictor",
+        session="FitSession",
+        text_fits="TextFits text_of",
+        text_models="known_config",
+        weights="put_tensors",
     )

@@ -1,129 +1,144 @@
-"""From tokens to predictions and metrics: whole sets, summed by weight, never averaged over batches."""
+"""From batches to predictions and metrics: whole sets, summed by weight, never averaged over batches."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stepbus.kernel import Best, Predictions
-from stepbus.text.batches import Prefetch, eval_order, plan_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from stepbus.fit.session import FitSession
+    from stepbus.kernel import ScoredSet, Steps
 
-    from stepbus.fit.session import Trainer
-    from stepbus.text.tokens import Tokens
+    Array = np.ndarray[Any, Any]
 
 
-def predict(
-    trainer: Trainer, tokens: Tokens, targets: np.ndarray[Any, Any] | None = None
-) -> tuple[Predictions, float, np.ndarray[Any, Any]]:
+def predict(steps: Steps, rows: ScoredSet) -> tuple[Predictions, float, Array]:
     """Run the model over a whole set.
 
     Args:
-        trainer: The fit.
-        tokens: The set.
-        targets: Its labels in their own unit, if it has any.
+        steps: What computes.
+        rows: The set.
 
     Returns:
         Predictions in the order of the set, in the label's own unit; the mean loss by weight (NaN without labels);
         and the logits [N, K].
     """
-    settings = trainer.config.data.settings
-    shapes = plan_shapes(
-        tokens.lengths,
-        batch_size=settings.eval_batch_size or settings.batch_size,
-        longest=trainer.encoder.limits.positions,
-    )
-    outputs = trainer.encoder.codec.outputs
-    values = np.zeros((len(tokens), outputs), np.float32)
-    logits = np.zeros((len(tokens), outputs), np.float32)
-    total = 0.0
-    order, ahead, workers = eval_order(shapes, tokens.lengths), settings.prefetch_size, settings.num_workers
-    with Prefetch(tokens, order, size=ahead, workers=workers) as batches:
+    total, places, said, raw = 0.0, [], [], []
+    with rows.batches() as batches:
         for batch in batches:
-            loss, batch_values, batch_logits = trainer.steps.evaluate(batch)
+            loss, values, logits = steps.evaluate(batch)
             real = batch.rows >= 0
-            values[batch.rows[real]] = batch_values[real]
-            logits[batch.rows[real]] = batch_logits[real]
+            places.append(batch.rows[real])
+            said.append(values[real])
+            raw.append(logits[real])
             total += loss
-    loss = total / float(tokens.weights.sum()) if tokens.labels is not None else float("nan")
-    return Predictions(tokens.row_ids, trainer.encoder.codec.to_units(values), targets), loss, logits
+    order = np.argsort(np.concatenate(places), kind="stable")
+    values, logits = np.concatenate(said)[order], np.concatenate(raw)[order]
+    loss = float("nan") if rows.targets is None else total / rows.weight
+    return Predictions(rows.row_ids, rows.to_units(values), rows.targets), loss, logits
 
 
-def score(trainer: Trainer, predictions: Predictions, loss: float, prefix: str) -> dict[str, float]:
-    """Return the loss and every metric of a labelled set.
+def scores(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any) -> dict[str, float]:
+    """Return every metric of predictions that are in the label's own unit, without prefix.
 
     Args:
-        trainer: The fit; its metrics were chosen by the task.
+        metrics: Name -> what computes it; one that gives a mapping gives several.
+        labels: [N] or [N, K].
+        predictions: [N, K] probabilities, or [N] values.
+    """
+    found: dict[str, float] = {}
+    for name, metric in metrics:
+        value = metric(labels, predictions)
+        found |= value if isinstance(value, dict) else {name: value}
+    return {name: float(value) for name, value in found.items()}
+
+
+def score(
+    metrics: Sequence[tuple[str, Any]], predictions: Predictions, loss: float, prefix: str
+) -> tuple[dict[str, float], str]:
+    """Return the loss and every metric of a labelled set, and what is to be said of them.
+
+    Args:
+        metrics: Name -> what computes it.
         predictions: Predictions with labels.
         loss: The mean loss.
         prefix: What stands before each name.
     """
-    found = {f"{prefix}_loss": loss}
-    undefined = []
-    for name, metric in trainer.metrics:
-        value = metric(predictions.labels, predictions.values)
-        named = value if isinstance(value, dict) else {name: value}
-        found |= {f"{prefix}_{key}": float(number) for key, number in named.items()}
-        undefined += [key for key, number in named.items() if number != number]
-    if undefined and hasattr(trainer, "run"):
-        trainer.message(f"undefined on these rows: {', '.join(undefined)} (a class may be absent)", "warning")
-    return found
+    found = scores(metrics, predictions.labels, predictions.values)
+    undefined = [name for name, value in found.items() if value != value]
+    words = f"undefined on these rows: {', '.join(undefined)} (a class may be absent)" if undefined else ""
+    return {f"{prefix}_loss": loss} | {f"{prefix}_{name}": value for name, value in found.items()}, words
 
 
-def evaluate_monitored(trainer: Trainer, reason: str) -> None:
+def score_set(session: FitSession, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+    """Return predictions and metrics of a named set of a fit.
+
+    Args:
+        session: The fit.
+        name: The set.
+        prefix: What stands before each metric's name.
+    """
+    predictions, loss, _ = predict(session.steps, session.data.sets[name])
+    found, words = score(session.metrics, predictions, loss, prefix)
+    if words:
+        session.message(words, "warning")
+    return predictions, found
+
+
+def evaluate_monitored(session: FitSession, reason: str) -> None:
     """Evaluate the set that decides, keep the best, and let the plugins decide.
 
     Args:
-        trainer: The fit, at a boundary.
+        session: The fit, at a boundary.
         reason: epoch, steps, or who asked.
     """
-    name, state = trainer.fit.monitored, trainer.state
+    name, state = session.fit.monitored, session.state
     assert name is not None
-    metrics = evaluate_set(trainer, name, "eval", reason)
+    metrics = evaluate_set(session, name, "eval", reason)
     state.metrics.update(metrics)
-    _update_best(trainer, metrics)
+    _update_best(session, metrics)
     state.history.append({"step": state.step, "epoch": state.epoch_progress, **metrics})
-    trainer.bus.hook.on_metrics(trainer=trainer, state=state, metrics=metrics)
-    if trainer.control.best and state.best is not None and state.best.step == state.step:
-        trainer.best_arrays = dict(trainer.model.tensors())  # arrays are immutable: a snapshot by reference
-    trainer.steps.restart_clock()
+    session.bus.hook.on_metrics(trainer=session, state=state, metrics=metrics)
+    session.keep_best()
+    session.steps.restart_clock()
 
 
-def evaluate_set(trainer: Trainer, name: str, prefix: str, reason: str, *, final: bool = False) -> dict[str, float]:
+def evaluate_set(session: FitSession, name: str, prefix: str, reason: str, *, final: bool = False) -> dict[str, float]:
     """Evaluate one named set of a fit, with its events, and return its metrics.
 
     Args:
-        trainer: The fit.
+        session: The fit.
         name: The set.
         prefix: What stands before each metric's name.
         reason: epoch, steps, final, or who asked.
         final: Whether this is the last evaluation of the fit.
     """
-    hook, state = trainer.bus.hook, trainer.state
+    hook, state = session.bus.hook, session.state
     # At the end, a set that was scored at this very step is not announced again; after a resume it is
     # computed again in silence, so that the log stays that of a run which was never cut.
     fresh = not final or state.evaluated.get(name) != state.step
     if fresh:
-        hook.on_evaluate_start(trainer=trainer, state=state, name=name, reason=reason)
-    if fresh or name not in trainer.scored:
-        trainer.scored[name] = trainer.score(name, prefix)
+        hook.on_evaluate_start(trainer=session, state=state, name=name, reason=reason)
+    if fresh or name not in session.scored:
+        session.scored[name] = session.score(name, prefix)
         state.evaluated[name] = state.step
-    predictions, metrics = trainer.scored[name]
+    predictions, metrics = session.scored[name]
     hook.on_predictions(
-        trainer=trainer, state=state, name=name, labels=predictions.labels, predictions=predictions.values, final=final
+        trainer=session, state=state, name=name, labels=predictions.labels, predictions=predictions.values, final=final
     )
     if fresh:
-        hook.on_evaluate(trainer=trainer, state=state, name=name, metrics=metrics)
+        hook.on_evaluate(trainer=session, state=state, name=name, metrics=metrics)
     return metrics
 
 
-def _update_best(trainer: Trainer, metrics: Mapping[str, float]) -> None:
-    value, greater = metrics.get(trainer.monitor), trainer.directions.get(trainer.monitor)
+def _update_best(session: FitSession, metrics: Mapping[str, float]) -> None:
+    value, greater = metrics.get(session.monitor), session.directions.get(session.monitor)
     if value is None or greater is None or value != value:
         return
-    best = trainer.state.best
+    best = session.state.best
     if best is None or (value > best.value if greater else value < best.value):
-        trainer.state.best = Best(trainer.monitor, value, trainer.state.step)
+        session.state.best = Best(session.monitor, value, session.state.step)

@@ -8,113 +8,134 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 
 from stepbus.base import CheckpointError, StepbusError, fields_of, named, number, show, values_without_secrets
-from stepbus.compute import folders, keys_of
+from stepbus.compute import folders
 from stepbus.device import backend, conditions
+from stepbus.fit.builder import Exported
 from stepbus.fit.members import plugin_table, restore_state, state_of
 from stepbus.fit.prediction_config import prediction_tree
+from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.storage import DESCRIPTION, FORMAT, checkpoints
 from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot
 
 if TYPE_CHECKING:
-    from stepbus.fit.session import Trainer
+    from stepbus.fit.session import FitSession
 
 
-def checkpoint_folder(trainer: Trainer) -> Path:
+def checkpoint_folder(session: FitSession) -> Path:
     """Return where the checkpoints of a fit lie."""
-    return trainer.directory / "checkpoints"
+    return session.directory / "checkpoints"
 
 
-def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True) -> Path:
+def save(session: FitSession, folder: Path | None = None, *, optimizer: bool = True) -> Path:
     """Write a checkpoint of everything that an exact resume needs, and return its folder."""
-    plain, arrays = split_arrays(state_of(trainer.bus.members))
-    stems: dict[str, dict[str, Any]] = {"model": trainer.model.tensors()}
+    exported = session.builder.exported(session)
+    plain, arrays = split_arrays(state_of(session.bus.members))
+    stems: dict[str, dict[str, Any]] = {"model": tensors_of(session.model)}
     if optimizer:
-        stems["optimizer"] = trainer.optimizer.arrays()
+        stems["optimizer"] = session.optimizer.arrays()
     if arrays:
         stems["plugins"] = arrays
-    best = trainer.state.best
+    best = session.state.best
     # At the best step itself, the model is the best.
-    if trainer.best_arrays and best is not None and best.step != trainer.state.step:
-        stems["best"] = trainer.best_arrays
+    if session.best_arrays and best is not None and best.step != session.state.step:
+        stems["best"] = session.best_arrays
     mx.eval(stems)
     snapshot = Snapshot(
-        step=trainer.state.step,
+        step=session.state.step,
         arrays=stems,
         documents={
-            "config.json": model_config(trainer),
-            DESCRIPTION: describe(trainer),
+            "config.json": exported.config,
+            DESCRIPTION: describe(session, exported),
             "state.json": {
-                "state": trainer.state.state_dict(),
-                "control": trainer.control.state_dict(),
-                "optimizer": trainer.optimizer.state_dict(),
+                "state": session.state.state_dict(),
+                "control": session.control.state_dict(),
+                "optimizer": session.optimizer.state_dict(),
+                "data": session.data.progress(),
                 "plugins": plain,
-                "disabled": {member.name: member.disabled for member in trainer.bus.members if member.disabled},
+                "disabled": {member.name: member.disabled for member in session.bus.members if member.disabled},
             },
         },
-        copies=trainer.encoder.tokenizer_files,
-        facts=facts(trainer),
+        copies=exported.files,
+        facts=facts(session),
     )
-    written = checkpoints.write_checkpoint(folder or checkpoint_folder(trainer), snapshot)
+    written = checkpoints.write_checkpoint(folder or checkpoint_folder(session), snapshot)
     if backend.kernels is not None:
         backend.kernels.keep()  # a process that is killed keeps none at its end
-    if best is not None and best.step == trainer.state.step and folder is None:
-        checkpoints.mark_best(checkpoint_folder(trainer), best.step)
+    if best is not None and best.step == session.state.step and folder is None:
+        checkpoints.mark_best(checkpoint_folder(session), best.step)
     return written.path
 
 
-def retire(trainer: Trainer, retention: Retention | None) -> None:
+def retire(session: FitSession, retention: Retention | None) -> None:
     """Remove the checkpoints that need not stay; the best are ranked by the monitored metric."""
-    monitor, greater = trainer.monitor, trainer.directions.get(trainer.monitor)
-    values = {record["step"]: record[monitor] for record in trainer.state.history if monitor in record}
+    monitor, greater = session.monitor, session.directions.get(session.monitor)
+    values = {record["step"]: record[monitor] for record in session.state.history if monitor in record}
     numbers = [step for step, value in values.items() if value == value and greater is not None]
     checkpoints.retire(
-        checkpoint_folder(trainer),
+        checkpoint_folder(session),
         retention or Retention(),
         best=sorted(numbers, key=lambda step: -values[step] if greater else values[step]),
-        say=lambda text: trainer.message(text, "warning"),
+        say=lambda text: session.message(text, "warning"),
     )
 
 
-def load(trainer: Trainer, path: Path, *, optimizer: bool = True) -> Checkpoint:
+def load(session: FitSession, path: Path, *, optimizer: bool = True) -> Checkpoint:
     """Put back what a checkpoint holds, before the step is compiled."""
     checkpoint = checkpoints.verify(path)
     source = str(path / "model.safetensors")
-    trainer.model.load_tensors(checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
     saved = checkpoints.read_document(checkpoint, "state.json")
     try:
-        _take_over(trainer, checkpoint, saved, optimizer=optimizer)
+        _take_over(session, checkpoint, saved, optimizer=optimizer)
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
     if "best.safetensors" in checkpoint.files:
-        trainer.best_arrays = checkpoints.read_arrays(checkpoint, "best")
-    elif trainer.control.best and trainer.state.best is not None:
-        trainer.best_arrays = dict(trainer.model.tensors())
+        session.take_best(checkpoints.read_arrays(checkpoint, "best"))
+    elif session.control.best and session.state.best is not None:
+        session.take_best(tensors_of(session.model))
     return checkpoint
 
 
-def _take_over(trainer: Trainer, checkpoint: Checkpoint, saved: Any, *, optimizer: bool) -> None:
+def load_weights(session: FitSession, path: Path) -> None:
+    """Put the weights of a checkpoint into a model that is there.
+
+    Args:
+        session: The fit that the model comes from.
+        path: The checkpoint's folder.
+
+    Raises:
+        CheckpointError: It is damaged.
+        ModelError: It is of another model.
+    """
+    checkpoint = checkpoints.verify(path)
+    source = str(path / "model.safetensors")
+    put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+
+
+def _take_over(session: FitSession, checkpoint: Checkpoint, saved: Any, *, optimizer: bool) -> None:
     """Put back what state.json says, once it is known to be what is written there.
 
     Raises:
         CheckpointError: It is something else; the key is named.
     """
-    fields_of(saved, "the file", ("state", "control", "optimizer", "plugins", "disabled"))
-    trainer.state.load_state_dict(saved["state"])
-    if trainer.state.step != checkpoint.step:
-        raise CheckpointError(f"state.step: expected {checkpoint.step}, got {trainer.state.step}")
-    trainer.control.load_state_dict(saved["control"])
-    trainer.control.step = trainer.state.step
+    fields_of(saved, "the file", ("state", "control", "optimizer", "data", "plugins", "disabled"))
+    session.state.load_state_dict(saved["state"])
+    if session.state.step != checkpoint.step:
+        raise CheckpointError(f"state.step: expected {checkpoint.step}, got {session.state.step}")
+    session.control.load_state_dict(saved["control"])
+    session.control.step = session.state.step
+    session.data.resume(named(saved["data"], "data", lambda value, _: value))
     if optimizer:
-        trainer.optimizer.load_arrays(checkpoints.read_arrays(checkpoint, "optimizer"))
+        session.optimizer.load_arrays(checkpoints.read_arrays(checkpoint, "optimizer"))
         rate = fields_of(saved["optimizer"], "optimizer", ("learning_rate",))["learning_rate"]
         number(rate, "optimizer.learning_rate")
-        trainer.optimizer.load_state_dict(saved["optimizer"])
+        session.optimizer.load_state_dict(saved["optimizer"])
     arrays = checkpoints.read_arrays(checkpoint, "plugins") if "plugins.safetensors" in checkpoint.files else {}
     plain = named(saved["plugins"], "plugins", lambda value, key: named(value, key, lambda inner, _: inner))
     if strangers := sorted({name.partition("/")[0] for name in arrays} - plain.keys()):
         raise CheckpointError(f"plugins: expected the state of {show(strangers[0])}, which has arrays, got none")
     states = join_arrays(plain, arrays)
-    for member in trainer.bus.members:
+    for member in session.bus.members:
         try:
             restore_state([member], states)
         except StepbusError:
@@ -126,53 +147,38 @@ def _take_over(trainer: Trainer, checkpoint: Checkpoint, saved: Any, *, optimize
             ) from error
 
 
-def export(trainer: Trainer) -> Path:
+def export(session: FitSession) -> Path:
     """Write the model as a Hugging Face folder from which `evaluate` and `predict` rebuild everything."""
-    folder = trainer.directory / "model"
-    folders.write_folder(
-        folder,
-        model_config(trainer),
-        trainer.model.tensors(),
-        trainer.encoder.tokenizer_files,
-        describe(trainer),
-    )
-    trainer.run.artifact("model", folder)
+    folder, exported = session.directory / "model", session.builder.exported(session)
+    tensors = tensors_of(session.model)
+    folders.write_folder(folder, exported.config, tensors, exported.files, describe(session, exported))
+    session.run.artifact("model", folder)
     return folder
 
 
-def model_config(trainer: Trainer) -> dict[str, Any]:
-    """Return the content of config.json: the model's own, with the labels' names."""
-    codec, config = trainer.encoder.codec, dict(trainer.model.config)
-    if codec.task == "regression":
-        # Others who open the folder read standardised values; this says how they become the target's own.
-        config["stepbus_target"] = {"mean": codec.mean, "sd": codec.sd, "transform": codec.target}
-    names = list(codec.columns) if codec.task == "regression" else codec.names
-    return config | keys_of(names, own=trainer.model.is_familys_own)
-
-
-def describe(trainer: Trainer) -> dict[str, Any]:
+def describe(session: FitSession, exported: Exported) -> dict[str, Any]:
     """Return what prediction needs: components and their settings, labels, templates; and which plugins were on."""
     from stepbus.base import __version__
 
     return {
         "stepbus": __version__,
         "format": FORMAT,
-        "config": values_without_secrets(prediction_tree(trainer.config)),
-        "encoder": trainer.encoder.state_dict(),
-        "plugins": plugin_table(trainer.run.members),
-        "metrics": {name: value for name, value in trainer.state.metrics.items() if value == value},
-        "step": trainer.state.step,
+        "config": values_without_secrets(prediction_tree(session.config)),
+        "encoder": exported.state,
+        "plugins": plugin_table(session.members),
+        "metrics": {name: value for name, value in session.state.metrics.items() if value == value},
+        "step": session.state.step,
     }
 
 
-def facts(trainer: Trainer) -> dict[str, Any]:
+def facts(session: FitSession) -> dict[str, Any]:
     """Return what a resume compares."""
     return {
-        "run": trainer.run.id,
-        "config": trainer.config.deciding(),
-        "config_digest": trainer.config.digest(),
-        "plugins": plugin_table(trainer.run.members),
-        "data": {name: tokens.digest() for name, tokens in trainer.tokens.items()},
+        "run": session.run.id,
+        "config": session.config.deciding(),
+        "config_digest": session.config.digest(),
+        "plugins": plugin_table(session.members),
+        "data": session.data.digests(),
         "conditions": conditions.current(),
     }
 

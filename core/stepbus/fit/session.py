@@ -1,146 +1,100 @@
-"""One fit: model, optimizer, state, control and bus; train, evaluate, predict, save, load.
-
-What needs MLX is imported where it is used, so that `stepbus.testing` plays a fit without it.
-"""
+"""One fit in progress, made anew for each fit and each `train` and never used again; hooks get it as `trainer`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from stepbus.base import BadInput, mention
+from stepbus.base import mention
 from stepbus.fit import evaluation
-from stepbus.kernel import Bus, Control, Fit, FitResult, Predictions, TrainingState, engine
-from stepbus.text.batches import Batch, Prefetch, accumulated, epoch_order
+from stepbus.fit.members import for_fit
+from stepbus.fit.weights import put_tensors, tensors_of
+from stepbus.kernel import Bus, FitResult, TrainingState, run_fit
 
 if TYPE_CHECKING:
-    from stepbus.compute import CompiledSteps, ParameterUpdater, Scheduler
-    from stepbus.config import Config
-    from stepbus.run import Run
-    from stepbus.text import RowEncoder
-    from stepbus.text.batches import ShapePlan
-    from stepbus.text.tokens import Tokens
+    from pluggy import HookRelay
+
+    from stepbus.fit.builder import FitBuilder
+    from stepbus.kernel import Checkpointer, Fit, FitData, LoopSettings, Member, Meter, Predictions, Run, Steps
 
 
-class Trainer:
-    """One fit of a model; `train` opens a run, which may make siblings of this trainer for further fits.
+class FitSession:
+    """One fit, from description to result. The order of making is that of the methods.
+
+    What hooks read of it is listed in `stepbus.Session`; nobody else assigns any of it.
 
     Args:
-        config: The configuration.
-        model: A model of the caller's; none builds the one that the configuration describes.
-        plugins: Classes, instances and modules with hooks, beside those that the configuration names.
-
-    What plugins read: `config`, `run`, `fit`, `state`, `control`, `model`, `optimizer`, `directory`, `facts`,
-    `directions` (metric -> whether greater is better) and `monitor`.
+        run: The run.
+        fit: What to do.
+        builder: What makes its parts.
+        members: The prototypes of the run's plugins.
+        extras: The objects among them that the caller passed.
+        meter: What counts the time of plugins.
     """
 
-    run: Run
-    fit: Fit
-    encoder: RowEncoder
-    optimizer: ParameterUpdater
-    scheduler: Scheduler
-    steps: CompiledSteps
-    shapes: ShapePlan
+    data: FitData
+    model: Any
+    optimizer: Any
+    steps: Steps
 
-    def __init__(self, config: Config, model: Any = None, *, plugins: Sequence[Any] = ()) -> None:
-        self.config, self.model, self.plugins = config, model, tuple(plugins)
-        self.given_model = model
-        self.state, self.control = TrainingState(), Control()
-        self.bus = Bus([])
-        self.directory = Path(config.environment.output_dir)
-        self.monitor = config.training.monitor
-        self.directions: dict[str, bool | None] = {}
-        self.facts: dict[str, str] = {}
+    def __init__(
+        self,
+        run: Run,
+        fit: Fit,
+        builder: FitBuilder,
+        members: Sequence[Member],
+        *,
+        extras: Sequence[Any] = (),
+        meter: Meter | None = None,
+    ) -> None:
+        self.run, self.fit, self.builder = run, fit, builder
+        self.config, self.directory, self.members = run.config, run.directory_of(fit), tuple(members)
+        self.monitor: str = run.config.training.monitor
+        self.state, self.control = TrainingState(), builder.control()
+        self.parts = dict(builder.parts())
+        serving = for_fit(members, list(self.parts.items()), alone=run.alone, extras=extras)
+        self.bus = Bus(serving, self.control, meter)
+        self.bus.on_disabled = lambda text: self.message(text, "warning")
+        self.disk: Checkpointer = builder.checkpointer()
         self.metrics: list[tuple[str, Any]] = []
-        self.tokens: dict[str, Tokens] = {}
-        self.targets: dict[str, np.ndarray[Any, Any]] = {}
+        self.directions: dict[str, bool | None] = {}
         self.best_arrays: dict[str, Any] = {}
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
         self.cut = False  # whether a signal ended the loop, with a checkpoint
 
-    # -- what users call ----------------------------------------------------------------------------------------------
+    # -- making -------------------------------------------------------------------------------------------------------
 
-    def train(self, train: Any = None, validation: Any = None, **options: Any) -> FitResult:
-        """Train on rows given here, or on those that the configuration names.
+    def prepare(self) -> None:
+        """Make the data and count the updates; no weight is touched."""
+        self.data = self.builder.data(self.fit)
+        self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
+        self.metrics, self.directions = self.builder.metrics(self.data)
 
-        Args:
-            train: A file, a pandas frame, or None for `data.train`.
-            validation: The same for `data.validation`; a float is a fraction of the training rows.
-            **options: `resume` (True, or a path), `allow_changed` and `trace_hooks`.
+    def assemble(self) -> None:
+        """Load the model and make the optimizer; the data is prepared, and the run has its folder."""
+        self.directory = self.run.directory_of(self.fit)
+        self.model = self.builder.model(self)
+        # Only the model says how long its rows may be, where nothing was known of it before.
+        self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
+        self.optimizer = self.builder.optimizer(self)
 
-        Returns:
-            The result: status, metrics, predictions of the validation rows, and where the model lies.
-
-        Raises:
-            BadInput: Configuration, data, model or checkpoint cannot be used.
-        """
-        from stepbus.run import Run
-
-        return Run(self, train, validation, **options).execute()
-
-    def evaluate(self, data: Any, prefix: str = "eval") -> dict[str, float]:
-        """Return the metrics of labelled rows.
-
-        Args:
-            data: A file, a pandas frame, or rows.
-            prefix: What stands before each metric's name.
-        """
-        rows = self._rows(data, "evaluate")
-        targets = self.encoder.codec.targets_in_units(rows)
-        predictions, loss, _ = evaluation.predict(self, self.encoder.encode(rows, labelled=True), targets)
-        return evaluation.score(self, predictions, loss, prefix)
-
-    def predict(self, data: Any, return_logits: bool = False) -> np.ndarray[Any, Any]:
-        """Return predictions of rows, in their order: probabilities [N, K], or values [N] in the target's unit.
-
-        Args:
-            data: A file, a pandas frame, or rows.
-            return_logits: Return the model's raw outputs [N, K] instead.
-        """
-        predictions, logits = self.predict_rows(self._rows(data, "predict"))
-        return logits if return_logits else predictions.values
-
-    def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:
-        """Return predictions of rows with their ids, and the logits."""
-        predictions, _, logits = evaluation.predict(self, self.encoder.encode(rows, labelled=False))
-        return predictions, logits
-
-    def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
-        """Write a checkpoint now.
-
-        Args:
-            path: The folder to write it in; none takes the fit's own.
-            save_optimizer: Keep the optimizer's state, without which no resume is exact.
-
-        Returns:
-            The checkpoint's folder.
-        """
-        saved: Path = self._disk.save(self, Path(path) if path else None, optimizer=save_optimizer)
-        return saved
-
-    def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
-        """Put back what a checkpoint holds.
+    def restore(self, path: Path, *, optimizer: bool = True) -> None:
+        """Put a checkpoint back, but for the number of updates, which this run has planned itself.
 
         Args:
             path: The checkpoint's folder.
-            load_optimizer: Put the optimizer's state back as well.
+            optimizer: Put the optimizer's state back as well.
         """
-        self._disk.load(self, Path(path), optimizer=load_optimizer)
+        planned = self.state.total_steps, self.state.steps_per_epoch
+        self.disk.load(self, path, optimizer=optimizer)
+        self.state.total_steps, self.state.steps_per_epoch = planned
+        self.message(f"resumed at step {self.state.step} from {path}")
 
-    def update_config(self, **overrides: Any) -> None:
-        """Change settings for the next `train`, which starts from the present weights.
-
-        Args:
-            **overrides: Settings by name (`learning_rate=1e-6`), or by section and name with two underscores.
-        """
-        self.config = self.config.updated(overrides)
-        if self.model is not None:
-            self.given_model = self.model
+    def compile(self) -> None:
+        """Compile the steps; weights, optimizer state and restored values are in place."""
+        self.steps = self.builder.steps(self)
 
     # -- what plugins call --------------------------------------------------------------------------------------------
 
@@ -148,6 +102,11 @@ class Trainer:
     def fit_name(self) -> str:
         """The name of this fit: "fit", "fold-1"."""
         return self.fit.name
+
+    @property
+    def hook(self) -> HookRelay:
+        """The hooks of its bus, to call."""
+        return self.bus.hook
 
     def log(self, numbers: Mapping[str, float]) -> None:
         """Send a record to everybody who listens to `on_log`.
@@ -169,6 +128,12 @@ class Trainer:
     # -- what the engine calls ----------------------------------------------------------------------------------------
 
     @property
+    def settings(self) -> LoopSettings:
+        """Section `training`."""
+        settings: LoopSettings = self.config.training
+        return settings
+
+    @property
     def interrupted(self) -> bool:
         """Whether a signal asked for the end."""
         return self.run.signal is not None
@@ -181,48 +146,56 @@ class Trainer:
     @property
     def pipeline_depth(self) -> int:
         """How many steps the device may run ahead of the host."""
-        depth = self.config.training.pipeline_depth
+        depth: int | None = self.config.training.pipeline_depth
         if depth is not None:
             return depth
-        from stepbus.device import choice as device
+        from stepbus.device import choice
 
-        return int(device.kind() != "cpu")
+        return int(choice.kind() != "cpu")
 
-    @contextmanager
-    def windows(self, epoch: int, start: int) -> Iterator[Iterator[list[Batch]]]:
-        """Give the accumulation windows of an epoch, collated ahead by threads.
+    def cut_short(self) -> bool:
+        """Return whether a signal ends the loop here; a checkpoint is asked for then."""
+        self.cut = self.interrupted
+        if self.cut:
+            self.control.request_checkpoint("interrupted")
+        return self.cut
 
-        Args:
-            epoch: The epoch, from 0.
-            start: Windows of it that are already done.
-        """
-        tokens, settings, size = self.tokens["train"], self.config.data.settings, self.accumulation
-        order = epoch_order(self.shapes, tokens.lengths, seed=self.fit.seed, epoch=epoch, drop_last=settings.drop_last)
-        ahead, workers = settings.prefetch_size, settings.num_workers
-        with Prefetch(tokens, order, start=start * size, size=ahead, workers=workers) as batches:
-            yield accumulated(batches, size)
+    def score(self, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+        """Return predictions and metrics of a named set."""
+        return self.builder.score(self, name, prefix)
 
-    @property
-    def accumulation(self) -> int:
-        """Batches whose gradients make one update."""
-        return int(self.config.training.gradient_accumulation_steps)
+    def keep_best(self) -> None:
+        """Keep the weights of this step if it is the best one, and somebody wants them back at the end."""
+        best = self.state.best
+        if self.control.best and best is not None and best.step == self.state.step:
+            self.best_arrays = tensors_of(self.model)
+
+    def take_best(self, arrays: Mapping[str, Any]) -> None:
+        """Take the best weights over from a checkpoint."""
+        self.best_arrays = dict(arrays)
+
+    def evaluate_monitored(self, reason: str) -> None:
+        """Evaluate the set that decides, keep the best, and let the plugins decide."""
+        evaluation.evaluate_monitored(self, reason)
 
     def serve_checkpoint(self) -> None:
         """Write a checkpoint if one was asked for, and retire those that need not stay."""
         if not self.control.checkpoint:
             return
         self.control.checkpoint.clear()
-        path = self._disk.save(self)
-        self._disk.retire(self, self.bus.hook.checkpoint_retention(trainer=self))
+        path = self.disk.save(self)
+        self.disk.retire(self, self.bus.hook.checkpoint_retention(trainer=self))
         self.bus.hook.on_checkpoint(trainer=self, state=self.state, checkpoint=path)
         self.steps.restart_clock()
+
+    # -- the fit ------------------------------------------------------------------------------------------------------
 
     def run_to_end(self) -> FitResult:
         """Run the engine, put the best weights back if that was asked for, score what is to be scored."""
         result = FitResult(self.fit, status="failed", directory=self.directory)
         try:
             began = time.perf_counter()
-            engine.run_fit(self)
+            run_fit(self)
             result.seconds = time.perf_counter() - began
             result.status = "interrupted" if self.cut else "stopped" if self.control.stop else "ok"
             result.reason = self.control.why("stop")
@@ -250,33 +223,13 @@ class Trainer:
     def _finish(self, result: FitResult) -> None:
         state = self.state
         if self.best_arrays and state.best is not None and state.best.step != state.step:
-            self.model.load_tensors(self.best_arrays, source="the best weights")
+            put_tensors(self.model, self.best_arrays, source="the best weights")
             state.evaluated.clear()
             self.message(
                 f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}"
             )
-        for name in self.tokens:
-            if name != "train":
-                prefix = "eval" if name == self.fit.monitored else name
-                state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
-                result.predictions[name] = self.scored[name][0]
-        result.model_path = self._disk.export(self)
-
-    @property
-    def _disk(self) -> Any:
-        """What saves, loads, retires and exports; a scripted fit has its own."""
-        from stepbus.fit import persistence
-
-        return persistence
-
-    def score(self, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
-        """Return predictions and metrics of a named set; a scripted fit has its own."""
-        predictions, loss, _ = evaluation.predict(self, self.tokens[name], self.targets[name])
-        return predictions, evaluation.score(self, predictions, loss, prefix)
-
-    def _rows(self, data: Any, name: str) -> Any:
-        if not hasattr(self, "encoder"):
-            raise BadInput("this trainer has not been trained: call train first, or open a trained model's folder")
-        from stepbus.text.rows import read_rows
-
-        return read_rows(data, name=name, config=self.config.data.settings)
+        for name in self.data.sets:
+            prefix = "eval" if name == self.fit.monitored else name
+            state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
+            result.predictions[name] = self.scored[name][0]
+        result.model_path = self.disk.export(self)

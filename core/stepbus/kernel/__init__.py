@@ -11,16 +11,24 @@ if TYPE_CHECKING:
     from stepbus.kernel.bus import check_policy as check_policy
     from stepbus.kernel.bus import failure as failure
     from stepbus.kernel.bus import hooks_of as hooks_of
+    from stepbus.kernel.costs import Cost as Cost
     from stepbus.kernel.costs import Meter as Meter
-    from stepbus.kernel.costs import report_costs as report_costs
+    from stepbus.kernel.engine import run_fit as run_fit
     from stepbus.kernel.events import BUILD_HOOKS as BUILD_HOOKS
     from stepbus.kernel.events import RUN_HOOKS as RUN_HOOKS
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
-    from stepbus.kernel.fits import Plan as Plan
     from stepbus.kernel.fits import Predictions as Predictions
     from stepbus.kernel.fits import groups_along as groups_along
     from stepbus.kernel.fits import grown_axes as grown_axes
+    from stepbus.kernel.protocols import Batch as Batch
+    from stepbus.kernel.protocols import Checkpointer as Checkpointer
+    from stepbus.kernel.protocols import FitData as FitData
+    from stepbus.kernel.protocols import LoopSettings as LoopSettings
+    from stepbus.kernel.protocols import Plan as Plan
+    from stepbus.kernel.protocols import Run as Run
+    from stepbus.kernel.protocols import ScoredSet as ScoredSet
+    from stepbus.kernel.protocols import Steps as Steps
     from stepbus.kernel.state import Best as Best
     from stepbus.kernel.state import Control as Control
     from stepbus.kernel.state import Request as Request
@@ -32,8 +40,10 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         bus="Bus Member SPECIFICATIONS check_policy failure hooks_of",
-        costs="Meter report_costs",
+        costs="Cost Meter",
+        engine="run_fit",
         events="BUILD_HOOKS RUN_HOOKS",
-        fits="Fit FitResult Plan Predictions groups_along grown_axes",
+        fits="Fit FitResult Predictions groups_along grown_axes",
+        protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Steps",
         state="Best Control Request StepResult TrainingState",
     )

@@ -10,102 +10,101 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from stepbus.fit import evaluate_monitored
-
 if TYPE_CHECKING:
-    from stepbus.config import TrainingConfig
-    from stepbus.fit import Trainer
+    from stepbus.kernel.protocols import LoopSettings, Session
 
 
-def run_fit(trainer: Trainer) -> None:
+def run_fit(session: Session) -> None:
     """Train until the planned steps are done, a plugin asks for the stop, or a signal arrives.
 
     Args:
-        trainer: A prepared fit; its state says where to start.
+        session: A prepared fit; its state says where to start.
     """
-    state, control, hook = trainer.state, trainer.control, trainer.bus.hook
-    hook.on_fit_start(trainer=trainer, state=state)
-    trainer.serve_checkpoint()
+    state, control, hook = session.state, session.control, session.hook
+    hook.on_fit_start(trainer=session, state=state)
+    session.serve_checkpoint()
     stop = bool(control.stop)  # a fit that was stopped and is resumed does not train on
     while not stop and state.step < state.total_steps:
         if state.step_in_epoch == 0:
-            hook.on_epoch_start(trainer=trainer, state=state)
-        stop = _run_epoch(trainer)
+            hook.on_epoch_start(trainer=session, state=state)
+        stop = _run_epoch(session)
 
 
-def _run_epoch(trainer: Trainer) -> bool:
+def _run_epoch(session: Session) -> bool:
     """Train from where the epoch stands; return True when the fit is to end."""
-    state, flight, depth = trainer.state, deque[Any](), trainer.pipeline_depth
-    with trainer.windows(state.epoch, state.step_in_epoch) as windows:
-        window = next(windows, None)
+    state, flight, depth = session.state, deque[Any](), session.pipeline_depth
+    with session.data.windows(state.epoch, state.step_in_epoch) as windows:
+        window, successor = next(windows, None), next(windows, None)
         while window is not None:
-            number = state.step + len(flight) + 1
-            due = is_boundary(trainer, number)
-            flight.append(trainer.steps.launch(window, number))
-            window = next(windows, None)  # while the device computes
+            number, ended = state.step + len(flight) + 1, successor is None
+            due = is_boundary(session, number, ended)
+            flight.append(session.steps.launch(window, number))
+            window, successor = successor, None if ended else next(windows, None)  # while the device computes
             # A request takes effect at the first step not yet launched: until then, all in flight comes home.
-            while flight and (len(flight) > depth or due or trainer.asked):
-                commit(trainer, flight.popleft())
-            if not flight and (due or trainer.asked) and boundary(trainer):
+            while flight and (len(flight) > depth or due or session.asked):
+                commit(session, flight.popleft())
+            if not flight and (due or session.asked) and boundary(session, ended):
                 return True
     return False
 
 
-def is_boundary(trainer: Trainer, step: int) -> bool:
-    """Return whether anything is due after an update, asked before it is launched."""
-    state, training = trainer.state, trainer.config.training
-    in_epoch = step - state.step + state.step_in_epoch
+def is_boundary(session: Session, step: int, epoch_ends: bool) -> bool:
+    """Return whether anything is due after an update, asked before it is launched.
+
+    Args:
+        session: The fit.
+        step: The number of the update.
+        epoch_ends: Whether it is the last of its epoch.
+    """
     return (
-        any(trainer.bus.hook.is_boundary(trainer=trainer, step=step))
-        or step == state.total_steps
-        or in_epoch == state.steps_per_epoch
-        or _evaluates_by_steps(training, step)
+        any(session.hook.is_boundary(trainer=session, step=step))
+        or step == session.state.total_steps
+        or epoch_ends
+        or _evaluates_by_steps(session.settings, step)
     )
 
 
-def commit(trainer: Trainer, ticket: Any) -> None:
+def commit(session: Session, ticket: Any) -> None:
     """Take one update's numbers home, count it, and tell the plugins."""
-    state, step = trainer.state, trainer.steps.read(ticket)
+    state, step = session.state, session.steps.read(ticket)
     state.step += 1
     state.step_in_epoch += 1
     state.samples_seen += step.sequences
     state.tokens_seen += step.tokens
     state.learning_rate = step.learning_rate
     state.add_to_interval(step)
-    trainer.control.step = state.step
-    trainer.bus.hook.on_step_end(trainer=trainer, state=state, step=step)
-    if state.step % trainer.config.training.log_steps == 0 or state.step == state.total_steps:
-        trainer.log(state.close_interval())
+    session.control.step = state.step
+    session.hook.on_step_end(trainer=session, state=state, step=step)
+    if state.step % session.settings.log_steps == 0 or state.step == state.total_steps:
+        session.log(state.close_interval())
 
 
-def boundary(trainer: Trainer) -> bool:
+def boundary(session: Session, epoch_ends: bool) -> bool:
     """Do what is due after the update that was just committed; return True when the fit is to end."""
-    state, control = trainer.state, trainer.control
-    epoch_ended = state.step_in_epoch == state.steps_per_epoch
-    if reason := _evaluation_reason(trainer, epoch_ended):
+    state, control = session.state, session.control
+    if reason := _evaluation_reason(session, epoch_ends):
         control.evaluation.clear()
-        evaluate_monitored(trainer, reason)
-    if epoch_ended:
-        trainer.bus.hook.on_epoch_end(trainer=trainer, state=state)
+        session.evaluate_monitored(reason)
+    if epoch_ends:
+        state.steps_per_epoch = state.step_in_epoch  # of batches that nobody could count before
+        session.hook.on_epoch_end(trainer=session, state=state)
         state.epoch += 1
         state.step_in_epoch = 0
-    trainer.cut = trainer.interrupted  # asked once: a signal that comes during the save is for the next boundary
-    if trainer.cut:
-        control.request_checkpoint("interrupted")
-    trainer.serve_checkpoint()
-    return bool(control.stop) or trainer.cut or state.step == state.total_steps
+    cut = session.cut_short()  # asked once: a signal that comes during the save is for the next boundary
+    session.serve_checkpoint()
+    return bool(control.stop) or cut or state.step == state.total_steps
 
 
-def _evaluation_reason(trainer: Trainer, epoch_ended: bool) -> str:
-    training = trainer.config.training
-    if trainer.fit.monitored is None:
+def _evaluation_reason(session: Session, epoch_ends: bool) -> str:
+    settings = session.settings
+    if session.fit.monitored is None:
         return ""
-    if training.eval_strategy == "epoch" and epoch_ended:
+    if settings.eval_strategy == "epoch" and epoch_ends:
         return "epoch"
-    if _evaluates_by_steps(training, trainer.state.step):
+    if _evaluates_by_steps(settings, session.state.step):
         return "steps"
-    return trainer.control.why("evaluation")
+    return session.control.why("evaluation")
 
 
-def _evaluates_by_steps(training: TrainingConfig, step: int) -> bool:
-    return training.eval_strategy == "steps" and training.eval_steps is not None and step % training.eval_steps == 0
+def _evaluates_by_steps(settings: LoopSettings, step: int) -> bool:
+    return settings.eval_strategy == "steps" and settings.eval_steps is not None and step % settings.eval_steps == 0

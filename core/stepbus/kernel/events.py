@@ -61,10 +61,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stepbus.base import Problem
-    from stepbus.fit import Trainer
-    from stepbus.kernel.fits import Fit, FitResult, Plan
+    from stepbus.kernel.fits import Fit, FitResult
+    from stepbus.kernel.protocols import Plan, Run, Session
     from stepbus.kernel.state import StepResult, TrainingState
-    from stepbus.run import Run
 
 # ---------------------------------------------------------------------------------------------------------------------
 # BUILD: before the compiled step exists; may change the computation
@@ -84,7 +83,7 @@ def validate_plan(plan: Plan) -> list[Problem] | None:
 
 
 @hookspec
-def parameter_groups(trainer: Trainer, model: Any) -> dict[str, dict[str, float]] | None:
+def parameter_groups(trainer: Session, model: Any) -> dict[str, dict[str, float]] | None:
     """Give single parameters settings of their own, once for each fit, before the optimizer's state exists.
 
     Args:
@@ -98,7 +97,7 @@ def parameter_groups(trainer: Trainer, model: Any) -> dict[str, dict[str, float]
 
 
 @hookspec
-def transform_gradients(trainer: Trainer) -> Callable[[Any], Any] | None:
+def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
     """Change the gradients inside the compiled step; asked once for each fit.
 
     Args:
@@ -163,7 +162,7 @@ def on_run_end(run: Run, result: FitResult) -> None:
 
 
 @hookspec
-def on_fit_start(trainer: Trainer, state: TrainingState) -> None:
+def on_fit_start(trainer: Session, state: TrainingState) -> None:
     """Fires when a fit is about to launch its first step, after a resumed state was put back.
 
     Args:
@@ -173,7 +172,7 @@ def on_fit_start(trainer: Trainer, state: TrainingState) -> None:
 
 
 @hookspec
-def on_fit_end(trainer: Trainer, state: TrainingState, result: FitResult) -> None:
+def on_fit_end(trainer: Session, state: TrainingState, result: FitResult) -> None:
     """Fires at the end of every fit, also of one that failed or was interrupted.
 
     Args:
@@ -184,17 +183,17 @@ def on_fit_end(trainer: Trainer, state: TrainingState, result: FitResult) -> Non
 
 
 @hookspec
-def on_epoch_start(trainer: Trainer, state: TrainingState) -> None:
+def on_epoch_start(trainer: Session, state: TrainingState) -> None:
     """Fires before the first step of an epoch; `state.epoch` counts from 0."""
 
 
 @hookspec
-def on_epoch_end(trainer: Trainer, state: TrainingState) -> None:
+def on_epoch_end(trainer: Session, state: TrainingState) -> None:
     """Fires after the last step of an epoch and its evaluation, before its checkpoint; `state.epoch` is that epoch."""
 
 
 @hookspec
-def is_boundary(trainer: Trainer, step: int) -> bool | None:
+def is_boundary(trainer: Session, step: int) -> bool | None:
     """Say before an update is launched that something is due after it, so that the device is drained there.
 
     Args:
@@ -207,7 +206,7 @@ def is_boundary(trainer: Trainer, step: int) -> bool | None:
 
 
 @hookspec
-def on_step_end(trainer: Trainer, state: TrainingState, step: StepResult) -> None:
+def on_step_end(trainer: Session, state: TrainingState, step: StepResult) -> None:
     """Fires after each optimizer update, in order, once its numbers are on the host.
 
     Args:
@@ -218,7 +217,7 @@ def on_step_end(trainer: Trainer, state: TrainingState, step: StepResult) -> Non
 
 
 @hookspec
-def on_log(trainer: Trainer, state: TrainingState, record: dict[str, float]) -> None:
+def on_log(trainer: Session, state: TrainingState, record: dict[str, float]) -> None:
     """Fires at each log interval, and whenever `trainer.log` is called.
 
     Args:
@@ -229,7 +228,7 @@ def on_log(trainer: Trainer, state: TrainingState, record: dict[str, float]) -> 
 
 
 @hookspec
-def on_evaluate_start(trainer: Trainer, state: TrainingState, name: str, reason: str) -> None:
+def on_evaluate_start(trainer: Session, state: TrainingState, name: str, reason: str) -> None:
     """Fires before a set is evaluated.
 
     Args:
@@ -242,7 +241,7 @@ def on_evaluate_start(trainer: Trainer, state: TrainingState, name: str, reason:
 
 @hookspec
 def on_predictions(
-    trainer: Trainer, state: TrainingState, name: str, labels: np.ndarray, predictions: np.ndarray, final: bool
+    trainer: Session, state: TrainingState, name: str, labels: np.ndarray, predictions: np.ndarray, final: bool
 ) -> None:
     """Fires when the predictions of a whole labelled set are on the host.
 
@@ -257,7 +256,7 @@ def on_predictions(
 
 
 @hookspec
-def on_evaluate(trainer: Trainer, state: TrainingState, name: str, metrics: dict[str, float]) -> None:
+def on_evaluate(trainer: Session, state: TrainingState, name: str, metrics: dict[str, float]) -> None:
     """Fires after a set was evaluated.
 
     Args:
@@ -269,7 +268,7 @@ def on_evaluate(trainer: Trainer, state: TrainingState, name: str, metrics: dict
 
 
 @hookspec
-def on_metrics(trainer: Trainer, state: TrainingState, metrics: dict[str, float]) -> None:
+def on_metrics(trainer: Session, state: TrainingState, metrics: dict[str, float]) -> None:
     """Fires once for each evaluation cycle, all sets known: the place for decisions.
 
     Args:
@@ -280,7 +279,7 @@ def on_metrics(trainer: Trainer, state: TrainingState, metrics: dict[str, float]
 
 
 @hookspec(firstresult=True)
-def checkpoint_retention(trainer: Trainer) -> Any:
+def checkpoint_retention(trainer: Session) -> Any:
     """Say which checkpoints stay, each time one was written.
 
     Args:
@@ -292,7 +291,7 @@ def checkpoint_retention(trainer: Trainer) -> Any:
 
 
 @hookspec
-def on_checkpoint(trainer: Trainer, state: TrainingState, checkpoint: Path) -> None:
+def on_checkpoint(trainer: Session, state: TrainingState, checkpoint: Path) -> None:
     """Fires after a checkpoint is durable and was read back.
 
     Args:

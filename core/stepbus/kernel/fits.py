@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from attrs import define, field, frozen
 
-from stepbus.base import Problem, did_you_mean
 from stepbus.kernel.state import Best
 
 if TYPE_CHECKING:
-    from stepbus.config import Config
-    from stepbus.text.rows import Rows
+    Array = np.ndarray[Any, Any]
 
 # The axes that fits can grow along, innermost first: the order in which results are combined.
 AXES = ("fold", "member", "round")
+
+
+class Rows(Protocol):
+    """Rows of a set, however they are held.
+
+    Attributes:
+        source: Where they come from, for messages.
+        ids: What names each row, [N].
+        numbers: Its number there, int [N].
+    """
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def ids(self) -> Array: ...
+
+    @property
+    def numbers(self) -> Array: ...
+
+    def __len__(self) -> int: ...
 
 
 @frozen(eq=False)
@@ -32,7 +51,7 @@ class Fit:
     """
 
     name: str
-    sets: dict[str, Rows]
+    sets: dict[str, Any]
     seed: int
     scope: dict[str, int] = field(factory=dict)
     notice: str = ""
@@ -96,43 +115,6 @@ class FitResult:
     traces: int = 0
     seconds: float = 0.0
     conditions: dict[str, Any] = field(factory=dict)
-
-
-@frozen(eq=False)
-class Plan:
-    """What is going to happen, known before weights are loaded.
-
-    Args:
-        config: The configuration.
-        fits: The fits.
-        task: binary, multiclass, multilabel or regression.
-        metrics: Every metric that will be computed -> whether greater is better (None: it has no direction).
-        monitor: The metric that says which evaluation is the best.
-        total_steps: Updates of the first fit.
-        rows: Set name -> rows of the first fit.
-        has_validation: Whether anything is evaluated during training.
-        unevaluated: Why nothing is, and what to do about it; "" where something is.
-    """
-
-    config: Config
-    fits: list[Fit]
-    task: str
-    metrics: dict[str, bool | None]
-    monitor: str
-    total_steps: int
-    rows: dict[str, int]
-    has_validation: bool
-    unevaluated: str = "eval_strategy is no or there are no validation rows; give data.validation or a split"
-
-    def unknown_metric(self, name: str, path: str) -> Problem:
-        """Return what is wrong with a metric that is watched and never computed.
-
-        Args:
-            name: What is watched.
-            path: The setting that says so; those who find the same there say it once.
-        """
-        expected = f"expected a metric that this run computes, got {name!r}{did_you_mean(name, self.metrics)}"
-        return Problem(path, f"{expected}; computed are {', '.join(sorted(self.metrics))}")
 
 
 def grown_axes(fits: list[Fit]) -> list[str]:

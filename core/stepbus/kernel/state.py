@@ -60,7 +60,7 @@ class TrainingState:
         history: One record for each evaluation cycle: step, epoch and metrics.
         best: The best evaluation of the monitored metric.
         total_steps: Updates of the whole fit.
-        steps_per_epoch: Updates of one epoch.
+        steps_per_epoch: Updates of one epoch; 0 until the first has ended where nobody can count them before.
         interval: Sums since the last log record.
         evaluated: Set name -> the step that it was last evaluated at.
     """
@@ -108,7 +108,7 @@ class TrainingState:
     @property
     def epoch_progress(self) -> float:
         """Epochs done, with the part of the present one."""
-        return self.epoch + self.step_in_epoch / max(self.steps_per_epoch, 1)
+        return self.epoch + (self.step_in_epoch / self.steps_per_epoch if self.steps_per_epoch else 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""

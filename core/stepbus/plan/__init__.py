@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.plan.planning import describe_plan as describe_plan
-    from stepbus.plan.summary import fit_facts as fit_facts
     from stepbus.plan.words import render as render
 else:
     from stepbus.base.lazy import lazily
@@ -14,6 +13,5 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         planning="describe_plan",
-        summary="fit_facts",
         words="render",
     )

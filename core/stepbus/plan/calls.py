@@ -10,7 +10,7 @@ import attrs
 from stepbus.author import powers, timeline
 from stepbus.base import Selected
 from stepbus.compute import head_for
-from stepbus.fit import serving_members
+from stepbus.fit import for_fit
 from stepbus.kernel import RUN_HOOKS, SPECIFICATIONS, Bus
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def everybody(run: Run) -> list[Member]:
     """Return the members of a fit's bus as the run will make them, the scheduler last where it listens."""
-    return serving_members(run.trainer, run.members, run.config.scheduler.build(), alone=len(run.fits) <= 1)
+    return for_fit(run.members, run.builder.parts(), alone=len(run.fits) <= 1, extras=run.plugins)
 
 
 def describe_events(run: Run, members: Sequence[Member]) -> list[dict[str, Any]]:

@@ -8,12 +8,14 @@ import numpy as np
 from attrs import frozen
 
 from stepbus.compute import warmup_steps
-from stepbus.fit import count_steps, epoch_shapes
+from stepbus.fit import text_of
+from stepbus.text import count_steps, epoch_shapes
 
 if TYPE_CHECKING:
     from stepbus.config import Config
-    from stepbus.fit import Trainer
+    from stepbus.fit import FitSession
     from stepbus.kernel import Fit
+    from stepbus.text import TextData
     from stepbus.text.batches import ShapePlan
     from stepbus.text.labels import LabelCodec
     from stepbus.text.rows import Rows
@@ -41,48 +43,63 @@ class KnownRows:
         return None if None in places else np.array(places, dtype=np.int64)
 
 
-def known_rows(trainer: Trainer) -> KnownRows:
+def known_rows(session: FitSession) -> KnownRows:
     """Return what the first fit tells of its rows.
 
     Args:
-        trainer: A trainer whose data is prepared.
+        session: A fit whose data is prepared.
     """
     places: dict[tuple[str, int], int] = {}
-    for rows in trainer.fit.sets.values():
+    data = text_of(session)
+    for rows in session.fit.sets.values():
         for number in rows.numbers.tolist():
             places[rows.source, number] = len(places)
-    names = list(trainer.fit.sets)
+    names = list(session.fit.sets)
     return KnownRows(
         places,
-        np.concatenate([trainer.tokens[name].lengths for name in names]),
-        np.concatenate([trainer.targets[name] for name in names]),
+        np.concatenate([data.tokens[name].lengths for name in names]),
+        np.concatenate([data.targets[name] for name in names]),
     )
 
 
-def describe_fits(trainer: Trainer, fits: list[Fit]) -> list[dict[str, Any]]:
+def describe_fits(config: Config, session: FitSession | None, fits: list[Fit]) -> list[dict[str, Any]]:
     """Return what each fit does, as far as the data of the first could be prepared.
 
     Args:
-        trainer: The trainer of the first fit.
+        config: The configuration.
+        session: The first fit, where its data could be prepared.
         fits: All of them.
     """
-    prepared = hasattr(trainer, "shapes")
-    known = known_rows(trainer) if prepared else None
-    return [_described(trainer, fit, known, exact=prepared and fit is fits[0]) for fit in fits]
+    known = None if session is None else known_rows(session)
+    data = None if session is None else text_of(session)
+    return [_described(config, data if fit is fits[0] else None, data, fit, known) for fit in fits]
 
 
-def _described(trainer: Trainer, fit: Fit, known: KnownRows | None, *, exact: bool) -> dict[str, Any]:
+def _described(
+    config: Config, own: TextData | None, first: TextData | None, fit: Fit, known: KnownRows | None
+) -> dict[str, Any]:
+    """Return what one fit does.
+
+    Args:
+        config: The configuration.
+        own: Its data, where that was prepared.
+        first: The data of the first fit, where that was prepared.
+        fit: The fit.
+        known: What is known of single rows.
+    """
     found = {name: None if known is None else known.find(rows) for name, rows in fit.sets.items()}
     sets = {
         name: {
             "rows": len(rows),
-            "labels": None if known is None or place is None else count(trainer.encoder.codec, known.targets[place]),
+            "labels": None
+            if first is None or known is None or place is None
+            else count(first.codec, known.targets[place]),
         }
         for (name, rows), place in zip(fit.sets.items(), found.values(), strict=True)
     }
-    train, shapes = found.get("train"), trainer.shapes if exact else None
-    if shapes is None and known is not None and train is not None:
-        shapes = epoch_shapes(trainer.config, known.lengths[train], trainer.encoder.limits)
+    train, shapes = found.get("train"), None if own is None else own.shapes
+    if shapes is None and first is not None and known is not None and train is not None:
+        shapes = epoch_shapes(config, known.lengths[train], first.encoder.limits)
     return {
         "name": fit.name,
         "scope": dict(fit.scope),
@@ -90,9 +107,9 @@ def _described(trainer: Trainer, fit: Fit, known: KnownRows | None, *, exact: bo
         "notice": fit.notice,
         "monitored": fit.monitored,
         "sets": sets,
-        "exact": exact,
-        **_batches(trainer.config, shapes),
-        "cut": trainer.tokens["train"].truncated if exact else None,
+        "exact": own is not None,
+        **_batches(config, shapes),
+        "cut": None if own is None else own.tokens["train"].truncated,
     }
 
 

@@ -42,17 +42,16 @@ from stepbus.base import ConfigError, Problem, StepbusError, values_without_secr
 from stepbus.compute import find_folder, head_for
 from stepbus.config import Config, load_config
 from stepbus.device import choice as device
-from stepbus.fit import Trainer, assembly, exclusions, refusals, run_notes
+from stepbus.fit import TextFits, exclusions, known_config, refusals, text_of
 from stepbus.plan import memory
 from stepbus.plan.calls import describe_events, describe_plugins, everybody
 from stepbus.plan.fits import describe_fits
-from stepbus.plan.summary import told
-from stepbus.run import Run, free_folder
-from stepbus.text import check_labels, check_texts
+from stepbus.run import FolderStore, Run
 from stepbus.text.batches import Bucket
 
 if TYPE_CHECKING:
     from stepbus.base import Selected
+    from stepbus.fit import FitSession
 
 
 def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -121,59 +120,54 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     with _collecting(problems, config):
         device.choose(config.environment.device)
     with _collecting(problems, config):
-        run = Run(Trainer(config))
+        run = Run(config, TextFits(config), FolderStore(config))
     if run is None:
         return
-    run.directory = free_folder(run.directory)
+    run.store.open(run)
     plan["folder"] = str(run.directory)
     with _collecting(problems, config):
         problems += [*refusals(config), *exclusions(config, run.members)]
     with _collecting(problems, config):
         run.plan_fits()
     task = _check_data(run, notes, problems)
-    if task is not None:
-        plan.update(task=task, metrics=run.trainer.directions, told=told(run.trainer.encoder))
+    session = run.sessions.get(run.fits[0].name) if run.fits else None
+    if task is not None and session is not None:
+        plan.update(task=task, metrics=session.directions, told=text_of(session).encoder.told())
     with _collecting(problems, config):
         members = everybody(run)
         plan["events"] = describe_events(run, members)
         plan["plugins"] = describe_plugins(run, members, plan["events"], task)
-    plan["fits"] = describe_fits(run.trainer, run.fits)
-    if task is not None:
-        plan["memory"] = _describe_memory(run.trainer, task, plan, notes, problems)
+    plan["fits"] = describe_fits(config, session, run.fits)
+    if task is not None and session is not None:
+        plan["memory"] = _describe_memory(session, task, plan, notes, problems)
 
 
 def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | None:
     """Prepare the first fit's data, ask everybody for problems of the plan, and return what the labels are."""
-    trainer, prepared = run.trainer, False
     if run.fits:
         with _collecting(problems, run.config):
-            check_labels(run.config, run.fits)
-            assembly.prepare_data(trainer, run, run.fits[0])
-            prepared = True
-            check_texts(trainer.encoder.source, run.fits)
-    if not prepared:
+            run.prepare_first()
+    if not run.sessions:
         notes.append("the plugins were not asked what is wrong with the plan, because other problems come first")
         return None
-    notes += trainer.encoder.notes
+    notes += run.first.data.notes
     with _collecting(problems, run.config):
         problems += run.plan_problems()
-    state = trainer.state
-    longest = int(trainer.tokens["train"].lengths.max())
-    notes += run_notes(run.config, run.fits, state.steps_per_epoch, state.total_steps, longest)
-    return assembly.task_of(trainer.encoder.codec)
+    notes += run.builder.notes(run.first, run.fits)
+    return run.first.data.task
 
 
 def _describe_memory(
-    trainer: Trainer, task: str, plan: Mapping[str, Any], notes: list[str], problems: list[Problem]
+    session: FitSession, task: str, plan: Mapping[str, Any], notes: list[str], problems: list[Problem]
 ) -> dict[str, Any] | None:
     """Estimate the memory of a fit, and find what is wrong with the model as far as its weights need not be read."""
-    config, section = trainer.config, trainer.config.model
+    config, section = session.config, session.config.model
     head: Selected | None = None
     model_config: dict[str, Any] | None = None
     with _collecting(problems, config):
         head = head_for(config.components, section.settings.head, task)
     with _collecting(problems, config):
-        model_config = assembly.known_config(section)
+        model_config = known_config(section)
     shapes = _encoder_shapes(config, model_config, problems)
     batches = [Bucket(each["tokens"], each["rows"], each["batches"]) for fit in plan["fits"] for each in fit["shapes"]]
     precision = config.training.precision
@@ -186,14 +180,14 @@ def _describe_memory(
     if shapes is None or head is None:
         return None
     shapes |= memory.module_shapes("pooling", section.settings.pooling.build(width))
-    shapes |= memory.module_shapes("head", head.build(width, trainer.encoder.codec.outputs))
+    shapes |= memory.module_shapes("head", head.build(width, session.data.codec.outputs))
     largest = max(batches, key=lambda bucket: sizes[bucket])
     estimate = memory.estimate(
         shapes,
         optimizer=memory.state_bytes(config.optimizer.build(), shapes),
         kept=sizes[largest],
         fits=len(plan["fits"]),
-        accumulates=trainer.accumulation > 1,
+        accumulates=config.training.gradient_accumulation_steps > 1,
         keeps_best=any("best" in plugin["may"] for plugin in plan["plugins"]),
         precision=precision,
     )

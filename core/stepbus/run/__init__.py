@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.run.folders import free_folder as free_folder
+    from stepbus.run.folder_store import FolderStore as FolderStore
+    from stepbus.run.folders import FITS as FITS
+    from stepbus.run.folders import read_run as read_run
     from stepbus.run.outer_loop import Run as Run
+    from stepbus.run.resume import Start as Start
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        folders="free_folder",
+        folder_store="FolderStore",
+        folders="FITS read_run",
         outer_loop="Run",
+        resume="Start",
     )

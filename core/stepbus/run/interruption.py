@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import Interrupted
 
 if TYPE_CHECKING:
-    from stepbus.run.outer_loop import Run
+    from stepbus.kernel import Run
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 

@@ -1,73 +1,89 @@
-"""The outer loop: a plan of fits, one directory, one ledger, the signals, and the last word to every plugin."""
+"""The outer loop: a plan of fits one after the other, the signals, and the last word to every plugin."""
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from stepbus.base import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, to_yaml, without_secrets
-from stepbus.device import choice as device
-from stepbus.device import conditions
-from stepbus.fit import assembly, exclusions, plugin_table, prototypes, refusals, run_notes, run_scoped
-from stepbus.kernel import Bus, Fit, FitResult, Meter, groups_along, grown_axes, report_costs
-from stepbus.run import files as run_files
-from stepbus.run import folders as run_folders
-from stepbus.run import resume
-from stepbus.run.folders import CHECKPOINTS
-from stepbus.run.interruption import interrupted, signals_after
-from stepbus.run.one_fit import do_fit
-from stepbus.storage import checkpoints, leftovers, lock_folder, write_bytes_atomically
-from stepbus.text import check_labels, check_texts, read_sets
+from stepbus.base import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
+from stepbus.fit import FitSession, exclusions, prototypes, refusals, run_scoped, scores
+from stepbus.kernel import Bus, Fit, FitResult, Meter, groups_along, grown_axes
+from stepbus.run.interruption import interrupted, noted_signals
+from stepbus.run.plan import make_plan, plan_problems
 
 if TYPE_CHECKING:
     from stepbus.base import Problem
-    from stepbus.fit import Trainer
-    from stepbus.kernel import Member
+    from stepbus.config import Config
+    from stepbus.fit import FitBuilder
+    from stepbus.kernel import Cost, Member
+
+
+class Store(Protocol):
+    """What keeps a run: its folder, what it is, and its finished fits."""
+
+    def open(self, run: Run) -> None:
+        """Find the run to go on with, or a folder that no other run uses."""
+
+    def problems(self, run: Run) -> list[Problem]:
+        """Return what stands in the way in the folder; the plan of fits is known."""
+
+    def hold(self, run: Run) -> None:
+        """Keep every other run out of the folder until the run ends."""
+
+    def describe(self, run: Run) -> None:
+        """Write what the run is, or hold a resumed one against it."""
+
+    def finished(self, run: Run, fit: Fit, session: Callable[[], FitSession]) -> FitResult | None:
+        """Return the result of a fit that is done, with nothing more to do; `session` prepares it, to count."""
+
+    def begin(self, directory: Path) -> None:
+        """Make the folder of a fit."""
+
+    def restore(self, session: FitSession) -> None:
+        """Put back the checkpoint that a fit goes on from, if there is one."""
+
+    def keep(self, run: Run, result: FitResult) -> None:
+        """Keep the result of a fit that has ended."""
 
 
 class Run:
-    """One run of the outer loop.
+    """One run of the outer loop. What hooks read of it is listed in `stepbus.kernel.protocols.Run`.
 
     Args:
-        trainer: The caller's trainer; it does the fit of a plan of one.
-        train: Training rows, or None for those of the configuration.
-        validation: Validation rows, a fraction, or None for those of the configuration.
-        resume: True to go on with the newest run of the output folder, or the path of a run or a checkpoint.
-        allow_changed: Go on although something differs from what the run began with.
+        config: The configuration.
+        builder: What makes the parts of each fit.
+        store: What keeps the run.
+        plugins: Plugins passed in Python.
+        watchers: Further members that only watch, before all plugins.
         trace_hooks: Print each call of a hook, with plugin and time, on the standard error.
     """
 
     def __init__(
         self,
-        trainer: Trainer,
-        train: Any = None,
-        validation: Any = None,
+        config: Config,
+        builder: FitBuilder,
+        store: Store,
         *,
-        resume: bool | str | Path = False,
-        allow_changed: bool = False,
+        plugins: Sequence[Any] = (),
+        watchers: Sequence[Member] = (),
         trace_hooks: bool = False,
     ) -> None:
-        self.trainer, self.config = trainer, trainer.config
-        self.given = (train, validation)
-        self.resume, self.allow_changed = resume, allow_changed
+        self.config, self.builder, self.store, self.plugins = config, builder, store, tuple(plugins)
         self.id = uuid.uuid4().hex
-        self.directory = Path(self.config.environment.output_dir)
+        self.directory = Path(config.environment.output_dir)
         self.fits: list[Fit] = []
         self.results: list[FitResult] = []
         self.signal: int | None = None
-        self._claim: run_folders.Claim | None = None
         self.started = False  # whether the loop of a fit was entered
-        self.facts: dict[str, Any] = {}  # what a later resume compares
-        self.earlier: list[dict[str, Any]] = []  # the facts before each change that was allowed
-        self.changed = False  # whether this resume has one that is not written yet
-        self.told: set[str] = set()  # what a resume said of other conditions
-        self.members: list[Member] = prototypes(self.config, trainer.plugins)
+        self.sessions: dict[str, FitSession] = {}  # of the first fit and of the latest one
+        self.stack = ExitStack()
+        self.planners = prototypes(config, self.plugins)
+        self.members: list[Member] = [*watchers, *self.planners]
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
         self.bus = Bus(run_scoped(self.members), meter=self.meter)
         self.bus.on_disabled = lambda text: self.message(text, "warning")
@@ -79,14 +95,29 @@ class Run:
         """Whether the plan has one fit only."""
         return len(self.fits) == 1
 
+    @property
+    def first(self) -> FitSession:
+        """The first fit, its data prepared."""
+        return self.sessions[self.fits[0].name]
+
+    @property
+    def codec(self) -> Any:
+        """What turns labels into numbers and back."""
+        return self.first.data.codec
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the run was opened."""
+        return time.perf_counter() - self.began
+
+    @property
+    def costs(self) -> Mapping[str, Cost]:
+        """Plugin name -> seconds, calls and errors of its hooks up to now, read-only; the call in progress not yet."""
+        return self.meter.costs
+
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit: the run's own when it is alone."""
         return self.directory if self.alone else self.directory / "fits" / fit.name
-
-    @property
-    def next_command(self) -> str:
-        """What to type next, as it stands: a run of several fits has a model in each, so one of them is named."""
-        return f"stepbus predict {shlex.quote(str(self.directory_of(self.fits[0])))} FILE" if self.fits else ""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
@@ -102,17 +133,13 @@ class Run:
 
     def score(self, labels: Any, predictions: Any) -> dict[str, float]:
         """Return every metric of predictions that are in the label's own unit, without prefix."""
-        found: dict[str, float] = {}
-        for name, metric in self.trainer.metrics:
-            value = metric(labels, predictions)
-            found |= value if isinstance(value, dict) else {name: value}
-        return {name: float(value) for name, value in found.items()}
+        return scores(self.first.metrics, labels, predictions)
 
     # -- the outer loop -----------------------------------------------------------------------------------------------
 
     def execute(self) -> FitResult:
         """Plan, run every fit, combine; whatever happens, every plugin hears `on_close`."""
-        with ExitStack() as self.stack:
+        with self.stack:
             result = self._do_all()
         self._heed_signal()  # one that came while the plugins were closed
         return result
@@ -121,21 +148,20 @@ class Run:
         status = "failed"
         failed: BaseException | None = None
         try:
-            device.choose(self.config.environment.device)
-            self.resume_from()
+            self.store.open(self)
             self._plan()
-            self._hold_folder()
-            self._describe()
+            self.store.hold(self)
+            self.store.describe(self)
             self.bus.hook.on_run_start(run=self)
-            self._tell_notes()
+            for note in self.builder.notes(self.first, self.fits):
+                self.message(note, "warning")
             for fit in self.fits:
                 self._heed_signal()
-                self.results.append(do_fit(self, fit))
+                self.results.append(self._do_fit(fit))
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
             self._heed_signal()
             result = self._combine()
-            report_costs(self, time.perf_counter() - self.began)
             self.bus.hook.on_run_end(run=self, result=result)
             self._heed_signal()
             status = result.status
@@ -155,91 +181,64 @@ class Run:
                 for late in raised:
                     self.message(str(late), "warning")
 
-    def resume_from(self) -> None:
-        """Find the run to go on with, or a folder that no other run uses."""
-        if self.resume is False or self.resume is None:
-            self.directory = run_folders.free_folder(self.directory)
-            return
-        self.directory, self.resume = run_folders.find_run(self.resume, self.directory)
-        self.id = run_folders.read_run(self.directory)["id"]
-
-    def _hold_folder(self) -> None:
-        """Keep every other run out of the folder; a new run takes the next one where somebody was faster."""
-        if self.resume:
-            self.stack.enter_context(lock_folder(self.directory, create=False))
-        else:
-            with signals_after():
-                wanted = Path(self.config.environment.output_dir)
-                self._claim = self.stack.enter_context(run_folders.claim(wanted))
-                self.directory = self._claim.folder
-                self.stack.callback(self._leave_nothing)
-            self.trainer.directory = self.directory_of(self.fits[0])
-        leftovers.sweep(self.directory, self.message)
-
-    def _leave_nothing(self) -> None:
-        """Give the folder up where this run ended before its first update and its first checkpoint."""
-        assert self._claim is not None
-        first = self.directory_of(self.fits[0])
-        trained = self.started and (self.trainer.state.step or checkpoints.scan(first / CHECKPOINTS))
-        if not self.results and not trained:
-            self._claim.give_up(first)
-
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
         _refuse([*refusals(self.config), *exclusions(self.config, self.members)])
         try:
             self.plan_fits()
-            check_labels(self.config, self.fits)
-            assembly.prepare_data(self.trainer, self, self.fits[0])
-            check_texts(self.trainer.encoder.source, self.fits)
+            self.prepare_first()
         except (DataError, ModelError) as error:
             raise type(error)(str(self.config.place(error))) from error
         _refuse(self.plan_problems())
 
-    def _tell_notes(self) -> None:
-        """Say what was set and has no effect."""
-        state, longest = self.trainer.state, int(self.trainer.tokens["train"].lengths.max())
-        for note in run_notes(self.config, self.fits, state.steps_per_epoch, state.total_steps, longest):
-            self.message(note, "warning")
-
     def plan_fits(self) -> None:
         """Read the rows and make the fits."""
-        whole = Fit("fit", self._rows(), self.config.training.seed)
+        whole = Fit("fit", self.builder.sets(), self.config.training.seed)
         self.fits = self.bus.thread("expand_fits", run=self, fits=[whole])
         names = [fit.name for fit in self.fits]
         if len(set(names)) != len(names):
             raise BadInput(f"two fits of the plan have the same name: {', '.join(names)}")
 
+    def prepare_first(self) -> None:
+        """Prepare the data of the first fit, and look at the rows of all of them."""
+        self.builder.check(self.fits)
+        session = self._session(self.fits[0])
+        self.builder.check(self.fits, session.data)
+
     def plan_problems(self) -> list[Problem]:
         """Return every problem of the plan, with file and line; the data of the first fit is prepared."""
-        plan = assembly.make_plan(self.trainer, self.fits)
+        plan = make_plan(self.first, self.fits)
         planners = Bus(self.members, meter=self.meter)
         problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
-        problems += resume.plan_problems(plan, can_combine=self.bus.has("combine_results"))
-        problems += run_files.problems(self)
+        problems += plan_problems(plan, can_combine=Bus(self.planners).has("combine_results"))
+        problems += self.store.problems(self)
         return [self.config.locate(problem) for problem in dict.fromkeys(problems)]
 
-    def _rows(self) -> dict[str, Any]:
-        return read_sets(self.config, *self.given)
+    def _session(self, fit: Fit) -> FitSession:
+        """Return the session of a fit, its data prepared; those that are done make room."""
+        if fit.name not in self.sessions:
+            session = FitSession(self, fit, self.builder, self.members, extras=self.plugins, meter=self.meter)
+            session.prepare()
+            self.sessions = {name: kept for name, kept in self.sessions.items() if name == self.fits[0].name}
+            self.sessions[fit.name] = session
+        return self.sessions[fit.name]
 
-    def _describe(self) -> None:
-        """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
-        fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
-        facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
-        facts["conditions"] = conditions.current()
-        self.facts = facts
-        writes = run_files.written_by_plugins(self)
-        written = run_folders.run_documents(self.id, facts, to_yaml(self.config.resolved()), writes)
-        if self.resume:
-            resume.check_run(self, facts, allow_changed=self.allow_changed)
-            run_files.note_writes(self)
-        for name, content in written.items():
-            path = self.directory / name
-            if not path.exists():  # a kill may have come between the two
-                if self._claim is not None:
-                    self._claim.made.append(path)
-                with run_folders.writing(path):
-                    write_bytes_atomically(path, content)
+    def _do_fit(self, fit: Fit) -> FitResult:
+        """Return the result of one fit: the one that is kept, or go on where it was cut, or do it."""
+        known = self.store.finished(self, fit, lambda: self._session(fit))
+        if known is not None:
+            return known
+        session = self._session(fit)
+        self.store.begin(self.directory_of(fit))
+        session.assemble()
+        self.store.restore(session)
+        session.compile()
+        if not self.started:  # from now on a signal waits for a boundary; before, it ended the run at once
+            self.started = True
+            self.stack.enter_context(noted_signals(self))
+        result = session.run_to_end()
+        self.store.keep(self, result)
+        return result
 
     def _combine(self) -> FitResult:
         results = self.results
@@ -253,15 +252,8 @@ class Run:
 
     def _heed_signal(self, *, saved: bool = False) -> None:
         """End the run where a signal asked for it; `saved` says that the fit wrote a checkpoint for that."""
-        if self.signal is None:
-            return
-        error = interrupted(self.signal, self.directory, saved=saved)
-        if saved:
-            try:
-                report_costs(self, time.perf_counter() - self.began)
-            except Exception as later:
-                mention(error, [later])
-        raise error
+        if self.signal is not None:
+            raise interrupted(self.signal, self.directory, saved=saved)
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import CheckpointError, Problem, to_yaml
-from stepbus.config import check_schedule
+from attrs import define, field, frozen
+
+from stepbus.base import CheckpointError, to_yaml
 from stepbus.device import conditions
-from stepbus.fit import persistence
-from stepbus.kernel import FitResult, Plan, grown_axes
+from stepbus.fit import persistence, put_tensors
+from stepbus.kernel import FitResult
 from stepbus.run import ledger
 from stepbus.run.files import RUN_FILE, read_run_file
 from stepbus.run.folders import CONFIG_FILE, read_run, run_documents, writing
 from stepbus.storage import check_file, checkpoints, write_bytes_atomically, written_table
 
 if TYPE_CHECKING:
-    from stepbus.fit import Trainer
+    from stepbus.fit import FitSession
     from stepbus.run.outer_loop import Run
 
 # Names of a run and where it writes change nothing of what it computes; modules of hooks stand in the plugins' table.
@@ -24,48 +25,98 @@ if TYPE_CHECKING:
 HARMLESS = ("environment.output_dir", "training.exact", "run", "config_digest", "hooks")
 
 
-def restore(trainer: Trainer, named: Path | None, *, allow_changed: bool) -> None:
+@define(eq=False)
+class Past:
+    """What a resumed run began with, and what of it may change.
+
+    Args:
+        allow_changed: Go on although something differs.
+        facts: What the run is now.
+        earlier: The facts before each change that was allowed.
+        changed: Whether this resume has one that is not written yet.
+        told: What was said of other conditions.
+    """
+
+    allow_changed: bool = False
+    facts: dict[str, Any] = field(factory=dict)
+    earlier: list[dict[str, Any]] = field(factory=list)
+    changed: bool = False
+    told: set[str] = field(factory=set)
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether a finished fit may have more to do: a change is allowed, or was and was not carried to its end."""
+        return self.allow_changed or bool(self.earlier)
+
+
+@frozen
+class Start:
+    """A checkpoint of another run to begin with.
+
+    Args:
+        path: Its folder.
+        optimizer: Whether the optimizer's state is taken over as well.
+    """
+
+    path: Path
+    optimizer: bool = True
+
+
+def begin_with(session: FitSession, start: Start) -> None:
+    """Begin a fit with a checkpoint of another run: all of it where the plan is the same, else its weights alone.
+
+    Args:
+        session: An assembled fit.
+        start: The checkpoint.
+    """
+    checkpoint = checkpoints.verify(start.path)
+    was, now = checkpoint.facts, persistence.facts(session)
+    differences = checkpoints.compare_facts(was, now, ignore=[*HARMLESS, "conditions"])
+    if not differences:
+        session.restore(start.path, optimizer=start.optimizer)
+        return
+    put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=str(start.path), strict=True)
+    session.message(f"only the weights of {start.path} are taken over, because {'; '.join(differences)}", "warning")
+
+
+def restore(run: Run, session: FitSession, past: Past, named: Path | None) -> None:
     """Put the newest good checkpoint of a fit back, or the one that was named.
 
     Args:
-        trainer: An assembled fit.
+        run: The run.
+        session: An assembled fit of it.
+        past: What the run began with.
         named: A checkpoint of this fit or of another one, or None.
-        allow_changed: Go on although something differs.
 
     Raises:
         CheckpointError: The named checkpoint is bad, all are, or something differs.
     """
-    folder = persistence.checkpoint_folder(trainer)
+    folder = persistence.checkpoint_folder(session)
     if named is not None and named.parent == folder.resolve():
         checkpoint = checkpoints.verify(named)
     else:
-        newest = checkpoints.latest_valid(folder, lambda text: trainer.message(text, "warning"))
+        newest = checkpoints.latest_valid(folder, lambda text: session.message(text, "warning"))
         if newest is None:
             return  # killed before its first checkpoint: this fit starts from the beginning
         checkpoint = newest
-    refuse_changes(
-        trainer.run, str(checkpoint.path), checkpoint.facts, persistence.facts(trainer), allow_changed=allow_changed
-    )
+    refuse_changes(run, past, str(checkpoint.path), checkpoint.facts, persistence.facts(session))
     if checkpoint.path == named:
-        checkpoints.set_aside(folder, checkpoint.step, trainer.message)
-    planned = (trainer.state.total_steps, trainer.state.steps_per_epoch)
-    persistence.load(trainer, checkpoint.path)
-    trainer.state.total_steps, trainer.state.steps_per_epoch = planned
-    trainer.message(f"resumed at step {checkpoint.step} from {checkpoint.path}")
+        checkpoints.set_aside(folder, checkpoint.step, session.message)
+    session.restore(checkpoint.path)
 
 
-def check_run(run: Run, facts: dict[str, Any], *, allow_changed: bool) -> None:
+def check_run(run: Run, past: Past) -> None:
     """Hold a resumed run against what it began as, and every finished fit of it, before any weights are loaded.
 
     Raises:
         CheckpointError: Something differs, or what is finished is damaged.
     """
     saved = read_run(run.directory)
-    differences = refuse_changes(run, str(run.directory), saved["facts"], facts, allow_changed=allow_changed)
-    run.earlier = list(saved.get("earlier", []))
+    differences = refuse_changes(run, past, str(run.directory), saved["facts"], past.facts)
+    past.earlier = list(saved.get("earlier", []))
     if differences:
-        run.earlier.append(saved["facts"])
-    run.changed = bool(differences)
+        past.earlier.append(saved["facts"])
+    past.changed = bool(differences)
     try:
         check_file(run.directory / CONFIG_FILE, written_table(saved["files"])[CONFIG_FILE])
     except CheckpointError as error:
@@ -75,26 +126,24 @@ def check_run(run: Run, facts: dict[str, Any], *, allow_changed: bool) -> None:
         ledger.read(run.directory_of(fit), fit, run.id)
 
 
-def accept_changes(run: Run) -> None:
+def accept_changes(run: Run, past: Past) -> None:
     """Write what the run is from now on, once a fit goes on under changes that were allowed; what it was is kept.
 
     Raises:
         CheckpointError: A file cannot be written.
     """
-    if not run.changed:
+    if not past.changed:
         return
     writes = (read_run_file(run.directory) or {}).get("writes", ())
-    documents = run_documents(run.id, run.facts, to_yaml(run.config.resolved()), writes, run.earlier)
+    documents = run_documents(run.id, past.facts, to_yaml(run.config.resolved()), writes, past.earlier)
     # The run file is last: a kill in between leaves the old facts, with which the change is allowed once more.
     for name in (CONFIG_FILE, RUN_FILE):
         with writing(run.directory / name):
             write_bytes_atomically(run.directory / name, documents[name])
-    run.changed = False
+    past.changed = False
 
 
-def refuse_changes(
-    run: Run, place: str, saved: dict[str, Any], now: dict[str, Any], *, allow_changed: bool
-) -> list[str]:
+def refuse_changes(run: Run, past: Past, place: str, saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Refuse what would make a resume inexact, by name; or only mention it, where that was allowed.
 
     Returns:
@@ -107,7 +156,7 @@ def refuse_changes(
         f"plugins.{member.name}" for member in run.members if not getattr(member.plugin, "affects_result", True)
     ]
     before = saved.get("conditions")
-    others = _other_conditions(run, place, before, now["conditions"])
+    others = _other_conditions(run, past, place, before, now["conditions"])
     # Of conditions, only those that decide more than last bits are refused like settings.
     kept = conditions.DECIDING if isinstance(before, dict) else ()
     was, is_now = (
@@ -117,18 +166,18 @@ def refuse_changes(
     ignored = [*HARMLESS, *watchers]
     differences = checkpoints.compare_facts(was, is_now, ignore=ignored)
     # A checkpoint from before a change that was allowed, by a resume that got no further.
-    for facts in run.earlier:
+    for facts in past.earlier:
         before_that = {name: facts[name] for name in facts if name != "conditions"}
         known = {name: now[name] for name in before_that if name in now}
         allowed = checkpoints.compare_facts(before_that, known, ignore=ignored)
         differences = [difference for difference in differences if difference not in allowed]
-    if differences and not allow_changed:
+    if differences and not past.allow_changed:
         listed = "\n  ".join(differences)
         raise CheckpointError(
             f"{place}: this run began with other settings, so resuming would not be exact:\n  {listed}\n"
             "give the old ones back, or say --allow-changed (in Python: allow_changed=True)"
         )
-    _refuse_others(run, place, others, allow_changed=allow_changed)
+    _refuse_others(run, past, place, others)
     for difference in differences:
         run.message(f"resumed although {difference}", "warning")
     for sentence in others:
@@ -136,7 +185,7 @@ def refuse_changes(
     return differences
 
 
-def check_finished(run: Run, result: FitResult, *, allow_changed: bool) -> None:
+def check_finished(run: Run, past: Past, result: FitResult) -> None:
     """Name other conditions under which a fit of this run was finished.
 
     Raises:
@@ -147,11 +196,11 @@ def check_finished(run: Run, result: FitResult, *, allow_changed: bool) -> None:
         return
     was, now = (", ".join(getattr(each, side) for each in differences) for side in ("was", "now"))
     sentence = f"{result.fit.name} was done with {was}, and here are {now}: results may differ in their last bits"
-    _refuse_others(run, str(result.directory), [sentence], allow_changed=allow_changed)
+    _refuse_others(run, past, str(result.directory), [sentence])
     run.message(sentence, "warning")
 
 
-def _other_conditions(run: Run, place: str, before: Any, now: dict[str, Any]) -> list[str]:
+def _other_conditions(run: Run, past: Past, place: str, before: Any, now: dict[str, Any]) -> list[str]:
     """Return a sentence for each condition that is not what it was, and was not said of this run before."""
     if not isinstance(before, dict):
         found = {"": "the run does not say with what it began: results may differ in their last bits"}
@@ -161,32 +210,15 @@ def _other_conditions(run: Run, place: str, before: Any, now: dict[str, Any]) ->
             f"{each.name} {each.was}": f"resumed with {each.now}, {began} with {each.was}: {each.effect}"
             for each in conditions.compare(before, now)
         }
-    new = [sentence for key, sentence in found.items() if key not in run.told]
-    run.told.update(found)
+    new = [sentence for key, sentence in found.items() if key not in past.told]
+    past.told.update(found)
     return new
 
 
-def _refuse_others(run: Run, place: str, others: list[str], *, allow_changed: bool) -> None:
-    if others and run.config.training.exact and not allow_changed:
+def _refuse_others(run: Run, past: Past, place: str, others: list[str]) -> None:
+    if others and run.config.training.exact and not past.allow_changed:
         listed = "\n  ".join(others)
         raise CheckpointError(
             f"{place}: training.exact asks for the same bits, and they cannot be promised:\n  {listed}\n"
             "resume where and as the run began, or say --allow-changed (in Python: allow_changed=True)"
         )
-
-
-def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
-    """Return what core itself finds wrong with a plan."""
-    problems: list[Problem] = []
-    training = plan.config.training
-    problems += check_schedule(plan.config, plan.total_steps)
-    if training.exact:
-        problems += [Problem("training.exact", reason) for reason in conditions.unpromised()]
-    if plan.monitor not in plan.metrics and plan.fits[0].monitored is not None:
-        problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
-    if training.eval_strategy == "steps" and plan.fits[0].monitored is None:
-        problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))
-    axes = grown_axes(plan.fits)
-    if axes and not can_combine:
-        problems.append(Problem("plugins", f"the plan has several fits along {axes[0]}, and no plugin combines them"))
-    return problems

@@ -6,7 +6,7 @@ import inspect
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from stepbus.base import (
     Component,
     Components,
     ConfigError,
+    Interrupted,
     Mark,
     PluginError,
     Problem,
@@ -22,12 +23,16 @@ from stepbus.base import (
     from_python,
 )
 from stepbus.config import BASES, Config, LoadedPlugin, choice
-from stepbus.fit import for_fit, prototypes, state_of
-from stepbus.kernel import Bus, Control, TrainingState
-from stepbus.testing.recorder import Event
-from stepbus.testing.script import Script, Snapshot
-from stepbus.testing.scripted_run import ScriptedRun
-from stepbus.testing.scripted_trainer import frozen_states
+from stepbus.fit import FitSession, for_fit, prototypes, state_of
+from stepbus.kernel import Bus, Control, FitResult, Member, TrainingState
+from stepbus.run import Run
+from stepbus.testing.memory_store import MemoryStore
+from stepbus.testing.recorder import Event, Recorder
+from stepbus.testing.script import Heard, Script, Snapshot
+from stepbus.testing.scripted_fits import ScriptedFits, frozen_states
+
+# How the recorder of a scripted run is called on the bus; no plugin can have such a name.
+RECORDER = "(recorder)"
 
 
 def play(
@@ -85,21 +90,59 @@ def play(
         folder = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepbus-")))
         settings = {"num_epochs": epochs, "pipeline_depth": 0, **training}
         config, extras = scripted_config(plugins, settings, {"batch_size": 4, "label": "label", **(data or {})}, folder)
-        run = ScriptedRun(
-            config, extras, Script(losses, scalars, metrics, seconds, interrupt_at), steps_per_epoch, resume_from
+        script = Script(losses, scalars, metrics, seconds, interrupt_at)
+        return play_config(
+            config,
+            extras,
+            script,
+            steps_per_epoch,
+            resume_from,
+            sets=sets,
+            directions=directions,
+            parts=parts,
         )
-        run.parts = dict(parts or {})
-        run.given_directions = directions
-        run.sets = dict(sets) if sets is not None else run.scripted_sets()
-        run.execute()
-        return Played(run)
+
+
+def play_config(
+    config: Config,
+    extras: Sequence[Any],
+    script: Script,
+    steps_per_epoch: int,
+    resume_from: Snapshot | None = None,
+    *,
+    sets: Mapping[str, Any] | None = None,
+    directions: Mapping[str, bool | None] | None = None,
+    parts: Mapping[str, Callable[[], Any]] | None = None,
+) -> Played:
+    """Play a run of a configuration; see `play`.
+
+    Args:
+        config: The configuration, as `scripted_config` returns it.
+        extras: Plugins passed in Python.
+        script: What the steps of each fit say.
+        steps_per_epoch: Updates of one epoch.
+        resume_from: A checkpoint of an earlier run.
+        sets: Row sets by name.
+        directions: Metric -> whether greater is better.
+        parts: Name -> what builds a component with hooks for each fit.
+    """
+    heard, recorder = Heard(resume_from), Recorder()
+    builder = ScriptedFits(config, script, heard, steps_per_epoch, sets, directions, parts)
+    watcher = Member(RECORDER, RECORDER, recorder)
+    run = heard.run = Run(config, builder, MemoryStore(resume_from), plugins=extras, watchers=[watcher])
+    played = Played(run, heard, recorder)
+    with suppress(Interrupted):  # by the script, which is no fault
+        played.result = run.execute()
+    return played
 
 
 class Played:
     """What happened in a scripted run.
 
     Args:
-        run: The run, at its end.
+        run: The run.
+        heard: What was written down of it.
+        recorder: What wrote down its events.
 
     Attributes:
         events: Every hook call, in order.
@@ -109,10 +152,16 @@ class Played:
         result: The result, combined; None for an interrupted run.
     """
 
-    def __init__(self, run: ScriptedRun) -> None:
-        self.run, self.trainer = run, run.latest
-        self.events, self.asked, self.moves = run.recorder.events, run.asked, run.moves
-        self.checkpoints, self.result = run.checkpoints, run.result
+    def __init__(self, run: Run, heard: Heard, recorder: Recorder) -> None:
+        self.run, self.recorder = run, recorder
+        self.events, self.asked, self.moves = recorder.events, heard.asked, heard.moves
+        self.checkpoints = heard.checkpoints
+        self.result: FitResult | None = None
+
+    @property
+    def trainer(self) -> FitSession:
+        """The last fit that was begun."""
+        return list(self.run.sessions.values())[-1]
 
     @property
     def names(self) -> list[str]:
@@ -167,7 +216,7 @@ class Played:
     @property
     def status(self) -> str:
         """How it ended: ok, stopped or interrupted."""
-        return str(self.run.recorder.of("on_close")[-1]["status"])
+        return str(self.recorder.of("on_close")[-1]["status"])
 
     @property
     def stopped_by(self) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import field, frozen
 
 from stepbus.kernel import Control, FitResult, Predictions, Request
 from stepbus.text.labels import LabelCodec
+
+if TYPE_CHECKING:
+    from stepbus.run import Run
 
 
 @frozen
@@ -74,6 +78,37 @@ class Snapshot:
     learning_rate: float
     best: dict[str, Any] = field(factory=dict)
     done: tuple[FitResult, ...] = ()
+
+
+class Heard:
+    """What is written down of a scripted run.
+
+    Args:
+        given: The snapshot that it goes on from, if there is one.
+
+    Attributes:
+        asked: Every request to the engine, in order, of all fits.
+        moves: What was launched and read.
+        checkpoints: A snapshot for each checkpoint.
+        run: The run, once it is there.
+    """
+
+    def __init__(self, given: Snapshot | None = None) -> None:
+        self.given = given
+        self.asked: list[Asked] = []
+        self.moves: list[str] = []
+        self.checkpoints: list[Snapshot] = []
+        self.run: Run | None = None
+
+    def interrupt(self) -> None:
+        """Let a signal arrive."""
+        if self.run is not None:
+            self.run.signal = signal.SIGINT
+
+    def snapshot(self, path: Path) -> Snapshot:
+        """Return the snapshot that was taken for a folder."""
+        known = [*([self.given] if self.given else []), *self.checkpoints]
+        return next(kept for kept in reversed(known) if kept.path == path)
 
 
 class ListeningControl(Control):

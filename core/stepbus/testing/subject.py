@@ -15,7 +15,7 @@ from stepbus.kernel import hooks_of
 from stepbus.testing.comparing import comparable, without
 from stepbus.testing.playing import Played, play
 from stepbus.testing.script import Asked
-from stepbus.testing.scripted_trainer import frozen_states
+from stepbus.testing.scripted_fits import frozen_states
 from stepbus.testing.watching import watched
 
 # An interrupt saves once more than a run that was not cut; a resumed run begins and ends its fit once more.

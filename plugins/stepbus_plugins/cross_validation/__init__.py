@@ -171,7 +171,7 @@ class CrossValidation:
         scope = {name: place for name, place in first.scope.items() if name != "fold"}
         group = "-".join(f"{name}-{place + 1}" for name, place in sorted(scope.items()))
         selected = any(result.fit.notice == SELECTED for result in results)
-        whole, columns = out_of_fold(results, run.trainer.encoder.codec, run.config.data.settings.id)
+        whole, columns = out_of_fold(results, run.codec, run.config.data.settings.id)
         path = run.directory / ("out_of_fold.csv" if not group else f"out_of_fold-{group}.csv")
         for note in write_columns(path, columns, remedy="let a spreadsheet import them as text"):
             run.message(note, "warning")

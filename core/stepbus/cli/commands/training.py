@@ -24,7 +24,7 @@ def train(arguments: argparse.Namespace) -> None:
             said = f"--output {arguments.output} is not used, because the run that is resumed goes on in its own folder"
             print(f"stepbus: {said}", file=sys.stderr)
     # Only now, with a good configuration, are the array library and the weights worth their time.
-    from stepbus.fit import Trainer
+    from stepbus.api import Trainer
 
     Trainer(config).train(
         resume=arguments.resume, allow_changed=arguments.allow_changed, trace_hooks=arguments.trace_hooks

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -63,6 +64,17 @@ class Batch:
     rows: IntArray
     sequences: int
     tokens: int
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """Name -> array as the model takes it; None where there is none."""
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "token_type_ids": self.token_type_ids,
+            "labels": self.labels,
+            "weights": self.weights,
+        }
 
 
 def epoch_order(

@@ -1,0 +1,79 @@
+"""What makes the parts of a fit: data, model, optimizer, compiled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from stepbus.fit.session import FitSession
+    from stepbus.kernel import Checkpointer, Control, Fit, FitData, Predictions, Steps
+
+
+@frozen(eq=False)
+class Exported:
+    """What a model's folder holds beside weights.
+
+    Args:
+        config: The content of config.json.
+        files: Name -> content of further files: those of the tokenizer.
+        state: What prediction needs of the data, as JSON values.
+    """
+
+    config: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    state: Mapping[str, Any]
+
+
+class FitBuilder(Protocol):
+    """What makes the parts of each fit of a run.
+
+    Attributes:
+        control: Makes what takes the requests of a fit.
+    """
+
+    @property
+    def control(self) -> Callable[[], Control]: ...
+
+    def sets(self) -> dict[str, Any]:
+        """Return the rows of the whole run, by set name."""
+
+    def check(self, fits: Sequence[Fit], data: FitData | None = None) -> None:
+        """Refuse rows that no fit of the plan could use; asked again once the data of the first fit is there."""
+
+    def notes(self, session: FitSession, fits: Sequence[Fit]) -> list[str]:
+        """Return what a user should know before the first fit starts: settings without effect.
+
+        Args:
+            session: The first fit, its data prepared.
+            fits: The plan.
+        """
+
+    def parts(self) -> list[tuple[str, Any]]:
+        """Return built components that may listen to hooks, with the name that they have on the bus."""
+
+    def data(self, fit: Fit) -> FitData:
+        """Return the data of a fit; no weight is touched."""
+
+    def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
+        """Return what scores predictions, by name, and the direction of everything that will be computed."""
+
+    def model(self, session: FitSession) -> Any:
+        """Return the model of a fit, weights in place."""
+
+    def optimizer(self, session: FitSession) -> Any:
+        """Return the optimizer of a fit whose model is there, with its state."""
+
+    def steps(self, session: FitSession) -> Steps:
+        """Return what computes; weights, optimizer and restored values are in place."""
+
+    def score(self, session: FitSession, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+        """Return predictions and metrics of a named set."""
+
+    def checkpointer(self) -> Checkpointer:
+        """Return what keeps a fit."""
+
+    def exported(self, session: FitSession) -> Exported:
+        """Return what a model's folder holds beside weights."""

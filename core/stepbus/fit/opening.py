@@ -1,0 +1,128 @@
+"""A trained model's folder opened: it says what it was made with, and that is made again; nothing else is imported."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from stepbus.base import BadInput, ModelError, one_line, read_file, refuse_half_characters, show
+from stepbus.compute import CompiledSteps, ParameterUpdater, meaning_in, read_config
+from stepbus.device import choice
+from stepbus.fit.metrics import chosen_metrics
+from stepbus.fit.prediction_config import UntrustedError, open_config
+from stepbus.fit.predictor import Predictor
+from stepbus.fit.text_models import config_model, new_encoder
+from stepbus.storage import DESCRIPTION, FORMAT, from_json, verify_folder
+from stepbus.text import TextData
+
+if TYPE_CHECKING:
+    from stepbus.config import Config
+    from stepbus.text.labels import LabelCodec
+
+log = logging.getLogger(__name__)
+
+
+@frozen(eq=False)
+class OpenedModel:
+    """A trained model that was opened.
+
+    Args:
+        folder: Where it lies.
+        config: What of its configuration prediction needs.
+        model: The model.
+        predictor: What predicts with it.
+    """
+
+    folder: Path
+    config: Config
+    model: Any
+    predictor: Predictor
+
+
+def open_model(
+    folder: Path,
+    *,
+    trust: bool = False,
+    plugins: Sequence[Any] = (),
+    overrides: Mapping[str, Any] | None = None,
+    name: str = "",
+) -> OpenedModel:
+    """Open a trained model, ready to evaluate and predict.
+
+    Args:
+        folder: The model's folder.
+        trust: Grant what else the folder asks for; what that was is said as a warning.
+        plugins: Classes and objects whose components the model was made with, where no package offers them.
+        overrides: Settings by name.
+        name: What it is called in messages; none takes the folder.
+
+    Raises:
+        ModelError: There is no such model, it is damaged, or it asks for more than installed components.
+    """
+    place = folder / DESCRIPTION
+    try:
+        saved = _description(place)
+        config, granted = open_config(saved["config"], folder, str(place), trust=trust, plugins=plugins)
+    except UntrustedError:
+        raise
+    except ModelError:
+        verify_folder(folder)  # where the file is damaged, that explains it better
+        raise
+    verify_folder(folder)
+    if granted:
+        log.warning("%s: trusted, so it had its way:\n  %s", place, "\n  ".join(map(str, granted)))
+    config = config.updated(overrides or {})
+    choice.choose(config.environment.device)
+    encoder = new_encoder(config)
+    try:
+        encoder.load_state_dict(saved["encoder"])
+    except BadInput as error:
+        raise ModelError(f"{place}: encoder.{error}") from error
+    except Exception as error:  # a component reads its own state, and this one may be anything
+        raise ModelError(
+            f"{place}: encoder.source: expected what the data component learnt, got something else "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    encoder.opened = place
+    _check_outputs(folder, place, encoder.codec)
+    model = config_model(config, encoder.codec, seed=0)
+    if model.loaded.initialised:
+        raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(model.loaded.lines())}")
+    data = TextData(config, encoder, {})
+    metrics, _ = chosen_metrics(config, data.task)
+    unused = ParameterUpdater(config.optimizer.build(), 0.0)
+    steps = CompiledSteps(model, unused, [], rate=lambda step: 0.0, seed=0)
+    return OpenedModel(folder, config, model, Predictor(name or str(folder), data, steps, metrics))
+
+
+def _check_outputs(folder: Path, place: Path, codec: LabelCodec) -> None:
+    """Refuse labels that are not as many as the outputs which config.json names."""
+    names = meaning_in(read_config(folder), "", own=True).names
+    if names is not None and len(names) != codec.outputs:
+        raise ModelError(
+            f"{place}: encoder.labels.names: expected {len(names)}, as many as config.json names outputs, "
+            f"got {codec.outputs}"
+        )
+
+
+def _description(place: Path) -> dict[str, Any]:
+    """Return what a folder says of its model, in the present format."""
+    try:
+        text = read_file(place, ModelError).decode("utf-8")
+        saved = from_json(text)
+        refuse_half_characters(text, saved)
+        saved["config"], saved["encoder"], saved["stepbus"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{place}: expected how the model was made, got a damaged file ({error})") from error
+    if saved.get("format") != FORMAT:
+        raise ModelError(
+            f"{place}: expected format {FORMAT}, got {show(saved.get('format'))}, which stepbus "
+            f"{one_line(str(saved['stepbus']))} wrote; export the model with this version again "
+            "(`stepbus train … --resume` does)"
+        )
+    found: dict[str, Any] = saved
+    return found

@@ -1,0 +1,44 @@
+"""A trained model with what turns rows into batches and outputs into answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from stepbus.fit.evaluation import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from stepbus.kernel import FitData, Predictions, Steps
+
+    Array = np.ndarray[Any, Any]
+
+
+@frozen(eq=False)
+class Predictor:
+    """What predicts and scores: of a fit that has ended, or of a folder that was opened.
+
+    Args:
+        name: What it is called in messages: "fit", "fold-1", a folder.
+        data: Turns rows into batches, and outputs into the unit of the labels.
+        steps: The compiled evaluation.
+        metrics: What scores predictions, by name.
+    """
+
+    name: str
+    data: FitData
+    steps: Steps
+    metrics: Sequence[tuple[str, Any]]
+
+    def predict(self, source: Any, *, labelled: bool = False) -> tuple[Predictions, float, Array]:
+        """Return predictions of rows in their order, the mean loss (NaN without labels), and the logits [N, K].
+
+        Args:
+            source: What holds the rows.
+            labelled: Whether to read labels and compute the loss.
+        """
+        return predict(self.steps, self.data.other(source, "evaluate" if labelled else "predict", labelled=labelled))

@@ -1,0 +1,185 @@
+"""The parts of fits that train on rows of text: tokens, the model of the configuration, optimizer, compiled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stepbus.base import DataError
+from stepbus.compute import CompiledSteps, HeadForward, ParameterUpdater, adopt_head, initialise, keys_of, mix
+from stepbus.fit import evaluation, persistence
+from stepbus.fit.builder import Exported
+from stepbus.fit.effects import run_notes
+from stepbus.fit.metrics import chosen_metrics
+from stepbus.fit.text_models import config_model, new_encoder
+from stepbus.kernel import Control
+from stepbus.text import TextData, check_labels, check_texts, read_sets
+from stepbus.text.rows import ids as row_ids
+from stepbus.text.tokens import Limits
+
+if TYPE_CHECKING:
+    from stepbus.config import Config
+    from stepbus.fit.session import FitSession
+    from stepbus.kernel import Checkpointer, Fit, FitData, Predictions, Steps
+    from stepbus.text.rows import Rows
+
+
+class TextFits:
+    """Makes the parts of the fits of a run.
+
+    Args:
+        config: The configuration.
+        model: The model to start from, or None for the one that the configuration describes.
+        train: Training rows, or None for those of the configuration.
+        validation: Validation rows, a fraction, or None for those of the configuration.
+    """
+
+    control = Control
+
+    def __init__(self, config: Config, model: Any = None, train: Any = None, validation: Any = None) -> None:
+        self.config, self.given = config, model
+        self._sources = (train, validation)
+        self._told = False
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def sets(self) -> dict[str, Rows]:
+        """Return the rows of the whole run, by set name."""
+        return read_sets(self.config, *self._sources)
+
+    def check(self, fits: Sequence[Fit], data: FitData | None = None) -> None:
+        """Refuse rows that no fit of the plan could use: their labels first, and once there is data their texts.
+
+        Args:
+            fits: The plan.
+            data: That of the first fit.
+        """
+        if data is None:
+            check_labels(self.config, fits)
+        elif isinstance(data, TextData):
+            check_texts(data.encoder.source, fits)
+
+    def data(self, fit: Fit) -> TextData:
+        """Return the data of a fit; no weight is touched."""
+        for rows in fit.sets.values():
+            row_ids.check(rows, self.config.data.settings.id)
+        encoder = new_encoder(self.config, None if self.given is None else self.given.config)
+        return TextData(self.config, encoder, fit.sets, fit.seed)
+
+    def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
+        """Return what scores predictions, by name, and the direction of everything that will be computed."""
+        assert data.task is not None  # the codec has seen the training rows
+        return chosen_metrics(self.config, data.task)
+
+    def notes(self, session: FitSession, fits: Sequence[Fit]) -> list[str]:
+        """Return what was set and has no effect."""
+        longest = int(text_of(session).tokens["train"].lengths.max())
+        return run_notes(self.config, list(fits), session.state.steps_per_epoch, session.state.total_steps, longest)
+
+    # -- what computes ------------------------------------------------------------------------------------------------
+
+    def parts(self) -> list[tuple[str, Any]]:
+        """Return the scheduler, with its name on the bus."""
+        return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build())]
+
+    def model(self, session: FitSession) -> Any:
+        """Return the model of a fit: the caller's own, or a new one from the configuration and the seed."""
+        data = text_of(session)
+        codec, given, seed = data.encoder.codec, self.given, mix(session.fit.seed, 0) % 2**32
+        if given is not None:
+            task = codec.task
+            if given.task != task or given.outputs != codec.outputs:
+                raise DataError(
+                    f"the model has {given.outputs} {given.task} outputs, and the labels are {task} with "
+                    f'{codec.outputs}; use create_model(head_type="{task}", num_labels={codec.outputs})'
+                )
+        alone = given is not None and session.run.alone
+        model = given if alone else config_model(self.config, codec, seed, given)
+
+        def renew() -> None:
+            spread = float(model.config.get("initializer_range", 0.02))
+            initialise(model, seed, spread, model.head_names)
+
+        adopt_head(model, codec, renew)
+        data.take_limits(Limits.of(model.config))
+        return model
+
+    def optimizer(self, session: FitSession) -> ParameterUpdater:
+        """Return the optimizer of a fit, with the settings that plugins give single parameters."""
+        if not self._told:  # the same for every fit
+            self._told = True
+            for line in [*session.data.notes, *session.model.loaded.lines()]:
+                session.message(line)
+        return new_optimizer(self.config, session)
+
+    def steps(self, session: FitSession) -> Steps:
+        """Compile the steps; weights, optimizer state and restored values are in place."""
+        return new_steps(self.config, session, HeadForward())
+
+    # -- what lasts ---------------------------------------------------------------------------------------------------
+
+    def score(self, session: FitSession, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+        """Return predictions and metrics of a named set."""
+        return evaluation.score_set(session, name, prefix)
+
+    def checkpointer(self) -> Checkpointer:
+        """Return what keeps a fit: checkpoints and model folders on disk."""
+        return persistence
+
+    def exported(self, session: FitSession) -> Exported:
+        """Return what a model's folder holds beside weights."""
+        encoder, model = text_of(session).encoder, session.model
+        codec, config = encoder.codec, dict(model.config)
+        if codec.task == "regression":
+            # Others who open the folder read standardised values; this says how they become the target's own.
+            config["stepbus_target"] = {"mean": codec.mean, "sd": codec.sd, "transform": codec.target}
+        names = list(codec.columns) if codec.task == "regression" else codec.names
+        config |= keys_of(names, own=model.is_familys_own)
+        return Exported(config, encoder.tokenizer_files, encoder.state_dict())
+
+
+def text_of(session: FitSession) -> TextData:
+    """Return the data of a fit that trains on rows of text."""
+    assert isinstance(session.data, TextData)
+    return session.data
+
+
+def new_optimizer(config: Config, session: FitSession) -> ParameterUpdater:
+    """Return the optimizer of a fit whose model is there, with the settings that plugins give single parameters.
+
+    Args:
+        config: The configuration.
+        session: The fit.
+    """
+    groups: dict[str, dict[str, float]] = {}
+    for given in session.bus.in_order("parameter_groups", trainer=session, model=session.model):
+        for name, group in given.items():
+            own = groups.setdefault(name, {})
+            scale = own.get("learning_rate_scale", 1.0) * group.get("learning_rate_scale", 1.0)
+            own.update(group, learning_rate_scale=scale)
+    settings = config.optimizer.settings
+    made = ParameterUpdater(config.optimizer.build(), settings.learning_rate, settings.weight_decay, groups)
+    made.init(session.model.trainable_parameters())
+    return made
+
+
+def new_steps(config: Config, session: FitSession, forward: Any) -> CompiledSteps:
+    """Return the compiled functions of a fit.
+
+    Args:
+        config: The configuration.
+        session: The fit; weights, optimizer state and restored values are in place.
+        forward: What a model makes of a batch.
+    """
+    state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
+    transforms = list(session.bus.in_order("transform_gradients", trainer=session))
+    session.model.train()
+    return CompiledSteps(
+        session.model,
+        optimizer,
+        transforms,
+        rate=lambda step: scheduler.rate(step, state.total_steps, optimizer.learning_rate),
+        seed=session.fit.seed,
+        precision=config.training.precision,
+        forward=forward,
+    )

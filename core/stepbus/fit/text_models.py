@@ -1,0 +1,79 @@
+"""The encoder of rows and the model that a configuration describes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stepbus.base import ModelError, Selected
+from stepbus.compute import build_model, check_keys, find_folder, read_config
+from stepbus.text import RowEncoder
+from stepbus.text.labels import LabelCodec
+from stepbus.text.tokens import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stepbus.config import Config
+
+
+def task_of(codec: LabelCodec) -> str:
+    """Return what the labels are; the codec has seen the training rows."""
+    assert codec.task is not None
+    return codec.task
+
+
+def new_encoder(config: Config, model_config: Mapping[str, Any] | None = None) -> RowEncoder:
+    """Return an encoder of rows that has learnt nothing yet.
+
+    Args:
+        config: The configuration.
+        model_config: The config.json of a model that is there already; none reads what the configuration names.
+    """
+    model = config.model.settings
+    source = model.tokenizer or model.pretrained
+    if source is None:
+        raise ModelError("model.tokenizer: a model from scratch needs a folder with a tokenizer.json; name one")
+    try:
+        folder = find_folder(source, weights=False)
+    except ModelError as error:
+        raise ModelError(f"model.{'tokenizer' if model.tokenizer else 'pretrained'}: {error}") from error
+    known = known_config(config.model) if model_config is None else model_config
+    limits = Limits.of(known or {}, model.pretrained)
+    return RowEncoder(config.data.build(), folder, LabelCodec.of(config), config.data.settings, limits)
+
+
+def known_config(section: Selected) -> dict[str, Any] | None:
+    """Return the model's config.json, its weights unread; or None where only building the model would tell.
+
+    Args:
+        section: The section `model`.
+
+    Raises:
+        ModelError: The settings or the folder cannot be used.
+    """
+    say = section.component.facts.get("config")
+    if say is not None:
+        found: dict[str, Any] = say(section.settings)
+        return found
+    if section.settings.pretrained is None:
+        return None
+    folder = find_folder(section.settings.pretrained)
+    found = read_config(folder)
+    check_keys(found, str(folder / "config.json"))
+    return found
+
+
+def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None) -> Any:
+    """Build the model that a configuration and labels describe.
+
+    Args:
+        config: The configuration.
+        codec: The labels.
+        seed: Where new weights start.
+        like: A model whose weights to start from.
+    """
+    model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
+    if like is not None:
+        model.load_tensors(like.tensors(), source="the model")
+        model.meaning = like.meaning
+    return model

@@ -1,0 +1,331 @@
+"""What the loop and the hooks see of everything else: its types, without its code.
+
+A fit is a `Session` over parts that know no plugin: `FitData` (what to train on and to score), `Steps` (what
+computes), a model, and a `Checkpointer` (what lasts). Rows of text on a device are one set of parts; any iterable of
+batches, and the scripts of `stepbus.testing`, are others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pluggy import HookRelay
+
+    from stepbus.kernel.fits import Fit, FitResult
+    from stepbus.kernel.state import Control, StepResult, TrainingState
+
+    Array = np.ndarray[Any, Any]
+
+
+class LoopSettings(Protocol):
+    """Section `training`, as far as the loop reads it."""
+
+    @property
+    def log_steps(self) -> int:
+        """Updates of a log interval."""
+
+    @property
+    def eval_strategy(self) -> str:
+        """When the set that decides is evaluated: epoch, steps or no."""
+
+    @property
+    def eval_steps(self) -> int | None:
+        """Updates between two evaluations, with eval_strategy: steps."""
+
+
+class Batch(Protocol):
+    """Rows of one shape, collated.
+
+    Attributes:
+        rows: Place of each row in its set, int [B]; -1 in padding rows.
+        sequences: Real rows.
+        tokens: Real tokens; rows, where there are no tokens.
+    """
+
+    @property
+    def rows(self) -> Array: ...
+
+    @property
+    def sequences(self) -> int: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def arrays(self) -> Mapping[str, Any]:
+        """Name -> array [B, …] as the device takes it; labels and weights among them, None where there are none."""
+
+
+class ScoredSet(Protocol):
+    """A named set of a fit that is not trained on."""
+
+    @property
+    def row_ids(self) -> Array:
+        """What names each row, [N]; known once its batches were read."""
+
+    @property
+    def targets(self) -> Array | None:
+        """Labels in their own unit, [N] or [N, K]; None without; known once its batches were read."""
+
+    @property
+    def weight(self) -> float:
+        """Sum of the rows' weights; known once its batches were read."""
+
+    def batches(self) -> AbstractContextManager[Iterator[Batch]]:
+        """Give every row once, in batches."""
+
+    def to_units(self, values: Array) -> Array:
+        """Return what the model says, [N, K], in the unit of the targets."""
+
+
+class FitData(Protocol):
+    """What a fit trains on and scores.
+
+    Attributes:
+        sets: Name -> a set to score, in order.
+        notes: What a user should know of it, a sentence each.
+    """
+
+    @property
+    def sets(self) -> Mapping[str, ScoredSet]: ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    @property
+    def codec(self) -> Any:
+        """What turns labels into numbers and back; None where the batches came with numbers."""
+
+    @property
+    def task(self) -> str | None:
+        """What the labels are: binary, multiclass, multilabel or regression; None where nobody said it."""
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Set name -> rows, the training set's among them, as far as they are known."""
+
+    def count_steps(self) -> tuple[int, int]:
+        """Return the updates of an epoch, and those of the whole fit."""
+
+    def windows(self, epoch: int, start: int) -> AbstractContextManager[Iterator[Sequence[Batch]]]:
+        """Give the accumulation windows of an epoch; that there is no other one means the epoch's end.
+
+        Args:
+            epoch: The epoch, from 0.
+            start: Windows of it that are already done.
+        """
+
+    def digests(self) -> Mapping[str, str]:
+        """Return set name -> a digest of all that training sees of it, for a later resume to compare."""
+
+    def progress(self) -> Mapping[str, Any]:
+        """Return what a checkpoint keeps of where the data stands, as JSON values."""
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `progress` returned; what is read again has to be the same."""
+
+    def other(self, source: Any, name: str, *, labelled: bool) -> ScoredSet:
+        """Return further rows as a set to score or to predict.
+
+        Args:
+            source: What holds them.
+            name: What it is for, in messages.
+            labelled: Whether labels are wanted.
+        """
+
+
+class Steps(Protocol):
+    """What computes: updates that are launched and come home later, and evaluations.
+
+    Attributes:
+        traces: How often a function was traced.
+    """
+
+    @property
+    def traces(self) -> int: ...
+
+    def launch(self, window: Any, number: int) -> Any:
+        """Start an update, and return a ticket for it; the host does not wait.
+
+        Args:
+            window: The batches whose gradients make the update.
+            number: The number of the update, from 1.
+        """
+
+    def read(self, ticket: Any) -> StepResult:
+        """Wait for an update and return its numbers."""
+
+    def evaluate(self, batch: Any) -> tuple[float, Array, Array]:
+        """Return a batch's loss sum by weight, predictions [B, K] and logits [B, K]."""
+
+    def restart_clock(self) -> None:
+        """Leave what was not training out of the next update's time."""
+
+
+class Checkpointer(Protocol):
+    """What keeps a fit: checkpoints to go on from, and a model to use."""
+
+    def save(self, session: Any, folder: Path | None = None, *, optimizer: bool = True) -> Path:
+        """Write a checkpoint, in the fit's own folder or another one, and return where it lies."""
+
+    def load(self, session: Any, path: Path, *, optimizer: bool = True) -> Any:
+        """Put back what a checkpoint holds, before the step is compiled."""
+
+    def retire(self, session: Any, retention: Any) -> None:
+        """Remove the checkpoints that need not stay."""
+
+    def export(self, session: Any) -> Path:
+        """Write the model, and return its folder."""
+
+
+class Session(Protocol):
+    """One fit in progress: what hooks get as `trainer`. Read-only, but for `control` and the optimizer's rate.
+
+    Attributes:
+        fit: What it does: name, sets, seed, place on each axis.
+        config: The configuration.
+        state: Where it stands: epoch, step, metrics, history, best.
+        control: Takes requests: stop, evaluation, checkpoint, best.
+        model: The model.
+        optimizer: The optimizer; its `learning_rate` is the base rate, which plugins may change.
+        directory: The folder of its files.
+        monitor: The metric that says which evaluation is the best.
+        directions: Metric -> whether greater is better; None: it has no direction.
+    """
+
+    fit: Fit
+    config: Any
+    state: TrainingState
+    control: Control
+    model: Any
+    optimizer: Any
+    directory: Path
+    monitor: str
+    directions: dict[str, bool | None]
+
+    @property
+    def run(self) -> Run:
+        """The run that it belongs to."""
+
+    @property
+    def hook(self) -> HookRelay:
+        """The hooks of its bus, to call."""
+
+    @property
+    def data(self) -> FitData:
+        """What it trains on and scores."""
+
+    @property
+    def steps(self) -> Steps:
+        """What computes."""
+
+    @property
+    def settings(self) -> LoopSettings:
+        """Section `training`."""
+
+    @property
+    def pipeline_depth(self) -> int:
+        """How many steps the device may run ahead of the host."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal asked for the end."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody asked for something at the next boundary."""
+
+    def log(self, numbers: Mapping[str, float]) -> None:
+        """Send a record to everybody who listens to `on_log`."""
+
+    def message(self, text: str, level: str = "info") -> None:
+        """Tell the user something in one sentence; level is info or warning."""
+
+    def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show the user a table."""
+
+    def evaluate_monitored(self, reason: str) -> None:
+        """Evaluate the set that decides, keep the best, and let the plugins decide."""
+
+    def serve_checkpoint(self) -> None:
+        """Write a checkpoint if one was asked for, and retire those that need not stay."""
+
+    def cut_short(self) -> bool:
+        """Return whether a signal ends the loop here; a checkpoint is asked for then."""
+
+
+class Run(Protocol):
+    """The outer loop: a plan of fits in one folder.
+
+    Attributes:
+        id: Its own number.
+        config: The configuration.
+        directory: Its folder.
+        fits: The plan.
+        results: What came out so far.
+        signal: The signal that asked for the end, if one did.
+    """
+
+    id: str
+    config: Any
+    directory: Path
+    fits: list[Fit]
+    results: list[FitResult]
+    signal: int | None
+
+    @property
+    def alone(self) -> bool:
+        """Whether the plan has one fit only."""
+
+    @property
+    def codec(self) -> Any:
+        """What turns labels into numbers and back."""
+
+    def directory_of(self, fit: Fit) -> Path:
+        """Return the folder of one fit: the run's own when it is alone."""
+
+    def message(self, text: str, level: str = "info") -> None:
+        """Tell the user something in one sentence; level is info or warning."""
+
+    def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show the user a table."""
+
+    def artifact(self, kind: str, path: Path) -> None:
+        """Say that a file worth keeping was written."""
+
+    def score(self, labels: Any, predictions: Any) -> dict[str, float]:
+        """Return every metric of predictions that are in the label's own unit, without prefix."""
+
+
+class Plan(Protocol):
+    """What is going to happen, known before weights are loaded.
+
+    Attributes:
+        config: The configuration.
+        fits: The fits.
+        task: binary, multiclass, multilabel or regression; None where nobody said it.
+        metrics: Every metric that will be computed -> whether greater is better (None: it has no direction).
+        monitor: The metric that says which evaluation is the best.
+        total_steps: Updates of the first fit.
+        rows: Set name -> rows of the first fit.
+        has_validation: Whether anything is evaluated during training.
+        unevaluated: Why nothing is, and what to do about it; "" where something is.
+    """
+
+    config: Any
+    fits: list[Fit]
+    task: str | None
+    metrics: dict[str, bool | None]
+    monitor: str
+    total_steps: int
+    rows: dict[str, int]
+    has_validation: bool
+    unevaluated: str
+
+    def unknown_metric(self, name: str, path: str) -> Any:
+        """Return the problem of a metric that is watched and never computed."""

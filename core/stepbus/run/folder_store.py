@@ -1,0 +1,166 @@
+"""A run in a folder: found or claimed, described, resumed, and each finished fit of it kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stepbus.base import CheckpointError, counted, to_yaml
+from stepbus.device import choice, conditions
+from stepbus.fit import plugin_table
+from stepbus.run import files as run_files
+from stepbus.run import folders as run_folders
+from stepbus.run import ledger, resume
+from stepbus.run.interruption import signals_after
+from stepbus.run.resume import Past, Start
+from stepbus.storage import checkpoints, leftovers, lock_folder, write_bytes_atomically
+
+if TYPE_CHECKING:
+    from stepbus.base import Problem
+    from stepbus.config import Config
+    from stepbus.fit import FitSession
+    from stepbus.kernel import Fit, FitResult
+    from stepbus.run.outer_loop import Run
+
+
+class FolderStore:
+    """Keeps a run in a folder of its own.
+
+    Args:
+        config: The configuration.
+        resume: True to go on with the newest run of the output folder, or the path of a run or a checkpoint.
+        allow_changed: Go on although something differs from what the run began with.
+        start: A checkpoint of another run to begin with.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        resume: bool | str | Path | None = False,
+        allow_changed: bool = False,
+        start: Start | None = None,
+    ) -> None:
+        self.wanted, self.device = Path(config.environment.output_dir), config.environment.device
+        self.given, self.start = resume, start
+        self.resumed = False
+        self.named: Path | None = None  # the checkpoint that was named
+        self.past = Past(allow_changed)
+        self._claim: run_folders.Claim | None = None
+        self._run: Run | None = None
+
+    def open(self, run: Run) -> None:
+        """Find the run to go on with, or a folder that no other run uses."""
+        self._run = run
+        choice.choose(self.device)
+        if self.given is False or self.given is None:
+            run.directory = run_folders.free_folder(self.wanted)
+            return
+        run.directory, which = run_folders.find_run(self.given, self.wanted)
+        self.resumed, self.named = True, which if isinstance(which, Path) else None
+        run.id = run_folders.read_run(run.directory)["id"]
+
+    def problems(self, run: Run) -> list[Problem]:
+        """Return what stands in the way in the folder."""
+        return run_files.problems(run)
+
+    def hold(self, run: Run) -> None:
+        """Keep every other run out of the folder; a new run takes the next one where somebody was faster."""
+        if self.resumed:
+            run.stack.enter_context(lock_folder(run.directory, create=False))
+        else:
+            with signals_after():
+                self._claim = run.stack.enter_context(run_folders.claim(self.wanted))
+                run.directory = self._claim.folder
+                run.stack.callback(self._leave_nothing, run)
+        leftovers.sweep(run.directory, run.message)
+
+    def _leave_nothing(self, run: Run) -> None:
+        """Give the folder up where this run ended before its first update and its first checkpoint."""
+        assert self._claim is not None
+        first = run.directory_of(run.fits[0])
+        trained = run.started and (run.first.state.step or checkpoints.scan(first / run_folders.CHECKPOINTS))
+        if not run.results and not trained:
+            self._claim.give_up(first)
+
+    def describe(self, run: Run) -> None:
+        """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
+        fits = [{"name": fit.name, "scope": fit.scope} for fit in run.fits]
+        facts = {"fits": fits, "config": run.config.deciding(), "plugins": plugin_table(run.members)}
+        facts["conditions"] = conditions.current()
+        self.past.facts = facts
+        writes = run_files.written_by_plugins(run)
+        written = run_folders.run_documents(run.id, facts, to_yaml(run.config.resolved()), writes)
+        if self.resumed:
+            resume.check_run(run, self.past)
+            run_files.note_writes(run)
+        for name, content in written.items():
+            path = run.directory / name
+            if not path.exists():  # a kill may have come between the two
+                if self._claim is not None:
+                    self._claim.made.append(path)
+                with run_folders.writing(path):
+                    write_bytes_atomically(path, content)
+
+    def finished(self, run: Run, fit: Fit, session: Callable[[], FitSession]) -> FitResult | None:
+        """Return the result of a fit that is done; None where more was asked for and allowed.
+
+        Args:
+            run: The run.
+            fit: The fit.
+            session: Prepares it, which is done only where it may have more to do.
+        """
+        directory = run.directory_of(fit)
+        known = ledger.read(directory, fit, run.id) if self.resumed else None
+        if known is None:
+            return None
+        resume.check_finished(run, self.past, known)
+        if self.past.may_grow and _goes_on(run, session(), known):
+            return None
+        unused = self.named is not None and self.named.is_relative_to(directory.resolve())
+        said = f"{fit.name} is already done, after {counted(known.steps, 'update')}: {directory}"
+        run.message(said + (f"; {self.named} is not used" if unused else ""))
+        return known
+
+    def begin(self, directory: Path) -> None:
+        """Make the folder of a fit."""
+        with run_folders.writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def restore(self, session: FitSession) -> None:
+        """Put the newest good checkpoint of a fit back, or the one that was named."""
+        if self.resumed and self._run is not None:
+            resume.restore(self._run, session, self.past, self.named)
+            resume.accept_changes(self._run, self.past)
+        elif self.start is not None:
+            resume.begin_with(session, self.start)
+
+    def keep(self, run: Run, result: FitResult) -> None:
+        """Keep the result of a fit in the ledger, unless a signal cut it."""
+        result.conditions = conditions.current()
+        if result.status != "interrupted":
+            with run_folders.writing(result.directory):
+                ledger.write(result.directory, result, run.id)
+
+
+def _goes_on(run: Run, session: FitSession, known: FitResult) -> bool:
+    """Say whether a finished fit has more to do, because the epochs or steps were raised and that was allowed.
+
+    Raises:
+        CheckpointError: It has, and no checkpoint is left to go on from.
+    """
+    total = session.state.total_steps
+    if total <= known.steps:
+        return False
+    if known.status == "stopped":
+        run.message(f"{known.fit.name} was stopped, and does not train on: {known.reason}")
+        return False
+    folder = run.directory_of(known.fit) / run_folders.CHECKPOINTS
+    if not checkpoints.scan(folder):
+        raise CheckpointError(
+            f"{folder}: expected a checkpoint to go on from, since {total:,} updates are planned and {known.steps:,} "
+            f"done, got none; start a new run from the finished weights with model.pretrained: {known.model_path}"
+        )
+    run.message(f"{known.fit.name} was done after {counted(known.steps, 'update')}, and goes on to {total:,}")
+    return True

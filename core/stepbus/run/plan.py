@@ -1,0 +1,95 @@
+"""The plan of a run, as `validate_plan` gets it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from stepbus.base import Problem, did_you_mean
+from stepbus.config import check_schedule
+from stepbus.fit import unevaluated
+from stepbus.kernel import grown_axes
+
+if TYPE_CHECKING:
+    from stepbus.config import Config
+    from stepbus.fit import FitSession
+    from stepbus.kernel import Fit
+
+
+@frozen(eq=False)
+class Plan:
+    """What is going to happen, known before weights are loaded.
+
+    Args:
+        config: The configuration.
+        fits: The fits.
+        task: binary, multiclass, multilabel or regression.
+        metrics: Every metric that will be computed -> whether greater is better (None: it has no direction).
+        monitor: The metric that says which evaluation is the best.
+        total_steps: Updates of the first fit.
+        rows: Set name -> rows of the first fit.
+        has_validation: Whether anything is evaluated during training.
+        unevaluated: Why nothing is, and what to do about it; "" where something is.
+    """
+
+    config: Config
+    fits: list[Fit]
+    task: str | None
+    metrics: dict[str, bool | None]
+    monitor: str
+    total_steps: int
+    rows: dict[str, int]
+    has_validation: bool
+    unevaluated: str = "eval_strategy is no or there are no validation rows; give data.validation or a split"
+
+    def unknown_metric(self, name: str, path: str) -> Problem:
+        """Return what is wrong with a metric that is watched and never computed.
+
+        Args:
+            name: What is watched.
+            path: The setting that says so; those who find the same there say it once.
+        """
+        expected = f"expected a metric that this run computes, got {name!r}{did_you_mean(name, self.metrics)}"
+        return Problem(path, f"{expected}; computed are {', '.join(sorted(self.metrics))}")
+
+
+def make_plan(session: FitSession, fits: list[Fit]) -> Plan:
+    """Return what is going to happen.
+
+    Args:
+        session: The first fit, its data prepared.
+        fits: All of them.
+    """
+    state, training = session.state, session.config.training
+    why = unevaluated(training, session.fit.monitored is not None, state.steps_per_epoch, state.total_steps)
+    return Plan(
+        config=session.config,
+        fits=fits,
+        task=session.data.task,
+        metrics=session.directions,
+        monitor=session.monitor,
+        total_steps=state.total_steps,
+        rows=dict(session.data.rows),
+        has_validation=not why,
+        unevaluated=why,
+    )
+
+
+def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
+    """Return what core itself finds wrong with a plan."""
+    problems: list[Problem] = []
+    training = plan.config.training
+    problems += check_schedule(plan.config, plan.total_steps)
+    if training.exact:
+        from stepbus.device import conditions
+
+        problems += [Problem("training.exact", reason) for reason in conditions.unpromised()]
+    if plan.monitor not in plan.metrics and plan.fits[0].monitored is not None:
+        problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
+    if training.eval_strategy == "steps" and plan.fits[0].monitored is None:
+        problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))
+    axes = grown_axes(plan.fits)
+    if axes and not can_combine:
+        problems.append(Problem("plugins", f"the plan has several fits along {axes[0]}, and no plugin combines them"))
+    return problems

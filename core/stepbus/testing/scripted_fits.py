@@ -1,0 +1,345 @@
+"""The parts of a scripted fit: data, model, steps and snapshots that need no device, no rows and no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stepbus.base import CheckpointError
+from stepbus.fit import Exported, restore_state, state_of
+from stepbus.kernel import FitData, Predictions, StepResult
+from stepbus.storage import from_json, to_json
+from stepbus.testing.script import (
+    Heard,
+    ListeningControl,
+    Script,
+    ScriptedRows,
+    Snapshot,
+    at,
+    scripted_codec,
+    scripted_predictions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stepbus.config import Config
+    from stepbus.fit import FitSession
+    from stepbus.kernel import Control, Fit
+
+TOKENS_IN_A_ROW = 8
+
+
+class ScriptedModel:
+    """A model whose weights are the number of updates they have seen."""
+
+    def __init__(self) -> None:
+        self.step = 0
+
+    def tensors(self) -> dict[str, Any]:
+        """Return the weights."""
+        return {"step": self.step}
+
+    def load_tensors(self, tensors: Mapping[str, Any], *, source: str = "", strict: bool = False) -> None:
+        """Put weights back."""
+        self.step = tensors["step"]
+
+    def trainable_parameters(self) -> dict[str, Any]:
+        """Return what an optimizer would change: nothing has a shape here."""
+        return {}
+
+
+class ScriptedSet:
+    """A set whose predictions are scripted: nobody asks for batches of it.
+
+    Args:
+        rows: The rows; scripted ones only have ids.
+        codec: Their labels.
+    """
+
+    def __init__(self, rows: Any, codec: Any) -> None:
+        self.said = scripted_predictions(rows, codec)
+        self.row_ids, self.targets, self.weight = self.said.row_ids, self.said.labels, float(len(rows))
+
+    @contextmanager
+    def batches(self) -> Iterator[Iterator[Any]]:
+        """Give nothing."""
+        yield iter(())
+
+    def to_units(self, values: Any) -> Any:
+        """Return values as they are."""
+        return values
+
+
+class ScriptedData:
+    """Windows that are numbers, and sets that know what will be said of them.
+
+    Args:
+        config: The configuration.
+        fit: What to do.
+        steps_per_epoch: Updates of one epoch.
+    """
+
+    notes: Sequence[str] = ()
+
+    def __init__(self, config: Config, fit: Fit, steps_per_epoch: int) -> None:
+        self.config, self.fit, self.steps_per_epoch = config, fit, steps_per_epoch
+        self.codec = scripted_codec(fit.sets["train"], config.data.settings)
+        self.task: str | None = str(self.codec.task)
+        self.rows = {name: len(rows) for name, rows in fit.sets.items()}
+        self.sets = {name: ScriptedSet(rows, self.codec) for name, rows in fit.sets.items() if name != "train"}
+
+    def count_steps(self) -> tuple[int, int]:
+        """Return the updates of an epoch, and those of the whole fit."""
+        training = self.config.training
+        total = training.num_epochs * self.steps_per_epoch
+        return self.steps_per_epoch, total if training.max_steps is None else min(total, training.max_steps)
+
+    @contextmanager
+    def windows(self, epoch: int, start: int) -> Iterator[Iterator[Any]]:
+        """Give a number in place of each accumulation window."""
+        yield iter(range(start, self.steps_per_epoch))
+
+    def digests(self) -> dict[str, str]:
+        """Return nothing: no row has content."""
+        return {}
+
+    def progress(self) -> dict[str, Any]:
+        """Return nothing: the windows of an epoch are always the same."""
+        return {}
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Take nothing over."""
+
+    def other(self, source: Any, name: str, *, labelled: bool) -> ScriptedSet:
+        """Return further rows as a set."""
+        return ScriptedSet(source, self.codec)
+
+
+class ScriptedSteps:
+    """In place of the compiled steps: says what the script says, and writes down what was launched and read.
+
+    Args:
+        session: The fit.
+        script: What to say.
+        heard: What is written down.
+    """
+
+    traces = 0
+
+    def __init__(self, session: FitSession, script: Script, heard: Heard) -> None:
+        self.session, self.script, self.heard = session, script, heard
+
+    def launch(self, window: int, number: int) -> tuple[int, float]:
+        """Begin an update; its learning rate is the one of this moment."""
+        self.heard.moves.append(f"launch {number}")
+        return number, float(self.session.optimizer.learning_rate)
+
+    def read(self, ticket: tuple[int, float]) -> StepResult:
+        """Return the numbers of an update that was launched."""
+        number, learning_rate = ticket
+        session, script = self.session, self.script
+        self.heard.moves.append(f"read {number}")
+        session.model.step = number
+        if number == script.interrupt_at:
+            self.heard.interrupt()
+        training = session.config.training
+        rows = session.config.data.settings.batch_size * training.gradient_accumulation_steps
+        return StepResult(
+            loss=script.loss(number),
+            weight=float(rows),
+            sequences=rows,
+            tokens=rows * TOKENS_IN_A_ROW,
+            learning_rate=learning_rate,
+            scalars=dict(at(script.scalars, number - 1)) if script.scalars else {},
+            seconds=script.seconds,
+        )
+
+    def evaluate(self, batch: Any) -> tuple[float, Any, Any]:
+        """Say nothing: whole sets are scripted."""
+        return 0.0, np.zeros((0, 1)), np.zeros((0, 1))
+
+    def restart_clock(self) -> None:
+        """Wall time is scripted."""
+
+
+class ScriptedCheckpoints:
+    """In place of checkpoints on disk: snapshots are kept in memory, and only their folders are made.
+
+    Args:
+        heard: Where they are kept.
+    """
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+
+    def save(self, session: FitSession, folder: Path | None = None, *, optimizer: bool = True) -> Path:
+        """Take a snapshot; the folder holds nothing but its training state."""
+        from stepbus.storage.checkpoints import checkpoint_path
+
+        state = to_json(session.state.state_dict())
+        path = checkpoint_path(folder or session.directory / "checkpoints", session.state.step)
+        snapshot = Snapshot(
+            fit=session.fit.name,
+            step=session.state.step,
+            path=path,
+            state=from_json(state),
+            control=from_json(to_json(session.control.state_dict())),
+            plugins=frozen_states(state_of(session.bus.members)),
+            learning_rate=float(session.optimizer.learning_rate),
+            best=dict(session.best_arrays),
+            done=tuple(session.run.results),
+        )
+        self.heard.checkpoints.append(snapshot)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "state.json").write_text(state, encoding="utf-8")
+        return path
+
+    def load(self, session: FitSession, path: Path, *, optimizer: bool = True) -> None:
+        """Put the snapshot back that was taken for a folder."""
+        kept = self.heard.snapshot(path)
+        session.state.load_state_dict(from_json(to_json(kept.state)))
+        session.control.load_state_dict(from_json(to_json(kept.control)))
+        session.control.step = session.state.step
+        restore_state(session.bus.members, frozen_states(kept.plugins))
+        session.optimizer.learning_rate = kept.learning_rate
+        session.model.step = kept.step
+        session.take_best(dict(kept.best))
+
+    def retire(self, session: FitSession, retention: Any) -> None:
+        """Keep all."""
+
+    def export(self, session: FitSession) -> Path:
+        """Make the folder of the model, with nothing in it."""
+        folder = session.directory / "model"
+        folder.mkdir(parents=True, exist_ok=True)
+        session.run.artifact("model", folder)
+        return folder
+
+
+class ScriptedFits:
+    """Makes the parts of scripted fits.
+
+    Args:
+        config: The configuration.
+        script: What the steps say.
+        heard: What is written down.
+        steps_per_epoch: Updates of one epoch.
+        sets: Row sets by name; None makes rows that only have ids.
+        directions: Metric -> whether greater is better; None tells it by the names.
+        parts: Name on the bus -> what builds a component with hooks.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        script: Script,
+        heard: Heard,
+        steps_per_epoch: int,
+        sets: Mapping[str, Any] | None = None,
+        directions: Mapping[str, bool | None] | None = None,
+        parts: Mapping[str, Callable[[], Any]] | None = None,
+    ) -> None:
+        self.config, self.script, self.heard, self.steps_per_epoch = config, script, heard, steps_per_epoch
+        self.given_sets, self.given_directions, self.given_parts = sets, directions, dict(parts or {})
+
+    def control(self) -> Control:
+        """Return what takes the requests of a fit, and writes them down."""
+        return ListeningControl(self.heard.asked)
+
+    def sets(self) -> dict[str, Any]:
+        """Return the rows; validation rows are there where evaluations are scripted."""
+        if self.given_sets is not None:
+            return dict(self.given_sets)
+        rows = self.steps_per_epoch * self.config.data.settings.batch_size
+        sets = {"train": ScriptedRows("train", rows)}
+        return sets | ({"validation": ScriptedRows("validation", 6)} if self.script.metrics else {})
+
+    def check(self, fits: Sequence[Fit], data: FitData | None = None) -> None:
+        """Refuse nothing."""
+
+    def notes(self, session: FitSession, fits: Sequence[Fit]) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def parts(self) -> list[tuple[str, Any]]:
+        """Return the components with hooks."""
+        return [(name, build()) for name, build in self.given_parts.items()]
+
+    def data(self, fit: Fit) -> ScriptedData:
+        """Return the data of a fit."""
+        return ScriptedData(self.config, fit, self.steps_per_epoch)
+
+    def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
+        """Return the share of rows that are predicted rightly, and the directions of what is scripted."""
+        names = {"eval_loss": None} | {name: None for metrics in self.script.metrics for name in metrics}
+        directions = dict(self.given_directions or {name: not name.endswith("loss") for name in names})
+        if self.config.training.greater_is_better is not None:
+            directions[self.config.training.monitor] = self.config.training.greater_is_better
+        return [("accuracy", _accuracy)], directions
+
+    def model(self, session: FitSession) -> ScriptedModel:
+        """Return a new model."""
+        return ScriptedModel()
+
+    def optimizer(self, session: FitSession) -> Any:
+        """Return what has a learning rate, and nothing else."""
+        return SimpleNamespace(learning_rate=self.config.optimizer.settings.learning_rate)
+
+    def steps(self, session: FitSession) -> ScriptedSteps:
+        """Return what says what the script says."""
+        return ScriptedSteps(session, self.script, self.heard)
+
+    def score(self, session: FitSession, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+        """Return predictions and what the script says of them."""
+        # Weights that were scored before get the same score again, as after the best ones were put back.
+        history = session.state.history
+        known = [record for record in history if record["step"] == session.model.step]
+        found = known[-1] if known else at(self.script.metrics, len(history))
+        metrics = {key: float(value) for key, value in found.items() if key not in ("step", "epoch")}
+        said = session.data.sets[name]
+        named = {f"{prefix}_{key.removeprefix('eval_')}": value for key, value in metrics.items()}
+        assert isinstance(said, ScriptedSet)
+        return said.said, named
+
+    def checkpointer(self) -> ScriptedCheckpoints:
+        """Return what keeps snapshots in memory."""
+        return ScriptedCheckpoints(self.heard)
+
+    def exported(self, session: FitSession) -> Exported:
+        """Return nothing: no model is written."""
+        return Exported({}, {}, {})
+
+
+def _accuracy(labels: Any, predictions: Any) -> dict[str, float]:
+    """Return the share of rows that are predicted rightly; nothing for values."""
+    return {"accuracy": float((predictions.argmax(-1) == labels).mean())} if predictions.ndim > labels.ndim else {}
+
+
+def frozen_states(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plugin states as a checkpoint gives them back: JSON values gone through JSON, and arrays.
+
+    Args:
+        states: Name -> what `state_dict` returned.
+
+    Raises:
+        CheckpointError: A state holds something else.
+    """
+    frozen_ones: dict[str, Any] = {}
+    for name, state in states.items():
+        if not isinstance(state, Mapping):
+            raise CheckpointError(f"{name}: expected a mapping from state_dict(), got {type(state).__name__}")
+        arrays = {key: value for key, value in state.items() if hasattr(value, "shape")}
+        try:
+            plain = from_json(to_json({key: value for key, value in state.items() if key not in arrays}))
+        except ValueError as error:
+            raise CheckpointError(f"{name}: its state_dict() cannot be kept: {error}") from error
+        # MLX's arrays cannot change; NumPy's can.
+        copies = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in arrays.items()}
+        frozen_ones[name] = plain | copies
+    return frozen_ones

@@ -1,0 +1,203 @@
+"""Rows of text as the data of a fit: encoded once, dealt into batches of few shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stepbus.device import choice
+from stepbus.text.batches import Batch, Prefetch, accumulated, epoch_order, eval_order, plan_shapes
+from stepbus.text.rows import read_rows
+
+if TYPE_CHECKING:
+    from stepbus.base import IntArray
+    from stepbus.config import Config, DataConfig
+    from stepbus.text.batches import ShapePlan
+    from stepbus.text.encoder import RowEncoder
+    from stepbus.text.labels import LabelCodec
+    from stepbus.text.rows import Rows
+    from stepbus.text.tokens import Limits, Tokens
+
+    Array = np.ndarray[Any, Any]
+
+
+def epoch_shapes(config: Config, lengths: IntArray, limits: Limits) -> ShapePlan:
+    """Return the batches of an epoch.
+
+    Args:
+        config: The configuration.
+        lengths: Tokens of each training row, int [N].
+        limits: What the model's tables hold.
+    """
+    settings = config.data.settings
+    return plan_shapes(
+        lengths,
+        batch_size=settings.batch_size,
+        tokens_per_batch=settings.tokens_per_batch,
+        bucket_multiple=128 if choice.kind() == "cuda" else 8,
+        longest=limits.positions,
+    )
+
+
+def count_steps(config: Config, shapes: ShapePlan) -> tuple[int, int]:
+    """Return the updates of an epoch and those of the whole fit."""
+    training = config.training
+    batches = shapes.epoch_batches(drop_last=config.data.settings.drop_last)
+    per_epoch = -(-batches // training.gradient_accumulation_steps)
+    total = training.num_epochs * per_epoch
+    return per_epoch, total if training.max_steps is None else min(total, training.max_steps)
+
+
+class TextSet:
+    """A set of encoded rows that is scored or predicted.
+
+    Args:
+        tokens: The rows.
+        encoder: What encoded them.
+        settings: Section `data`.
+        targets: Labels in their own unit, [N] or [N, K]; None without.
+    """
+
+    def __init__(self, tokens: Tokens, encoder: RowEncoder, settings: DataConfig, targets: Array | None = None) -> None:
+        self.tokens, self.encoder, self.settings, self.targets = tokens, encoder, settings, targets
+
+    @property
+    def row_ids(self) -> Array:
+        """What names each row, [N]."""
+        return self.tokens.row_ids
+
+    @property
+    def weight(self) -> float:
+        """Sum of the rows' weights."""
+        return float(self.tokens.weights.sum())
+
+    @contextmanager
+    def batches(self) -> Iterator[Iterator[Batch]]:
+        """Give every row once, from the shortest to the longest."""
+        settings, tokens = self.settings, self.tokens
+        shapes = plan_shapes(
+            tokens.lengths,
+            batch_size=settings.eval_batch_size or settings.batch_size,
+            longest=self.encoder.limits.positions,
+        )
+        order = eval_order(shapes, tokens.lengths)
+        with Prefetch(tokens, order, size=settings.prefetch_size, workers=settings.num_workers) as batches:
+            yield iter(batches)
+
+    def to_units(self, values: Array) -> Array:
+        """Return what the model says, [N, K], in the unit of the labels."""
+        return self.encoder.codec.to_units(values)
+
+
+class TextData:
+    """The rows of a fit as tokens; without sets, only what encodes further rows.
+
+    Args:
+        config: The configuration.
+        encoder: Knows the labels once it has seen the training rows.
+        sets: The rows of the fit by set name, `train` among them.
+        seed: The fit's own.
+
+    Raises:
+        DataError: A row cannot be used.
+    """
+
+    def __init__(self, config: Config, encoder: RowEncoder, sets: Mapping[str, Rows], seed: int = 0) -> None:
+        self.config, self.encoder, self.seed, self._rows = config, encoder, seed, dict(sets)
+        if "train" in sets:
+            encoder.fit(sets["train"])
+        self.tokens = {name: encoder.encode(rows, labelled=True) for name, rows in sets.items()}
+        self.targets = {name: encoder.codec.targets_in_units(rows) for name, rows in sets.items()}
+        self.sets = {
+            name: TextSet(tokens, encoder, config.data.settings, self.targets[name])
+            for name, tokens in self.tokens.items()
+            if name != "train"
+        }
+        if "train" in sets:
+            self._plan()
+
+    def _plan(self) -> None:
+        self.shapes = epoch_shapes(self.config, self.tokens["train"].lengths, self.encoder.limits)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the tokenizer and of rows that are cut."""
+        return self.encoder.notes
+
+    @property
+    def codec(self) -> LabelCodec:
+        """What turns labels into numbers and back."""
+        return self.encoder.codec
+
+    @property
+    def task(self) -> str:
+        """What the labels are: binary, multiclass, multilabel or regression."""
+        task = self.encoder.codec.task
+        assert task is not None  # the codec has seen the training rows
+        return task
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Set name -> rows."""
+        return {name: len(tokens) for name, tokens in self.tokens.items()}
+
+    def count_steps(self) -> tuple[int, int]:
+        """Return the updates of an epoch, and those of the whole fit."""
+        return count_steps(self.config, self.shapes)
+
+    def take_limits(self, limits: Limits) -> None:
+        """Refuse rows that the tables of the model have no place for, now that it is there.
+
+        Args:
+            limits: What they hold.
+
+        Raises:
+            ModelError: There is such a row.
+        """
+        if limits == self.encoder.limits:
+            return
+        self.encoder.limits = limits  # nothing was known of it before
+        for name, tokens in self.tokens.items():
+            limits.check(tokens, self._rows[name].where, self.encoder.tokenizer)
+        self._plan()
+
+    @contextmanager
+    def windows(self, epoch: int, start: int) -> Iterator[Iterator[list[Batch]]]:
+        """Give the accumulation windows of an epoch, collated ahead by threads.
+
+        Args:
+            epoch: The epoch, from 0.
+            start: Windows of it that are already done.
+        """
+        tokens, settings = self.tokens["train"], self.config.data.settings
+        size = int(self.config.training.gradient_accumulation_steps)
+        order = epoch_order(self.shapes, tokens.lengths, seed=self.seed, epoch=epoch, drop_last=settings.drop_last)
+        ahead, workers = settings.prefetch_size, settings.num_workers
+        with Prefetch(tokens, order, start=start * size, size=ahead, workers=workers) as batches:
+            yield accumulated(batches, size)
+
+    def digests(self) -> dict[str, str]:
+        """Return set name -> a digest of all that training sees of it."""
+        return {name: tokens.digest() for name, tokens in self.tokens.items()}
+
+    def progress(self) -> dict[str, Any]:
+        """Return nothing: the order of the rows is a function of seed and epoch."""
+        return {}
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Take nothing over."""
+
+    def other(self, source: Any, name: str, *, labelled: bool) -> TextSet:
+        """Return further rows as a set to score or to predict.
+
+        Args:
+            source: A file, a pandas frame, or rows.
+            name: What it is for, in messages.
+            labelled: Whether labels are wanted.
+        """
+        rows = read_rows(source, name=name, config=self.config.data.settings)
+        targets = self.encoder.codec.targets_in_units(rows) if labelled else None
+        return TextSet(self.encoder.encode(rows, labelled=labelled), self.encoder, self.config.data.settings, targets)
