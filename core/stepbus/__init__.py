@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from stepbus.backend import cpu_streams as cpu_streams
+    from stepbus.backend import describe_machine as describe_machine
     from stepbus.backend import row_streams as row_streams
     from stepbus.callback import Callback as Callback
     from stepbus.checkpoints import Retention as Retention
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from stepbus.folders import find_folder as find_folder
     from stepbus.folders import read_config as read_config
     from stepbus.folders import read_tensors as read_tensors
+    from stepbus.label_numbers import label_counts as label_counts
     from stepbus.labels import LabelCodec as LabelCodec
     from stepbus.markers import hookimpl as hookimpl
     from stepbus.memory import check_room as check_room
@@ -137,6 +139,7 @@ _HOME = {
     "cpu_streams": "backend",
     "create_model": "create",
     "create_trainer": "create",
+    "describe_machine": "backend",
     "did_you_mean": "errors",
     "file_shapes": "memory",
     "find_folder": "folders",
@@ -144,6 +147,7 @@ _HOME = {
     "hoist": "optimizer",
     "hookimpl": "markers",
     "import_module": "plugins",
+    "label_counts": "label_numbers",
     "listed": "wording",
     "load_config": "config",
     "no_decay_names": "optimizer",

@@ -100,7 +100,7 @@ def check_room(parameters: int, source: str) -> None:
     """
     from stepbus import backend
 
-    machine = backend.describe()["memory"]
+    machine = backend.describe_machine()["memory"]
     if machine is not None and 4 * parameters > machine:
         raise ModelError(
             f"{source}: expected a model that fits into {machine / 2**30:,.1f} GiB of memory, got one of "

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from stepbus import assembly, checkpoints, conditions, ledger, persistence, resume, run_folders
 from stepbus.errors import CheckpointError
 from stepbus.interruption import noted_signals
-from stepbus.summary import fit_facts
 from stepbus.wording import counted
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ def do_fit(run: Run, fit: Fit) -> FitResult:
         resume.restore(trainer, named, allow_changed=run.allow_changed)
         resume.accept_changes(run)
     assembly.compile_steps(trainer)
-    trainer.facts = fit_facts(trainer)
     if not run.started:  # from now on a signal waits for a boundary; before, it ended the run at once
         run.started = True
         run.stack.enter_context(noted_signals(run))

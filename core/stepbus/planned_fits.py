@@ -8,12 +8,12 @@ import numpy as np
 from attrs import frozen
 
 from stepbus.assembly import count_steps, epoch_shapes
+from stepbus.label_numbers import label_counts
 from stepbus.scheduler import warmup_steps
 
 if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fits import Fit
-    from stepbus.labels import LabelCodec
     from stepbus.rows import Rows
     from stepbus.shapes import ShapePlan
     from stepbus.trainer import Trainer
@@ -72,12 +72,12 @@ def describe_fits(trainer: Trainer, fits: list[Fit]) -> list[dict[str, Any]]:
 
 
 def _described(trainer: Trainer, fit: Fit, known: KnownRows | None, *, exact: bool) -> dict[str, Any]:
+    def labels(place: Array | None) -> dict[str, float] | None:
+        return None if known is None or place is None else label_counts(trainer.encoder.codec, known.targets[place])
+
     found = {name: None if known is None else known.find(rows) for name, rows in fit.sets.items()}
     sets = {
-        name: {
-            "rows": len(rows),
-            "labels": None if known is None or place is None else count(trainer.encoder.codec, known.targets[place]),
-        }
+        name: {"rows": len(rows), "labels": labels(place)}
         for (name, rows), place in zip(fit.sets.items(), found.values(), strict=True)
     }
     train, shapes = found.get("train"), trainer.shapes if exact else None
@@ -116,20 +116,3 @@ def _batches(config: Config, shapes: ShapePlan | None) -> dict[str, Any]:
         "steps": total,
         "warmup_steps": min(warmup_steps(config.scheduler.settings, total), total),
     }
-
-
-def count(codec: LabelCodec, targets: Array) -> dict[str, float]:
-    """Return how often each class or column is there, or where the values of a regression lie.
-
-    Args:
-        codec: The labels.
-        targets: As metrics want them: class numbers [N], 0/1 [N, K], or values [N].
-    """
-    if codec.task == "regression":
-        low, middle, high = np.quantile(targets, [0.0, 0.5, 1.0]).tolist()
-        return {"min": low, "median": middle, "max": high}
-    if codec.task == "multilabel":
-        counts = targets.sum(axis=0).astype(int)
-    else:
-        counts = np.bincount(targets, minlength=len(codec.names))
-    return dict(zip(codec.names, counts.tolist(), strict=True))

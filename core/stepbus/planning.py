@@ -51,7 +51,6 @@ from stepbus.row_sets import check_labels, check_texts
 from stepbus.run import Run
 from stepbus.run_folders import free_folder
 from stepbus.shapes import Bucket
-from stepbus.summary import told
 from stepbus.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
         run.plan_fits()
     task = _check_data(run, notes, problems)
     if task is not None:
-        plan.update(task=task, metrics=run.trainer.directions, told=told(run.trainer.encoder))
+        plan.update(task=task, metrics=run.trainer.directions, told=run.trainer.encoder.told())
     with _collecting(problems, config):
         members = everybody(run)
         plan["events"] = describe_events(run, members)
@@ -200,7 +199,7 @@ def _describe_memory(
         keeps_best=any("best" in plugin["may"] for plugin in plan["plugins"]),
         precision=precision,
     )
-    machine = backend.describe()["memory"]
+    machine = backend.describe_machine()["memory"]
     # Linux counts in KiB, macOS in bytes.
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if machine is not None and estimate.peak + process > machine:

@@ -6,14 +6,14 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus import assembly, checkpoints, conditions, device, leftovers, resume, run_files, run_folders
 from stepbus.bus import Bus
-from stepbus.costs import Meter, report_costs
+from stepbus.costs import Cost, Meter
 from stepbus.durable import lock_folder, write_bytes_atomically
 from stepbus.effects import refusals, run_notes
 from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
@@ -88,6 +88,16 @@ class Run:
         """What to type next, as it stands: a run of several fits has a model in each, so one of them is named."""
         return f"stepbus predict {shlex.quote(str(self.directory_of(self.fits[0])))} FILE" if self.fits else ""
 
+    @property
+    def seconds(self) -> float:
+        """Wall time since the run was opened."""
+        return time.perf_counter() - self.began
+
+    @property
+    def costs(self) -> Mapping[str, Cost]:
+        """Plugin name -> seconds, calls and errors of its hooks up to now, read-only; the call in progress not yet."""
+        return self.meter.costs
+
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
         self.bus.hook.on_message(run=self, text=without_secrets(text), level=level)
@@ -135,7 +145,6 @@ class Run:
                     self._heed_signal(saved=True)
             self._heed_signal()
             result = self._combine()
-            report_costs(self, time.perf_counter() - self.began)
             self.bus.hook.on_run_end(run=self, result=result)
             self._heed_signal()
             status = result.status
@@ -253,15 +262,8 @@ class Run:
 
     def _heed_signal(self, *, saved: bool = False) -> None:
         """End the run where a signal asked for it; `saved` says that the fit wrote a checkpoint for that."""
-        if self.signal is None:
-            return
-        error = interrupted(self.signal, self.directory, saved=saved)
-        if saved:
-            try:
-                report_costs(self, time.perf_counter() - self.began)
-            except Exception as later:
-                mention(error, [later])
-        raise error
+        if self.signal is not None:
+            raise interrupted(self.signal, self.directory, saved=saved)
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -39,7 +39,7 @@ class Trainer:
         model: A model of the caller's; none builds the one that the configuration describes.
         plugins: Classes, instances and modules with hooks, beside those that the configuration names.
 
-    What plugins read: `config`, `run`, `fit`, `state`, `control`, `model`, `optimizer`, `directory`, `facts`,
+    What plugins read: `config`, `run`, `fit`, `state`, `control`, `model`, `optimizer`, `directory`,
     `directions` (metric -> whether greater is better) and `monitor`.
     """
 
@@ -59,7 +59,6 @@ class Trainer:
         self.directory = Path(config.environment.output_dir)
         self.monitor = config.training.monitor
         self.directions: dict[str, bool | None] = {}
-        self.facts: dict[str, str] = {}
         self.metrics: list[tuple[str, Any]] = []
         self.tokens: dict[str, Tokens] = {}
         self.targets: dict[str, np.ndarray[Any, Any]] = {}

@@ -9,15 +9,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from stepbus.bus import Bus, Member
 from stepbus.config import Config
-from stepbus.costs import Meter, report_costs
+from stepbus.costs import Cost, Meter
 from stepbus.effects import unevaluated
 from stepbus.errors import ConfigError, Interrupted, Problem, mention
 from stepbus.fits import Fit, FitResult, Plan, groups_along, grown_axes
 from stepbus.members import for_fit, prototypes, run_scoped
 from stepbus.testing.recorder import Recorder
-from stepbus.testing.script import Asked, Script, ScriptedRows, Snapshot, scripted_codec
+from stepbus.testing.script import Asked, Script, ScriptedRows, Snapshot, scripted_codec, scripted_predictions
 from stepbus.testing.scripted_trainer import ScriptedTrainer
 
 # How the recorder of a scripted run is called on the bus; no plugin can have such a name.
@@ -37,6 +39,7 @@ class ScriptedRun:
 
     id = "scripted"
     next_command = ""
+    seconds = math.inf  # no time passes in a script, so nothing is a share of it
 
     def __init__(
         self,
@@ -79,6 +82,11 @@ class ScriptedRun:
         """Return the folder of one fit: the run's own when it is alone."""
         return self.directory if self.alone else self.directory / "fits" / fit.name
 
+    @property
+    def costs(self) -> Mapping[str, Cost]:
+        """Plugin name -> seconds, calls and errors of its hooks up to now, read-only."""
+        return self.meter.costs
+
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
         self.bus.hook.on_message(run=self, text=text, level=level)
@@ -118,10 +126,8 @@ class ScriptedRun:
                 self.results.append(self._one(fit))
                 if self.results[-1].status == "interrupted":
                     status = "interrupted"
-                    report_costs(self, math.inf)  # type: ignore[arg-type]  # no time passes in a script
                     raise Interrupted("interrupted by the script", self.signal or signal.SIGINT)
             self.result = self._combine()
-            report_costs(self, math.inf)  # type: ignore[arg-type]  # no time passes in a script
             self.bus.hook.on_run_end(run=self, result=self.result)
             status = self.result.status
         except BaseException as error:
@@ -165,11 +171,14 @@ class ScriptedRun:
         training, script = self.config.training, self.script
         trainer.fit, trainer.directory = fit, self.directory_of(fit)
         codec = scripted_codec(fit.sets["train"], self.config.data.settings)
-        trainer.encoder = SimpleNamespace(codec=codec)  # type: ignore[assignment]
+        trainer.encoder = SimpleNamespace(codec=codec, told=dict)  # type: ignore[assignment]
+        trainer.shapes = SimpleNamespace(describe=lambda: "scripted")  # type: ignore[assignment]
+        trainer.targets = {"train": np.asarray(scripted_predictions(fit.sets["train"], codec).labels)}
         trainer.optimizer = SimpleNamespace(  # type: ignore[assignment]
             learning_rate=self.config.optimizer.settings.learning_rate
         )
-        trainer.tokens = dict(fit.sets)  # type: ignore[arg-type]  # only their names are asked for
+        # Nobody asks for more than names and sizes.
+        trainer.tokens = {name: ScriptedRows(name, len(rows)) for name, rows in fit.sets.items()}  # type: ignore[misc]
         names = {"eval_loss": None} | {name: None for metrics in script.metrics for name in metrics}
         trainer.directions = dict(self.given_directions or {name: not name.endswith("loss") for name in names})
         if training.greater_is_better is not None:

@@ -29,6 +29,10 @@ class ScriptedModel:
     def __init__(self) -> None:
         self.step = 0
 
+    def trainable_parameters(self) -> dict[str, Any]:
+        """Return what an optimizer would change: nothing has a shape here."""
+        return {}
+
     def tensors(self) -> dict[str, Any]:
         """Return the weights."""
         return {"step": self.step}
