@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from stepbus.config.sections import SchedulerConfig as SchedulerConfig
     from stepbus.config.sections import TrainingConfig as TrainingConfig
     from stepbus.device.backend import cpu_streams as cpu_streams
+    from stepbus.device.backend import describe_machine as describe_machine
     from stepbus.device.backend import row_streams as row_streams
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
@@ -87,12 +88,12 @@ if TYPE_CHECKING:
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
+    from stepbus.text.labels.numbers import label_counts as label_counts
     from stepbus.text.rows.table import Rows as Rows
     from stepbus.text.tokens.folder import vocabulary_rows as vocabulary_rows
 
 # Public name -> the module that defines it.
 _HOME = {
-    "HOOKS_VERSION": "base.version",
     "BadInput": "base.errors",
     "Callback": "base.callback",
     "CheckpointError": "base.errors",
@@ -105,6 +106,7 @@ _HOME = {
     "EnvironmentConfig": "config.sections",
     "Fit": "kernel.fits",
     "FitResult": "kernel.fits",
+    "HOOKS_VERSION": "base.version",
     "LabelCodec": "text.labels.codec",
     "Metric": "base.metric",
     "ModelConfig": "config.sections",
@@ -138,6 +140,7 @@ _HOME = {
     "cpu_streams": "device.backend",
     "create_model": "api.create",
     "create_trainer": "api.create",
+    "describe_machine": "device.backend",
     "did_you_mean": "base.errors",
     "file_shapes": "plan.memory",
     "find_folder": "compute.folders",
@@ -145,6 +148,7 @@ _HOME = {
     "hoist": "compute.optimizer",
     "hookimpl": "base.markers",
     "import_module": "config.plugins",
+    "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",
     "no_decay_names": "compute.optimizer",

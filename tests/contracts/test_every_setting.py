@@ -6,6 +6,7 @@ or said; that a setting is stored, digested or echoed does not. A name with * st
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import threading
@@ -48,6 +49,7 @@ from stepbus_plugins.early_stopping import EarlyStopping
 from stepbus_plugins.gradient_clipping import GradientClipping
 from stepbus_plugins.metrics import Metrics
 from stepbus_plugins.nan_guard import NanGuard
+from stepbus_plugins.progress import Progress
 from stepbus_plugins.progress.screen import Screen
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -383,6 +385,13 @@ def drawn(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return drawings
 
 
+def introduced(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the lines of a scripted run's screen before its first step."""
+    with contextlib.redirect_stdout(io.StringIO()) as screen:
+        play((Progress, settings), epochs=1, log_steps=1)
+    return screen.getvalue().partition("step 1/5")[0]
+
+
 def folds(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     wide = {"train": str(tools.folder / "wide.csv"), "validation": None}
     settings = {"folds": 3, **settings}
@@ -495,6 +504,7 @@ TABLE = {
     "plugins.gradient_clipping.max_norm": Sight(clipped, (1.0, 0.5)),
     "plugins.gradient_clipping.max_value": Sight(clipped, (None, 0.1)),
     "plugins.metrics.tables": Sight(tables, (True, False)),
+    "plugins.progress.summary": Sight(introduced, (True, False)),
     "plugins.progress.bar": Sight(drawn, ("always", "never")),
     "plugins.progress.refresh_per_second": Sight(drawn, (4.0, 1.0)),
     "plugins.cross_validation.folds": Sight(folds, (2, 3)),

@@ -102,9 +102,8 @@ def test_a_played_run_tells_what_happened() -> None:
     played = play(Talks, epochs=2, steps_per_epoch=3, losses=[3.0, 1.0], metrics=FALLING, log_steps=3)
     assert [record["loss"] for record in played.records] == [pytest.approx(5 / 3), 1.0]
     assert played.messages == ["loss 0.9", "loss 0.7", "ok"]
-    *tables, costs = played.reports
-    assert tables == [("table", ["a"], [["1"]])] * 2
-    assert costs[0] == "time in plugins' hooks"
+    assert played.reports == [("table", ["a"], [["1"]])] * 2
+    assert (played.run.costs["talks"].calls, played.run.costs["talks"].disabled) == (3, ())
     assert [kind for kind, _ in played.artifacts] == ["note", "note", "model"]
     assert [(kept.step, kept.state["epoch"]) for kept in played.checkpoints] == [(3, 1), (6, 2)]
     assert [(each.kind, each.request.plugin, each.request.step) for each in played.asked] == [

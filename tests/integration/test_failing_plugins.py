@@ -100,7 +100,7 @@ def test_disabled_it_is_out_and_the_run_goes_on(hook: str, trainer_of: Callable[
     assert result.status == "ok"
     assert (tmp_path / "closed").read_text() == "ok"
     assert good_checkpoints(tmp_path / "run") > 0
-    (error,) = trainer.run.meter.costs["sample"].disabled
+    (error,) = trainer.run.costs["sample"].disabled
     assert f"{hook} raised ZeroDivisionError" in error
 
 

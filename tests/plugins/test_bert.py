@@ -11,8 +11,9 @@ import pytest
 from mlx.utils import tree_flatten, tree_map
 
 from stepbus import ModelError, Selected
-from stepbus_plugins.bert import SIZES, BertConfig, build, check_config, kernels, plain, scratch_config
+from stepbus_plugins.bert import SIZES, Bert, BertConfig, build, check_config, kernels, plain, scratch_config
 from stepbus_plugins.bert.encoder import Encoder
+from stepbus_plugins.bert.tensors import encoder_shapes, present_name
 from stepbus_plugins.heads import Heads
 
 CONFIG = scratch_config(BertConfig(size="tiny", vocab_size=50))
@@ -315,3 +316,47 @@ def test_a_size_beside_pretrained_weights_is_refused():
 def test_another_architecture_is_refused(change, message):
     with pytest.raises(ModelError, match=message):
         check_config({**CONFIG, **change}, "here")
+
+
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [
+        ("bert.embeddings.LayerNorm.gamma", "bert.embeddings.LayerNorm.weight"),
+        ("encoder.layer.11.output.LayerNorm.beta", "encoder.layer.11.output.LayerNorm.bias"),
+        ("LayerNorm.gamma", "LayerNorm.weight"),
+        ("bert.embeddings.position_ids", None),
+        ("position_ids", None),
+        ("bert.embeddings.LayerNorm.weight", "bert.embeddings.LayerNorm.weight"),
+        ("bert.MyLayerNorm.gamma", "bert.MyLayerNorm.gamma"),
+        ("gamma", "gamma"),
+        ("cls.predictions.bias", "cls.predictions.bias"),
+    ],
+)
+def test_names_of_older_files(old, name):
+    assert present_name(old) == name
+
+
+def test_an_older_file_loads_under_the_names_of_today(tmp_path):
+    def made(seed):
+        return build(settings(size="tiny", vocab_size=30), outputs=2, head=parts("head", "binary"), seed=seed)
+
+    model, other = made(1), made(2)
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): array
+        for name, array in model.tensors().items()
+    }
+    assert any(name.endswith("gamma") for name in old)
+    old |= {"bert.embeddings.position_ids": mx.arange(4), "cls.predictions.bias": mx.zeros(30)}
+    report = other.load_tensors(old)
+    assert (report.unexpected, report.initialised) == (("cls.predictions.bias",), ())
+    for name, array in model.tensors().items():
+        assert mx.array_equal(array, other.tensors()[name]).item(), name
+
+
+def test_the_shapes_that_are_said_are_those_of_the_encoder():
+    (part,) = Bert.components
+    chosen = settings(size="mini", vocab_size=30, max_position_embeddings=7, intermediate_size=12)
+    said = part.facts["shapes"](chosen)
+    assert said == encoder_shapes(scratch_config(chosen))
+    encoder = Encoder(scratch_config(chosen))
+    assert said == {name: tuple(array.shape) for name, array in tree_flatten(encoder.parameters())}

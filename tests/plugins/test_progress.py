@@ -11,14 +11,20 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import pytest
 
-from stepbus import Control, StepResult, TrainingState
+from stepbus import Control, LabelCodec, StepResult, Trainer, TrainingState, describe_machine, load_config
 from stepbus.kernel.state import Best
 from stepbus_plugins.progress import Progress
-from stepbus_plugins.progress.screen import Screen, TolerantFile
+from stepbus_plugins.progress.screen import Screen
+from stepbus_plugins.progress.stream import TolerantFile
+from stepbus_plugins.progress.summary import labels_in_words, steps_in_words
 from stepbus_plugins.progress.words import duration, number, rate
+
+SUMMARY = {"model": "bert, 22.7 M parameters", "rows": "train 64 · validation 16"}
 
 
 def play(plugin: Progress, names: list[str], folder: Path, status: str = "ok", steps: int = 4) -> None:
@@ -30,11 +36,11 @@ def play(plugin: Progress, names: list[str], folder: Path, status: str = "ok", s
             run=run,
             fit_name=name,
             control=Control(),
-            facts={"model": "bert, 22.7 M parameters", "rows": "train 64 · validation 16"},
             directions={"eval_loss": False, "eval_accuracy": True},
         )
         state = TrainingState(total_steps=steps, steps_per_epoch=steps // 2)
-        plugin.on_fit_start(trainer, state)
+        with mock.patch("stepbus_plugins.progress.fit_summary", return_value=SUMMARY):
+            plugin.on_fit_start(trainer, state)
         for step in range(1, steps + 1):
             state.step, state.epoch = step, (step - 1) // state.steps_per_epoch
             result = StepResult(
@@ -259,3 +265,52 @@ def test_numbers_are_short() -> None:
     ]  # fmt: skip
     assert [rate(value) for value in (3.25, 81.2, 1204.0, 48123.0)] == ["3.2", "81", "1,204", "48k"]
     assert [duration(value) for value in (0.2, 42, 725, 11220)] == ["0:00", "0:42", "12:05", "3:07:00"]
+
+
+# The summary ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_says_what_is_about_to_happen(tiny_config: Any, capsys: Any) -> None:
+    config = tiny_config(
+        plugins={"progress": {"bar": "never"}, "costs": False}, data={"max_length": 8}, training={"max_steps": 15}
+    )
+    trainer = Trainer(load_config(config))
+    trainer.train()
+    labels = np.bincount(trainer.targets["train"])
+    cut = int((np.array([len(text.split()) for text in trainer.fit.sets["train"].cells("text")]) + 2 > 8).sum())
+    machine = describe_machine()
+    assert capsys.readouterr().out.startswith(
+        "  model      bert (from scratch), 0.0 M parameters\n"
+        f"  device     {machine['device']}, BLAS {machine['blas']}\n"
+        "  rows       44 train, 20 validation\n"
+        f"  labels     binary: 0 {labels[0]}, 1 {labels[1]}\n"
+        "  task       binary, told by whole numbers with 2 different values (data.task sets another)\n"
+        f"  batches    {trainer.shapes.describe()}\n"
+        "  steps      15 of the 22 that 2 epochs would give\n"
+        "  optimizer  adamw at 0.003, linear schedule\n"
+        f"  folder     {trainer.directory}\n"
+        f"  cut        {cut} training rows are longer than 8 tokens\n"
+        "step "
+    )
+
+
+def test_the_summary_can_be_switched_off(tmp_path: Path, capsys: Any) -> None:
+    play(Progress(Progress.Config(summary=False)), ["fit"], tmp_path)
+    out = capsys.readouterr().out
+    assert out.startswith("step 1/4")
+    assert "22.7 M" not in out
+
+
+def test_steps_and_labels_in_words() -> None:
+    assert steps_in_words(2, 11, 22) == "22 (2 epochs of 11)"
+    assert steps_in_words(1, 1100, 1100) == "1,100 (1 epoch of 1,100)"
+    assert steps_in_words(1, 1100, 20) == "20 of the 1,100 that 1 epoch would give"
+    codec = LabelCodec("label", "multiclass")
+    codec.names = [f"c{number}" for number in range(9)]
+    counted = labels_in_words(codec, np.array([0] * 1200 + [8]))
+    assert counted == "multiclass: c0 1,200, c1 0, c2 0, c3 0, c4 0, c5 0, c6 0, c7 0, …"
+    several = LabelCodec(["x", "y"], "multilabel")
+    several.names = ["x", "y"]
+    assert labels_in_words(several, np.array([[1, 0], [1, 1]])) == "multilabel: x 2, y 1"
+    values = labels_in_words(LabelCodec("price", "regression"), np.array([1.5, 4.0, 2.0, 100000.0]))
+    assert values == "regression from 1.5 to 100000, median 3"

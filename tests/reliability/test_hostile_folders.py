@@ -224,7 +224,7 @@ def test_a_size_that_is_no_whole_number_is_refused_with_its_line(tmp_path: Path,
 
 
 def test_what_fits_into_memory_is_weighed_at_four_bytes_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepbus.device.backend.describe", lambda: {"memory": 4_000})
+    monkeypatch.setattr("stepbus.device.backend.describe_machine", lambda: {"memory": 4_000})
     check_room(1_000, "model.size")
     with pytest.raises(ModelError, match=r"model\.size: expected a model that fits into .* got one of 1e\+03"):
         check_room(1_001, "model.size")

@@ -26,7 +26,7 @@ HEAD_TYPES: dict[str, tuple[str, int | None]] = {
 
 
 def create_model(
-    name: str = "bert_with_head",
+    name: str | None = None,
     head_type: str = "binary_classification",
     num_labels: int | None = None,
     pretrained: str | None = None,
@@ -38,7 +38,7 @@ def create_model(
     """Create a model: an encoder with a head for one kind of labels.
 
     Args:
-        name: The model component, with or without `_with_head`.
+        name: The model component, with or without `_with_head`; none takes that of the defaults.
         head_type: binary_classification, multiclass_classification, multilabel_classification or regression.
         num_labels: Number of classes, or of labels; not needed for binary and regression.
         pretrained: A model folder, `package:NAME/FOLDER` or a hub name; none starts from random weights.
@@ -66,7 +66,8 @@ def create_model(
         outputs = num_labels
     elif num_labels not in (None, outputs):
         raise BadInput(f"num_labels: {head_type} has {outputs}, got {num_labels}; pick another head_type")
-    section = {"type": name.removesuffix("_with_head"), "pretrained": pretrained, "head": task, **settings}
+    section: dict[str, Any] = {} if name is None else {"type": name.removesuffix("_with_head")}
+    section |= {"pretrained": pretrained, "head": task, **settings}
     config = load_config(None, keywords={"model": section}, extra_plugins=plugins)
     model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
     object.__setattr__(model, "section", config.tree["model"])  # no part of the parameter tree

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import mlx.core as mx
 from attrs import frozen
@@ -38,28 +38,37 @@ class LoadReport:
 
 
 def match_names(
-    tensors: Mapping[str, mx.array], known: Collection[str], prefix: str, source: str
+    tensors: Mapping[str, mx.array],
+    known: Collection[str],
+    prefix: str,
+    source: str,
+    present_name: Callable[[str], str | None] = str,
 ) -> tuple[dict[str, tuple[str, mx.array]], list[str]]:
-    """Return a file's tensors by the model's names, each with the file's spelling, and the names of the others."""
+    """Return a file's tensors by the model's names, each with the file's spelling, and the names of the others.
+
+    Args:
+        tensors: Those of the file.
+        known: The names that the model uses.
+        prefix: What stands before the encoder's names in a file that holds a whole model.
+        source: The file, for messages.
+        present_name: The name that a tensor of an older file has today, or None for what is no parameter.
+
+    Raises:
+        ModelError: Two names of the file mean the same tensor.
+    """
     prefixed = any(name.startswith(prefix) for name in tensors)
     found: dict[str, tuple[str, mx.array]] = {}
     unexpected = []
     for spelt, array in tensors.items():
-        name = _present_name(spelt)
+        name = present_name(spelt)
+        if name is None:
+            continue
         if name not in known and not prefixed:
             name = prefix + name
         if name in found:
             raise ModelError(f"{source}: {found[name][0]!r} and {spelt!r} are the same tensor; keep one")
         if name in known:
             found[name] = (spelt, array)
-        elif not name.endswith("position_ids"):  # a constant that older files carry
+        else:
             unexpected.append(spelt)
     return found, unexpected
-
-
-def _present_name(name: str) -> str:
-    """Return the name that Hugging Face uses today for a tensor of an old file."""
-    for old, new in ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias")):
-        if ("." + name).endswith(old):
-            return name[: len(name) - len(old) + 1] + new[1:]
-    return name

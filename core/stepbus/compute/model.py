@@ -26,7 +26,9 @@ class Classifier(nn.Module):
 
     Args:
         encoder: Called with input_ids, attention_mask, token_type_ids and first_token_only; gives [B, L, D]. Its
-            `hidden_size` is D, and its optional `prefix` stands before its names in files that hold a whole model.
+            `hidden_size` is D. Its optional `prefix` stands before its names in files that hold a whole model, and its
+            optional `present_name(name)` returns the name that a tensor of an older file has here, or None for what
+            is no parameter.
         pooling: Called with hidden [B, L, D] and mask [B, L]; gives [B, D].
         head: Called with pooled [B, D]; gives logits [B, K]; has `loss` and `predictions`.
         task: What the head is for: binary, multiclass, multilabel or regression.
@@ -95,7 +97,7 @@ class Classifier(nn.Module):
 
     @property
     def prefix(self) -> str:
-        """What stands before the encoder's names in a file that holds the whole model, such as "bert."."""
+        """What stands before the encoder's names in a file that holds the whole model."""
         return str(getattr(self.encoder, "prefix", ""))
 
     def tensor_name(self, path: str) -> str:
@@ -105,7 +107,7 @@ class Classifier(nn.Module):
             return self.prefix + rest
         if part == "head":
             return f"classifier.{rest}"
-        # A pooling that Hugging Face counts as the encoder's (BERT's pooler) is stored with the encoder.
+        # A pooling that Hugging Face counts as the encoder's is stored with the encoder.
         return self.prefix + rest if getattr(self.pooling, "in_encoder", False) else f"pooling.{rest}"
 
     def tensors(self) -> dict[str, mx.array]:
@@ -123,7 +125,7 @@ class Classifier(nn.Module):
         """Take over tensors from a whole classifier, a bare encoder, or an encoder under another head.
 
         Args:
-            tensors: Arrays by name; encoder names with or without the model's prefix, LayerNorm's old names too.
+            tensors: Arrays by name; encoder names with or without the model's prefix, and as older files spell them.
             source: The file, for messages.
             strict: Also refuse a head or pooling that is missing or of another shape, and unexpected names:
                 for files that stepbus wrote.
@@ -136,7 +138,9 @@ class Classifier(nn.Module):
             ModelError: A tensor of the encoder is missing or has another shape or kind than expected.
         """
         parameters = {self.tensor_name(path): (path, array) for path, array in _flat(self)}
-        found, unexpected = match_names(tensors, parameters, self.prefix, source)
+        found, unexpected = match_names(
+            tensors, parameters, self.prefix, source, getattr(self.encoder, "present_name", str)
+        )
         if strict and unexpected:
             raise ModelError(f"{source}: unexpected tensor {unexpected[0]!r}: this file belongs to another model")
         updates: list[tuple[str, mx.array]] = []
@@ -183,7 +187,7 @@ def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
 def initialise(model: Classifier, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
     """Give parameters their starting values, a function of the seed and the parameter's name alone.
 
-    Matrices are drawn from a normal distribution and biases are 0, as in BERT's reference code; what else there is
+    Matrices are drawn from a normal distribution and biases are 0, as in the reference code of BERT; what else there is
     (a norm's weight of 1) stays as its module made it. The numbers come from NumPy, so that neither the device nor
     whatever drew from MLX's generator before makes a difference.
 

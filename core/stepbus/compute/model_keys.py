@@ -1,4 +1,4 @@
-"""The keys of a config.json that models of BERT's kind share: what each may hold, checked before anything is built."""
+"""The keys that Hugging Face's encoders share in config.json: what each may hold, checked before anything is built."""
 
 from __future__ import annotations
 

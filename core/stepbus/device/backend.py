@@ -103,7 +103,7 @@ def _cpu_streams(thread: int) -> tuple[mx.Stream, ...]:
     return mx.default_stream(mx.Device(mx.cpu)), mx.new_stream(mx.Device(mx.cpu))
 
 
-def describe() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Return what `stepbus info` prints about MLX and the machine: versions, device, BLAS, cores, memory in bytes."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {

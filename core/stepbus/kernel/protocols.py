@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from pluggy import HookRelay
 
+    from stepbus.kernel.costs import Cost
     from stepbus.kernel.fits import Fit, FitResult
     from stepbus.kernel.state import Control, StepResult, TrainingState
 
@@ -108,6 +109,9 @@ class FitData(Protocol):
     @property
     def rows(self) -> Mapping[str, int]:
         """Set name -> rows, the training set's among them, as far as they are known."""
+
+    def describe(self) -> dict[str, str]:
+        """Return what a user wants to see of it before the first step, in words, by name."""
 
     def count_steps(self) -> tuple[int, int]:
         """Return the updates of an epoch, and those of the whole fit."""
@@ -285,6 +289,14 @@ class Run(Protocol):
     @property
     def codec(self) -> Any:
         """What turns labels into numbers and back."""
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since it was opened."""
+
+    @property
+    def costs(self) -> Mapping[str, Cost]:
+        """Plugin name -> seconds, calls and errors of its hooks up to now."""
 
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit: the run's own when it is alone."""

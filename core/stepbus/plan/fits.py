@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from stepbus.kernel import Fit
     from stepbus.text import TextData
     from stepbus.text.batches import ShapePlan
-    from stepbus.text.labels import LabelCodec
+    from stepbus.text.rows import Rows
+from stepbus.text.labels import label_counts
+
+if TYPE_CHECKING:
+    from stepbus.config import Config
+    from stepbus.kernel import Fit
+    from stepbus.text.batches import ShapePlan
     from stepbus.text.rows import Rows
 
 Array = np.ndarray[Any, Any]
@@ -87,14 +93,15 @@ def _described(
         fit: The fit.
         known: What is known of single rows.
     """
+
+    def labels(place: Array | None) -> dict[str, float] | None:
+        if first is None or known is None or place is None:
+            return None
+        return label_counts(first.codec, known.targets[place])
+
     found = {name: None if known is None else known.find(rows) for name, rows in fit.sets.items()}
     sets = {
-        name: {
-            "rows": len(rows),
-            "labels": None
-            if first is None or known is None or place is None
-            else count(first.codec, known.targets[place]),
-        }
+        name: {"rows": len(rows), "labels": labels(place)}
         for (name, rows), place in zip(fit.sets.items(), found.values(), strict=True)
     }
     train, shapes = found.get("train"), None if own is None else own.shapes
@@ -133,20 +140,3 @@ def _batches(config: Config, shapes: ShapePlan | None) -> dict[str, Any]:
         "steps": total,
         "warmup_steps": min(warmup_steps(config.scheduler.settings, total), total),
     }
-
-
-def count(codec: LabelCodec, targets: Array) -> dict[str, float]:
-    """Return how often each class or column is there, or where the values of a regression lie.
-
-    Args:
-        codec: The labels.
-        targets: As metrics want them: class numbers [N], 0/1 [N, K], or values [N].
-    """
-    if codec.task == "regression":
-        low, middle, high = np.quantile(targets, [0.0, 0.5, 1.0]).tolist()
-        return {"min": low, "median": middle, "max": high}
-    if codec.task == "multilabel":
-        counts = targets.sum(axis=0).astype(int)
-    else:
-        counts = np.bincount(targets, minlength=len(codec.names))
-    return dict(zip(codec.names, counts.tolist(), strict=True))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from stepbus.base import CheckpointError, ModelError, read_json, unusable
+from stepbus.base import CheckpointError, ModelError, PluginError, read_json, unusable
 from stepbus.compute import INDEX, MAX_INDEX, WEIGHTS
 from stepbus.storage import tensor_files
 
@@ -25,8 +25,8 @@ Shapes = dict[str, tuple[int, ...]]
 KEPT_WIDTH, KEPT_INNER, KEPT_SQUARES = 10, 2, 2
 # In bfloat16 other kernels run, which keep more arrays of half the size.
 BYTES_KEPT = {"float32": 4, "bfloat16": 3}
-# What a file may hold beside the encoder; pooling and head are counted as they are built.
-NOT_ENCODER = {"pooler", "pooling", "classifier", "cls", "lm_head"}
+# What a file that was written here holds beside the encoder; pooling and head are counted as they are built.
+NOT_ENCODER = ("pooling", "classifier")
 
 
 @frozen
@@ -98,7 +98,7 @@ def check_room(parameters: int, source: str) -> None:
     """
     from stepbus.device import backend
 
-    machine = backend.describe()["memory"]
+    machine = backend.describe_machine()["memory"]
     if machine is not None and 4 * parameters > machine:
         raise ModelError(
             f"{source}: expected a model that fits into {machine / 2**30:,.1f} GiB of memory, got one of "
@@ -112,7 +112,7 @@ def kept_by(bucket: Bucket, config: Mapping[str, Any], precision: str) -> int:
 
     Args:
         bucket: The shape of the batch.
-        config: The model's config.json, with the keys of Hugging Face's BERT.
+        config: The model's config.json, with the keys that Hugging Face's encoders share.
         precision: The number format of the computation.
 
     Raises:
@@ -142,68 +142,32 @@ def state_bytes(optimizer: Optimizer, shapes: Shapes) -> int:
     return total
 
 
-def encoder_shapes(config: Mapping[str, Any]) -> Shapes:
-    """Return the shapes of a BERT encoder's parameters.
+def as_shapes(said: Any, name: str) -> Shapes:
+    """Return the shapes that a model component says of its encoder, having looked at them.
 
     Args:
-        config: Its config.json.
+        said: What its `shapes` returned.
+        name: The component.
 
     Raises:
-        KeyError: A size is missing in `config`.
+        PluginError: It is no mapping of names to tuples of sizes.
     """
-    width = config["hidden_size"]
-    inner = config.get("intermediate_size", 4 * width)
-    shapes: Shapes = {
-        "embeddings.word_embeddings.weight": (config["vocab_size"], width),
-        "embeddings.position_embeddings.weight": (config.get("max_position_embeddings", 512), width),
-        "embeddings.token_type_embeddings.weight": (config.get("type_vocab_size", 2), width),
-        **_norm("embeddings", width),
-    }
-    for layer in range(config["num_hidden_layers"]):
-        here = f"encoder.layer.{layer}"
-        for part in ("self.query", "self.key", "self.value", "output.dense"):
-            shapes |= _linear(f"{here}.attention.{part}", width, width)
-        shapes |= _linear(f"{here}.intermediate.dense", width, inner) | _linear(f"{here}.output.dense", inner, width)
-        shapes |= _norm(f"{here}.attention.output", width) | _norm(f"{here}.output", width)
-    return shapes
+    if isinstance(said, Mapping) and all(
+        isinstance(path, str) and isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
+        for path, shape in said.items()
+    ):
+        return dict(said)
+    raise PluginError(
+        f"model {name}: shapes: expected a mapping of parameter names to tuples of sizes, got {said!r:.80}"
+    )
 
 
-def misfits(shapes: Shapes, config: Mapping[str, Any], *, growing: bool) -> list[str]:
-    """Return what the tables of a BERT's file have in other numbers than its config.json says, a sentence each.
-
-    Args:
-        shapes: Those of the file.
-        config: The config.json.
-        growing: Whether the table of tokens may be smaller, because it gets new rows.
-    """
-    said = {"word_embeddings": "vocab_size", "position_embeddings": "max_position_embeddings"}
-    said["token_type_embeddings"] = "type_vocab_size"
-    found = []
-    for name, shape in shapes.items():
-        key = said.get(name.removesuffix(".weight").rpartition(".")[2])
-        expected = config.get(key) if key else None
-        smaller = growing and key == "vocab_size" and expected is not None and shape[0] < expected
-        if expected is not None and shape[0] != expected and not smaller:
-            found.append(
-                f"{key}: expected the {shape[0]} rows that {name!r} has, got {expected}; config.json and weights do "
-                "not belong together"
-            )
-    return found
-
-
-def _linear(name: str, inputs: int, outputs: int) -> Shapes:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def _norm(place: str, width: int) -> Shapes:
-    return {f"{place}.LayerNorm.weight": (width,), f"{place}.LayerNorm.bias": (width,)}
-
-
-def file_shapes(folder: Path) -> Shapes:
+def file_shapes(folder: Path, beside: Collection[str] = ()) -> Shapes:
     """Return the shapes of an encoder's tensors, read from the heads of its files and not from their bodies.
 
     Args:
         folder: A model folder, as `find_folder` returned it.
+        beside: What files of this kind hold beside the encoder, by the first or second part of a tensor's name.
 
     Raises:
         ModelError: A file's head does not describe the file.
@@ -211,6 +175,7 @@ def file_shapes(folder: Path) -> Shapes:
     from safetensors import safe_open
 
     shapes: Shapes = {}
+    others = {*NOT_ENCODER, *beside}
     for path in _weight_files(folder):
         try:
             tensor_files.check_tensors(path.resolve())
@@ -219,7 +184,7 @@ def file_shapes(folder: Path) -> Shapes:
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 - the file is no mapping
                 part = file.get_slice(name)
-                if part.get_dtype() in ("F32", "F16", "BF16") and not NOT_ENCODER & set(name.split(".")[:2]):
+                if part.get_dtype() in ("F32", "F16", "BF16") and not others & set(name.split(".")[:2]):
                     shapes[name] = tuple(part.get_shape())
     return shapes
 

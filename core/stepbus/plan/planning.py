@@ -168,7 +168,7 @@ def _describe_memory(
         head = head_for(config.components, section.settings.head, task)
     with _collecting(problems, config):
         model_config = known_config(section)
-    shapes = _encoder_shapes(config, model_config, problems)
+    shapes = _encoder_shapes(config, problems)
     batches = [Bucket(each["tokens"], each["rows"], each["batches"]) for fit in plan["fits"] for each in fit["shapes"]]
     precision = config.training.precision
     try:
@@ -191,7 +191,7 @@ def _describe_memory(
         keeps_best=any("best" in plugin["may"] for plugin in plan["plugins"]),
         precision=precision,
     )
-    machine = backend.describe()["memory"]
+    machine = backend.describe_machine()["memory"]
     # Linux counts in KiB, macOS in bytes.
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if machine is not None and estimate.peak + process > machine:
@@ -205,22 +205,14 @@ def _describe_memory(
     }
 
 
-def _encoder_shapes(
-    config: Config, model_config: dict[str, Any] | None, problems: list[Problem]
-) -> memory.Shapes | None:
-    """Return the shapes of the encoder's parameters: those of its file, else those that its sizes make."""
-    pretrained = config.model.settings.pretrained
-    if pretrained is not None and model_config is not None:
-        try:
-            folder = find_folder(pretrained)
-            shapes = memory.file_shapes(folder)
-            growing = getattr(config.model.settings, "resize_embeddings", False)
-            for words in memory.misfits(shapes, model_config, growing=growing):
-                problems.append(config.locate(Problem("model.pretrained", f"{folder}: {words}")))
-            return shapes
-        except StepbusError as error:
-            problems.append(config.locate(Problem("model.pretrained", str(error))))
-    try:
-        return memory.encoder_shapes(model_config or {})
-    except KeyError:
-        return None
+def _encoder_shapes(config: Config, problems: list[Problem]) -> memory.Shapes | None:
+    """Return the shapes of the encoder's parameters, as its component says them, else those of its file."""
+    section = config.model
+    say, pretrained = section.component.facts.get("shapes"), section.settings.pretrained
+    shapes: memory.Shapes | None = None
+    with _collecting(problems, config):
+        if say is not None:
+            shapes = memory.as_shapes(say(section.settings), section.name)
+        elif pretrained is not None:
+            shapes = memory.file_shapes(find_folder(pretrained))
+    return shapes

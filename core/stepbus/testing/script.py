@@ -148,7 +148,7 @@ class ScriptedRows:
     """
 
     def __init__(self, name: str, number: int) -> None:
-        self.name, self.source = name, f"scripted {name}"
+        self.name, self.source, self.truncated = name, f"scripted {name}", 0
         self.ids = np.array([f"{name}-{row}" for row in range(number)])
         self.numbers = np.arange(1, number + 1)
 

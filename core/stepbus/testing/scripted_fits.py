@@ -94,6 +94,10 @@ class ScriptedData:
         self.rows = {name: len(rows) for name, rows in fit.sets.items()}
         self.sets = {name: ScriptedSet(rows, self.codec) for name, rows in fit.sets.items() if name != "train"}
 
+    def describe(self) -> dict[str, str]:
+        """Return nothing."""
+        return {}
+
     def count_steps(self) -> tuple[int, int]:
         """Return the updates of an epoch, and those of the whole fit."""
         training = self.config.training

@@ -10,6 +10,7 @@ import numpy as np
 
 from stepbus.device import choice
 from stepbus.text.batches import Batch, Prefetch, accumulated, epoch_order, eval_order, plan_shapes
+from stepbus.text.labels import labels_in_words
 from stepbus.text.rows import read_rows
 
 if TYPE_CHECKING:
@@ -143,6 +144,19 @@ class TextData:
     def rows(self) -> dict[str, int]:
         """Set name -> rows."""
         return {name: len(tokens) for name, tokens in self.tokens.items()}
+
+    def describe(self) -> dict[str, str]:
+        """Return what a user wants to see of it before the first step, in words, by name."""
+        train = self.tokens["train"]
+        words = {
+            "labels": labels_in_words(self.codec, self.targets["train"]),
+            **self.encoder.told(),
+            "batches": self.shapes.describe(),
+        }
+        if train.truncated:
+            cut = "1 training row is" if train.truncated == 1 else f"{train.truncated:,} training rows are"
+            words["cut"] = f"{cut} longer than {self.config.data.settings.max_length} tokens"
+        return words
 
     def count_steps(self) -> tuple[int, int]:
         """Return the updates of an epoch, and those of the whole fit."""

@@ -94,6 +94,12 @@ class RowEncoder:
         self.codec.fit(rows)
         self.source.fit(rows)
 
+    def told(self) -> dict[str, str]:
+        """Return what the training rows told of themselves, in words, each with the setting that says otherwise."""
+        reason, describe = self.codec.reason, getattr(self.source, "describe", None)
+        task = {"task": f"{self.codec.task}, told by {reason} (data.task sets another)"} if reason else {}
+        return {**task, **(describe() if describe is not None else {})}
+
     def encode(self, rows: Rows, *, labelled: bool) -> Tokens:
         """Turn rows into tokens.
 

@@ -16,6 +16,7 @@ from stepbus_plugins.bert.checked import (
     with_defaults,
     without_null,
 )
+from stepbus_plugins.bert.tensors import BESIDE, encoder_shapes
 
 # Layers, width and heads of Google's BERT miniatures (Turc et al. 2019, arXiv 1908.08962); inner width is 4 times.
 SIZES = {
@@ -97,6 +98,18 @@ def model_config(settings: BertConfig) -> dict[str, Any]:
     return _described(settings)[1]
 
 
+def shapes(settings: BertConfig) -> dict[str, tuple[int, ...]]:
+    """Return parameter name -> shape of the encoder: those of its files, else those that its sizes make.
+
+    Raises:
+        ModelError: The folder or its config.json cannot be used.
+    """
+    from stepbus import file_shapes
+
+    folder, config = _described(settings)
+    return encoder_shapes(config) if folder is None else file_shapes(folder, BESIDE)
+
+
 def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
     """Return the folder that the model comes from, if there is one, and its config.json."""
     from stepbus import find_folder, read_config, vocabulary_rows
@@ -160,5 +173,11 @@ class Bert:
     """BERT as the model: from a Hugging Face folder, a package, the hub, or from scratch by size."""
 
     components: ClassVar[list[Component]] = [
-        Component("model", "bert", BertConfig, build, {"from_scratch": FROM_SCRATCH, "config": model_config})
+        Component(
+            "model",
+            "bert",
+            BertConfig,
+            build,
+            {"from_scratch": FROM_SCRATCH, "config": model_config, "shapes": shapes},
+        )
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stepbus import ModelError, check_keys, wrong_key
+from stepbus_plugins.bert.tensors import BESIDE
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 REQUIRED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
@@ -99,7 +100,7 @@ def check_weights(folder: Path, config: dict[str, Any]) -> None:
     """
     from stepbus import file_shapes
 
-    shapes = {_OLD_PREFIX.sub("", name): (name, shape) for name, shape in file_shapes(folder).items()}
+    shapes = {_OLD_PREFIX.sub("", name): (name, shape) for name, shape in file_shapes(folder, BESIDE).items()}
     width = config["hidden_size"]
     rows = {
         "embeddings.word_embeddings.weight": "vocab_size",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,7 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from attrs import define
 
 from stepbus import StepResult, TrainingState, counted, hookimpl, setting
-from stepbus_plugins.progress.words import best_of, duration, epoch_of, number, place, places, rate, took, where
+from stepbus_plugins.progress.evaluations import Evaluations
+from stepbus_plugins.progress.pace import Pace
+from stepbus_plugins.progress.summary import fit_summary
+from stepbus_plugins.progress.words import best_of, duration, log_line, number, place, places, rate, took
 
 if TYPE_CHECKING:
     from stepbus_plugins.progress.screen import Screen
@@ -26,6 +28,7 @@ class Progress:
 
     @define(frozen=True, kw_only=True)
     class Config:
+        summary: bool = setting(True, "whether the run begins with what it is about to do: model, rows, labels, steps")
         bar: Literal["auto", "always", "never"] = setting("auto", "the live bar; auto draws it on a terminal only")
         refresh_per_second: float = setting(
             4.0, "how often the bar is drawn at most", check=lambda value: value > 0, expected="a number above 0"
@@ -38,11 +41,11 @@ class Progress:
         self.status = ""
         self.record: dict[str, Any] = {}
         self.reason = ""
-        self.heads: list[str] = []
-        self.introduced = False
+        self.evaluations = Evaluations()
+        self.introduced = not config.summary
         self.began = 0.0
         self.fit_began = 0.0
-        self.steps: deque[tuple[float, int, int]] = deque(maxlen=200)
+        self.pace = Pace()
         self.kept: dict[str, list[Path]] = {}
 
     # A run -----------------------------------------------------------------------------------------------------------
@@ -108,11 +111,12 @@ class Progress:
         fits = [fit.name for fit in trainer.run.fits]
         self.label = place(trainer.fit_name, fits)
         self.fit_began = time.monotonic()
-        self.steps.clear()
-        self.record, self.heads, self.status = {}, [], "preparing the first step"
+        self.pace.clear()
+        self.evaluations.clear()
+        self.record, self.status = {}, "preparing the first step"
         if not self.introduced:
             self.introduced = True
-            screen.pairs(list(trainer.facts.items()))
+            screen.pairs(list(fit_summary(trainer).items()))
         if len(fits) > 1:
             screen.line()
             screen.line((f"  {self.label}", "bold"))
@@ -121,7 +125,7 @@ class Progress:
     @hookimpl
     def on_step_end(self, state: TrainingState, step: StepResult) -> None:
         """Move the bar."""
-        self.steps.append((step.seconds, step.sequences, step.tokens))
+        self.pace.add(step)
         self.status = ""
         screen = self._open()
         if screen.due():
@@ -135,15 +139,7 @@ class Progress:
         screen = self._open()
         if screen.live:
             return
-        words = [where(state)]
-        for name, value in record.items():
-            if name.endswith("_per_second"):
-                words.append(f"{rate(float(value))} {name.removesuffix('_per_second')}/s")
-            elif name not in ("step", "epoch"):
-                words.append(f"{name} {number(value)}")
-        if left := self._left(state):
-            words.append(f"{duration(left)} left")
-        screen.line("  ".join(words))
+        screen.line(log_line(state, record, self.pace.left(state)))
 
     @hookimpl
     def on_evaluate_start(self, state: TrainingState, name: str, reason: str) -> None:
@@ -176,7 +172,8 @@ class Progress:
         screen.clear()
         if result.status == "failed":
             return
-        speed = f", {rate(self._speed(1))} sequences/s, {rate(self._speed(2))} tokens/s" if self.steps else ""
+        pace = self.pace
+        speed = f", {rate(pace.sequences)} sequences/s, {rate(pace.tokens)} tokens/s" if pace else ""
         screen.line(("  trained ", "dim"), f"{counted(state.step, 'step')} in {took(self.fit_began)}{speed}")
         if result.metrics and len(trainer.run.fits) == 1:
             rows = [
@@ -194,21 +191,12 @@ class Progress:
             self.screen = Screen(self.config.bar, self.config.refresh_per_second)
         return self.screen
 
-    def _speed(self, column: int) -> float:
-        return sum(step[column] for step in self.steps) / max(sum(step[0] for step in self.steps), 1e-9)
-
-    def _left(self, state: TrainingState) -> float:
-        """Return the seconds that the remaining steps will take."""
-        if not self.steps:
-            return 0.0
-        return (state.total_steps - state.step) * sum(step[0] for step in self.steps) / len(self.steps)
-
     def _draw(self, state: TrainingState) -> None:
         screen = self._open()
         if not screen.live:
             return
         percent = f"{100 * state.step // max(state.total_steps, 1)}%"
-        right = f"{percent:>4}  {duration(self._left(state))} left" if self.steps else f"{percent:>4}"
+        right = f"{percent:>4}  {duration(self.pace.left(state))} left" if self.pace else f"{percent:>4}"
         epochs = -(-state.total_steps // state.steps_per_epoch) if state.steps_per_epoch else 1
         counts = [
             ("epoch", f"{min(state.epoch + 1, epochs)} of {epochs}"),
@@ -216,29 +204,11 @@ class Progress:
         ]
         if self.status:
             counts.append(("", self.status))
-        elif self.steps:
-            counts += [("", f"{rate(self._speed(1))} sequences/s"), ("", f"{rate(self._speed(2))} tokens/s")]
+        elif self.pace:
+            counts += [("", f"{rate(self.pace.sequences)} sequences/s"), ("", f"{rate(self.pace.tokens)} tokens/s")]
         shown = {name: self.record[name] for name in ("loss", "learning_rate") if name in self.record} | state.metrics
         values = [(name.replace("_", " "), number(value)) for name, value in shown.items()]
         screen.draw(self.label or "training", state.step, state.total_steps, right, [counts, values])
 
     def _evaluation(self, state: TrainingState, metrics: dict[str, float], note: str) -> None:
-        screen = self._open()
-        if not screen.live:
-            words = [where(state), *(f"{name} {number(value)}" for name, value in metrics.items()), note]
-            screen.line("  ".join(word for word in words if word))
-            return
-        shown = {"train loss": self.record["loss"]} if "loss" in self.record else {}
-        shown |= metrics
-        # As many columns as the terminal has room for; the history file has them all.
-        room, heads = screen.console.width - 30, list[str]()
-        for name in shown:
-            room -= max(len(name), 8) + 2
-            if room < 0:
-                break
-            heads.append(name)
-        if heads != self.heads:
-            self.heads = heads
-            screen.line((f"  {'epoch':>6}  {'step':>7}" + "".join(f"  {head:>8}" for head in heads), "dim"))
-        cells = "".join(f"  {number(shown[head]):>{max(len(head), 8)}}" for head in heads)
-        screen.line(f"  {epoch_of(state):>6}  {state.step:>7}{cells}  ", (note, "green"))
+        self.evaluations.write(self._open(), state, metrics, note, self.record.get("loss"))

@@ -48,6 +48,23 @@ def where(state: TrainingState) -> str:
     return f"step {state.step:>{width}}/{state.total_steps}  epoch {epoch_of(state)}"
 
 
+def log_line(state: TrainingState, record: dict[str, Any], left: float) -> str:
+    """Return a logged record as a plain line.
+
+    Args:
+        state: Where the fit stands.
+        record: What was logged.
+        left: Seconds to the end, 0 while nothing is known.
+    """
+    words = [where(state)]
+    for name, value in record.items():
+        if name.endswith("_per_second"):
+            words.append(f"{rate(float(value))} {name.removesuffix('_per_second')}/s")
+        elif name not in ("step", "epoch"):
+            words.append(f"{name} {number(value)}")
+    return "  ".join([*words, f"{duration(left)} left"] if left else words)
+
+
 def took(began: float) -> str:
     """Return the time since a moment of the monotonic clock."""
     return duration(time.monotonic() - began)

@@ -35,6 +35,7 @@ DEFAULTS = [
     "gradient_clipping",
     "checkpoint",
     "history",
+    "costs",
     "progress",
 ]
 

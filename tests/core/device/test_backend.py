@@ -23,7 +23,7 @@ with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     try:
         from stepbus import backend
-        facts = backend.describe()
+        facts = backend.describe_machine()
     except Exception as error:
         facts = {"error": f"{type(error).__name__}: {error}"}
 print(json.dumps({**facts, "warnings": [f"{w.category.__name__}: {w.message}" for w in seen]}))

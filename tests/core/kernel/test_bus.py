@@ -17,7 +17,7 @@ from attrs import define, evolve
 from stepbus import BadInput, Control, Fit, PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.base.callback import Callback
 from stepbus.kernel.bus import SPECIFICATIONS, Bus, Member, check_policy, hooks_of
-from stepbus.kernel.costs import Meter
+from stepbus.kernel.costs import Cost, Meter
 
 
 class Recorder:
@@ -231,7 +231,7 @@ def test_an_error_in_a_wrapper_is_blamed_and_follows_the_policy(where: str, poli
     end_step(bus)
     assert heard == ["b", "b"]
     assert len(said) == 1
-    assert bus.meter.costs["around"].disabled == said
+    assert bus.meter.costs["around"].disabled == tuple(said)
 
 
 def test_a_wrapper_sees_and_changes_the_result() -> None:
@@ -255,16 +255,19 @@ def test_the_old_kind_of_wrapper_is_refused() -> None:
         Bus([member(Around(), "around")])
 
 
-def test_remarks_point_out_the_dear_and_the_disabled() -> None:
+def test_what_is_read_of_costs_changes_nothing() -> None:
     meter = Meter()
-    meter.of("dear").seconds, meter.of("dear").calls = 3.0, 7
-    meter.of("cheap").seconds, meter.of("cheap").calls = 0.5, 1
-    meter.of("broken").disabled.append("broken: on_log raised ValueError")
-    assert meter.rows(100.0) == [["dear", "7", "3,000.0 ms", "3.00%"], ["cheap", "1", "500.0 ms", "0.50%"]]
-    assert meter.remarks(100.0) == [
-        ("dear spent 3.00 s, 3.0% of the run, in its hooks", "info"),
-        ("switched off by an error: broken: on_log raised ValueError", "warning"),
-    ]
+    account = meter.of("a")
+    account.seconds, account.calls = 3.0, 7
+    account.disabled.append("a: on_log raised ValueError")
+    costs = meter.costs
+    account.calls = 8
+    assert costs == {"a": Cost(3.0, 7, ("a: on_log raised ValueError",))}
+    assert meter.costs["a"].calls == 8
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        costs["a"] = Cost(0.0, 0, ())  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        costs["a"].calls = 0  # type: ignore[misc]
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from stepbus import Trainer, load_config
+from stepbus.base.errors import PluginError
+from stepbus.plan.memory import as_shapes, estimate
 from stepbus.plan.planning import describe_plan
 from stepbus.plan.words import render
 from stepbus.run.outer_loop import Run
@@ -300,3 +302,14 @@ def test_labels_of_all_fits_are_looked_at_and_said_once(make: Make, tmp_path: Pa
         "rare.csv:14: column 'label': expected a label that training has seen (a, b), got 'rare'; the split of fold-"
         in (problem["message"])
     )
+
+
+@pytest.mark.parametrize("said", [None, [], {"a": [2, 3]}, {"a": (2.0, 3)}, {1: (2,)}, {"a": (True,)}, {"a": (-1,)}])
+def test_what_a_model_says_of_its_shapes_is_looked_at(said: Any) -> None:
+    with pytest.raises(PluginError, match=r"model mine: shapes: expected a mapping of parameter names to tuples"):
+        as_shapes(said, "mine")
+
+
+def test_shapes_that_a_model_says_are_what_memory_is_estimated_from() -> None:
+    said = as_shapes({"a.weight": (2, 3), "a.bias": (2,), "scale": ()}, "mine")
+    assert estimate(said, optimizer=0, kept=0).parameters == 9

@@ -13,7 +13,7 @@ def info(_: argparse.Namespace) -> None:
     from stepbus.device import backend, conditions
 
     known = conditions.current()
-    rest = {name: value for name, value in backend.describe().items() if name not in known}
+    rest = {name: value for name, value in backend.describe_machine().items() if name not in known}
     facts = {"stepbus": known.pop("stepbus"), "python": sys.version.split()[0], **known, **rest}
     width = max(map(len, facts))
     for name, value in facts.items():

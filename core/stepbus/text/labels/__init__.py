@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.columns import distinct as distinct
+    from stepbus.text.labels.numbers import label_counts as label_counts
+    from stepbus.text.labels.numbers import labels_in_words as labels_in_words
 else:
     from stepbus.base.lazy import lazily
 
@@ -15,4 +17,5 @@ else:
         __name__,
         codec="LabelCodec",
         columns="Column distinct",
+        numbers="label_counts labels_in_words",
     )

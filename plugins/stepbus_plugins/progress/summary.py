@@ -1,0 +1,50 @@
+"""The summary: what a fit is about to do, in words, for the head of the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stepbus import counted
+
+if TYPE_CHECKING:
+    from stepbus import Session
+
+
+def fit_summary(trainer: Session) -> dict[str, str]:
+    """Return what a user wants to see before the first step, by name, in order.
+
+    Args:
+        trainer: A fit that is ready to start.
+    """
+    from mlx.utils import tree_flatten
+
+    from stepbus import describe_machine
+
+    config, state, machine = trainer.config, trainer.state, describe_machine()
+    parameters: Any = tree_flatten(trainer.model.trainable_parameters())
+    numbers = sum(array.size for _, array in parameters)
+    source = config.model.settings.pretrained or "from scratch"
+    return {
+        "model": f"{config.model.name} ({source}), {numbers / 1e6:.1f} M parameters",
+        "device": f"{machine['device']}, BLAS {machine['blas']}",
+        "rows": ", ".join(f"{number:,} {name}" for name, number in trainer.data.rows.items()),
+        **trainer.data.describe(),
+        "steps": steps_in_words(config.training.num_epochs, state.steps_per_epoch, state.total_steps),
+        "optimizer": f"{config.optimizer.name} at {config.optimizer.settings.learning_rate:g}, "
+        f"{config.scheduler.name} schedule",
+        "folder": str(trainer.directory),
+    }
+
+
+def steps_in_words(epochs: int, steps_per_epoch: int, total_steps: int) -> str:
+    """Return the updates of a fit: "22 (2 epochs of 11)", or "20 of the 22 that 2 epochs would give".
+
+    Args:
+        epochs: Epochs that were asked for.
+        steps_per_epoch: Updates of one.
+        total_steps: Updates of the fit.
+    """
+    every, said = epochs * steps_per_epoch, counted(epochs, "epoch")
+    if total_steps == every:
+        return f"{total_steps:,} ({said} of {steps_per_epoch:,})"
+    return f"{total_steps:,} of the {every:,} that {said} would give"
