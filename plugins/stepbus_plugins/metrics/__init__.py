@@ -102,7 +102,7 @@ class Metrics:
         from stepbus_plugins.metrics.tables import tables
 
         threshold = self._threshold(trainer)
-        for title, columns, rows in tables(labels, predictions, trainer.encoder.codec.names, threshold):
+        for title, columns, rows in tables(labels, predictions, trainer.data.codec.names, threshold):
             trainer.report(f"{name}: {title}", columns, rows)
 
     def _threshold(self, trainer: Any) -> float:
