@@ -17,8 +17,9 @@ from stepbus.errors import ConfigError, PluginError
 from stepbus.members import make
 from stepbus.plugins import LoadedPlugin
 from stepbus.python_tree import from_python
-from stepbus.settings import show, structure
-from stepbus.structuring import Invalid, Structurer
+from stepbus.settings import show
+from stepbus.structuring import structure
+from stepbus.typed_values import Given, Invalid, typed
 from stepbus.yaml_tree import Mark
 
 
@@ -124,7 +125,7 @@ def _default_problems(field: Any, hint: Any, where: str) -> list[str]:
         return []
     try:
         tree = from_python(sorted(default) if isinstance(default, set | frozenset) else default, Mark(), name)
-        value = Structurer().value(hint, tree, (name,))
+        value = typed(Given(tree, (name,)), hint)
     except Invalid:
         return [f"{where}.{name}: its default {show(default)} is not of its type"]
     except Exception:

@@ -25,8 +25,9 @@ from stepbus.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_
 from stepbus.presets import configs_folder
 from stepbus.sections import BASES as BASES
 from stepbus.sections import EnvironmentConfig, TrainingConfig
-from stepbus.structuring import Invalid, Structurer, show_path
+from stepbus.structuring import select, settings
 from stepbus.suggestions import Suggestions, as_keyword
+from stepbus.typed_values import Given, collecting, show_path
 from stepbus.wording import counted
 from stepbus.yaml_tree import Mark, Node, read_tree
 
@@ -245,21 +246,15 @@ def _assemble(
     plugins = tree.value["plugins"].value
     plugins |= {name: Node(node.value, home) for name, node in plugins.items() if node.mark.preset}
 
-    structurer = Structurer(components)
     classes = section_classes(tree, components, BASES)
     classes |= {("plugins", name): each.config_class for name, each in chosen.loaded.items() if each.config_class}
-    structurer.suggestions = Suggestions(classes, components)
-    structurer.problems, structurer.incomplete = problems, chosen.failed
+    root = Given(tree, components=components, near=Suggestions(classes, components).at, incomplete=chosen.failed)
     sections: dict[str, Any] = {}
     for name, cls in BASES.items():
-        if name in COMPONENT_SECTIONS:
-            try:
-                sections[name] = structurer.select(name, tree.value[name], (name,), cls)
-            except Invalid:
-                continue
-        else:
-            sections[name] = structurer.settings(cls, tree.value[name], (name,))
-    choices = [choice(loaded, tree.value["plugins"].value[name], structurer) for name, loaded in chosen.loaded.items()]
+        with collecting(problems):
+            given = root.inner(name)
+            sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else settings(given, cls)
+    choices = [choice(loaded, root, problems) for loaded in chosen.loaded.values()]
     if not problems:
         problems += _across(sections, tree)
     if problems:
@@ -271,7 +266,7 @@ def _assemble(
         hooks=tuple(tree.value["hooks"].plain()),
         components=components,
         base=base,
-        notes=tuple(dict.fromkeys(map(str, [*tidy.notes, *structurer.notes]))),
+        notes=tuple(dict.fromkeys(map(str, [*tidy.notes, *root.notes]))),
         user=user,
         loader=loader,
         extras=extras,

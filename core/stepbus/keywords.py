@@ -11,8 +11,8 @@ from stepbus.errors import ConfigError, PluginError, Problem
 from stepbus.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS, merge, nest
 from stepbus.python_tree import from_python
 from stepbus.settings import show
-from stepbus.structuring import show_path
 from stepbus.suggestions import Suggestions, aliases, setting_names
+from stepbus.typed_values import show_path
 from stepbus.wording import listed
 from stepbus.yaml_tree import Keys, Mark, Node
 

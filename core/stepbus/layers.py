@@ -16,8 +16,8 @@ from stepbus.presets import preset_path
 from stepbus.python_tree import from_python
 from stepbus.sections import BASES
 from stepbus.settings import show
-from stepbus.structuring import resolve_place, show_path
 from stepbus.suggestions import Suggestions, aliases
+from stepbus.typed_values import resolve_place, show_path
 from stepbus.yaml_tree import Keys, Mark, Node, parse, read_tree
 
 COMPONENT_SECTIONS = ("model", "data", "optimizer", "scheduler")

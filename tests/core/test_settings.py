@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from stepbus.components import Component, Components, Selected
 from stepbus.errors import ConfigError
-from stepbus.settings import component, setting, structure, words
-from stepbus.structuring import resolve_place
+from stepbus.settings import component, setting, words
+from stepbus.structuring import structure
+from stepbus.typed_values import resolve_place
 from stepbus.yaml_tree import Mark, Node, parse
 
 

@@ -19,11 +19,13 @@ from stepbus.members import for_fit, prototypes, state_of
 from stepbus.plugins import LoadedPlugin
 from stepbus.python_tree import from_python
 from stepbus.state import Control, TrainingState
-from stepbus.structuring import Structurer
+from stepbus.structuring import settings
+from stepbus.suggestions import Suggestions
 from stepbus.testing.recorder import Event
 from stepbus.testing.script import Script, Snapshot
 from stepbus.testing.scripted_run import ScriptedRun
 from stepbus.testing.scripted_trainer import frozen_states
+from stepbus.typed_values import Given, collecting
 from stepbus.yaml_tree import Mark
 
 
@@ -194,17 +196,20 @@ def scripted_config(
     for plugin, _ in named:
         for part in plugin.components:
             parts.add(part, plugin.label)
-    structurer = Structurer(parts if list(parts) else None)
+    problems: list[Problem] = []
+    near = Suggestions({}).at
     nodes = {plugin.name: from_python(settings or {}, Mark()) for plugin, settings in named}
-    choices = tuple(choice(plugin, nodes[plugin.name], structurer) for plugin, _ in named)
+    root = Given(from_python({"plugins": nodes}, Mark()), components=parts if list(parts) else None, near=near)
+    choices = tuple(choice(plugin, root, problems) for plugin, _ in named)
     tree = {"training": training, "data": data, "environment": {"output_dir": str(folder)}}
     sections: dict[str, Any] = {}
-    plainly = Structurer()  # what a section picks is scripted, whatever the plugins offer
     for name, cls in BASES.items():
-        made = plainly.settings(cls, from_python(tree.get(name, {}), Mark()), (name,))
-        part = Component(name, "scripted", cls, _never)
-        sections[name] = made if name in ("training", "environment") else Selected(part, made)
-    if problems := [*structurer.problems, *plainly.problems]:
+        with collecting(problems):
+            # What a section picks is scripted, whatever the plugins offer.
+            made = settings(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
+            part = Component(name, "scripted", cls, _never)
+            sections[name] = made if name in ("training", "environment") else Selected(part, made)
+    if problems:
         raise ConfigError(problems)
     plain = {**tree, "plugins": {name: node.plain() for name, node in nodes.items()}, "hooks": []}
     return Config(

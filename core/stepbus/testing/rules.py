@@ -12,7 +12,7 @@ from stepbus.description import plain
 from stepbus.durable import from_json, to_json
 from stepbus.errors import ConfigError
 from stepbus.events import BUILD_HOOKS, RUN_HOOKS
-from stepbus.settings import structure
+from stepbus.structuring import structure
 from stepbus.testing.comparing import class_values, comparable, difference, without
 from stepbus.testing.playing import Played, play
 from stepbus.testing.recorder import LateRecorder, Recorder

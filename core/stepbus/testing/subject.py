@@ -13,7 +13,8 @@ from stepbus.errors import CheckpointError, ConfigError, StepbusError
 from stepbus.members import make
 from stepbus.plugins import LoadedPlugin
 from stepbus.python_tree import from_python
-from stepbus.settings import structure
+from stepbus.structuring import structure
+from stepbus.suggestions import Suggestions
 from stepbus.testing.comparing import comparable, without
 from stepbus.testing.playing import Played, play
 from stepbus.testing.script import Asked
@@ -65,7 +66,7 @@ class Subject:
         if cls is None:
             return None
         try:
-            return structure(cls, from_python(self.settings or {}, Mark()))
+            return structure(cls, from_python(self.settings or {}, Mark()), near=Suggestions({}).at)
         except ConfigError as error:
             self.fail("settings round-trip", f"{error}; hand over what it needs with settings={{…}}")
 
