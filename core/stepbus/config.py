@@ -23,6 +23,7 @@ from stepbus.errors import ConfigError, Problem, StepbusError, values_without_se
 from stepbus.keywords import keyword_layer, late_keywords, section_classes
 from stepbus.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
 from stepbus.presets import configs_folder
+from stepbus.python_tree import plain
 from stepbus.sections import BASES as BASES
 from stepbus.sections import EnvironmentConfig, TrainingConfig
 from stepbus.structuring import select, settings
@@ -134,8 +135,8 @@ class Config:
         return f"; give it in {place}, with --set {problem.path}=…, or in Python as {keyword}=…"
 
     def _values(self, *, places: bool) -> dict[str, Any]:
-        sections = {name: plain(getattr(self, name), places) for name in BASES}
-        chosen = {choice.name: plain(choice.settings, places) or {} for choice in self.plugins}
+        sections = {name: plain(getattr(self, name), places=places) for name in BASES}
+        chosen = {choice.name: plain(choice.settings, places=places) or {} for choice in self.plugins}
         hooks = [hook if places else Path(hook).name for hook in self.hooks]
         found: dict[str, Any] = values_without_secrets({**sections, "plugins": chosen, "hooks": hooks})
         return found
@@ -184,32 +185,6 @@ def check_schedule(config: Config, total_steps: int) -> list[Problem]:
         return []
     message = f"expected a warm-up shorter than the run of {counted(total_steps, 'update')}, got {warmup}"
     return [config.locate(Problem("scheduler.warmup_steps", message))]
-
-
-def plain(value: Any, places: bool) -> Any:
-    """Return settings as JSON values; without `places`, what only says where something lies is left out."""
-    if isinstance(value, Selected):
-        return {"type": value.name, **plain(value.settings, places)}
-    if attrs.has(type(value)):
-        kept = {}
-        for each in attrs.fields(type(value)):
-            item = getattr(value, each.name)
-            location = each.metadata.get("location")
-            if location and not places and (item is None or location == "output" or _is_absolute(item)):
-                continue
-            kept[each.alias or each.name] = plain(item, places)
-        return kept
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, places) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, places) for item in value]
-    return (
-        value if value is None or isinstance(value, bool | int | float | str) else str(getattr(value, "value", value))
-    )
-
-
-def _is_absolute(value: Any) -> bool:
-    return isinstance(value, str) and Path(value).is_absolute()
 
 
 def _assemble(

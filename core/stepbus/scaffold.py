@@ -18,6 +18,7 @@ from stepbus.errors import BadInput
 from stepbus.paths import is_url
 from stepbus.plugin_sources import find_module
 from stepbus.plugins import NAME, installed
+from stepbus.wording import snake_case
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Where each file of a distribution lies, and the template that it is made from; one without a template is empty.
@@ -54,7 +55,7 @@ def names(name: str) -> Names:
         BadInput: It is no name for a plugin, or an installed plugin has it.
     """
     if not NAME.fullmatch(name):
-        near = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
+        near = re.sub(r"[^a-z0-9]+", "_", snake_case(name)).strip("_")
         try_this = f"; try {near}" if NAME.fullmatch(near) and not is_url(name) else ""
         raise BadInput(
             f"expected a plugin name of small letters, digits and _ that begins with a letter, got {name!r}{try_this}"

@@ -20,10 +20,11 @@ from attrs import field, frozen
 
 from stepbus.choices import POLICIES
 from stepbus.components import Component
-from stepbus.config import BASES
-from stepbus.description import declared, first_line, plain
+from stepbus.description import declared, first_line
 from stepbus.layers import COMPONENT_SECTIONS, TOP_KEYS
 from stepbus.plugins import LoadedPlugin
+from stepbus.python_tree import plain
+from stepbus.sections import BASES
 from stepbus.suggestions import aliases
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

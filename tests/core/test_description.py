@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from stepbus.cli import main
-from stepbus.commands.plugins_show import snake
 from stepbus.config import load_config
-from stepbus.description import declared, describe, plain, render
+from stepbus.description import declared, describe, render
 from stepbus.plugins import import_module, installed, load_class
+from stepbus.python_tree import plain
 
 fakes = import_module(str(Path(__file__).parents[1] / "fixtures" / "fake_plugins.py"))
 distributions = import_module(str(Path(__file__).parents[1] / "fixtures" / "distributions.py"))
@@ -87,7 +87,7 @@ def test_odd_defaults_become_plain_values() -> None:
     class Inner:
         size: int = 3
 
-    assert plain({"a": {3, 1}, "b": Path("x"), "c": float("inf"), "d": Inner(), "e": (1, None)}) == {
+    assert plain({"a": {3, 1}, "b": Path("x"), "c": float("inf"), "d": Inner(), "e": (1, None)}, finite=True) == {
         "a": [1, 3],
         "b": "x",
         "c": ".inf",
@@ -129,8 +129,3 @@ def test_show_takes_a_file_and_a_module(
 def test_an_unknown_name_has_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "show", "early_stoping"]) == 2
     assert "did you mean 'early_stopping'?" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("name", "snaked"), [("PrintLoss", "print_loss"), ("EMA", "ema"), ("Top2Loss", "top2_loss")])
-def test_a_class_has_a_name_for_yaml(name: str, snaked: str) -> None:
-    assert snake(name) == snaked

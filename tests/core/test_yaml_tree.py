@@ -166,7 +166,7 @@ def test_keys_and_values_are_counted_and_nothing_else(monkeypatch: pytest.Monkey
 
 
 def test_a_key_that_comes_twice_names_the_first_line_where_the_text_has_no_place_of_its_own() -> None:
-    with pytest.raises(ConfigError, match="^run: the key 'a' is there twice, first in line 1$"):
+    with pytest.raises(ConfigError, match=r"^run: the key 'a' is there twice, first in line 1$"):
         parse("a: 1\na: 2", Mark("run"))
     assert parse("{a: {a: 1}, b: [{a: 2}, {a: 3}]}", Mark("run")) is not None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from stepbus.commands.printing import show
@@ -15,11 +14,12 @@ def plugins_show(arguments: argparse.Namespace) -> None:
     from stepbus.errors import PluginError
     from stepbus.paths import is_url
     from stepbus.plugins import load_class
+    from stepbus.wording import snake_case
 
     if is_url(arguments.name):
         raise PluginError(f"expected a plugin's name, module:Class or ./file.py:Class, got {arguments.name!r}")
     use = arguments.name if ":" in arguments.name else None
-    loaded = load_class(snake(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
+    loaded = load_class(snake_case(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
     description = describe(loaded, use)
     if arguments.json:
         from stepbus.strict_json import strict_json
@@ -27,8 +27,3 @@ def plugins_show(arguments: argparse.Namespace) -> None:
         show(strict_json(description))
     else:
         show(render(description))
-
-
-def snake(name: str) -> str:
-    """Return a class's name as YAML would name the plugin: PrintLoss → print_loss."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from stepbus.testing.script import Script, Snapshot
 from stepbus.testing.scripted_run import ScriptedRun
 from stepbus.testing.scripted_trainer import frozen_states
 from stepbus.typed_values import Given, collecting
+from stepbus.wording import snake_case
 from stepbus.yaml_tree import Mark
 
 
@@ -232,8 +232,7 @@ def _never(*_: Any, **__: Any) -> Any:
 
 def loaded_class(cls: type) -> LoadedPlugin:
     """Return a class as if a configuration had named it."""
-    name = re.sub(r"(?<=.)(?=[A-Z])", "_", cls.__name__).lower()
-    return LoadedPlugin(name, cls, cls.__module__, "", "local")
+    return LoadedPlugin(snake_case(cls.__name__), cls, cls.__module__, "", "local")
 
 
 def bus_of(*plugins: Any, control: Control | None = None) -> Bus:

@@ -8,10 +8,10 @@ from pathlib import Path
 import attrs
 
 from stepbus.checks import problems_of
-from stepbus.description import plain
 from stepbus.durable import from_json, to_json
 from stepbus.errors import ConfigError
 from stepbus.events import BUILD_HOOKS, RUN_HOOKS
+from stepbus.python_tree import plain
 from stepbus.structuring import structure
 from stepbus.testing.comparing import class_values, comparable, difference, without
 from stepbus.testing.playing import Played, play
