@@ -26,7 +26,6 @@ from stepbus import (
     FitResult,
     ParameterUpdater,
     StepbusError,
-    Trainer,
     TrainingState,
     create_model,
     create_trainer,
@@ -36,10 +35,10 @@ from stepbus.config import plugins
 from stepbus.config.sections import BASES
 from stepbus.config.suggestions import setting_names
 from stepbus.device import choice as device
-from stepbus.fit import assembly, evaluation
+from stepbus.fit import FitSession, TextFits, evaluation
 from stepbus.kernel.fits import Fit
 from stepbus.plan.planning import describe_plan
-from stepbus.run import resume
+from stepbus.run import FolderStore, resume
 from stepbus.run.outer_loop import Run
 from stepbus.testing import play
 from stepbus.text.batches import prefetch as batches
@@ -106,11 +105,12 @@ def tools(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatc
 # What is seen ---------------------------------------------------------------------------------------------------------
 
 
-def prepared(tools: Tools, tree: dict[str, Any]) -> Trainer:
-    run = Run(Trainer(load_config(tree)))
+def prepared(tools: Tools, tree: dict[str, Any]) -> FitSession:
+    config = load_config(tree)
+    run = Run(config, TextFits(config), FolderStore(config))
     run.plan_fits()
-    assembly.prepare_data(run.trainer, run, run.fits[0])
-    return run.trainer
+    run.prepare_first()
+    return run.first
 
 
 def in_section(tools: Tools, name: str, settings: dict[str, Any]) -> dict[str, Any]:

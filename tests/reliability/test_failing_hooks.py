@@ -27,9 +27,8 @@ from stepbus.kernel.bus import SPECIFICATIONS
 from stepbus.kernel.fits import Fit, FitResult
 from stepbus.kernel.hook_results import RESULTS
 from stepbus.testing.comparing import comparable
-from stepbus.testing.playing import scripted_config
+from stepbus.testing.playing import Played, begun, scripted_config
 from stepbus.testing.script import Script, Snapshot
-from stepbus.testing.scripted_run import ScriptedRun
 from stepbus_plugins.history import History
 
 EPOCHS, STEPS = 2, 5
@@ -88,12 +87,11 @@ class Fails:
         raise ZeroDivisionError("the real one")
 
 
-def execute(folder: Path, *plugins: Any, resume_from: Snapshot | None = None, **script: Any) -> tuple[ScriptedRun, Any]:
+def execute(folder: Path, *plugins: Any, resume_from: Snapshot | None = None, **script: Any) -> tuple[Played, Any]:
     """Play a run to its end, whatever that is; return it with the error it ended with."""
     training = {"num_epochs": EPOCHS, "pipeline_depth": 0, "log_steps": 2}
     config, extras = scripted_config(plugins, training, {"batch_size": 4, "label": "label"}, folder)
-    run = ScriptedRun(config, extras, Script(**{"metrics": METRICS, **script}), STEPS, resume_from)
-    run.sets = run.scripted_sets()
+    run = begun(config, extras, Script(**{"metrics": METRICS, **script}), STEPS, resume_from)
     try:
         run.execute()
     except BaseException as error:
@@ -101,9 +99,9 @@ def execute(folder: Path, *plugins: Any, resume_from: Snapshot | None = None, **
     return run, None
 
 
-def outcome(run: ScriptedRun) -> Any:
+def outcome(run: Played) -> Any:
     """Return everything that a run came to, as plain values without the clock."""
-    trainer = run.latest
+    trainer = run.trainer
     history = [json.loads(line) for line in (trainer.directory / "history.jsonl").read_text().splitlines()]
     for record in history:
         record.pop("timing", None)
@@ -206,7 +204,7 @@ def breaking(hook: str, act: Callable[[], Any], call: int = 1) -> type:
     )
 
 
-def goes_on_from_its_checkpoints(run: ScriptedRun, folder: Path, folds: bool, whole: Any) -> None:
+def goes_on_from_its_checkpoints(run: Played, folder: Path, folds: bool, whole: Any) -> None:
     """Resume without the plugin from the last checkpoint, in the same folder, and compare."""
     snapshot = run.checkpoints[-1] if run.checkpoints else None
     again, error = execute(folder, *([Folds] if folds else []), Works, History, resume_from=snapshot)

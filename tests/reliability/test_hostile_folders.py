@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from stepbus.api.opening import open_trainer, write_predictions
+from stepbus.api.opening import open_trainer
+from stepbus.api.prediction_files import write_predictions
 from stepbus.base import reading
 from stepbus.base.errors import BadInput, ConfigError, DataError, ModelError, PluginError, Problem, without_secrets
 from stepbus.base.paths import unusable

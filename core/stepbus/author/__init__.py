@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from stepbus.author.asks import powers as powers
     from stepbus.author.checks import problems_of as problems_of
     from stepbus.author.description import describe as describe
-    from stepbus.author.description import plain as plain
     from stepbus.author.description import render_description as render_description
     from stepbus.author.doctor import examine as examine
     from stepbus.author.doctor import render_report as render_report
@@ -32,7 +31,7 @@ else:
         __name__,
         asks="MEANINGS powers",
         checks="problems_of",
-        description="describe plain render_description",
+        description="describe render_description",
         doctor="examine render_report",
         hook_reference="as_markdown as_text reference timeline",
         listing="inventory named requirements table",

@@ -10,7 +10,18 @@ from typing import Any
 import attrs
 
 from stepbus.author.description import implemented
-from stepbus.base import Component, ConfigError, Invalid, Mark, PluginError, Structurer, from_python, show, structure
+from stepbus.base import (
+    Component,
+    ConfigError,
+    Given,
+    Invalid,
+    Mark,
+    PluginError,
+    from_python,
+    show,
+    structure,
+    typed,
+)
 from stepbus.config import BASES, LoadedPlugin
 from stepbus.fit import make
 from stepbus.kernel import hooks_of
@@ -118,7 +129,7 @@ def _default_problems(field: Any, hint: Any, where: str) -> list[str]:
         return []
     try:
         tree = from_python(sorted(default) if isinstance(default, set | frozenset) else default, Mark(), name)
-        value = Structurer().value(hint, tree, (name,))
+        value = typed(Given(tree, (name,)), hint)
     except Invalid:
         return [f"{where}.{name}: its default {show(default)} is not of its type"]
     except Exception:

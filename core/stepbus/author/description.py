@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
-import math
+import json
 import os
 import re
 import typing
@@ -14,7 +13,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from stepbus.base import words, yaml_float
+from stepbus.base import Selected, plain, to_yaml, words
 from stepbus.config import BASES, LoadedPlugin
 
 # A Config class may hold another, and that one itself again.
@@ -84,24 +83,7 @@ def default_of(field: Any) -> Any:
         if default.takes_self:
             return attrs.NOTHING
         default = default.factory()
-    return default if default is attrs.NOTHING else plain(default)
-
-
-def plain(value: Any) -> Any:
-    """Return a Python value as JSON and YAML can hold it."""
-    if isinstance(value, enum.Enum):
-        value = value.value
-    if value is None or type(value) in (bool, int, str):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else yaml_float(value)
-    if attrs.has(type(value)):
-        return {field.alias or field.name: plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted(map(plain, value), key=str)
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else str(value)
+    return default if default is attrs.NOTHING else plain(default, finite=True)
 
 
 def implemented(cls: Any) -> list[tuple[str, str, Any]]:
@@ -188,11 +170,7 @@ def _settings(cls: Any, prefix: str = "", depth: int = 0) -> Iterator[dict[str, 
 def inner_classes(hint: Any) -> list[type]:
     """Return the attrs classes that a type allows as a mapping: itself, or members of a union."""
     if typing.get_origin(hint) is None:
-        return (
-            [hint]
-            if isinstance(hint, type) and attrs.has(hint) and hint.__module__ != "stepbus.base.components"
-            else []
-        )
+        return [hint] if isinstance(hint, type) and attrs.has(hint) and hint is not Selected else []
     if typing.get_origin(hint) in (typing.Union, type(int | None), typing.Annotated):
         return [cls for member in typing.get_args(hint) for cls in inner_classes(member)]
     return []
@@ -241,11 +219,8 @@ def _value(value: Any) -> str:
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_value(key)}: {_value(item)}' for key, item in value.items())}}}"
-    from stepbus.base import to_yaml
 
     if isinstance(value, str) and re.search(r"[\[\]{},#\n]", value):
-        import json
-
         return json.dumps(value, ensure_ascii=False)
     text = to_yaml({"x": value}).removeprefix("x: ").rstrip("\n")
     return "null" if value is None else text

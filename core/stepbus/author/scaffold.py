@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from attrs import frozen
 
-from stepbus.base import BadInput, is_url
+from stepbus.base import BadInput, is_url, snake_case
 from stepbus.config import NAME, find_module, installed
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -52,7 +52,7 @@ def names(name: str) -> Names:
         BadInput: It is no name for a plugin, or an installed plugin has it.
     """
     if not NAME.fullmatch(name):
-        near = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
+        near = re.sub(r"[^a-z0-9]+", "_", snake_case(name)).strip("_")
         try_this = f"; try {near}" if NAME.fullmatch(near) and not is_url(name) else ""
         raise BadInput(
             f"expected a plugin name of small letters, digits and _ that begins with a letter, got {name!r}{try_this}"

@@ -18,8 +18,8 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from stepbus.author.description import declared, first_line, plain
-from stepbus.base import Component
+from stepbus.author.description import declared, first_line
+from stepbus.base import Component, plain
 from stepbus.config import BASES, COMPONENT_SECTIONS, POLICIES, TOP_KEYS, LoadedPlugin, aliases
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -94,5 +94,9 @@ class Components:
                 f"known: {', '.join(sorted(known)) or 'none, no plugin that offers one is switched on'}"
             ) from None
 
+    def provider(self, component: Component) -> str:
+        """Return who offers a component that is known, as messages name it."""
+        return self._parts[component.kind, component.name][1]
+
     def __iter__(self) -> Iterator[tuple[Component, str]]:
         return iter(self._parts.values())

@@ -1,16 +1,19 @@
-"""Python values as marked trees: keywords, mappings and settings objects take the same way as files."""
+"""Python values as marked trees, so that keywords and settings objects take the same way as files; and the way back."""
 
 from __future__ import annotations
 
 import enum
+import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from stepbus.base.components import Selected
 from stepbus.base.errors import ConfigError, Problem
+from stepbus.base.settings import yaml_float
 from stepbus.base.yaml_tree import LONE_SURROGATE, MAX_DEPTH, Mark, Node
 
 
@@ -59,3 +62,37 @@ def _given(settings: Any) -> dict[str, Any]:
         if field.init and value != default:
             given[field.alias or field.name] = value
     return given
+
+
+def plain(value: Any, *, places: bool = True, finite: bool = False) -> Any:
+    """Return settings, or any value among them, as JSON and YAML hold it; they load again as the same settings.
+
+    Args:
+        value: The value.
+        places: Whether settings that only say where something lies are kept.
+        finite: Whether numbers that JSON cannot write are given as the text that YAML has for them.
+    """
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, Selected):
+        return {"type": value.name, **plain(value.settings, places=places, finite=finite)}
+    if attrs.has(type(value)):
+        kept = [each for each in attrs.fields(type(value)) if each.init and (places or not _is_mere_place(value, each))]
+        value = {each.alias or each.name: getattr(value, each.name) for each in kept}
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(item, places=places, finite=finite) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [plain(item, places=places, finite=finite) for item in value]
+        return sorted(items, key=str) if isinstance(value, set | frozenset) else items
+    if isinstance(value, float):
+        return yaml_float(value) if finite and not math.isfinite(value) else float(value)
+    if value is None or isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, int) else str(value)
+
+
+def _is_mere_place(settings: Any, field: Any) -> bool:
+    """Say whether a setting decides nothing: it names a place, and not which of several things lies there."""
+    location, value = field.metadata.get("location"), getattr(settings, field.name)
+    absolute = isinstance(value, str) and Path(value).is_absolute()
+    return bool(location) and (value is None or location == "output" or absolute)

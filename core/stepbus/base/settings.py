@@ -1,4 +1,4 @@
-"""Typed settings: declare them with `setting`, structure them without coercion, collect every error."""
+"""Typed settings: how a Config class declares them, and how messages name types and values."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 import attrs
 
-from stepbus.base.errors import ConfigError
-
-if TYPE_CHECKING:
-    from stepbus.base.components import Components
-    from stepbus.base.yaml_tree import Node
-
 Location = Literal["file", "source", "output", "code"]
-T = TypeVar("T")
 
 
 def setting(
@@ -65,38 +58,6 @@ def component(kind: str, default: Any = attrs.NOTHING, meaning: str = "") -> Any
         An attrs field; after structuring it holds a `stepbus.Selected` (or None).
     """
     return attrs.field(default=default, metadata={"meaning": meaning, "component": kind})
-
-
-def structure(
-    cls: type[T],
-    tree: Mapping[str, Any] | Node,
-    *,
-    path: str = "",
-    components: Components | None = None,
-    label: str = "",
-) -> T:
-    """Return an instance of a Config class from plain or marked values.
-
-    Args:
-        cls: An attrs class.
-        tree: Its settings by name.
-        path: Where they stand, for messages.
-        components: What `component` settings may pick; without it they keep the bare name.
-        label: Whose settings they are, for messages: "early_stopping, stepbus 0.1.0".
-
-    Raises:
-        ConfigError: Every problem at once.
-    """
-    from stepbus.base.python_tree import from_python
-    from stepbus.base.structuring import Structurer
-    from stepbus.base.yaml_tree import Mark, Node
-
-    structurer = Structurer(components)
-    node = tree if isinstance(tree, Node) else from_python(tree, Mark(), path)
-    made = structurer.settings(cls, node, tuple(path.split(".")) if path else (), label)
-    if structurer.problems:
-        raise ConfigError(structurer.problems)
-    return cast(T, made)
 
 
 def words(hint: Any) -> str:

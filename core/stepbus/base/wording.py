@@ -1,7 +1,8 @@
-"""Words that many sentences need: counted things and lists."""
+"""Words that many sentences need: counted things and lists, and a class's name as a setting's."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -25,3 +26,12 @@ def listed(words: Iterable[str], last: str = "and") -> str:
     """
     *first, end = list(words) or [""]
     return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def snake_case(name: str) -> str:
+    """Return a class's name as YAML names a plugin: PrintLoss → print_loss, EMA → ema, HTTPLog → http_log.
+
+    Args:
+        name: The name in capitalized words; a run of capitals is one word.
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().strip("_")

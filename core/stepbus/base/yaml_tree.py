@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 import yaml
 from attrs import frozen
+from yaml.composer import Composer, ComposerError
+from yaml.resolver import BaseResolver
 
 from stepbus.base.errors import ConfigError, Problem
 from stepbus.base.settings import show
@@ -168,13 +170,17 @@ def parse(text: str, mark: Mark) -> Node | None:
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
         raise _error(f"expected text, got the control character U+{ord(odd[0]):04X}", mark.file, line)
+    composer = _Composer(text, mark)
     try:
-        return _Builder(mark).build(yaml.parse(text, Loader=_LOADER))
+        root = composer.get_single_node()
+        return None if root is None else composer.marked(root, root.start_mark.line + 1)
     except yaml.MarkedYAMLError as error:
         where = error.problem_mark or error.context_mark
         line = where.line + 1 if where else 1
         lines = text.splitlines()
         written = lines[line - 1] if line <= len(lines) else ""
+        if isinstance(error, ComposerError):
+            raise composer.refuse("expected one document, got a second one after ---", line) from error
         what = ", ".join(part for part in (error.context, error.problem) if part)
         if "nesting depth" in what:  # libyaml from 0.2.6 on reads ahead, and stops before an event of ours does
             raise _error(TOO_DEEP, mark.file, line) from error
@@ -185,85 +191,73 @@ def parse(text: str, mark: Mark) -> Node | None:
         raise _error(f"the text is no YAML: {error}", mark.file, 1) from error
 
 
-class _Builder:
-    """Builds the tree from parser events, so that depth and every refusal are met before anything grows."""
+class _Composer(Composer, BaseResolver):
+    """The library's composer, which refuses on the way what could surprise, before anything grows."""
 
-    def __init__(self, mark: Mark) -> None:
+    def __init__(self, text: str, mark: Mark) -> None:
+        Composer.__init__(self)
+        BaseResolver.__init__(self)
+        parser = _LOADER(text)
+        self.check_event, self.peek_event, self.get_event = parser.check_event, parser.peek_event, parser.get_event
         self.mark = mark
-        self.root: Node | None = None
-        # Open collections, each with the key that waits for its value (mappings only).
-        self.open: list[tuple[Node, list[tuple[str, int]]]] = []
+        self.depth = self.count = 0
+        # Of each open mapping, the lines of its keys.
+        self.keys: list[dict[str, int]] = []
 
-    def build(self, events: Iterator[Any]) -> Node | None:
-        documents = 0
-        for count, event in enumerate(events):
-            line = event.start_mark.line + 1
-            if count > MAX_VALUES:
-                raise self.refuse(f"expected at most {MAX_VALUES:,} keys and values, got more", line)
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise self.refuse("anchors and aliases (& and *) are not read; use extends:", line)
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise self.refuse("expected one document, got a second one after ---", line)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                self.open.pop()
-            elif isinstance(event, yaml.NodeEvent):
-                self.node(event, line)
-        return self.root
-
-    def node(self, event: Any, line: int) -> None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a value, or a key: what stands in a mapping and has no index."""
+        event = self.peek_event()
+        line, is_scalar = event.start_mark.line + 1, isinstance(event, yaml.ScalarEvent)
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise self.refuse(f"expected at most {MAX_VALUES:,} keys and values, got more", line)
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise self.refuse("anchors and aliases (& and *) are not read; use extends:", line)
         if event.tag is not None:
             raise self.refuse(f"tags are not read, got {event.tag!r}", line)
-        if self.open and isinstance(self.open[-1][0].value, dict) and not self.open[-1][1]:
-            self.key(event, line)
-            return
-        if isinstance(event, yaml.ScalarEvent):
-            text = self.text(event.value, line)
-            self.place(Node(scalar(text) if event.implicit[0] else text, self.at(line)), line)
-            return
-        if len(self.open) >= MAX_DEPTH:
+        if is_scalar and LONE_SURROGATE.search(event.value):
+            raise self.refuse("expected text, got half of a character (a surrogate escape)", line)
+        if isinstance(parent, yaml.MappingNode) and index is None:
+            self.check_key(event, line)
+        elif self.depth >= MAX_DEPTH and not is_scalar:
             raise self.refuse(TOO_DEEP, line)
-        empty: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-        node = self.place(Node(empty, self.at(line)), line)
-        self.open.append((node, []))
-
-    def key(self, event: Any, line: int) -> None:
-        if not isinstance(event, yaml.ScalarEvent):
-            raise self.refuse("expected a name as key, got a list or mapping", line)
-        key = self.text(event.value, line)
-        if event.implicit[0] and key == "<<":
-            raise self.refuse("merge keys (<<) are not read; use extends:", line)
-        if key == "":
-            raise self.refuse("expected a name as key, got nothing before the colon", line)
-        mapping, waiting = self.open[-1]
-        if key in mapping.value:
-            raise self.refuse(f"the key {key!r} is there twice, first in line {mapping.value[key].mark.line}", line)
-        waiting.append((key, line))
-
-    def place(self, node: Node, line: int) -> Node:
-        if not self.open:
-            self.root = node
-            return node
-        parent, waiting = self.open[-1]
-        if isinstance(parent.value, list):
-            parent.value.append(node)
-            return node
-        key, key_line = waiting.pop()
-        # An entry's line is its key's: a value may start below it.
-        node = node if node.mark.line == key_line else Node(node.value, self.at(key_line))
-        parent.value[key] = node
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
         return node
 
-    def text(self, text: str, line: int) -> str:
-        if LONE_SURROGATE.search(text):
-            raise self.refuse("expected text, got half of a character (a surrogate escape)", line)
-        return text
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping, no key of which comes twice."""
+        self.keys.append({})
+        node = super().compose_mapping_node(anchor)
+        self.keys.pop()
+        return node
 
-    def at(self, line: int) -> Mark:
-        if self.mark.line is not None and self.mark.line != line:
+    def check_key(self, event: Any, line: int) -> None:
+        """Refuse a key that is no name, or that was there before."""
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self.refuse("expected a name as key, got a list or mapping", line)
+        if event.implicit[0] and event.value == "<<":
+            raise self.refuse("merge keys (<<) are not read; use extends:", line)
+        if event.value == "":
+            raise self.refuse("expected a name as key, got nothing before the colon", line)
+        if event.value in self.keys[-1]:
+            first = self.keys[-1][event.value]
+            raise self.refuse(f"the key {event.value!r} is there twice, first in line {first}", line)
+        self.keys[-1][event.value] = line
+
+    def marked(self, node: yaml.Node, line: int) -> Node:
+        """Return a composed value as a tree; an entry's line is its key's, for a value may start below it."""
+        if self.mark.line not in (None, line):
             self.mark = attrs.evolve(self.mark, line=line)
-        return self.mark
+        mark, value = self.mark, node.value
+        if isinstance(node, yaml.MappingNode):
+            value = {key.value: self.marked(item, key.start_mark.line + 1) for key, item in value}
+        elif isinstance(node, yaml.SequenceNode):
+            value = [self.marked(item, item.start_mark.line + 1) for item in value]
+        elif isinstance(node, yaml.ScalarNode) and not node.style:  # neither quoted nor a block
+            value = scalar(value)
+        return Node(value, mark)
 
     def refuse(self, message: str, line: int) -> ConfigError:
         return _error(message, self.mark.file, line if self.mark.line is not None else None)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from stepbus.config.load import Config as Config
     from stepbus.config.load import check_schedule as check_schedule
     from stepbus.config.load import load_config as load_config
-    from stepbus.config.load import plain as plain
     from stepbus.config.plugin_sources import find_module as find_module
     from stepbus.config.plugin_sources import may_offer_components as may_offer_components
     from stepbus.config.plugin_sources import purpose as purpose
@@ -47,7 +46,7 @@ else:
         __name__,
         choices="POLICIES Plugins choice",
         layers="COMPONENT_SECTIONS TOP_KEYS Tidy merge merge_all read_layers shown",
-        load="Config check_schedule load_config plain",
+        load="Config check_schedule load_config",
         plugin_sources="find_module may_offer_components purpose",
         plugins="InstalledPlugin LoadedPlugin NAME check_hooks_version import_module installed load_class",
         presets="configs_folder preset_names preset_summary",

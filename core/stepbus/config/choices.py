@@ -11,15 +11,17 @@ from attrs import frozen
 from stepbus.base import (
     Components,
     ConfigError,
+    Given,
     Keys,
     Mark,
     Node,
     PluginError,
     Problem,
-    Structurer,
+    collecting,
     from_python,
     show,
     show_path,
+    structured,
 )
 from stepbus.config.layers import Tidy, merge, merge_all
 
@@ -143,16 +145,22 @@ class Plugins:
         return components
 
 
-def choice(loaded: LoadedPlugin, node: Node, structurer: Structurer) -> PluginChoice:
-    path, policy, settings = ("plugins", loaded.name), node.value.get("on_error"), None
-    structurer.label = loaded.label
-    if policy is not None and policy.value not in POLICIES:
-        structurer.refuse(f"expected raise or disable, got {show(policy.value)}", (*path, "on_error"), policy.mark)
+def choice(loaded: LoadedPlugin, root: Given, problems: list[Problem]) -> PluginChoice:
+    """Return a plugin with its settings.
+
+    Args:
+        loaded: The plugin.
+        root: The whole configuration.
+        problems: Takes what is wrong with the settings.
+    """
+    given = attrs.evolve(root.inner("plugins").inner(loaded.name), label=loaded.label)
+    policy, made = given.inner("on_error", "raise"), None
+    if policy.node.value not in POLICIES:
+        problems.append(policy.problem(f"expected raise or disable, got {show(policy.node.value)}"))
     if loaded.config_class is not None:
-        settings = structurer.settings(loaded.config_class, node, path, ignore=("use", "on_error"))
+        with collecting(problems):
+            made = structured(given, loaded.config_class, ignore=("use", "on_error"))
     else:
-        for key, item in node.value.items():
-            if key not in ("use", "on_error"):
-                structurer.refuse(f"expected no settings, got {key!r}", (*path, key), item.mark)
-    structurer.label = ""
-    return PluginChoice(loaded.name, loaded, settings, policy.value if policy is not None else "raise", node.mark)
+        names = [name for name in given.node.value if name not in ("use", "on_error")]
+        problems += [given.inner(name).problem(f"expected no settings, got {name!r}") for name in names]
+    return PluginChoice(loaded.name, loaded, made, policy.node.value, given.node.mark)

@@ -19,16 +19,19 @@ from attrs import field, frozen
 from stepbus.base import (
     Components,
     ConfigError,
-    Invalid,
+    Given,
     Mark,
     Node,
     Problem,
     Selected,
     StepbusError,
-    Structurer,
+    collecting,
     counted,
+    plain,
     read_tree,
+    select,
     show_path,
+    structured,
     values_without_secrets,
 )
 from stepbus.config import plugins as installed_plugins
@@ -143,8 +146,8 @@ class Config:
         return f"; give it in {place}, with --set {problem.path}=…, or in Python as {keyword}=…"
 
     def _values(self, *, places: bool) -> dict[str, Any]:
-        sections = {name: plain(getattr(self, name), places) for name in BASES}
-        chosen = {choice.name: plain(choice.settings, places) or {} for choice in self.plugins}
+        sections = {name: plain(getattr(self, name), places=places) for name in BASES}
+        chosen = {choice.name: plain(choice.settings, places=places) or {} for choice in self.plugins}
         hooks = [hook if places else Path(hook).name for hook in self.hooks]
         found: dict[str, Any] = values_without_secrets({**sections, "plugins": chosen, "hooks": hooks})
         return found
@@ -195,32 +198,6 @@ def check_schedule(config: Config, total_steps: int) -> list[Problem]:
     return [config.locate(Problem("scheduler.warmup_steps", message))]
 
 
-def plain(value: Any, places: bool) -> Any:
-    """Return settings as JSON values; without `places`, what only says where something lies is left out."""
-    if isinstance(value, Selected):
-        return {"type": value.name, **plain(value.settings, places)}
-    if attrs.has(type(value)):
-        kept = {}
-        for each in attrs.fields(type(value)):
-            item = getattr(value, each.name)
-            location = each.metadata.get("location")
-            if location and not places and (item is None or location == "output" or _is_absolute(item)):
-                continue
-            kept[each.alias or each.name] = plain(item, places)
-        return kept
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, places) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, places) for item in value]
-    return (
-        value if value is None or isinstance(value, bool | int | float | str) else str(getattr(value, "value", value))
-    )
-
-
-def _is_absolute(value: Any) -> bool:
-    return isinstance(value, str) and Path(value).is_absolute()
-
-
 def _assemble(
     layers: list[Node],
     base: Path,
@@ -255,21 +232,15 @@ def _assemble(
     plugins = tree.value["plugins"].value
     plugins |= {name: Node(node.value, home) for name, node in plugins.items() if node.mark.preset}
 
-    structurer = Structurer(components)
     classes = section_classes(tree, components, BASES)
     classes |= {("plugins", name): each.config_class for name, each in chosen.loaded.items() if each.config_class}
-    structurer.suggestions = Suggestions(classes, components)
-    structurer.problems, structurer.incomplete = problems, chosen.failed
+    root = Given(tree, components=components, near=Suggestions(classes, components).at, incomplete=chosen.failed)
     sections: dict[str, Any] = {}
     for name, cls in BASES.items():
-        if name in COMPONENT_SECTIONS:
-            try:
-                sections[name] = structurer.select(name, tree.value[name], (name,), cls)
-            except Invalid:
-                continue
-        else:
-            sections[name] = structurer.settings(cls, tree.value[name], (name,))
-    choices = [choice(loaded, tree.value["plugins"].value[name], structurer) for name, loaded in chosen.loaded.items()]
+        with collecting(problems):
+            given = root.inner(name)
+            sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else structured(given, cls)
+    choices = [choice(loaded, root, problems) for loaded in chosen.loaded.values()]
     if not problems:
         problems += _across(sections, tree)
     if problems:
@@ -281,7 +252,7 @@ def _assemble(
         hooks=tuple(tree.value["hooks"].plain()),
         components=components,
         base=base,
-        notes=tuple(dict.fromkeys(map(str, [*tidy.notes, *structurer.notes]))),
+        notes=tuple(dict.fromkeys(map(str, [*tidy.notes, *root.notes]))),
         user=user,
         loader=loader,
         extras=extras,

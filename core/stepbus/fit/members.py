@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stepbus.base import PluginError, Problem, values_without_secrets
-from stepbus.config import check_hooks_version, import_module, plain
+from stepbus.base import PluginError, Problem, plain, snake_case, values_without_secrets
+from stepbus.config import check_hooks_version, import_module
 from stepbus.kernel import Member, check_policy, failure, hooks_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _extra(extra: Any, config: Config) -> Member:
     if isinstance(extra, ModuleType):
         return _module(extra, extra.__name__, LEFT_OUT)
     cls = extra if inspect.isclass(extra) else type(extra)
-    name, label = _snake(cls.__name__), f"{cls.__name__} (passed in Python)"
+    name, label = snake_case(cls.__name__), f"{cls.__name__} (passed in Python)"
     check_hooks_version(extra, label, name)
     if not hooks_of(extra, label) and not getattr(extra, "components", ()):
         raise PluginError(f"{label}: it has neither hooks nor components; write @hookimpl above its methods")
@@ -124,10 +124,6 @@ def _module(module: ModuleType, name: str, mend: str) -> Member:
     # A module that was loaded from a file carries that file's folder in its name.
     short = file.stem if name.endswith(".py") else module.__name__.rpartition(".")[2]
     return Member(short, name, module, distribution=file.name, version=source_digest(module), mend=mend)
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
 
 
 def for_fit(

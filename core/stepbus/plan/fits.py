@@ -10,6 +10,7 @@ from attrs import frozen
 from stepbus.compute import warmup_steps
 from stepbus.fit import text_of
 from stepbus.text import count_steps, epoch_shapes
+from stepbus.text.labels import label_counts
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -18,13 +19,7 @@ if TYPE_CHECKING:
     from stepbus.text import TextData
     from stepbus.text.batches import ShapePlan
     from stepbus.text.rows import Rows
-from stepbus.text.labels import label_counts
 
-if TYPE_CHECKING:
-    from stepbus.config import Config
-    from stepbus.kernel import Fit
-    from stepbus.text.batches import ShapePlan
-    from stepbus.text.rows import Rows
 
 Array = np.ndarray[Any, Any]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -14,15 +13,18 @@ from stepbus.base import (
     Component,
     Components,
     ConfigError,
+    Given,
     Interrupted,
     Mark,
     PluginError,
     Problem,
     Selected,
-    Structurer,
+    collecting,
     from_python,
+    snake_case,
+    structured,
 )
-from stepbus.config import BASES, Config, LoadedPlugin, choice
+from stepbus.config import BASES, Config, LoadedPlugin, Suggestions, choice
 from stepbus.fit import FitSession, for_fit, prototypes, state_of
 from stepbus.kernel import Bus, Control, FitResult, Member, TrainingState
 from stepbus.run import Run
@@ -91,7 +93,7 @@ def play(
         settings = {"num_epochs": epochs, "pipeline_depth": 0, **training}
         config, extras = scripted_config(plugins, settings, {"batch_size": 4, "label": "label", **(data or {})}, folder)
         script = Script(losses, scalars, metrics, seconds, interrupt_at)
-        return play_config(
+        played = begun(
             config,
             extras,
             script,
@@ -101,9 +103,11 @@ def play(
             directions=directions,
             parts=parts,
         )
+        played.execute()
+        return played
 
 
-def play_config(
+def begun(
     config: Config,
     extras: Sequence[Any],
     script: Script,
@@ -114,7 +118,7 @@ def play_config(
     directions: Mapping[str, bool | None] | None = None,
     parts: Mapping[str, Callable[[], Any]] | None = None,
 ) -> Played:
-    """Play a run of a configuration; see `play`.
+    """Return a scripted run of a configuration that has not begun; see `play`.
 
     Args:
         config: The configuration, as `scripted_config` returns it.
@@ -130,10 +134,7 @@ def play_config(
     builder = ScriptedFits(config, script, heard, steps_per_epoch, sets, directions, parts)
     watcher = Member(RECORDER, RECORDER, recorder)
     run = heard.run = Run(config, builder, MemoryStore(resume_from), plugins=extras, watchers=[watcher])
-    played = Played(run, heard, recorder)
-    with suppress(Interrupted):  # by the script, which is no fault
-        played.result = run.execute()
-    return played
+    return Played(run, heard, recorder)
 
 
 class Played:
@@ -157,6 +158,11 @@ class Played:
         self.events, self.asked, self.moves = recorder.events, heard.asked, heard.moves
         self.checkpoints = heard.checkpoints
         self.result: FitResult | None = None
+
+    def execute(self) -> None:
+        """Play it to its end, whatever that is."""
+        with suppress(Interrupted):  # by the script, which is no fault
+            self.result = self.run.execute()
 
     @property
     def trainer(self) -> FitSession:
@@ -246,17 +252,20 @@ def scripted_config(
     for plugin, _ in named:
         for part in plugin.components:
             parts.add(part, plugin.label)
-    structurer = Structurer(parts if list(parts) else None)
+    problems: list[Problem] = []
+    near = Suggestions({}).at
     nodes = {plugin.name: from_python(settings or {}, Mark()) for plugin, settings in named}
-    choices = tuple(choice(plugin, nodes[plugin.name], structurer) for plugin, _ in named)
+    root = Given(from_python({"plugins": nodes}, Mark()), components=parts if list(parts) else None, near=near)
+    choices = tuple(choice(plugin, root, problems) for plugin, _ in named)
     tree = {"training": training, "data": data, "environment": {"output_dir": str(folder)}}
     sections: dict[str, Any] = {}
-    plainly = Structurer()  # what a section picks is scripted, whatever the plugins offer
     for name, cls in BASES.items():
-        made = plainly.settings(cls, from_python(tree.get(name, {}), Mark()), (name,))
-        part = Component(name, "scripted", cls, _never)
-        sections[name] = made if name in ("training", "environment") else Selected(part, made)
-    if problems := [*structurer.problems, *plainly.problems]:
+        with collecting(problems):
+            # What a section picks is scripted, whatever the plugins offer.
+            made = structured(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
+            part = Component(name, "scripted", cls, _never)
+            sections[name] = made if name in ("training", "environment") else Selected(part, made)
+    if problems:
         raise ConfigError(problems)
     plain = {**tree, "plugins": {name: node.plain() for name, node in nodes.items()}, "hooks": []}
     return Config(
@@ -279,8 +288,7 @@ def _never(*_: Any, **__: Any) -> Any:
 
 def loaded_class(cls: type) -> LoadedPlugin:
     """Return a class as if a configuration had named it."""
-    name = re.sub(r"(?<=.)(?=[A-Z])", "_", cls.__name__).lower()
-    return LoadedPlugin(name, cls, cls.__module__, "", "local")
+    return LoadedPlugin(snake_case(cls.__name__), cls, cls.__module__, "", "local")
 
 
 def bus_of(*plugins: Any, control: Control | None = None) -> Bus:

@@ -9,7 +9,7 @@ import attrs
 from attrs import frozen
 
 from stepbus.base import CheckpointError, ConfigError, Mark, StepbusError, from_python, structure
-from stepbus.config import LoadedPlugin
+from stepbus.config import LoadedPlugin, Suggestions
 from stepbus.fit import make
 from stepbus.kernel import hooks_of
 from stepbus.testing.comparing import comparable, without
@@ -62,7 +62,7 @@ class Subject:
         if cls is None:
             return None
         try:
-            return structure(cls, from_python(self.settings or {}, Mark()))
+            return structure(cls, from_python(self.settings or {}, Mark()), near=Suggestions({}).at)
         except ConfigError as error:
             self.fail("settings round-trip", f"{error}; hand over what it needs with settings={{…}}")
 

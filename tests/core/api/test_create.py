@@ -10,10 +10,10 @@ import pytest
 from attrs import define
 
 import stepbus
-from stepbus.api.create import HEAD_TYPES, build_model, create_model
+from stepbus.api.create import HEAD_TYPES, create_model
 from stepbus.base.components import Component, Components, Selected
 from stepbus.base.errors import BadInput, ConfigError, DataError, PluginError
-from stepbus.compute.building import head_for
+from stepbus.compute.building import build_model, head_for
 from stepbus.device.backend import mx
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "bert"

@@ -1,10 +1,11 @@
-"""Counted things and lists in sentences."""
+"""Counted things and lists in sentences, and names."""
 
 from __future__ import annotations
 
 import pytest
 
 from stepbus import counted, listed
+from stepbus.base.wording import snake_case
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,23 @@ def test_counted(number: int, words: tuple[str, ...], said: str) -> None:
 def test_listed() -> None:
     assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
     assert listed(["a", "b"], "or") == "a or b"
+
+
+@pytest.mark.parametrize(
+    ("name", "snaked"),
+    [
+        ("PrintLoss", "print_loss"),
+        ("EMA", "ema"),
+        ("EMAWeights", "ema_weights"),
+        ("LogHTTP", "log_http"),
+        ("Top2Loss", "top2_loss"),
+        ("L2", "l2"),
+        ("_Recorder", "recorder"),
+        ("My_Plugin", "my_plugin"),
+        ("already_so", "already_so"),
+        ("", ""),
+    ],
+)
+def test_a_class_has_a_name_for_yaml(name: str, snaked: str) -> None:
+    assert snake_case(name) == snaked
+    assert snake_case(snaked) == snaked

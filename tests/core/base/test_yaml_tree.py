@@ -155,6 +155,22 @@ def test_size_and_number_of_values_are_bounded(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 2
 
 
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+def test_keys_and_values_are_counted_and_nothing_else(monkeypatch: pytest.MonkeyPatch, loader: str) -> None:
+    monkeypatch.setattr(yaml_tree, "_LOADER", getattr(yaml, loader))
+    monkeypatch.setattr(yaml_tree, "MAX_VALUES", 7)
+    text = "a: {b: 1}\nc: [x]\n"  # the whole, three keys, three values of theirs: one more is too many
+    assert plain(text.replace("[x]", "x")) == {"a": {"b": 1}, "c": "x"}
+    with pytest.raises(ConfigError, match=r"run\.yaml:2: expected at most 7 keys and values, got more"):
+        parse(text, HERE)
+
+
+def test_a_key_that_comes_twice_names_the_first_line_where_the_text_has_no_place_of_its_own() -> None:
+    with pytest.raises(ConfigError, match=r"^run: the key 'a' is there twice, first in line 1$"):
+        parse("a: 1\na: 2", Mark("run"))
+    assert parse("{a: {a: 1}, b: [{a: 2}, {a: 3}]}", Mark("run")) is not None
+
+
 @pytest.mark.parametrize(
     ("data", "line", "message"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from stepbus.cli.commands.printing import show
@@ -12,13 +11,13 @@ from stepbus.cli.commands.printing import show
 def plugins_show(arguments: argparse.Namespace) -> None:
     """Show a plugin's settings, hooks and components, and a YAML block to paste."""
     from stepbus.author import describe, render_description
-    from stepbus.base import PluginError, is_url
+    from stepbus.base import PluginError, is_url, snake_case
     from stepbus.config import load_class
 
     if is_url(arguments.name):
         raise PluginError(f"expected a plugin's name, module:Class or ./file.py:Class, got {arguments.name!r}")
     use = arguments.name if ":" in arguments.name else None
-    loaded = load_class(snake(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
+    loaded = load_class(snake_case(use.rpartition(":")[2]) if use else arguments.name, use, Path.cwd())
     description = describe(loaded, use)
     if arguments.json:
         from stepbus.base import strict_json
@@ -26,8 +25,3 @@ def plugins_show(arguments: argparse.Namespace) -> None:
         show(strict_json(description))
     else:
         show(render_description(description))
-
-
-def snake(name: str) -> str:
-    """Return a class's name as YAML would name the plugin: PrintLoss → print_loss."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_")

@@ -1,0 +1,139 @@
+"""Settings as plain values, and that they load again as the same settings in every process."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import define, field
+
+from stepbus.base.components import Component, Selected
+from stepbus.base.errors import ConfigError
+from stepbus.base.python_tree import from_python, plain
+from stepbus.base.settings import setting
+from stepbus.base.structuring import structure
+from stepbus.base.yaml_tree import MAX_DEPTH, Mark, Node
+
+
+class Level(enum.Enum):
+    LOW = 1
+    HIGH = 2
+
+
+class Shade(enum.IntEnum):
+    DARK = 3
+
+
+@define(frozen=True, kw_only=True)
+class Inner:
+    level: Level = Level.LOW
+    length: int = field(init=False, default=7)
+    kept_as: str = field(default="x", alias="keep")
+
+
+@define(frozen=True, kw_only=True)
+class Settings:
+    level: Level = Level.LOW
+    shade: Shade = Shade.DARK
+    tags: frozenset[str] = frozenset()
+    by_level: dict[Level, float] = field(factory=dict)
+    inner: Inner = field(factory=Inner)
+    pair: tuple[int, float] = (1, 2.0)
+    folder: Path | None = None
+    day: datetime.date | None = None
+    anything: Any = None
+
+
+MADE = Settings(
+    level=Level.HIGH,
+    tags=frozenset({"b", "c", "a"}),
+    by_level={Level.HIGH: 1.5},
+    inner=Inner(level=Level.HIGH, keep="y"),
+    folder=Path("/x"),
+    day=datetime.date(2024, 2, 29),
+    anything=[math.inf, {"a": (1,)}],
+)
+
+
+def test_plain_settings_load_again_as_the_same_settings() -> None:
+    values = plain(MADE)
+    assert values == {
+        "level": 2,
+        "shade": 3,
+        "tags": ["a", "b", "c"],
+        "by_level": {"2": 1.5},
+        "inner": {"level": 2, "keep": "y"},
+        "pair": [1, 2.0],
+        "folder": "/x",
+        "day": "2024-02-29",
+        "anything": [math.inf, {"a": [1]}],
+    }
+    again = structure(Settings, values)
+    assert plain(again) == values
+    assert (again.level, again.by_level, again.tags, again.inner) == (
+        MADE.level,
+        MADE.by_level,
+        MADE.tags,
+        MADE.inner,
+    )
+
+
+def test_a_set_stands_in_one_order_in_every_process() -> None:
+    code = "from stepbus.base.python_tree import plain; print(plain(frozenset('abcdefgh')))"
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        )
+        for seed in ("1", "2")
+    ]
+    assert {run.stdout for run in runs} == {"['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']\n"}
+
+
+def test_mere_places_can_be_left_out() -> None:
+    @define(frozen=True, kw_only=True)
+    class Places:
+        data: str | None = setting(None, location="file")
+        model: str = setting("org/name", location="source")
+        out: str = setting("runs", location="output")
+        rate: float = 0.1
+
+    part = Component("data", "table", Places, lambda settings: settings)
+    made = Selected(part, Places(data="/data/train.csv"))
+    assert plain(made) == {"type": "table", "data": "/data/train.csv", "model": "org/name", "out": "runs", "rate": 0.1}
+    assert plain([made], places=False) == [{"type": "table", "model": "org/name", "rate": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(math.inf, ".inf"), (-math.inf, "-.inf"), (math.nan, ".nan"), (np.float64(0.5), 0.5)]
+)
+def test_numbers_that_json_cannot_write_are_text_where_that_is_asked(value: float, said: object) -> None:
+    found = plain({"a": [value]}, finite=True)
+    assert found == {"a": [said]}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert type(plain(value)) is float and np.array_equal(plain(value), value, equal_nan=True)
+
+
+def test_settings_objects_give_what_differs_from_their_defaults() -> None:
+    assert from_python(MADE.inner, Mark()).plain() == {"level": 2, "keep": "y"}
+    assert from_python(Settings(), Mark()).plain() == {}
+    part = Component("pooling", "mean", Inner, lambda settings: settings)
+    picked = from_python({"pooling": Selected(part, Inner(keep="z"))}, Mark())
+    assert picked.plain() == {"pooling": {"type": "mean", "keep": "z"}}
+
+
+def test_depth_is_bounded_and_marked_values_stay() -> None:
+    value: Any = Node(1, Mark("run.yaml", 3))
+    for _ in range(MAX_DEPTH):
+        value = [value]
+    *_, (path, node) = from_python(value, Mark()).walk()
+    assert len(path) == MAX_DEPTH and node.mark.line == 3
+    with pytest.raises(ConfigError, match="at most 20 levels"):
+        from_python([value], Mark())
