@@ -98,7 +98,7 @@ def epoch_shapes(config: Config, lengths: IntArray, limits: Limits) -> ShapePlan
         lengths,
         batch_size=settings.batch_size,
         tokens_per_batch=settings.tokens_per_batch,
-        bucket_multiple=128 if device.kind() == "cuda" else 8,
+        bucket_multiple=device.length_multiple(),
         longest=limits.positions,
     )
 

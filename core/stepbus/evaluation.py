@@ -31,10 +31,13 @@ def predict(
         Predictions in the order of the set, in the label's own unit; the mean loss by weight (NaN without labels);
         and the logits [N, K].
     """
+    from stepbus import device
+
     settings = trainer.config.data.settings
     shapes = plan_shapes(
         tokens.lengths,
         batch_size=settings.eval_batch_size or settings.batch_size,
+        bucket_multiple=device.length_multiple(),
         longest=trainer.encoder.limits.positions,
     )
     outputs = trainer.encoder.codec.outputs
