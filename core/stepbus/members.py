@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from stepbus.errors import PluginError, Problem, values_without_secrets
 from stepbus.plugins import check_hooks_version, import_module
 
 if TYPE_CHECKING:
+    from stepbus.bus import Bus
     from stepbus.config import Config
 
 
@@ -205,6 +206,26 @@ def state_of(members: Iterable[Member]) -> dict[str, Any]:
             except Exception as error:
                 raise failure(member, "state_dict raised {}", error) from error
     return states
+
+
+def disabled_of(members: Iterable[Member]) -> dict[str, str]:
+    """Return name -> error of every member that an error switched off."""
+    return {member.name: member.disabled for member in members if member.disabled}
+
+
+def keep_disabled(bus: Bus, saved: Mapping[str, str]) -> None:
+    """Leave those members switched off that an error had switched off before the run was cut, and say so.
+
+    Args:
+        bus: The bus; who is no longer on it is passed over.
+        saved: What `disabled_of` returned then.
+    """
+    for member in bus.members:
+        error = saved.get(member.name)
+        if error and not member.disabled:
+            member.disabled = error
+            bus.meter.of(member.name).disabled.append(error)
+            bus.on_disabled(f"{member.name} stays switched off, as it was before the resume: {error}")
 
 
 def restore_state(members: Iterable[Member], saved: dict[str, Any]) -> None:

@@ -12,9 +12,9 @@ from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.errors import CheckpointError, StepbusError, values_without_secrets
 from stepbus.exports import DESCRIPTION, FORMAT
 from stepbus.head_labels import keys_of
-from stepbus.members import plugin_table, restore_state, state_of
+from stepbus.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
 from stepbus.prediction_config import prediction_tree
-from stepbus.saved_state import fields_of, named, number
+from stepbus.saved_state import fields_of, named, number, text
 from stepbus.settings import show
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True
                 "control": trainer.control.state_dict(),
                 "optimizer": trainer.optimizer.state_dict(),
                 "plugins": plain,
-                "disabled": {member.name: member.disabled for member in trainer.bus.members if member.disabled},
+                "disabled": disabled_of(trainer.bus.members),
             },
         },
         copies=trainer.encoder.tokenizer_files,
@@ -115,6 +115,7 @@ def _take_over(trainer: Trainer, checkpoint: Checkpoint, saved: Any, *, optimize
     plain = named(saved["plugins"], "plugins", lambda value, key: named(value, key, lambda inner, _: inner))
     if strangers := sorted({name.partition("/")[0] for name in arrays} - plain.keys()):
         raise CheckpointError(f"plugins: expected the state of {show(strangers[0])}, which has arrays, got none")
+    disabled = named(saved["disabled"], "disabled", text)
     states = join_arrays(plain, arrays)
     for member in trainer.bus.members:
         try:
@@ -126,6 +127,7 @@ def _take_over(trainer: Trainer, checkpoint: Checkpoint, saved: Any, *, optimize
                 f"plugins.{member.name}: expected what its state_dict returned, got something that its load_state_dict "
                 f"cannot read ({type(error).__name__}: {error})"
             ) from error
+    keep_disabled(trainer.bus, disabled)
 
 
 def export(trainer: Trainer) -> Path:

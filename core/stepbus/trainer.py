@@ -18,6 +18,7 @@ from stepbus.batches import Batch, Prefetch, accumulated, epoch_order
 from stepbus.bus import Bus
 from stepbus.errors import BadInput, mention
 from stepbus.fits import Fit, FitResult, Predictions
+from stepbus.members import disabled_of
 from stepbus.state import Control, TrainingState
 
 if TYPE_CHECKING:
@@ -249,7 +250,9 @@ class Trainer:
         result.metrics, result.best = dict(state.metrics), state.best
         result.history, result.steps = list(state.history), state.step
         result.traces = self.steps.traces
-        return self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
+        raised = self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
+        result.disabled = disabled_of(self.bus.members)  # one that broke just now among them
+        return raised
 
     def _finish(self, result: FitResult) -> None:
         state = self.state

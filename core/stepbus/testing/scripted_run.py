@@ -15,7 +15,7 @@ from stepbus.costs import Meter, report_costs
 from stepbus.effects import unevaluated
 from stepbus.errors import ConfigError, Interrupted, Problem, mention
 from stepbus.fits import Fit, FitResult, Plan, groups_along, grown_axes
-from stepbus.members import for_fit, prototypes, run_scoped
+from stepbus.members import for_fit, keep_disabled, prototypes, run_scoped
 from stepbus.testing.recorder import Recorder
 from stepbus.testing.script import Asked, Script, ScriptedRows, Snapshot, scripted_codec
 from stepbus.testing.scripted_trainer import ScriptedTrainer
@@ -186,6 +186,7 @@ class ScriptedRun:
         for known in snapshot.done if snapshot else ():
             if known.fit.name == fit.name:
                 self.message(f"{fit.name} is already done: {known.directory}")
+                keep_disabled(self.bus, known.disabled)
                 return known
         first = fit is self.fits[0]
         trainer = self.trainer if first else self._prepare(ScriptedTrainer(self, self.script), fit)

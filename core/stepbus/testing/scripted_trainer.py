@@ -12,7 +12,7 @@ import numpy as np
 from stepbus.durable import from_json, to_json
 from stepbus.errors import CheckpointError
 from stepbus.fits import Predictions
-from stepbus.members import restore_state, state_of
+from stepbus.members import disabled_of, keep_disabled, restore_state, state_of
 from stepbus.state import StepResult
 from stepbus.testing.script import ListeningControl, Script, Snapshot, at, scripted_predictions
 from stepbus.trainer import Trainer
@@ -95,6 +95,7 @@ class ScriptedDisk:
             control=from_json(to_json(trainer.control.state_dict())),
             plugins=frozen_states(state_of(trainer.bus.members)),
             learning_rate=float(trainer.optimizer.learning_rate),
+            disabled=disabled_of(trainer.bus.members),
             best=dict(trainer.best_arrays),
             done=tuple(trainer.run.results),
         )
@@ -187,4 +188,5 @@ class ScriptedTrainer(Trainer):
         self.model.step = snapshot.step
         self.best_arrays = dict(snapshot.best)
         self.state.total_steps, self.state.steps_per_epoch = planned
+        keep_disabled(self.bus, snapshot.disabled)
         self.message(f"resumed at step {snapshot.step}")
