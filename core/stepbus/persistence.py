@@ -13,6 +13,7 @@ from stepbus.errors import CheckpointError, StepbusError, values_without_secrets
 from stepbus.exports import DESCRIPTION, FORMAT
 from stepbus.head_labels import keys_of
 from stepbus.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
+from stepbus.plugin_state import decode_state, encode_state
 from stepbus.prediction_config import prediction_tree
 from stepbus.saved_state import fields_of, named, number, text
 from stepbus.settings import show
@@ -28,7 +29,11 @@ def checkpoint_folder(trainer: Trainer) -> Path:
 
 def save(trainer: Trainer, folder: Path | None = None, *, optimizer: bool = True) -> Path:
     """Write a checkpoint of everything that an exact resume needs, and return its folder."""
-    plain, arrays = split_arrays(state_of(trainer.bus.members))
+    plain: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    for name, state in state_of(trainer.bus.members).items():
+        plain[name], found = encode_state(name, state)
+        arrays |= found
     stems: dict[str, dict[str, Any]] = {"model": trainer.model.tensors()}
     if optimizer:
         stems["optimizer"] = trainer.optimizer.arrays()
@@ -113,10 +118,15 @@ def _take_over(trainer: Trainer, checkpoint: Checkpoint, saved: Any, *, optimize
         trainer.optimizer.load_state_dict(saved["optimizer"])
     arrays = checkpoints.read_arrays(checkpoint, "plugins") if "plugins.safetensors" in checkpoint.files else {}
     plain = named(saved["plugins"], "plugins", lambda value, key: named(value, key, lambda inner, _: inner))
-    if strangers := sorted({name.partition("/")[0] for name in arrays} - plain.keys()):
-        raise CheckpointError(f"plugins: expected the state of {show(strangers[0])}, which has arrays, got none")
+    states = {}
+    for name, state in plain.items():
+        try:
+            states[name] = decode_state(state, arrays)
+        except ValueError as error:
+            raise CheckpointError(f"plugins.{name}: {error}") from error
+    if arrays:
+        raise CheckpointError(f"plugins: expected a place of the array {show(min(arrays))}, got none")
     disabled = named(saved["disabled"], "disabled", text)
-    states = join_arrays(plain, arrays)
     for member in trainer.bus.members:
         try:
             restore_state([member], states)
@@ -179,23 +189,3 @@ def facts(trainer: Trainer) -> dict[str, Any]:
         "data": {name: tokens.digest() for name, tokens in trainer.tokens.items()},
         "conditions": conditions.current(),
     }
-
-
-def split_arrays(states: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Take the arrays out of plugin states: (plugin -> JSON values, "plugin/key" -> array)."""
-    plain: dict[str, Any] = {}
-    arrays: dict[str, Any] = {}
-    for name, state in states.items():
-        kept = {key: value for key, value in state.items() if not hasattr(value, "shape")}
-        arrays |= {f"{name}/{key}": value for key, value in state.items() if hasattr(value, "shape")}
-        plain[name] = kept
-    return plain, arrays
-
-
-def join_arrays(plain: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
-    """Undo `split_arrays`."""
-    states = {name: dict(state) for name, state in plain.items()}
-    for name, array in arrays.items():
-        plugin, _, key = name.partition("/")
-        states[plugin][key] = array
-    return states

@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stepbus.durable import from_json, to_json
-from stepbus.errors import CheckpointError
 from stepbus.fits import Predictions
 from stepbus.members import disabled_of, keep_disabled, restore_state, state_of
+from stepbus.plugin_state import frozen_state
 from stepbus.state import StepResult
 from stepbus.testing.script import ListeningControl, Script, Snapshot, at, scripted_predictions
 from stepbus.trainer import Trainer
@@ -120,7 +118,7 @@ class ScriptedDisk:
 
 
 def frozen_states(states: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plugin states as a checkpoint gives them back: JSON values gone through JSON, and arrays.
+    """Return plugin states as a checkpoint gives them back; see `stepbus.plugin_state` for what is allowed.
 
     Args:
         states: Name -> what `state_dict` returned.
@@ -128,19 +126,7 @@ def frozen_states(states: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         CheckpointError: A state holds something else.
     """
-    frozen_ones: dict[str, Any] = {}
-    for name, state in states.items():
-        if not isinstance(state, Mapping):
-            raise CheckpointError(f"{name}: expected a mapping from state_dict(), got {type(state).__name__}")
-        arrays = {key: value for key, value in state.items() if hasattr(value, "shape")}
-        try:
-            plain = from_json(to_json({key: value for key, value in state.items() if key not in arrays}))
-        except ValueError as error:
-            raise CheckpointError(f"{name}: its state_dict() cannot be kept: {error}") from error
-        # MLX's arrays cannot change; NumPy's can.
-        copies = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in arrays.items()}
-        frozen_ones[name] = plain | copies
-    return frozen_ones
+    return {name: frozen_state(name, state) for name, state in states.items()}
 
 
 class ScriptedTrainer(Trainer):
