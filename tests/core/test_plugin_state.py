@@ -31,7 +31,9 @@ def same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
-        return list(one) == list(other) and all(map(same, one, other)) and all(same(one[key], other[key]) for key in one)
+        return (
+            list(one) == list(other) and all(map(same, one, other)) and all(same(one[key], other[key]) for key in one)
+        )
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, mx.array):
@@ -64,7 +66,9 @@ STATES = st.dictionaries(
     st.recursive(
         LEAVES,
         lambda inner: st.one_of(
-            st.lists(inner, max_size=3), st.lists(inner, max_size=3).map(tuple), st.dictionaries(KEYS, inner, max_size=3)
+            st.lists(inner, max_size=3),
+            st.lists(inner, max_size=3).map(tuple),
+            st.dictionaries(KEYS, inner, max_size=3),
         ),
         max_leaves=8,
     ),
@@ -79,7 +83,9 @@ def test_what_is_allowed_comes_back_equal_and_of_its_type(state: Any) -> None:
     assert all(name.startswith("sample/") for name in arrays)
     # MLX reads the file: what it cannot hold must not reach it.
     read = {name: mx.array(array) for name, array in arrays.items()}
-    assert all(str(read[name].dtype).rpartition(".")[2].rstrip("_") == array.dtype.name for name, array in arrays.items())
+    assert all(
+        str(read[name].dtype).rpartition(".")[2].rstrip("_") == array.dtype.name for name, array in arrays.items()
+    )
     assert same(decode_state(from_json(to_json(plain)), read), state)
     assert not read
     assert same(frozen_state("sample", state), state)
@@ -129,7 +135,7 @@ class Masked(np.ndarray):  # type: ignore[type-arg]
     pass
 
 
-Pair = namedtuple("Pair", "a b")  # noqa: PYI024 - the untyped one is the one to refuse
+Pair = namedtuple("Pair", "a b")
 ENDLESS: list[Any] = []
 ENDLESS.append(ENDLESS)
 DEEP: list[Any] = []
@@ -236,12 +242,18 @@ def test_odd_keys_and_odd_states_are_refused(state: Any, words: str) -> None:
     ("plain", "words"),
     [
         ({"a": {"$tuple": 3}}, r"a: expected what \$tuple stands for"),
-        ({"a": [{"$items": [[None, 1]]}]}, r"a\[0\]: expected what \$items stands for, got something else \(None is no"),
+        (
+            {"a": [{"$items": [[None, 1]]}]},
+            r"a\[0\]: expected what \$items stands for, got something else \(None is no",
+        ),
         ({"a": {"$items": {"x": 1}}}, r"a: expected what \$items stands for"),
         ({"a": {"$scalar": ["float32", "00"]}}, r"a: expected what \$scalar stands for"),
         ({"a": {"$scalar": ["O", "00"]}}, r"a: expected what \$scalar stands for, .*'O' is no type of numbers"),
         ({"a": {"$array": ["absent", "numpy", "int8"]}}, r"a: expected what \$array stands for"),
-        ({"a": {"$array": ["x", "numpy", "float64"]}}, r"a: expected what \$array stands for, .* x is an array of int8"),
+        (
+            {"a": {"$array": ["x", "numpy", "float64"]}},
+            r"a: expected what \$array stands for, .* x is an array of int8",
+        ),
         ({"a": {"$array": ["x", "mlx", "int8"]}}, r"a: expected what \$array stands for, .* x is no array of mlx"),
         ({"a": {"$array": [[], "mlx", "int8"]}}, r"a: expected what \$array stands for"),
         ({"a": {"$other": 1}}, r"a: expected one of \$tuple, \$items, \$scalar and \$array, got '\$other'"),
@@ -285,7 +297,9 @@ def test_double_precision_nested_by_class_conforms_and_resumes_to_the_same_bits(
                 raise KeyError("the lights went out")
 
     def trained(folder: str, *plugins: Any, resume: bool = False) -> dict[int, Any]:
-        trainer = create_trainer(config=tiny_config(environment={"output_dir": str(tmp_path / folder)}), plugins=plugins)
+        trainer = create_trainer(
+            config=tiny_config(environment={"output_dir": str(tmp_path / folder)}), plugins=plugins
+        )
         trainer.train(resume=resume)
         sums: dict[int, Any] = next(m.plugin.sums for m in trainer.bus.members if m.name == "sums")
         return sums
