@@ -74,6 +74,7 @@ def current() -> dict[str, Any]:
 def _fixed() -> dict[str, Any]:
     from stepbus import __version__, backend, kernel_cache
     from stepbus.machine import version
+    from stepbus.sources import code_version
 
     return {
         "architecture": platform.machine(),
@@ -82,7 +83,7 @@ def _fixed() -> dict[str, Any]:
         # No product of NumPy's BLAS reaches a weight; its random numbers order the rows.
         "numpy": version("numpy"),
         "tokenizers": version("tokenizers"),
-        "stepbus": __version__,
+        "stepbus": code_version("stepbus", __version__, __name__),
     }
 
 

@@ -16,10 +16,12 @@ from stepbus.bus import Member, check_policy, failure, hooks_of
 from stepbus.config import plain
 from stepbus.errors import PluginError, Problem, values_without_secrets
 from stepbus.plugins import check_hooks_version, import_module
+from stepbus.sources import code_version
 
 if TYPE_CHECKING:
     from stepbus.bus import Bus
     from stepbus.config import Config
+    from stepbus.plugins import LoadedPlugin
 
 
 # How to do without a plugin that was handed over in Python.
@@ -42,7 +44,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
         plugin = make(loaded.cls, choice.settings)
         if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
             raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
-        version = loaded.version or source_digest(inspect.getmodule(loaded.cls))
+        version = _version(loaded)
         member = Member(
             choice.name,
             loaded.label,
@@ -65,6 +67,18 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
             )
         taken.add(member.name)
     return members
+
+
+def _version(loaded: LoadedPlugin) -> str:
+    """Return what a resume compares of a plugin's code: its version, with a digest where that alone may stay."""
+    module = loaded.cls.__module__
+    if loaded.version:
+        # Plugins of one distribution share nothing with one another where each is told from the others.
+        depth = 2 if loaded.origin == "built-in" else 1
+        return code_version(loaded.distribution, loaded.version, module, depth=depth)
+    digest = source_digest(inspect.getmodule(loaded.cls))
+    # A class that `use:` names in a package brings the modules of it along.
+    return code_version(loaded.distribution, digest, module) if "." in module else digest
 
 
 def exclusions(config: Config, members: Iterable[Member]) -> list[Problem]:
