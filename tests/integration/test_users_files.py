@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stepbus import BadInput, ConfigError, create_trainer, open_trainer
+from stepbus import BadInput, ConfigError, PluginFailure, create_trainer, hookimpl, open_trainer
 from stepbus.cli.main import main
 
 FOREIGN = ["config.yaml", "history.csv", "history.jsonl", "model/thesis.txt", "model/config.json", "checkpoints/x"]
@@ -87,6 +87,33 @@ def test_what_lies_beside_an_exported_model_outlives_a_resume(tiny_config: Calla
     for name in ("README.md", "cards/card.md", "model.safetensors"):
         assert content(run / "model")[name] == files[name]
     assert open_trainer(run).model is not None
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_what_lies_where_the_model_comes_neither_fails_the_export_nor_a_resume(
+    tiny_config: Callable[..., dict[str, Any]], folds: int
+) -> None:
+    class Writes:
+        falls = True
+
+        @hookimpl
+        def on_step_end(self, trainer: Any, state: Any) -> None:
+            (trainer.directory / "model").mkdir(exist_ok=True)
+            (trainer.directory / "model" / "README.md").write_text(trainer.fit_name)
+            if state.step == 2 and self.falls:
+                raise KeyError("the lights went out")
+
+    sections: dict[str, Any] = {"training": {"max_steps": 3}}
+    if folds:
+        sections |= {"plugins": {"cross_validation": {"folds": folds}}, "data": {"validation": None}}
+    tree = tiny_config(**sections)
+    with pytest.raises(PluginFailure, match="the lights went out"):
+        create_trainer(config=tree, plugins=[Writes]).train()
+    Writes.falls = False
+    result = create_trainer(config=tree, plugins=[Writes]).train(resume=True)
+    found = {path.parent.parent.name: path.read_text() for path in result.directory.rglob("model/README.md")}
+    assert found == ({"fold-1": "fold-1", "fold-2": "fold-2"} if folds else {"run": "fit"})
+    assert open_trainer(result.directory).model is not None if not folds else result.status == "ok"
 
 
 def test_a_folder_of_somebody_elses_where_the_model_goes_stops_a_resume(

@@ -19,6 +19,7 @@ from stepbus.storage import (
     carry_over,
     check_export,
     describe_files,
+    files_of,
     fsync_folder,
     tensor_files,
     to_json,
@@ -195,8 +196,8 @@ def write_folder(
     """Write a model folder that transformers and stepbus open, whole or not at all.
 
     Everything is written to a sibling, stepbus.json last, made durable, read back and renamed. A model folder that
-    stood there before is replaced only then; what somebody put beside the files of a model that stepbus wrote is
-    carried over.
+    stood there before is replaced only then. With a description, what somebody put there is carried over, beside the
+    files of a model that stepbus wrote or without any.
 
     Args:
         folder: Where it shall be.
@@ -221,9 +222,10 @@ def write_folder(
         files = {**_contents(tokenizer_files), "config.json": to_json(config).encode()}
         # What cannot be said in JSON is refused before anything is there.
         describe_files(description or {}, {})
-        ours = frozenset({*files, WEIGHTS, INDEX, DESCRIPTION, *TOKENIZER_FILES, ".DS_Store"})
+        new = frozenset({*files, WEIGHTS, INDEX, DESCRIPTION})
         _put_back(folder)
-        _check_replaceable(folder, ours, set() if description is None else {DESCRIPTION})
+        ours = new | _ours_in(folder, described=description is not None)
+        _check_replaceable(folder, ours, new, described=description is not None)
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         written = {name: write_file(temporary / name, [content]) for name, content in files.items()}
@@ -254,17 +256,32 @@ def _contents(tokenizer_files: Path | Mapping[str, bytes] | None) -> dict[str, b
     }
 
 
-def _check_replaceable(folder: Path, ours: frozenset[str], marks: set[str]) -> None:
-    """Refuse what holds somebody else's files; by its marks a folder is known as ours, whatever lies beside them."""
+def _ours_in(folder: Path, *, described: bool) -> frozenset[str]:
+    """Return the names in a folder that need not be carried over: what stepbus.json lists, else what models have."""
+    usual = frozenset({WEIGHTS, INDEX, "config.json", *TOKENIZER_FILES, ".DS_Store"})
+    if not described:
+        return usual
+    if not os.path.lexists(folder / DESCRIPTION):
+        return frozenset({".DS_Store"})
+    try:
+        return frozenset({*files_of(folder), DESCRIPTION, ".DS_Store"})
+    except CheckpointError:
+        return usual | {DESCRIPTION}  # damaged: who wrote what is known no more
+
+
+def _check_replaceable(folder: Path, ours: frozenset[str], new: frozenset[str], *, described: bool) -> None:
+    """Refuse what would replace somebody else's file."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ModelError(f"{folder}: expected a folder or nothing at all, found a file or a link; name another place")
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if not there or (marks and marks <= there):
-        return
-    if others := sorted(there - ours):
+    if not described and (others := sorted(there - ours)):
         raise ModelError(f"{folder}: it holds {others[0]!r}, which is no part of a model; name another place")
-    if marks:
+    if described and DESCRIPTION not in there and there & new:
         raise ModelError(f"{folder}: it holds a model that stepbus did not write; move it away or name another place")
+    if described and DESCRIPTION in there and (theirs := sorted((there & new) - _ours_in(folder, described=True))):
+        raise ModelError(
+            f"{folder / theirs[0]}: stepbus did not write it, and the model has a file of this name; move it away"
+        )
 
 
 def _put_back(folder: Path) -> None:

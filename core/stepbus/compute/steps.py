@@ -16,7 +16,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 from attrs import frozen
-from mlx.utils import tree_map
+from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from stepbus.compute.forward import Arrays, Forward, HeadForward
 from stepbus.compute.optimizer import ParameterUpdater, hoist
@@ -51,6 +51,36 @@ def to_device(batch: Batch) -> Arrays:
     return {name: mx.array(values) for name, values in batch.arrays.items() if values is not None}
 
 
+def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
+    """Let a model compute in a lower precision; its own arrays come back, the frozen ones bit by bit.
+
+    Args:
+        model: The model; arrays that are no floating-point numbers stay as they are.
+        precision: The number format of the computation; float32 changes nothing.
+
+    Returns:
+        What puts the own arrays back. One that the computation has replaced meanwhile, such as a running mean, keeps
+        its new value, in its own number format.
+    """
+    if precision == mx.float32:
+        return lambda: None
+    own = {name: array for name, array in _flat(model) if mx.issubdtype(array.dtype, mx.floating)}
+    low = {name: array.astype(precision) for name, array in own.items()}
+    model.update(tree_unflatten(list(low.items())))
+
+    def put_back() -> None:
+        now = [(name, array) for name, array in _flat(model) if name in own]
+        back = [(name, own[name] if array is low[name] else array.astype(own[name].dtype)) for name, array in now]
+        model.update(tree_unflatten(back))
+
+    return put_back
+
+
+def _flat(model: nn.Module) -> list[tuple[str, mx.array]]:
+    named: Any = tree_flatten(model.parameters())
+    return list(named)
+
+
 class CompiledSteps:
     """The compiled functions of one fit.
 
@@ -60,7 +90,7 @@ class CompiledSteps:
         transforms: Functions over gradients, in order; see the hook `transform_gradients`.
         rate: Called with the number of an update from 0; the learning rate that it uses.
         seed: Where the dropout of each step starts.
-        precision: The number format of the computation; master weights stay float32.
+        precision: The number format of the computation; every weight, trained or frozen, keeps its own.
         forward: What the model makes of a batch.
     """
 
@@ -90,9 +120,10 @@ class CompiledSteps:
 
     def _loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array]:
         """Return the sum of the row losses by weight, and the sum of the weights."""
-        if self.precision != mx.float32:
-            model.update(tree_map(lambda array: array.astype(self.precision), model.parameters()))
-        return (self.forward.losses(model, batch) * batch["weights"]).sum(), batch["weights"].sum()
+        put_back = lowered(model, self.precision)
+        sums = (self.forward.losses(model, batch) * batch["weights"]).sum(), batch["weights"].sum()
+        put_back()
+        return sums
 
     def _mean_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         total, weight = self._loss(model, batch)

@@ -74,7 +74,7 @@ def current() -> dict[str, Any]:
 @functools.cache
 def _fixed() -> dict[str, Any]:
     from stepbus.base import __version__
-    from stepbus.device import backend, kernel_cache
+    from stepbus.device import backend, code_version, kernel_cache
     from stepbus.device.machine import version
 
     return {
@@ -84,7 +84,7 @@ def _fixed() -> dict[str, Any]:
         # No product of NumPy's BLAS reaches a weight; its random numbers order the rows.
         "numpy": version("numpy"),
         "tokenizers": version("tokenizers"),
-        "stepbus": __version__,
+        "stepbus": code_version("stepbus", __version__, __name__),
     }
 
 

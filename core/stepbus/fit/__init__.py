@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from stepbus.fit.effects import unevaluated as unevaluated
     from stepbus.fit.evaluation import score as score
     from stepbus.fit.evaluation import scores as scores
+    from stepbus.fit.members import disabled_of as disabled_of
     from stepbus.fit.members import exclusions as exclusions
     from stepbus.fit.members import for_fit as for_fit
+    from stepbus.fit.members import keep_disabled as keep_disabled
     from stepbus.fit.members import make as make
     from stepbus.fit.members import plugin_table as plugin_table
     from stepbus.fit.members import prototypes as prototypes
@@ -35,7 +37,8 @@ else:
         builder="Exported FitBuilder",
         effects="refusals unevaluated",
         evaluation="score scores",
-        members="exclusions for_fit make plugin_table prototypes restore_state run_scoped state_of",
+        members="disabled_of exclusions for_fit keep_disabled make plugin_table prototypes restore_state "
+        "run_scoped state_of",
         opening="OpenedModel open_model",
         predictor="Predictor",
         session="FitSession",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ import attrs
 
 from stepbus.base import PluginError, Problem, plain, snake_case, values_without_secrets
 from stepbus.config import check_hooks_version, import_module
+from stepbus.device import code_version
 from stepbus.kernel import Member, check_policy, failure, hooks_of
 
 if TYPE_CHECKING:
-    from stepbus.config import Config
+    from stepbus.config import Config, LoadedPlugin
+    from stepbus.kernel import Bus
 
 
 # How to do without a plugin that was handed over in Python.
@@ -40,7 +42,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
         plugin = make(loaded.cls, choice.settings)
         if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
             raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
-        version = loaded.version or source_digest(inspect.getmodule(loaded.cls))
+        version = _version(loaded)
         member = Member(
             choice.name,
             loaded.label,
@@ -63,6 +65,18 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
             )
         taken.add(member.name)
     return members
+
+
+def _version(loaded: LoadedPlugin) -> str:
+    """Return what a resume compares of a plugin's code: its version, with a digest where that alone may stay."""
+    module = loaded.cls.__module__
+    if loaded.version:
+        # Plugins of one distribution share nothing with one another where each is told from the others.
+        depth = 2 if loaded.origin == "built-in" else 1
+        return code_version(loaded.distribution, loaded.version, module, depth=depth)
+    digest = source_digest(inspect.getmodule(loaded.cls))
+    # A class that `use:` names in a package brings the modules of it along.
+    return code_version(loaded.distribution, digest, module) if "." in module else digest
 
 
 def exclusions(config: Config, members: Iterable[Member]) -> list[Problem]:
@@ -200,6 +214,26 @@ def state_of(members: Iterable[Member]) -> dict[str, Any]:
             except Exception as error:
                 raise failure(member, "state_dict raised {}", error) from error
     return states
+
+
+def disabled_of(members: Iterable[Member]) -> dict[str, str]:
+    """Return name -> error of every member that an error switched off."""
+    return {member.name: member.disabled for member in members if member.disabled}
+
+
+def keep_disabled(bus: Bus, saved: Mapping[str, str]) -> None:
+    """Leave those members switched off that an error had switched off before the run was cut, and say so.
+
+    Args:
+        bus: The bus; who is no longer on it is passed over.
+        saved: What `disabled_of` returned then.
+    """
+    for member in bus.members:
+        error = saved.get(member.name)
+        if error and not member.disabled:
+            member.disabled = error
+            bus.meter.of(member.name).disabled.append(error)
+            bus.on_disabled(f"{member.name} stays switched off, as it was before the resume: {error}")
 
 
 def restore_state(members: Iterable[Member], saved: dict[str, Any]) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from stepbus.base import CheckpointError, StepbusError, fields_of, named, number, show, values_without_secrets
+from stepbus.base import CheckpointError, StepbusError, fields_of, named, number, show, text, values_without_secrets
 from stepbus.compute import folders
 from stepbus.device import backend, conditions
 from stepbus.fit.builder import Exported
-from stepbus.fit.members import plugin_table, restore_state, state_of
+from stepbus.fit.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
 from stepbus.fit.prediction_config import prediction_tree
 from stepbus.fit.weights import put_tensors, tensors_of
-from stepbus.storage import DESCRIPTION, FORMAT, checkpoints
+from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state
 from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ def checkpoint_folder(session: FitSession) -> Path:
 def save(session: FitSession, folder: Path | None = None, *, optimizer: bool = True) -> Path:
     """Write a checkpoint of everything that an exact resume needs, and return its folder."""
     exported = session.builder.exported(session)
-    plain, arrays = split_arrays(state_of(session.bus.members))
+    plain: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    for name, state in state_of(session.bus.members).items():
+        plain[name], found = encode_state(name, state)
+        arrays |= found
     stems: dict[str, dict[str, Any]] = {"model": tensors_of(session.model)}
     if optimizer:
         stems["optimizer"] = session.optimizer.arrays()
@@ -52,7 +56,7 @@ def save(session: FitSession, folder: Path | None = None, *, optimizer: bool = T
                 "optimizer": session.optimizer.state_dict(),
                 "data": session.data.progress(),
                 "plugins": plain,
-                "disabled": {member.name: member.disabled for member in session.bus.members if member.disabled},
+                "disabled": disabled_of(session.bus.members),
             },
         },
         copies=exported.files,
@@ -132,9 +136,15 @@ def _take_over(session: FitSession, checkpoint: Checkpoint, saved: Any, *, optim
         session.optimizer.load_state_dict(saved["optimizer"])
     arrays = checkpoints.read_arrays(checkpoint, "plugins") if "plugins.safetensors" in checkpoint.files else {}
     plain = named(saved["plugins"], "plugins", lambda value, key: named(value, key, lambda inner, _: inner))
-    if strangers := sorted({name.partition("/")[0] for name in arrays} - plain.keys()):
-        raise CheckpointError(f"plugins: expected the state of {show(strangers[0])}, which has arrays, got none")
-    states = join_arrays(plain, arrays)
+    states = {}
+    for name, state in plain.items():
+        try:
+            states[name] = decode_state(state, arrays)
+        except ValueError as error:
+            raise CheckpointError(f"plugins.{name}: {error}") from error
+    if arrays:
+        raise CheckpointError(f"plugins: expected a place of the array {show(min(arrays))}, got none")
+    disabled = named(saved["disabled"], "disabled", text)
     for member in session.bus.members:
         try:
             restore_state([member], states)
@@ -145,6 +155,7 @@ def _take_over(session: FitSession, checkpoint: Checkpoint, saved: Any, *, optim
                 f"plugins.{member.name}: expected what its state_dict returned, got something that its load_state_dict "
                 f"cannot read ({type(error).__name__}: {error})"
             ) from error
+    keep_disabled(session.bus, disabled)
 
 
 def export(session: FitSession) -> Path:
@@ -181,23 +192,3 @@ def facts(session: FitSession) -> dict[str, Any]:
         "data": session.data.digests(),
         "conditions": conditions.current(),
     }
-
-
-def split_arrays(states: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Take the arrays out of plugin states: (plugin -> JSON values, "plugin/key" -> array)."""
-    plain: dict[str, Any] = {}
-    arrays: dict[str, Any] = {}
-    for name, state in states.items():
-        kept = {key: value for key, value in state.items() if not hasattr(value, "shape")}
-        arrays |= {f"{name}/{key}": value for key, value in state.items() if hasattr(value, "shape")}
-        plain[name] = kept
-    return plain, arrays
-
-
-def join_arrays(plain: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
-    """Undo `split_arrays`."""
-    states = {name: dict(state) for name, state in plain.items()}
-    for name, array in arrays.items():
-        plugin, _, key = name.partition("/")
-        states[plugin][key] = array
-    return states

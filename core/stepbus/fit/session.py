@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import mention
 from stepbus.fit import evaluation
-from stepbus.fit.members import for_fit
+from stepbus.fit.members import disabled_of, for_fit
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Bus, FitResult, TrainingState, run_fit
 
@@ -218,7 +218,9 @@ class FitSession:
         result.metrics, result.best = dict(state.metrics), state.best
         result.history, result.steps = list(state.history), state.step
         result.traces = self.steps.traces
-        return self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
+        raised = self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
+        result.disabled = disabled_of(self.bus.members)  # one that broke just now among them
+        return raised
 
     def _finish(self, result: FitResult) -> None:
         state = self.state

@@ -100,6 +100,7 @@ class FitResult:
         traces: How often a step was traced: once for each shape of batches, for training and for evaluation.
         seconds: Wall time of the loop: updates, evaluations and checkpoints; tracing too.
         conditions: What its last bits depend on, see `stepbus.device.conditions`.
+        disabled: The plugins that an error had switched off at its end, with the error.
     """
 
     fit: Fit
@@ -115,6 +116,7 @@ class FitResult:
     traces: int = 0
     seconds: float = 0.0
     conditions: dict[str, Any] = field(factory=dict)
+    disabled: dict[str, str] = field(factory=dict)
 
 
 def grown_axes(fits: list[Fit]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import PluginError, Problem
 from stepbus.storage import DESCRIPTION, LOCK, from_json, sealed, write_json_atomically
+from stepbus.text.tokens import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from stepbus.run.outer_loop import Run
@@ -59,7 +60,7 @@ def problems(run: Run) -> list[Problem]:
         found = [path for place in places for path in strangers(place, fresh)]
         # The folder of a model is replaced as a whole at the end of its fit; that of a finished one is verified.
         ahead = [place for place in places if not os.path.lexists(place / RESULT)]
-        found += [path for place in ahead for path in strangers(place, [MODEL]) if not is_model(path)]
+        found += [path for place in ahead for path in strangers(place, [MODEL]) if not is_room_for_model(path)]
     return [Problem(HERE, f"expected no file of yours where the run writes, got {path}; {ADVICE}") for path in found]
 
 
@@ -84,6 +85,14 @@ def note_writes(run: Run) -> None:
 def is_model(folder: Path) -> bool:
     """Whether a folder, which is no link, holds a model that stepbus wrote."""
     return not folder.is_symlink() and (folder / DESCRIPTION).is_file() and (folder / "config.json").is_file()
+
+
+def is_room_for_model(folder: Path) -> bool:
+    """Whether a model may be written where a folder stands: nothing of its files is one that a model would replace."""
+    if is_model(folder):
+        return True
+    alike = (DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
+    return folder.is_dir() and not folder.is_symlink() and not strangers(folder, list(alike))
 
 
 def belongs_to(target: Path) -> str | None:

@@ -61,6 +61,7 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
             "traces": result.traces,
             "seconds": result.seconds,
             "conditions": result.conditions,
+            "disabled": result.disabled,
             "predictions": asdict(Written(len(content), hashlib.sha256(content).hexdigest())),
             "model": {"folder": model.name, "digest": check_export(model)[1]} if model else None,
         }
@@ -110,6 +111,7 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["traces"],
             saved["seconds"],
             dict(saved.get("conditions", {})),
+            dict(saved.get("disabled", {})),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
-from stepbus.fit import FitSession, exclusions, prototypes, refusals, run_scoped, scores
+from stepbus.fit import FitSession, exclusions, keep_disabled, prototypes, refusals, run_scoped, scores
 from stepbus.kernel import Bus, Fit, FitResult, Meter, groups_along, grown_axes
 from stepbus.run.interruption import interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
@@ -227,6 +227,7 @@ class Run:
         """Return the result of one fit: the one that is kept, or go on where it was cut, or do it."""
         known = self.store.finished(self, fit, lambda: self._session(fit))
         if known is not None:
+            keep_disabled(self.bus, known.disabled)  # who serves the whole run stays off in the fits that follow
             return known
         session = self._session(fit)
         self.store.begin(self.directory_of(fit))

@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from stepbus.storage.exports import FORMAT as FORMAT
     from stepbus.storage.exports import check_export as check_export
     from stepbus.storage.exports import describe_files as describe_files
+    from stepbus.storage.exports import files_of as files_of
     from stepbus.storage.exports import verify_folder as verify_folder
     from stepbus.storage.leftovers import is_leftover as is_leftover
     from stepbus.storage.locks import LOCK as LOCK
     from stepbus.storage.locks import FolderHeld as FolderHeld
     from stepbus.storage.locks import lock_folder as lock_folder
     from stepbus.storage.locks import remove_made as remove_made
+    from stepbus.storage.plugin_state import decode_state as decode_state
+    from stepbus.storage.plugin_state import encode_state as encode_state
+    from stepbus.storage.plugin_state import frozen_state as frozen_state
     from stepbus.storage.tensor_files import check_tensors as check_tensors
     from stepbus.storage.tensor_files import read_tensors as read_tensors
     from stepbus.storage.tensor_files import write_tensors as write_tensors
@@ -46,8 +50,9 @@ else:
         digests="PLAIN_NAME check_file document_digest read_file sealed unsealed written_from written_table",
         durable="BLOCK Written from_json fsync_folder require_file to_json write_bytes_atomically write_file "
         "write_json_atomically write_text_atomically",
-        exports="DESCRIPTION FORMAT check_export describe_files verify_folder",
+        exports="DESCRIPTION FORMAT check_export describe_files files_of verify_folder",
         leftovers="is_leftover",
         locks="FolderHeld LOCK lock_folder remove_made",
+        plugin_state="decode_state encode_state frozen_state",
         tensor_files="check_tensors read_tensors write_tensors",
     )

@@ -83,6 +83,28 @@ def check_export(folder: Path) -> tuple[frozenset[str], str]:
     Raises:
         CheckpointError: The first thing that is wrong, and the file it is wrong in.
     """
+    document, files = _listing(folder)
+    digest, began = document["digest"], time.time_ns()
+    state = _state(folder, files)
+    if state is None or _seen.get(folder.resolve()) != (digest, state):
+        for name in sorted(files):
+            _followed(folder / name, partial(check_file, wanted=files[name]))
+        if state is not None and max(max(times) for *_, times in state) < began - SETTLED:
+            _seen[folder.resolve()] = (digest, state)
+    return frozenset({*files, DESCRIPTION}), digest
+
+
+def files_of(folder: Path) -> frozenset[str]:
+    """Return the names of the files that stepbus wrote into an exported model, unread; others are somebody's own.
+
+    Raises:
+        CheckpointError: Its stepbus.json cannot be read or is damaged.
+    """
+    return frozenset(_listing(folder)[1])
+
+
+def _listing(folder: Path) -> tuple[dict[str, Any], dict[str, Written]]:
+    """Return what stepbus.json says, and its table of files."""
     place, content = folder / DESCRIPTION, _description(folder)
     try:
         document = unsealed(content)
@@ -93,14 +115,7 @@ def check_export(folder: Path) -> tuple[frozenset[str], str]:
             raise ValueError("it lists itself")
     except ValueError as error:
         raise CheckpointError(f"{place}: expected how the model was made, got a damaged file ({error})") from error
-    digest, began = document["digest"], time.time_ns()
-    state = _state(folder, files)
-    if state is None or _seen.get(folder.resolve()) != (digest, state):
-        for name in sorted(files):
-            _followed(folder / name, partial(check_file, wanted=files[name]))
-        if state is not None and max(max(times) for *_, times in state) < began - SETTLED:
-            _seen[folder.resolve()] = (digest, state)
-    return frozenset({*files, DESCRIPTION}), digest
+    return document, files
 
 
 def _is_checkpoint(folder: Path) -> bool:

@@ -7,13 +7,14 @@ Hidden names in the folder of a run or of a fit, ID 32 hexadecimal digits:
     .old-model-ID     the model that gave way to it; put back where the new one had not come yet
 
 Those in a folder of checkpoints are listed in `stepbus.storage.checkpoints`. Links are never followed, and a folder
-with anything in it that a model does not have stays.
+with anything in it that no model has stays, unless the model beside it has the same file: it was carried over.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,9 +59,18 @@ def is_leftover(path: Path) -> bool:
         return _kind(path) is stat.S_ISREG
     if _NEW_MODEL.fullmatch(path.name) or _OLD_MODEL.fullmatch(path.name):
         return _kind(path) is stat.S_ISDIR and all(
-            _OF_A_MODEL.fullmatch(entry.name) and _kind(entry) is stat.S_ISREG for entry in path.iterdir()
+            (_OF_A_MODEL.fullmatch(entry.name) and _kind(entry) is stat.S_ISREG) or _is_carried_over(entry, path)
+            for entry in path.iterdir()
         )
     return False
+
+
+def _is_carried_over(entry: Path, folder: Path) -> bool:
+    """Say whether what somebody put beside a model lies in the model of this name too: the same files, linked."""
+    twin = folder.parent / MODEL / entry.relative_to(folder)
+    if _kind(entry) is stat.S_ISDIR:
+        return _kind(twin) is stat.S_ISDIR and all(_is_carried_over(inner, folder) for inner in entry.iterdir())
+    return os.path.lexists(twin) and os.path.samestat(entry.lstat(), twin.lstat())
 
 
 def _sweep_folder(folder: Path, say: Callable[[str], None]) -> None:
@@ -77,9 +87,7 @@ def _sweep_folder(folder: Path, say: Callable[[str], None]) -> None:
         if _kind(path) is stat.S_ISREG:
             path.unlink()
             continue
-        for entry in path.iterdir():
-            entry.unlink()
-        path.rmdir()
+        shutil.rmtree(path)
 
 
 def _folders(above: Path) -> Iterator[Path]:

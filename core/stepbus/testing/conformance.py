@@ -44,7 +44,8 @@ def assert_conforms(
     - settings round-trip: as JSON values and back, each setting is the same;
     - building touches nothing: no file, no array;
     - plays a run: none of its hooks raises;
-    - needs no pickle: its state is JSON values and arrays, and it has both methods of a state, or neither;
+    - needs no pickle: its state is what checkpoints keep (see
+      `stepbus.storage.plugin_state`: JSON values, tuples, arrays), and it has both methods of a state, or neither;
     - state round-trips: a fresh instance that takes a state over gives the same back;
     - resume equals uninterrupted: cut after each update and resumed into a fresh instance, a run makes the same
       records, events, requests, metrics and states;

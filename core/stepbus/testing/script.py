@@ -65,6 +65,7 @@ class Snapshot:
         control: The latched requests, as JSON values.
         plugins: Name in the run -> the plugin's state.
         learning_rate: The base rate.
+        disabled: The plugins that an error had switched off, with the error.
         best: The best weights, if they are kept.
         done: The results of the fits before this one.
     """
@@ -76,6 +77,7 @@ class Snapshot:
     control: dict[str, Any]
     plugins: dict[str, Any]
     learning_rate: float
+    disabled: dict[str, str] = field(factory=dict)
     best: dict[str, Any] = field(factory=dict)
     done: tuple[FitResult, ...] = ()
 

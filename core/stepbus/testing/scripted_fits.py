@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import CheckpointError
-from stepbus.fit import Exported, restore_state, state_of
+from stepbus.fit import Exported, disabled_of, keep_disabled, restore_state, state_of
 from stepbus.kernel import FitData, Predictions, StepResult
-from stepbus.storage import from_json, to_json
+from stepbus.storage import from_json, frozen_state, to_json
 from stepbus.testing.script import (
     Heard,
     ListeningControl,
@@ -198,6 +197,7 @@ class ScriptedCheckpoints:
             learning_rate=float(session.optimizer.learning_rate),
             best=dict(session.best_arrays),
             done=tuple(session.run.results),
+            disabled=disabled_of(session.bus.members),
         )
         self.heard.checkpoints.append(snapshot)
         path.mkdir(parents=True, exist_ok=True)
@@ -214,6 +214,7 @@ class ScriptedCheckpoints:
         session.optimizer.learning_rate = kept.learning_rate
         session.model.step = kept.step
         session.take_best(dict(kept.best))
+        keep_disabled(session.bus, kept.disabled)
 
     def retire(self, session: FitSession, retention: Any) -> None:
         """Keep all."""
@@ -326,7 +327,7 @@ def _accuracy(labels: Any, predictions: Any) -> dict[str, float]:
 
 
 def frozen_states(states: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plugin states as a checkpoint gives them back: JSON values gone through JSON, and arrays.
+    """Return plugin states as a checkpoint gives them back; see `stepbus.storage.plugin_state` for what is allowed.
 
     Args:
         states: Name -> what `state_dict` returned.
@@ -334,16 +335,4 @@ def frozen_states(states: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         CheckpointError: A state holds something else.
     """
-    frozen_ones: dict[str, Any] = {}
-    for name, state in states.items():
-        if not isinstance(state, Mapping):
-            raise CheckpointError(f"{name}: expected a mapping from state_dict(), got {type(state).__name__}")
-        arrays = {key: value for key, value in state.items() if hasattr(value, "shape")}
-        try:
-            plain = from_json(to_json({key: value for key, value in state.items() if key not in arrays}))
-        except ValueError as error:
-            raise CheckpointError(f"{name}: its state_dict() cannot be kept: {error}") from error
-        # MLX's arrays cannot change; NumPy's can.
-        copies = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in arrays.items()}
-        frozen_ones[name] = plain | copies
-    return frozen_ones
+    return {name: frozen_state(name, state) for name, state in states.items()}

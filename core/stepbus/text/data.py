@@ -38,7 +38,7 @@ def epoch_shapes(config: Config, lengths: IntArray, limits: Limits) -> ShapePlan
         lengths,
         batch_size=settings.batch_size,
         tokens_per_batch=settings.tokens_per_batch,
-        bucket_multiple=128 if choice.kind() == "cuda" else 8,
+        bucket_multiple=choice.length_multiple(),
         longest=limits.positions,
     )
 
@@ -82,6 +82,7 @@ class TextSet:
         shapes = plan_shapes(
             tokens.lengths,
             batch_size=settings.eval_batch_size or settings.batch_size,
+            bucket_multiple=choice.length_multiple(),
             longest=self.encoder.limits.positions,
         )
         order = eval_order(shapes, tokens.lengths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
 import pytest
 from attrs import define
@@ -14,7 +15,6 @@ from stepbus.api.create import HEAD_TYPES, create_model
 from stepbus.base.components import Component, Components, Selected
 from stepbus.base.errors import BadInput, ConfigError, DataError, PluginError
 from stepbus.compute.building import build_model, head_for
-from stepbus.device.backend import mx
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "bert"
 

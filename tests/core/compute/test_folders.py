@@ -19,6 +19,7 @@ from stepbus.base.errors import ModelError
 from stepbus.compute import folders
 from stepbus.compute.folders import find_folder, read_config, read_safetensors, read_tensors, write_folder
 from stepbus.storage import durable
+from stepbus.storage.exports import check_export
 from stepbus.text.tokens.encode import tokenizer_files
 
 CONFIG = {"model_type": "toy", "hidden_size": 2}
@@ -407,6 +408,43 @@ def test_what_somebody_put_beside_a_model_of_ours_is_carried_over(tmp_path: Path
     assert (folder / "runs" / "notes.txt").read_text() == "mine too"
     assert read_config(folder)["new"] == 1
     assert names_in(tmp_path) == ["m"]
+
+
+def test_what_lies_where_a_model_comes_is_carried_over_without_one_before_it(tmp_path: Path) -> None:
+    (tmp_path / "m" / "cards").mkdir(parents=True)
+    (tmp_path / "m" / "README.md").write_text("mine")
+    (tmp_path / "m" / "cards" / "card.md").write_text("mine too")
+    (tmp_path / "m" / "special_tokens_map.json").write_text("of nobody else")
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), {"vocab.txt": b"new"}, MARK)
+    assert names_in(folder) == [
+        "README.md", "cards", "config.json", "model.safetensors",
+        "special_tokens_map.json", "stepbus.json", "vocab.txt",
+    ]  # fmt: skip
+    assert (folder / "README.md").read_text() == "mine"
+    assert (folder / "cards" / "card.md").read_text() == "mine too"
+    assert check_export(folder)[0] == {"config.json", "model.safetensors", "stepbus.json", "vocab.txt"}
+    assert names_in(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.txt", "model.safetensors.index.json"])
+def test_a_file_of_a_models_name_that_no_model_of_ours_brought_stays(name: str, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / name).write_text("mine")
+    with pytest.raises(ModelError, match="holds a model that stepbus did not write; move it away"):
+        write_folder(tmp_path / "m", CONFIG, tensors(), {"vocab.txt": b"new"}, MARK)
+    assert (tmp_path / "m" / name).read_text() == "mine"
+    assert names_in(tmp_path / "m") == [name]
+
+
+def test_a_tokenizers_file_that_is_the_users_is_kept_and_never_replaced(tmp_path: Path) -> None:
+    """By their names they could be ours; stepbus.json says that they are not."""
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), {"tokenizer.json": b"{}"}, MARK)
+    (folder / "vocab.txt").write_text("mine")
+    write_folder(folder, {**CONFIG, "new": 1}, tensors(), {"tokenizer.json": b"{}"}, MARK)
+    assert ((folder / "vocab.txt").read_text(), read_config(folder)["new"]) == ("mine", 1)
+    with pytest.raises(ModelError, match=r"/m/vocab\.txt: stepbus did not write it, and the model has a file of this"):
+        write_folder(folder, CONFIG, tensors(), {"vocab.txt": b"new"}, MARK)
+    assert ((folder / "vocab.txt").read_text(), read_config(folder)["new"]) == ("mine", 1)
 
 
 def test_what_is_carried_over_is_there_before_the_old_folder_goes(

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 
 from stepbus import create_model, load_config
 from stepbus.compute.optimizer import ParameterUpdater
-from stepbus.compute.steps import CompiledSteps, mix
+from stepbus.compute.steps import CompiledSteps, lowered, mix
 from stepbus.text.batches.prefetch import Batch
 
 Build = Callable[..., CompiledSteps]
@@ -21,14 +23,19 @@ Build = Callable[..., CompiledSteps]
 def build(tiny_config: Callable[..., dict[str, Any]]) -> Build:
     """Return a function that makes the steps of a tiny model under plain SGD."""
 
-    def make(dropout: float = 0.0, precision: str = "float32") -> CompiledSteps:
+    def make(
+        dropout: float = 0.0, precision: str = "float32", frozen: bool = False, rate: float = 0.5
+    ) -> CompiledSteps:
         section = {name: value for name, value in tiny_config()["model"].items() if name != "type"}
         rates = {"dropout": dropout, "hidden_dropout": dropout, "attention_dropout": dropout}
         model = create_model(**section, **rates)
+        if frozen:
+            model.encoder.freeze()
+            model.pooling.freeze()
         optimizer = load_config(tiny_config(optimizer={"type": "sgd", "learning_rate": 0.5})).optimizer
         updater = ParameterUpdater(optimizer.build(), 0.5)
         updater.init(model.trainable_parameters())
-        return CompiledSteps(model, updater, [], rate=lambda step: 0.5, seed=1, precision=precision)
+        return CompiledSteps(model, updater, [], rate=lambda step: rate, seed=1, precision=precision)
 
     return make
 
@@ -117,6 +124,48 @@ def test_bfloat16_keeps_master_weights_in_float32(build: Build) -> None:
     losses = [steps.read(steps.launch([batch(8, 7)], 1)).loss for steps in (half, full)]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     assert {array.dtype for array in half.model.tensors().values()} == {mx.float32}
+
+
+@pytest.mark.parametrize("windows", [[1, 1, 1], [2, 1]], ids=["plain", "accumulated"])
+def test_bfloat16_leaves_frozen_weights_as_they_were_bit_by_bit(build: Build, windows: list[int]) -> None:
+    steps = build(precision="bfloat16", frozen=True)
+    before = weights(steps)
+    trained = {steps.model.tensor_name(path) for path, _ in tree_flatten(steps.model.trainable_parameters())}
+    assert trained == {"classifier.weight", "classifier.bias"}
+    assert any((array != np.array(mx.array(array).astype(mx.bfloat16).astype(mx.float32))).any()
+               for name, array in before.items() if name not in trained)  # or nothing could be lost  # fmt: skip
+    for number, size in enumerate(windows, 1):
+        steps.read(steps.launch([batch(8, seed) for seed in range(size)], number))
+    for name, array in weights(steps).items():
+        assert array.dtype == np.float32
+        assert np.array_equal(array, before[name]) == (name not in trained), name
+
+
+def test_bfloat16_trains_what_is_not_frozen_in_float32_steps_too_small_for_it(build: Build) -> None:
+    """1 + 2^-12 is no bfloat16: an update of that size would be lost in every step if the master were one."""
+    steps = build(precision="bfloat16", rate=2.0**-12)
+    before = weights(steps)["classifier.weight"]
+    steps.read(steps.launch([batch(8, 7)], 1))
+    change = weights(steps)["classifier.weight"] - before
+    assert 0 < np.abs(change).max() < 2.0**-12
+
+
+def test_what_the_forward_sets_itself_is_kept_and_integers_stay(build: Build) -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.table = mx.array([1 / 3, 2.0]), mx.array([3, 257])
+            self.mean = mx.zeros(2)
+            self.freeze(keys=["mean", "table"])
+
+    model = Counting()
+    put_back = lowered(model, mx.bfloat16)
+    assert (model.weight.dtype, model.table.dtype) == (mx.bfloat16, mx.int32)
+    model.mean = model.weight * 2
+    put_back()
+    assert model.weight.tolist() == [np.float32(1 / 3), 2.0]
+    assert (model.mean.dtype, model.mean.tolist()) == (mx.float32, [0.66796875, 4.0])
+    assert model.table.tolist() == [3, 257]
 
 
 def test_seeds_are_mixed_the_same_everywhere() -> None:

@@ -98,6 +98,8 @@ def test_a_resumed_run_knows_its_files(fits: tuple[str, ...], tmp_path: Path) ->
     assert named(run) == []
     (place / "mine.csv").write_text("of somebody before that plugin was switched on")
     (place / "model" / "thesis.txt").write_text("years of work")
+    assert named(run) == [str(place / "mine.csv")]  # the thesis is carried over
+    (place / "model" / "config.json").write_text("of another model")
     assert named(run) == [str(place / "mine.csv"), str(place / "model")]
     for name in ("stepbus.json", "config.json"):
         (place / "model" / name).write_text("{}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepbus import CheckpointError
+from stepbus.storage.carrying import carry_over
 from stepbus.storage.leftovers import is_leftover, sweep
 
 A, B = "a" * 32, "0123456789abcdef" * 2
@@ -81,6 +82,27 @@ def test_a_folder_with_anything_foreign_in_it_stays_whole(foreign: str, tmp_path
     before = {name: names(tmp_path / name) for name in names(tmp_path)}
     sweep(tmp_path)
     assert {name: names(tmp_path / name) for name in names(tmp_path)} == before
+
+
+def test_what_was_carried_over_into_the_model_holds_no_leftover_back(tmp_path: Path) -> None:
+    """Killed after the files of somebody were linked into the new model: the old one and the unfinished one go."""
+    new = model(tmp_path / "model")
+    (new / "README.md").write_text("mine")
+    (new / "cards").mkdir()
+    (new / "cards" / "card.md").write_text("mine too")
+    (new / "latest").symlink_to("README.md")
+    for name in (f".tmp-model-{A}", f".old-model-{B}"):
+        carry_over(new, model(tmp_path / name))
+        assert is_leftover(tmp_path / name)
+    (tmp_path / f".old-model-{B}" / "cards" / "later.md").write_text("only here")
+    sweep(tmp_path)
+    assert names(tmp_path) == [f".old-model-{B}", "model"]
+    assert (tmp_path / f".old-model-{B}" / "cards" / "later.md").read_text() == "only here"
+    assert (new / "cards" / "card.md").read_text() == "mine too"
+    (tmp_path / f".old-model-{B}" / "cards" / "later.md").unlink()
+    sweep(tmp_path)
+    assert names(tmp_path) == ["model"]
+    assert sorted(path.name for path in new.rglob("*.md")) == ["README.md", "card.md"]
 
 
 def test_links_are_never_followed(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def plan_shapes(
     lengths: IntArray,
     *,
     batch_size: int,
+    bucket_multiple: int,
     tokens_per_batch: int | None = None,
-    bucket_multiple: int = 8,
     max_signatures: int = 16,
     longest: int | None = None,
 ) -> ShapePlan:
@@ -96,8 +96,8 @@ def plan_shapes(
     Args:
         lengths: Tokens of each row, int [N].
         batch_size: Rows in a batch.
+        bucket_multiple: Every length is a multiple of this, up to `longest`; see `device.length_multiple`.
         tokens_per_batch: Padded tokens in a batch, in place of `batch_size`: shorter rows then come in larger batches.
-        bucket_multiple: Every length is a multiple of this (8 suits CPU and Metal, 128 CUDA's fused attention).
         max_signatures: Most shapes there may be.
         longest: Most tokens that a row may be padded to: a model's positions. Rows are not longer.
 

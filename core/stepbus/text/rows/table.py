@@ -266,7 +266,9 @@ def _ids(rows: Rows, column: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
     # Whole numbers that have a type keep it, so that they join the caller's own.
     typed = rows.frame[column].tolist()
     if all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in typed):
-        return np.array(typed)
+        whole = np.array([int(value) for value in typed])
+        # Beyond 64 bits NumPy may take them for floats, and two ids for one.
+        return whole if whole.dtype.kind in "iu" else np.array([int(value) for value in typed], dtype=object)
     return np.array(cells, dtype=object)
 
 

@@ -23,7 +23,7 @@ ORDER = [[0, 6], [5], [4, 2], [1, 3]]
 def many() -> tuple[Tokens, list[BatchIndex]]:
     """Return rows of three tokens, and their batches of two."""
     tokens = some_tokens([3] * 48)
-    return tokens, eval_order(plan_shapes(tokens.lengths, batch_size=2), tokens.lengths)
+    return tokens, eval_order(plan_shapes(tokens.lengths, batch_size=2, bucket_multiple=8), tokens.lengths)
 
 
 def some_tokens(lengths: list[int], **more: object) -> Tokens:
@@ -72,7 +72,7 @@ def test_every_row_once_in_planned_shapes_whatever_the_lengths(
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
     lengths = np.random.default_rng(0).integers(3, 70, 200)
-    plan = plan_shapes(lengths, batch_size=8)
+    plan = plan_shapes(lengths, batch_size=8, bucket_multiple=8)
 
     def rows(seed: int, epoch: int) -> list[list[int]]:
         return [index.rows.tolist() for index in epoch_order(plan, lengths, seed=seed, epoch=epoch)]
@@ -139,8 +139,8 @@ def test_a_small_set_is_not_padded_to_a_full_batch() -> None:
 
 def test_no_rows_and_other_lengths_are_refused() -> None:
     with pytest.raises(DataError, match="at least one row"):
-        plan_shapes(np.array([], dtype=np.int64), batch_size=2)
-    plan = plan_shapes(np.array([4, 4, 4]), batch_size=2)
+        plan_shapes(np.array([], dtype=np.int64), batch_size=2, bucket_multiple=8)
+    plan = plan_shapes(np.array([4, 4, 4]), batch_size=2, bucket_multiple=8)
     with pytest.raises(ValueError, match="other lengths"):
         eval_order(plan, np.array([4, 4]))
 
@@ -190,7 +190,7 @@ def test_collate_without_types_and_labels_and_with_several_labels() -> None:
 @pytest.mark.parametrize("start", [0, 2, 5])
 def test_prefetch_gives_the_batches_in_order_from_a_position(size: int, start: int) -> None:
     tokens = some_tokens([3] * 10)
-    order = eval_order(plan_shapes(tokens.lengths, batch_size=2), tokens.lengths)
+    order = eval_order(plan_shapes(tokens.lengths, batch_size=2, bucket_multiple=8), tokens.lengths)
     with Prefetch(tokens, order, start=start, size=size) as batches:
         seen = [batch.rows.tolist() for batch in batches]
     assert seen == [index.rows.tolist() for index in order[start:]]
@@ -198,7 +198,7 @@ def test_prefetch_gives_the_batches_in_order_from_a_position(size: int, start: i
 
 def test_prefetch_runs_ahead_by_its_size_only() -> None:
     tokens = some_tokens([3] * 40)
-    order = eval_order(plan_shapes(tokens.lengths, batch_size=1), tokens.lengths)
+    order = eval_order(plan_shapes(tokens.lengths, batch_size=1, bucket_multiple=8), tokens.lengths)
     with Prefetch(tokens, order, size=3) as batches:
         deadline = time.monotonic() + 5
         while batches._ready.qsize() < 3 and time.monotonic() < deadline:
@@ -221,7 +221,7 @@ def test_prefetch_carries_an_exception_over_after_the_batches_before_it() -> Non
 
 def test_prefetch_ends_its_thread_when_left_early() -> None:
     tokens = some_tokens([3] * 40)
-    order = eval_order(plan_shapes(tokens.lengths, batch_size=1), tokens.lengths)
+    order = eval_order(plan_shapes(tokens.lengths, batch_size=1, bucket_multiple=8), tokens.lengths)
     before = threading.active_count()
     for _ in range(20):
         with Prefetch(tokens, order, size=2) as batches:

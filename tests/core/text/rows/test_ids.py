@@ -6,6 +6,7 @@ import io
 import uuid
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from stepbus import DataError, Rows
 from stepbus.text.rows import ids as row_ids
+from stepbus.text.rows.table import read_rows
 
 
 def objects(*values: Any) -> row_ids.Ids:
@@ -113,8 +115,51 @@ def test_what_cannot_be_kept_is_refused_by_name_before_any_work(value: Any, word
         row_ids.to_array(ids)
 
 
-def test_what_compares_unlike_itself_is_refused() -> None:
-    with pytest.raises(DataError, match=r"data\.id: .*nan"):
-        row_ids.to_array(objects(float("nan")))
-    with pytest.raises(DataError, match=r"data\.id: "):
-        row_ids.to_array(objects(10**5000))
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "nan of type float"),
+        (Decimal("NaN"), r"Decimal\('NaN'\) of type Decimal"),
+        (10**5000, "a number of thousands of digits of type int"),
+        ("\ud83d\ude00", r"'\\ud83d\\ude00' of type str"),
+        (("x" * 500,), r"\('x{95}… of type tuple"),
+    ],
+    ids=["NaN", "decimal NaN", "endless", "halves", "tuple"],
+)
+def test_what_would_come_back_otherwise_is_refused_by_its_row_before_any_work(value: Any, words: str) -> None:
+    """A file of text makes one character of two halves; NaN is not itself; no text holds endless digits."""
+    for others in ((), ("a", 1)):
+        ids = objects(*others, value)
+        rows = Rows(pd.DataFrame({"key": range(len(ids))}), ids, "x.csv", "train", np.arange(2, len(ids) + 2), True)
+        with pytest.raises(
+            DataError, match=rf"^x\.csv:{len(ids) + 1}: column 'key': expected .* as id, got {words}; write"
+        ):
+            row_ids.check(rows, "key")
+        with pytest.raises(DataError, match=rf"data\.id: expected .*, got {words}; write the ids as text"):
+            row_ids.to_array(ids)
+
+
+def test_the_hour_that_a_clock_repeats_comes_back() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    moments = [datetime(2024, 10, 27, 2, 30, fold=fold, tzinfo=zone) for fold in (0, 1)]
+    again = through_a_file(objects(*moments))
+    assert [moment.isoformat() for moment in again] == ["2024-10-27T02:30:00+02:00", "2024-10-27T02:30:00+01:00"]
+    assert [moment.timestamp() for moment in again] == [moment.timestamp() for moment in moments]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ([2**63, -1, 3], "O"),
+        ([2**70, 1, 2**70 + 1], "O"),
+        ([np.int64(5), 2**64, 7], "O"),
+        ([2**64 - 1, 0, 1], "O"),
+        ([-(2**63), np.int8(0), 1], "i"),
+    ],
+)
+def test_whole_numbers_of_any_size_stay_whole(column: list[Any], kind: str) -> None:
+    """-1 and 2^63 side by side are floats to NumPy, which cannot tell 2^63 from 2^63 + 1."""
+    rows = read_rows({"key": column, "text": ["a"] * 3}, name="train", config=SimpleNamespace(id="key"))  # type: ignore[arg-type]
+    assert rows.ids.dtype.kind == kind
+    assert [int(value) for value in through_a_file(rows.ids)] == [int(value) for value in column]
+    assert {type(value) for value in rows.ids.tolist()} == {int}
