@@ -183,6 +183,7 @@ def assemble(trainer: Trainer, members: Sequence[Member], *, alone: bool) -> Non
     config = trainer.config
     scheduler = config.scheduler.build()
     serving = serving_members(trainer, members, scheduler, alone=alone)
+    trainer.control.caller = trainer.run.bus.control.caller
     trainer.bus = Bus(serving, trainer.control, trainer.run.meter)
     trainer.bus.on_disabled = lambda text: trainer.message(text, "warning")
     trainer.model = fit_model(trainer)

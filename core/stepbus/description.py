@@ -16,6 +16,7 @@ from attrs import frozen
 
 from stepbus.config import BASES
 from stepbus.plugins import LoadedPlugin
+from stepbus.requests import asks_of
 from stepbus.settings import words, yaml_float
 
 # A Config class may hold another, and that one itself again.
@@ -140,6 +141,7 @@ def describe(loaded: LoadedPlugin, use: str | None = None) -> dict[str, Any]:
         "file": file_of(cls),
         "scope": loaded.scope,
         "affects_result": loaded.affects_result,
+        "asks": list(asks_of(cls, loaded.label)),
         "requires_hooks": getattr(cls, "requires_hooks", None),
         "settings": list(_settings(loaded.config_class)),
         "hooks": [{"name": hook, "arguments": arguments_of(function)} for _, hook, function in implemented(cls)],
@@ -262,6 +264,10 @@ def render(description: Mapping[str, Any]) -> str:
         f"file   {file if not file.startswith('..') else description['file']}",
     ]
     lines.append(f"lives  {lives}")
+    if description["asks"]:
+        lines.append(f"asks   {', '.join(description['asks'])}")
+    if not description["affects_result"]:
+        lines.append("takes  no part in the result, so a resume may change it, add it or leave it out")
     if description["requires_hooks"] is not None:
         lines.append(f"needs  hooks version {description['requires_hooks']}")
     lines += ["", "Settings", *(_setting_lines(description["settings"]) or ["  none"])]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stepbus import best_weights
 from stepbus.batches import Prefetch, eval_order, plan_shapes
 from stepbus.fits import Predictions
 from stepbus.state import Best
@@ -87,9 +88,8 @@ def evaluate_monitored(trainer: Trainer, reason: str) -> None:
     state.metrics.update(metrics)
     _update_best(trainer, metrics)
     state.history.append({"step": state.step, "epoch": state.epoch_progress, **metrics})
+    best_weights.keep(trainer)
     trainer.bus.hook.on_metrics(trainer=trainer, state=state, metrics=metrics)
-    if trainer.control.best and state.best is not None and state.best.step == state.step:
-        trainer.best_arrays = dict(trainer.model.tensors())  # arrays are immutable: a snapshot by reference
     trainer.steps.restart_clock()
 
 

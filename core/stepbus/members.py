@@ -16,6 +16,8 @@ from stepbus.bus import Member, check_policy, failure, hooks_of
 from stepbus.config import plain
 from stepbus.errors import PluginError, Problem, values_without_secrets
 from stepbus.plugins import check_hooks_version, import_module
+from stepbus.requests import asks_of
+from stepbus.watchers import watches
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -63,6 +65,8 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
                 f"two plugins are called {member.name!r}; give one another name, under plugins: or as a file"
             )
         taken.add(member.name)
+        asks_of(member.plugin, member.label)
+        watches(member.plugin, member.label)
     return members
 
 
@@ -161,8 +165,8 @@ def run_scoped(members: Iterable[Member]) -> list[Member]:
     return [member for member in members if member.scope == "run"]
 
 
-def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, str]]:
-    """Return name -> distribution, version and a digest of the settings of every plugin, for manifests.
+def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
+    """Return name -> distribution, version, a digest of the settings and whether it only watches, for manifests.
 
     Args:
         members: The prototypes of a run, objects passed in Python and modules of hooks among them.
@@ -172,6 +176,7 @@ def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, str]]:
             "distribution": member.distribution,
             "version": member.version,
             "settings": _settings_digest(member.settings),
+            "watches": watches(member.plugin, member.label),
         }
         for member in members
     }

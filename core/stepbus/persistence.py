@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from stepbus import backend, checkpoints, conditions, folders
+from stepbus import backend, best_weights, checkpoints, conditions, folders
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.errors import CheckpointError, StepbusError, values_without_secrets
 from stepbus.exports import DESCRIPTION, FORMAT
@@ -87,10 +87,8 @@ def load(trainer: Trainer, path: Path, *, optimizer: bool = True) -> Checkpoint:
         _take_over(trainer, checkpoint, saved, optimizer=optimizer)
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
-    if "best.safetensors" in checkpoint.files:
-        trainer.best_arrays = checkpoints.read_arrays(checkpoint, "best")
-    elif trainer.control.best and trainer.state.best is not None:
-        trainer.best_arrays = dict(trainer.model.tensors())
+    stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
+    best_weights.take_back(trainer, stored)
     return checkpoint
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepbus.asks import MEANINGS
+from stepbus.powers import MEANINGS
 from stepbus.wording import counted
 
 # More fits than this are shown by their first, smallest and largest.
@@ -76,8 +76,7 @@ def _plugins(plugins: Sequence[Mapping[str, Any]], width: int) -> str:
         rows.append((each["name"], place, each["scope"], ", ".join(each["may"]), _grouped(each["gives"])))
     words = {word for each in plugins for word in each["may"]}
     legend = "; ".join(f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in words)
-    said = f"{legend}. Requests are read from the code; what hides behind other names is not seen." if legend else ""
-    return "\n".join([*table(rows, width), *_wrap(said, width)])
+    return "\n".join([*table(rows, width), *_wrap(legend and f"{legend}.", width)])
 
 
 def _grouped(gives: Sequence[str]) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from stepbus.asks import powers
 from stepbus.assembly import serving_members
 from stepbus.bus import SPECIFICATIONS, Bus
 from stepbus.components import Selected
 from stepbus.create import head_for
 from stepbus.events import RUN_HOOKS
 from stepbus.hook_reference import timeline
+from stepbus.powers import powers
 
 if TYPE_CHECKING:
     from stepbus.bus import Member
@@ -80,7 +80,7 @@ def describe_plugins(
                 "on_error": member.on_error,
                 "hooks": hooks,
                 "gives": [f"{part.kind} {part.name}" for part in used if any(part is each for each in offered)],
-                "may": list(powers(member.plugin, hooks)),
+                "may": list(powers(member.plugin, hooks, member.label)),
             }
         )
     return found

@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from stepbus.errors import PluginError, did_you_mean
 from stepbus.paths import unusable
+from stepbus.requests import asks_of
 
 GROUP = "stepbus.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -145,6 +146,7 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
     """
     loaded = _load(name, use, base)
     check_hooks_version(loaded.cls, loaded.label, loaded.name)
+    asks_of(loaded.cls, loaded.label)
     _require_plugin(loaded, use)
     return loaded
 

@@ -13,6 +13,7 @@ from stepbus.errors import CheckpointError, Problem
 from stepbus.fits import FitResult, Plan, grown_axes
 from stepbus.run_files import RUN_FILE, read_run_file
 from stepbus.run_folders import CONFIG_FILE, read_run, run_documents, writing
+from stepbus.watchers import compare_watchers
 from stepbus.yaml_writer import to_yaml
 
 if TYPE_CHECKING:
@@ -103,9 +104,7 @@ def refuse_changes(
     Raises:
         CheckpointError: Something differs.
     """
-    watchers = [
-        f"plugins.{member.name}" for member in run.members if not getattr(member.plugin, "affects_result", True)
-    ]
+    watchers = compare_watchers(saved.get("plugins", {}), run.members)
     before = saved.get("conditions")
     others = _other_conditions(run, place, before, now["conditions"])
     # Of conditions, only those that decide more than last bits are refused like settings.
@@ -114,13 +113,14 @@ def refuse_changes(
         {**facts, "conditions": {name: facts["conditions"][name] for name in kept if name in facts["conditions"]}}
         for facts in (saved, now)
     )
-    ignored = [*HARMLESS, *watchers]
-    differences = checkpoints.compare_facts(was, is_now, ignore=ignored)
+    ignored = [*HARMLESS, *watchers.free]
+    differences = [*checkpoints.compare_facts(was, is_now, ignore=ignored), *watchers.differences]
     # A checkpoint from before a change that was allowed, by a resume that got no further.
     for facts in run.earlier:
         before_that = {name: facts[name] for name in facts if name != "conditions"}
         known = {name: now[name] for name in before_that if name in now}
         allowed = checkpoints.compare_facts(before_that, known, ignore=ignored)
+        allowed += compare_watchers(facts.get("plugins", {}), run.members).differences
         differences = [difference for difference in differences if difference not in allowed]
     if differences and not allow_changed:
         listed = "\n  ".join(differences)
@@ -133,6 +133,10 @@ def refuse_changes(
         run.message(f"resumed although {difference}", "warning")
     for sentence in others:
         run.message(sentence, "warning")
+    for sentence in watchers.said:
+        if sentence not in run.told:  # the run and its checkpoints say the same
+            run.told.add(sentence)
+            run.message(sentence)
     return differences
 
 

@@ -21,8 +21,10 @@ from stepbus.fits import Fit, FitResult, groups_along, grown_axes
 from stepbus.interruption import interrupted, signals_after
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
 from stepbus.one_fit import do_fit
+from stepbus.requests import REQUESTS
 from stepbus.row_sets import check_labels, check_texts, read_sets
 from stepbus.run_folders import CHECKPOINTS
+from stepbus.state import Control
 from stepbus.yaml_writer import to_yaml
 
 if TYPE_CHECKING:
@@ -69,8 +71,9 @@ class Run:
         self.told: set[str] = set()  # what a resume said of other conditions
         self.members: list[Member] = prototypes(self.config, trainer.plugins)
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
-        self.bus = Bus(run_scoped(self.members), meter=self.meter)
+        self.bus = Bus(run_scoped(self.members), Control(trainer.control.caller), self.meter)
         self.bus.on_disabled = lambda text: self.message(text, "warning")
+        trainer.control.refused = dict.fromkeys(REQUESTS, "no fit has begun; ask in on_fit_start or later")
 
     # -- what plugins call --------------------------------------------------------------------------------------------
 

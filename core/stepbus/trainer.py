@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus import engine, evaluation
+from stepbus import best_weights, engine, evaluation
 from stepbus.batches import Batch, Prefetch, accumulated, epoch_order
 from stepbus.bus import Bus
 from stepbus.errors import BadInput, mention
 from stepbus.fits import Fit, FitResult, Predictions
+from stepbus.requests import REQUESTS
 from stepbus.state import Control, TrainingState
 
 if TYPE_CHECKING:
@@ -226,6 +227,7 @@ class Trainer:
         result = FitResult(self.fit, status="failed", directory=self.directory)
         try:
             began = time.perf_counter()
+            self.control.refused = {"best": why} if (why := best_weights.why_never(self)) else {}
             engine.run_fit(self)
             result.seconds = time.perf_counter() - began
             result.status = "interrupted" if self.cut else "stopped" if self.control.stop else "ok"
@@ -249,16 +251,15 @@ class Trainer:
         result.metrics, result.best = dict(state.metrics), state.best
         result.history, result.steps = list(state.history), state.step
         result.traces = self.steps.traces
+        if not self.cut and result.status != "failed":
+            for text in self.control.unserved():
+                self.message(text, "warning")
+        self.control.refused = dict.fromkeys(REQUESTS, "the fit has ended; ask in on_epoch_end or before")
         return self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
 
     def _finish(self, result: FitResult) -> None:
         state = self.state
-        if self.best_arrays and state.best is not None and state.best.step != state.step:
-            self.model.load_tensors(self.best_arrays, source="the best weights")
-            state.evaluated.clear()
-            self.message(
-                f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}"
-            )
+        best_weights.put_back(self)
         for name in self.tokens:
             if name != "train":
                 prefix = "eval" if name == self.fit.monitored else name

@@ -44,6 +44,7 @@ def assert_conforms(
     - settings round-trip: as JSON values and back, each setting is the same;
     - building touches nothing: no file, no array;
     - plays a run: none of its hooks raises;
+    - asks for what it declares: its `asks` names each request that it makes of `trainer.control`;
     - needs no pickle: its state is JSON values and arrays, and it has both methods of a state, or neither;
     - state round-trips: a fresh instance that takes a state over gives the same back;
     - resume equals uninterrupted: cut after each update and resumed into a fresh instance, a run makes the same

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stepbus import best_weights
 from stepbus.durable import from_json, to_json
 from stepbus.errors import CheckpointError
 from stepbus.fits import Predictions
 from stepbus.members import restore_state, state_of
+from stepbus.requests import REQUESTS
 from stepbus.state import StepResult
 from stepbus.testing.script import ListeningControl, Script, Snapshot, at, scripted_predictions
 from stepbus.trainer import Trainer
@@ -157,6 +159,8 @@ class ScriptedTrainer(Trainer):
         super().__init__(run.config, ScriptedModel(), plugins=run.extras)
         self.run, self.script = run, script
         self.control = ListeningControl(run.asked)
+        self.control.caller = run.bus.control.caller
+        self.control.refused = dict.fromkeys(REQUESTS, "no fit has begun; ask in on_fit_start or later")
         self.steps = ScriptedSteps(self)
 
     @contextmanager
@@ -185,6 +189,6 @@ class ScriptedTrainer(Trainer):
         restore_state(self.bus.members, frozen_states(snapshot.plugins))
         self.optimizer.learning_rate = snapshot.learning_rate
         self.model.step = snapshot.step
-        self.best_arrays = dict(snapshot.best)
+        best_weights.take_back(self, snapshot.best or None)
         self.state.total_steps, self.state.steps_per_epoch = planned
         self.message(f"resumed at step {snapshot.step}")

@@ -13,6 +13,7 @@ from stepbus.errors import CheckpointError, ConfigError, StepbusError
 from stepbus.members import make
 from stepbus.plugins import LoadedPlugin
 from stepbus.python_tree import from_python
+from stepbus.requests import UndeclaredError
 from stepbus.settings import structure
 from stepbus.testing.comparing import comparable, without
 from stepbus.testing.playing import Played, play
@@ -87,6 +88,8 @@ class Subject:
             return play(*plugins, **{**self.script, "parts": parts, **more})
         except CheckpointError as error:
             self.fail("needs no pickle", str(error))
+        except UndeclaredError as error:
+            self.fail("asks for what it declares", str(error))
         except Exception as error:
             reason = str(error) if isinstance(error, StepbusError) else f"{type(error).__name__}: {error}"
             rule, mend = "plays a run", "if it needs more to run, hand it over (settings=, beside=, or what play takes)"
