@@ -157,7 +157,7 @@ def describe(trainer: Trainer) -> dict[str, Any]:
     return {
         "stepbus": __version__,
         "format": FORMAT,
-        "config": values_without_secrets(prediction_tree(trainer.config)),
+        "config": values_without_secrets(prediction_tree(trainer.config, trainer.encoder.codec.task)),
         "encoder": trainer.encoder.state_dict(),
         "plugins": plugin_table(trainer.run.members),
         "metrics": {name: value for name, value in trainer.state.metrics.items() if value == value},

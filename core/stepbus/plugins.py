@@ -183,7 +183,8 @@ def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
     if name not in known:
         raise PluginError(
             f"no installed plugin is called {name!r}{did_you_mean(name, known)}; "
-            "`stepbus plugins list` shows what is installed, `use: ./file.py:Class` names a class of your own"
+            "`stepbus plugins list` shows what is installed, `use: ./file.py:Class` names a class of your own, "
+            f"plugins: {{{name}: false}} does without it"
         )
     point = known[name]
     if point.rivals:
