@@ -254,9 +254,9 @@ class Bus:
                 arguments[carried] = result
         return arguments[carried]
 
-    def tell_all(self, hook: str, **arguments: Any) -> list[Exception]:
-        """Call every implementation of a hook, whatever the others do; return what they raised."""
-        raised: list[Exception] = []
+    def tell_all(self, hook: str, **arguments: Any) -> list[BaseException]:
+        """Call every implementation of a hook, whatever the others do; return what they raised, a Ctrl-C included."""
+        raised: list[BaseException] = []
         around = []
         for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
             try:
@@ -264,14 +264,14 @@ class Bus:
                 if implementation.wrapper:
                     next(begun)
                     around.append(begun)
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 raised.append(error)
         for begun in reversed(around):
             try:
                 begun.send([])
             except StopIteration:
                 pass
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 raised.append(error)
         return raised
 

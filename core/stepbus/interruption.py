@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.errors import Interrupted
+from stepbus.errors import Interrupted, outcome
 
 if TYPE_CHECKING:
     from stepbus.run import Run
@@ -57,6 +57,23 @@ def _handled(handle: Callable[[int, Any], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def close(run: Run, status: str, failed: BaseException | None) -> None:
+    """Say to every plugin that a run is over; what they raise is told after the run's own error.
+
+    Args:
+        run: The run.
+        status: ok, stopped, failed or interrupted.
+        failed: The error that the run ends with, if there is one.
+    """
+    raised = run.bus.tell_all("on_close", run=run, status=status)
+    last = outcome(failed, raised)
+    if isinstance(last, KeyboardInterrupt) and last is not failed:
+        raise last from failed
+    if failed is None:
+        for late in raised:
+            run.message(str(late), "warning")
 
 
 def interrupted(number: int, directory: Path, *, saved: bool) -> Interrupted:

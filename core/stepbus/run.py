@@ -16,9 +16,19 @@ from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_bytes_atomically
 from stepbus.effects import refusals, run_notes
-from stepbus.errors import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
+from stepbus.errors import (
+    BadInput,
+    ConfigError,
+    DataError,
+    Interrupted,
+    ModelError,
+    mention,
+    outcome,
+    raise_first,
+    without_secrets,
+)
 from stepbus.fits import Fit, FitResult, groups_along, grown_axes
-from stepbus.interruption import interrupted, signals_after
+from stepbus.interruption import close, interrupted, signals_after
 from stepbus.members import exclusions, plugin_table, prototypes, run_scoped
 from stepbus.one_fit import do_fit
 from stepbus.requests import REQUESTS
@@ -63,6 +73,7 @@ class Run:
         self.fits: list[Fit] = []
         self.results: list[FitResult] = []
         self.signal: int | None = None
+        self.late: list[BaseException] = []  # what plugins raised when a fit that a signal cut had ended
         self._claim: run_folders.Claim | None = None
         self.started = False  # whether the loop of a fit was entered
         self.facts: dict[str, Any] = {}  # what a later resume compares
@@ -139,24 +150,19 @@ class Run:
             self._heed_signal()
             result = self._combine()
             report_costs(self, time.perf_counter() - self.began)
-            self.bus.hook.on_run_end(run=self, result=result)
+            raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))
             self._heed_signal()
             status = result.status
             return result
         except BaseException as error:
-            failed = error
             if isinstance(error, Interrupted | KeyboardInterrupt):
                 status = "interrupted"
             # What a plugin raises here must not stand in front of the error itself.
-            mention(error, self.bus.tell_all("on_exception", run=self, error=error))
+            failed = outcome(error, self.bus.tell_all("on_exception", run=self, error=error))
+            raise_first(failed, ())
             raise
         finally:
-            raised = self.bus.tell_all("on_close", run=self, status=status)
-            if failed is not None:
-                mention(failed, raised)
-            else:
-                for late in raised:
-                    self.message(str(late), "warning")
+            close(self, status, failed)
 
     def resume_from(self) -> None:
         """Find the run to go on with, or a folder that no other run uses."""
@@ -259,6 +265,7 @@ class Run:
         if self.signal is None:
             return
         error = interrupted(self.signal, self.directory, saved=saved)
+        mention(error, self.late)
         if saved:
             try:
                 report_costs(self, time.perf_counter() - self.began)

@@ -16,7 +16,7 @@ import numpy as np
 from stepbus import best_weights, engine, evaluation
 from stepbus.batches import Batch, Prefetch, accumulated, epoch_order
 from stepbus.bus import Bus
-from stepbus.errors import BadInput, mention
+from stepbus.errors import BadInput, raise_first
 from stepbus.fits import Fit, FitResult, Predictions
 from stepbus.requests import REQUESTS
 from stepbus.state import Control, TrainingState
@@ -236,24 +236,25 @@ class Trainer:
                 self.message(f"stopped by {result.reason}")
             if not self.cut:
                 self._finish(result)
+                for text in self.control.unserved():
+                    self.message(text, "warning")
         except BaseException as error:
             result.status = "failed"
-            mention(error, self._end(result))
+            raise_first(error, self._end(result))
             raise
-        if raised := self._end(result):
-            mention(raised[0], raised[1:])
-            raise raised[0]
+        raised = self._end(result)
+        if self.cut:
+            self.run.late += raised  # the run ends by the signal, with a checkpoint
+        else:
+            raise_first(None, raised)
         return result
 
-    def _end(self, result: FitResult) -> list[Exception]:
+    def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
         result.metrics, result.best = dict(state.metrics), state.best
         result.history, result.steps = list(state.history), state.step
         result.traces = self.steps.traces
-        if not self.cut and result.status != "failed":
-            for text in self.control.unserved():
-                self.message(text, "warning")
         self.control.refused = dict.fromkeys(REQUESTS, "the fit has ended; ask in on_epoch_end or before")
         return self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
 

@@ -13,8 +13,9 @@ from stepbus.bus import Bus, Member
 from stepbus.config import Config
 from stepbus.costs import Meter, report_costs
 from stepbus.effects import unevaluated
-from stepbus.errors import ConfigError, Interrupted, Problem, mention
+from stepbus.errors import ConfigError, Interrupted, Problem, mention, outcome, raise_first
 from stepbus.fits import Fit, FitResult, Plan, groups_along, grown_axes
+from stepbus.interruption import close
 from stepbus.members import for_fit, prototypes, run_scoped
 from stepbus.testing.recorder import Recorder
 from stepbus.testing.script import Asked, Script, ScriptedRows, Snapshot, scripted_codec
@@ -52,6 +53,7 @@ class ScriptedRun:
         self.fits: list[Fit] = []
         self.results: list[FitResult] = []
         self.signal: int | None = None
+        self.late: list[BaseException] = []
         self.sets: dict[str, Any] = {}
         self.parts: dict[str, Callable[[], Any]] = {}
         self.given_directions: Mapping[str, bool | None] | None = None
@@ -119,23 +121,19 @@ class ScriptedRun:
                 if self.results[-1].status == "interrupted":
                     status = "interrupted"
                     report_costs(self, math.inf)  # type: ignore[arg-type]  # no time passes in a script
-                    raise Interrupted("interrupted by the script", self.signal or signal.SIGINT)
+                    error = Interrupted("interrupted by the script", self.signal or signal.SIGINT)
+                    mention(error, self.late)
+                    raise error
             self.result = self._combine()
             report_costs(self, math.inf)  # type: ignore[arg-type]  # no time passes in a script
-            self.bus.hook.on_run_end(run=self, result=self.result)
+            raise_first(None, self.bus.tell_all("on_run_end", run=self, result=self.result))
             status = self.result.status
         except BaseException as error:
-            failed = error
-            mention(error, self.bus.tell_all("on_exception", run=self, error=error))
-            if not isinstance(error, Interrupted):
-                raise
+            failed = outcome(error, self.bus.tell_all("on_exception", run=self, error=error)) or error
+            if not isinstance(failed, Interrupted):
+                raise_first(failed, ())
         finally:
-            raised = self.bus.tell_all("on_close", run=self, status=status)
-            if failed is not None:
-                mention(failed, raised)
-            else:
-                for late in raised:
-                    self.message(str(late), "warning")
+            close(self, status, failed)  # type: ignore[arg-type]  # as much of a run as that asks for
 
     def _plan(self) -> None:
         whole = Fit("fit", self.sets, self.config.training.seed)
