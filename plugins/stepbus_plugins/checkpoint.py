@@ -17,6 +17,7 @@ class CheckpointPolicy:
     """Save checkpoints at epochs, every n steps or at each new best, and keep the newest and the best of them."""
 
     affects_result = False  # a resume may change it
+    asks = ("checkpoint",)
 
     @define(frozen=True, kw_only=True)
     class Config:

@@ -22,6 +22,8 @@ def improves(value: float, best: float | None, min_delta: float, greater_is_bett
 class EarlyStopping:
     """Stop a fit when its monitored metric has not improved for some evaluations, and restore the best weights."""
 
+    asks: tuple[str, ...] = ("stop", "best")
+
     @define(frozen=True, kw_only=True)
     class Config:
         patience: int = setting(
@@ -41,6 +43,8 @@ class EarlyStopping:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        if not config.restore_best:
+            self.asks = ("stop",)  # so nobody keeps them
         self.best: float | None = None
         self.best_step = 0
         self.stalled = 0

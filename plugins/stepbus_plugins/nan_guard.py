@@ -13,6 +13,8 @@ from stepbus import StepbusError, StepResult, TrainingState, hookimpl, setting
 class NanGuard:
     """End a run, or warn, when the loss or the gradient norm is no longer a finite number."""
 
+    asks = ("stop",)
+
     @define(frozen=True, kw_only=True)
     class Config:
         policy: Literal["raise", "stop", "warn"] = setting(

@@ -59,6 +59,8 @@ class PrintLoss:
 class Counts:
     """Log a count that goes on after a resume, and stop at a limit."""
 
+    asks = ("stop",)
+
     @define(frozen=True, kw_only=True)
     class Config:
         limit: int = setting(8, "updates before the stop")
@@ -86,6 +88,8 @@ class Counts:
 
 def test_a_played_run_tells_what_happened() -> None:
     class Talks:
+        asks = ("checkpoint",)
+
         scope = "run"
 
         @hookimpl
@@ -210,6 +214,8 @@ def test_a_cut_run_goes_on_where_it_stood(tmp_path: Path) -> None:
 
 def test_the_best_weights_are_put_back_and_scored_again() -> None:
     class KeepsBest:
+        asks = ("best",)
+
         @hookimpl
         def on_fit_start(self, trainer: Any) -> None:
             trainer.control.request_best("the best counts")
@@ -271,6 +277,8 @@ def test_arrays_in_a_state_are_kept_and_other_objects_are_not() -> None:
 
 def test_a_hook_may_save_and_load() -> None:
     class Returns:
+        asks = ("stop",)
+
         @hookimpl
         def on_epoch_end(self, trainer: Any, state: TrainingState) -> None:
             if state.epoch == 0:
@@ -396,6 +404,7 @@ def test_the_kit_imports_no_mlx() -> None:
         "from stepbus import hookimpl\n"
         "from stepbus.testing import assert_conforms, play\n"
         "class Stop:\n"
+        "    asks = ('stop',)\n"
         "    @hookimpl\n"
         "    def on_epoch_end(self, trainer): trainer.control.request_stop('enough')\n"
         "assert play(Stop, metrics=[{'eval_loss': 0.5}]).state.step == 5\n"
@@ -444,6 +453,8 @@ def test_discovery_is_back_after_the_test_before() -> None:
 
 def test_the_examples_of_the_docstring_run(monkeypatch: pytest.MonkeyPatch) -> None:
     class StopAtGoal:
+        asks = ("stop",)
+
         @define(frozen=True, kw_only=True)
         class Config:
             goal: float = 0.9
@@ -597,6 +608,8 @@ class ForgetsPart(Counts):
 class ForgetsAll:
     """It has memory and no state, so it stops later after a resume."""
 
+    asks = ("stop",)
+
     def __init__(self) -> None:
         self.seen = 0
 
@@ -608,6 +621,8 @@ class ForgetsAll:
 
 
 class AsksAgain:
+    asks = ("evaluation",)
+
     @hookimpl
     def on_fit_start(self, trainer: Any) -> None:
         trainer.control.request_evaluation("at the start")
@@ -632,6 +647,8 @@ class SharesGlobal:
 
 
 class LooksAround:
+    asks = ("best",)
+
     @hookimpl
     def on_fit_start(self, trainer: Any) -> None:
         if len(trainer.bus.members) > 2:

@@ -103,6 +103,8 @@ def test_predicting_before_training_says_what_to_do(tiny_config: Callable[..., d
 
 def test_a_plugin_may_change_the_rate_and_stop(tiny_config: Callable[..., dict[str, Any]]) -> None:
     class Halve:
+        asks = ("stop",)
+
         @hookimpl
         def on_step_end(self, trainer: Any, state: Any) -> None:
             rates.append(state.learning_rate)

@@ -38,6 +38,8 @@ METRICS = [{"eval_loss": 0.9}, {"eval_loss": 0.7}]
 class Works:
     """Save often, talk, and remember: what an undisturbed run consists of."""
 
+    asks = ("checkpoint",)
+
     scope = "run"
 
     def __init__(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.author.asks import MEANINGS as MEANINGS
-    from stepbus.author.asks import powers as powers
+    from stepbus.author.abilities import MEANINGS as MEANINGS
+    from stepbus.author.abilities import powers as powers
     from stepbus.author.checks import problems_of as problems_of
     from stepbus.author.description import describe as describe
     from stepbus.author.description import render_description as render_description
@@ -29,7 +29,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        asks="MEANINGS powers",
+        abilities="MEANINGS powers",
         checks="problems_of",
         description="describe render_description",
         doctor="examine render_report",

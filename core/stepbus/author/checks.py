@@ -10,21 +10,10 @@ from typing import Any
 import attrs
 
 from stepbus.author.description import implemented
-from stepbus.base import (
-    Component,
-    ConfigError,
-    Given,
-    Invalid,
-    Mark,
-    PluginError,
-    from_python,
-    show,
-    structure,
-    typed,
-)
+from stepbus.base import Component, ConfigError, Given, Invalid, Mark, PluginError, from_python, show, structure, typed
 from stepbus.config import BASES, LoadedPlugin
-from stepbus.fit import make
-from stepbus.kernel import hooks_of
+from stepbus.fit import make, watches
+from stepbus.kernel import asks_of, hooks_of
 
 
 def problems_of(loaded: LoadedPlugin) -> list[str]:
@@ -36,7 +25,9 @@ def problems_of(loaded: LoadedPlugin) -> list[str]:
     cls = loaded.cls
     if not inspect.isclass(cls):
         return [f"expected a class, got a {type(cls).__name__}"]
-    problems = [*_scope_problems(loaded), *_hook_problems(loaded), *_equality_problems(cls)]
+    hook_problems = _hook_problems(loaded)
+    problems = [*_scope_problems(loaded), *hook_problems, *_equality_problems(cls)]
+    problems += _role_problems(loaded, hooks_known=not hook_problems)
     if loaded.config_class is not None:
         problems += settings_problems(loaded.config_class, "Config")
     problems += component_problems(loaded)
@@ -50,6 +41,17 @@ def _scope_problems(loaded: LoadedPlugin) -> list[str]:
     if loaded.scope in ("run", "fit"):
         return []
     return [f'expected scope = "run" or "fit", got {loaded.scope!r}']
+
+
+def _role_problems(loaded: LoadedPlugin, *, hooks_known: bool) -> list[str]:
+    """Return what is wrong with `asks`, or with saying that it only watches."""
+    try:
+        asks_of(loaded.cls, loaded.label)
+        if hooks_known:
+            watches(loaded.cls, loaded.label)
+    except PluginError as error:
+        return [str(error).removeprefix(f"{loaded.label}: ")]
+    return []
 
 
 def _hook_problems(loaded: LoadedPlugin) -> list[str]:

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from stepbus.base import Selected, plain, to_yaml, words
 from stepbus.config import BASES, LoadedPlugin
+from stepbus.kernel import asks_of
 
 # A Config class may hold another, and that one itself again.
 MAX_NESTING = 4
@@ -121,6 +122,7 @@ def describe(loaded: LoadedPlugin, use: str | None = None) -> dict[str, Any]:
         "file": file_of(cls),
         "scope": loaded.scope,
         "affects_result": loaded.affects_result,
+        "asks": list(asks_of(cls, loaded.label)),
         "requires_hooks": getattr(cls, "requires_hooks", None),
         "settings": list(_settings(loaded.config_class)),
         "hooks": [{"name": hook, "arguments": arguments_of(function)} for _, hook, function in implemented(cls)],
@@ -240,6 +242,10 @@ def render_description(description: Mapping[str, Any]) -> str:
         f"file   {file if not file.startswith('..') else description['file']}",
     ]
     lines.append(f"lives  {lives}")
+    if description["asks"]:
+        lines.append(f"asks   {', '.join(description['asks'])}")
+    if not description["affects_result"]:
+        lines.append("takes  no part in the result, so a resume may change it, add it or leave it out")
     if description["requires_hooks"] is not None:
         lines.append(f"needs  hooks version {description['requires_hooks']}")
     lines += ["", "Settings", *(_setting_lines(description["settings"]) or ["  none"])]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from stepbus.base.errors import did_you_mean as did_you_mean
     from stepbus.base.errors import mention as mention
     from stepbus.base.errors import one_line as one_line
+    from stepbus.base.errors import outcome as outcome
+    from stepbus.base.errors import raise_first as raise_first
     from stepbus.base.errors import values_without_secrets as values_without_secrets
     from stepbus.base.errors import without_secrets as without_secrets
     from stepbus.base.json_output import strict_json as strict_json
@@ -80,7 +82,8 @@ else:
         arrays="IntArray LabelArray",
         components="Component Components Selected",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
-        "Problem StepbusError did_you_mean mention one_line values_without_secrets without_secrets",
+        "Problem StepbusError did_you_mean mention one_line outcome raise_first values_without_secrets "
+        "without_secrets",
         json_output="strict_json",
         markers="hookimpl hookspec",
         paths="is_url unusable usable",

@@ -159,8 +159,32 @@ def mention(error: BaseException, later: Iterable[BaseException]) -> None:
     for other in later:
         said = [str(error), *getattr(error, "__notes__", ())]
         for text in (str(other), *getattr(other, "__notes__", ())):
-            if text not in said:
+            if text and text not in said:
                 error.add_note(text)
+
+
+def raise_first(error: BaseException | None, later: Iterable[BaseException]) -> None:
+    """Raise what `outcome` returns, if anything is wrong."""
+    first = outcome(error, later)
+    if first is not None and first is not error:
+        raise first from error
+    if first is not None:
+        raise first
+
+
+def outcome(error: BaseException | None, later: Iterable[BaseException]) -> BaseException | None:
+    """Return the error that something ends with, the others noted on it; None where there is none.
+
+    Args:
+        error: The first cause, if there is one.
+        later: What was raised after it; only the user's own interrupt goes before the first cause.
+    """
+    found = [each for each in (error, *later) if each is not None]
+    found.sort(key=lambda each: not isinstance(each, KeyboardInterrupt))
+    for first in found[:1]:
+        mention(first, found[1:])
+        return first
+    return None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

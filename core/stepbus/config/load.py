@@ -83,6 +83,10 @@ class Config:
     _extras: tuple[Any, ...] = field(repr=False)
     notes: tuple[str, ...] = ()
 
+    def names_plugin(self, name: str) -> bool:
+        """Return whether a plugin was named by whoever wrote the configuration, not by another plugin's `expand`."""
+        return "plugins" in self._user.value and name in self._user.value["plugins"].value
+
     def updated(self, keywords: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
         """Return the configuration with some settings changed.
 

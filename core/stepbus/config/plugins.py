@@ -17,6 +17,7 @@ from typing import Any
 from attrs import field, frozen
 
 from stepbus.base import HOOKS_VERSION, PluginError, did_you_mean, unusable
+from stepbus.kernel import asks_of
 
 GROUP = "stepbus.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -144,6 +145,7 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
     """
     loaded = _load(name, use, base)
     check_hooks_version(loaded.cls, loaded.label, loaded.name)
+    asks_of(loaded.cls, loaded.label)
     _require_plugin(loaded, use)
     return loaded
 
@@ -179,7 +181,8 @@ def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
     if name not in known:
         raise PluginError(
             f"no installed plugin is called {name!r}{did_you_mean(name, known)}; "
-            "`stepbus plugins list` shows what is installed, `use: ./file.py:Class` names a class of your own"
+            "`stepbus plugins list` shows what is installed, `use: ./file.py:Class` names a class of your own, "
+            f"plugins: {{{name}: false}} does without it"
         )
     point = known[name]
     if point.rivals:

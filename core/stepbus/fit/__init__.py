@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from stepbus.fit.text_fits import TextFits as TextFits
     from stepbus.fit.text_fits import text_of as text_of
     from stepbus.fit.text_models import known_config as known_config
+    from stepbus.fit.watchers import compare_watchers as compare_watchers
+    from stepbus.fit.watchers import watches as watches
     from stepbus.fit.weights import put_tensors as put_tensors
 else:
     from stepbus.base.lazy import lazily
@@ -44,5 +46,6 @@ else:
         session="FitSession",
         text_fits="TextFits text_of",
         text_models="known_config",
+        watchers="compare_watchers watches",
         weights="put_tensors",
     )

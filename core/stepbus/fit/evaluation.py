@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stepbus.fit import best_weights
 from stepbus.kernel import Best, Predictions
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ def evaluate_monitored(session: FitSession, reason: str) -> None:
     metrics = evaluate_set(session, name, "eval", reason)
     state.metrics.update(metrics)
     _update_best(session, metrics)
+    best_weights.keep(session)
     state.history.append({"step": state.step, "epoch": state.epoch_progress, **metrics})
     session.bus.hook.on_metrics(trainer=session, state=state, metrics=metrics)
-    session.keep_best()
     session.steps.restart_clock()
 
 

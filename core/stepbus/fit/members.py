@@ -15,7 +15,8 @@ import attrs
 from stepbus.base import PluginError, Problem, plain, snake_case, values_without_secrets
 from stepbus.config import check_hooks_version, import_module
 from stepbus.device import code_version
-from stepbus.kernel import Member, check_policy, failure, hooks_of
+from stepbus.fit.watchers import watches
+from stepbus.kernel import Member, asks_of, check_policy, failure, hooks_of
 
 if TYPE_CHECKING:
     from stepbus.config import Config, LoadedPlugin
@@ -64,6 +65,8 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
                 f"two plugins are called {member.name!r}; give one another name, under plugins: or as a file"
             )
         taken.add(member.name)
+        asks_of(member.plugin, member.label)
+        watches(member.plugin, member.label)
     return members
 
 
@@ -170,8 +173,8 @@ def run_scoped(members: Iterable[Member]) -> list[Member]:
     return [member for member in members if member.scope == "run"]
 
 
-def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, str]]:
-    """Return name -> distribution, version and a digest of the settings of every plugin, for manifests.
+def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
+    """Return name -> distribution, version, a digest of the settings and whether it only watches, for manifests.
 
     Args:
         members: The prototypes of a run, objects passed in Python and modules of hooks among them.
@@ -181,6 +184,7 @@ def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, str]]:
             "distribution": member.distribution,
             "version": member.version,
             "settings": _settings_digest(member.settings),
+            "watches": watches(member.plugin, member.label),
         }
         for member in members
     }

@@ -10,6 +10,7 @@ import mlx.core as mx
 from stepbus.base import CheckpointError, StepbusError, fields_of, named, number, show, text, values_without_secrets
 from stepbus.compute import folders
 from stepbus.device import backend, conditions
+from stepbus.fit import best_weights
 from stepbus.fit.builder import Exported
 from stepbus.fit.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
 from stepbus.fit.prediction_config import prediction_tree
@@ -93,10 +94,8 @@ def load(session: FitSession, path: Path, *, optimizer: bool = True) -> Checkpoi
         _take_over(session, checkpoint, saved, optimizer=optimizer)
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
-    if "best.safetensors" in checkpoint.files:
-        session.take_best(checkpoints.read_arrays(checkpoint, "best"))
-    elif session.control.best and session.state.best is not None:
-        session.take_best(tensors_of(session.model))
+    stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
+    best_weights.take_back(session, stored)
     return checkpoint
 
 
@@ -174,7 +173,7 @@ def describe(session: FitSession, exported: Exported) -> dict[str, Any]:
     return {
         "stepbus": __version__,
         "format": FORMAT,
-        "config": values_without_secrets(prediction_tree(session.config)),
+        "config": values_without_secrets(prediction_tree(session.config, session.data.task)),
         "encoder": exported.state,
         "plugins": plugin_table(session.members),
         "metrics": {name: value for name, value in session.state.metrics.items() if value == value},

@@ -16,6 +16,7 @@ import attrs
 from attrs import frozen
 
 from stepbus.base import Component, ConfigError, ModelError, Selected, one_line, show
+from stepbus.compute import head_for
 from stepbus.config import NAME, Config, installed, load_config, may_offer_components
 from stepbus.fit.folder_code import CODE, from_folder
 
@@ -51,7 +52,7 @@ class Wish:
         return f"{self.path}: {self.words}"
 
 
-def prediction_tree(config: Config) -> dict[str, Any]:
+def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
     """Return what opens a trained model again, as JSON values: components, their settings, and who offers them.
 
     Files and folders are left out. Code of the user's own that prediction needs is named, and wants trust when the
@@ -59,12 +60,15 @@ def prediction_tree(config: Config) -> dict[str, Any]:
 
     Args:
         config: The configuration that trained it.
+        task: What the labels are; without it, whoever offers a head or a metric is kept.
     """
     plugins: dict[str, Any] = {name: False for name, node in config.tree["plugins"].items() if node is False}
-    needed = _providers(config)
+    needed = _providers(config, task)
     for choice in config.plugins:
         if choice.loaded.label in needed:
             plugins[choice.name] = _without_places(choice.settings, config.tree["plugins"][choice.name])
+        elif choice.loaded.origin != "built-in" and not config.names_plugin(choice.name):
+            plugins[choice.name] = False  # the `expand` of another one would ask for it again
     sections = {name: _without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
     # Sizes of a model from scratch stand in config.json from now on.
     for name in config.model.component.facts.get("from_scratch", ()):
@@ -73,13 +77,19 @@ def prediction_tree(config: Config) -> dict[str, Any]:
     return {**sections, "training": {} if metrics is None else {"metrics": metrics}, "plugins": plugins}
 
 
-def _providers(config: Config) -> set[str]:
-    """Return the labels of the plugins whose components prediction picks, or may pick by the task."""
+def _providers(config: Config, task: str | None = None) -> set[str]:
+    """Return the labels of the plugins whose components prediction picks, or may pick where no task is known."""
     picked = [config.model, config.data, *(config.training.metrics or ())]
     needed = {(part.kind, part.name) for selected in picked for part in _parts(selected)}
-    return {
-        provider for part, provider in config.components if part.kind in _BY_TASK or (part.kind, part.name) in needed
-    }
+    if task is None:
+        by_task = [part for part, _ in config.components if part.kind in _BY_TASK]
+    else:
+        by_task = [head_for(config.components, config.model.settings.head, task).component]
+        if config.training.metrics is None:
+            metrics = [part for part, _ in config.components if part.kind == "metric"]
+            by_task += [part for part in metrics if task in part.facts.get("default", ())]
+    needed |= {(part.kind, part.name) for part in by_task}
+    return {provider for part, provider in config.components if (part.kind, part.name) in needed}
 
 
 def _parts(selected: Selected) -> Iterator[Component]:

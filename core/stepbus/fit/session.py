@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import mention
-from stepbus.fit import evaluation
+from stepbus.base import raise_first
+from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
-from stepbus.fit.weights import put_tensors, tensors_of
-from stepbus.kernel import Bus, FitResult, TrainingState, run_fit
+from stepbus.kernel import REQUESTS, Bus, FitResult, TrainingState, run_fit
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from stepbus.fit.builder import FitBuilder
-    from stepbus.kernel import Checkpointer, Fit, FitData, LoopSettings, Member, Meter, Predictions, Run, Steps
+    from stepbus.kernel import Caller, Checkpointer, Fit, FitData, LoopSettings, Member, Meter, Predictions, Run, Steps
 
 
 class FitSession:
@@ -32,6 +31,7 @@ class FitSession:
         members: The prototypes of the run's plugins.
         extras: The objects among them that the caller passed.
         meter: What counts the time of plugins.
+        caller: Knows whose hook is running.
     """
 
     data: FitData
@@ -45,14 +45,16 @@ class FitSession:
         fit: Fit,
         builder: FitBuilder,
         members: Sequence[Member],
-        *,
         extras: Sequence[Any] = (),
         meter: Meter | None = None,
+        caller: Caller | None = None,
     ) -> None:
         self.run, self.fit, self.builder = run, fit, builder
         self.config, self.directory, self.members = run.config, run.directory_of(fit), tuple(members)
         self.monitor: str = run.config.training.monitor
         self.state, self.control = TrainingState(), builder.control()
+        self.control.caller = caller or self.control.caller
+        self.control.refused = dict.fromkeys(REQUESTS, "no fit has begun; ask in on_fit_start or later")
         self.parts = dict(builder.parts())
         serving = for_fit(members, list(self.parts.items()), alone=run.alone, extras=extras)
         self.bus = Bus(serving, self.control, meter)
@@ -63,6 +65,7 @@ class FitSession:
         self.best_arrays: dict[str, Any] = {}
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
         self.cut = False  # whether a signal ended the loop, with a checkpoint
+        self.late: list[BaseException] = []  # what plugins raised when a fit that was cut had ended
 
     # -- making -------------------------------------------------------------------------------------------------------
 
@@ -164,16 +167,6 @@ class FitSession:
         """Return predictions and metrics of a named set."""
         return self.builder.score(self, name, prefix)
 
-    def keep_best(self) -> None:
-        """Keep the weights of this step if it is the best one, and somebody wants them back at the end."""
-        best = self.state.best
-        if self.control.best and best is not None and best.step == self.state.step:
-            self.best_arrays = tensors_of(self.model)
-
-    def take_best(self, arrays: Mapping[str, Any]) -> None:
-        """Take the best weights over from a checkpoint."""
-        self.best_arrays = dict(arrays)
-
     def evaluate_monitored(self, reason: str) -> None:
         """Evaluate the set that decides, keep the best, and let the plugins decide."""
         evaluation.evaluate_monitored(self, reason)
@@ -195,6 +188,7 @@ class FitSession:
         result = FitResult(self.fit, status="failed", directory=self.directory)
         try:
             began = time.perf_counter()
+            self.control.refused = {"best": why} if (why := best_weights.why_never(self)) else {}
             run_fit(self)
             result.seconds = time.perf_counter() - began
             result.status = "interrupted" if self.cut else "stopped" if self.control.stop else "ok"
@@ -205,31 +199,32 @@ class FitSession:
                 self._finish(result)
         except BaseException as error:
             result.status = "failed"
-            mention(error, self._end(result))
+            raise_first(error, self._end(result))
             raise
-        if raised := self._end(result):
-            mention(raised[0], raised[1:])
-            raise raised[0]
+        raised = self._end(result)
+        if self.cut:
+            self.late += raised  # the run ends by the signal, with a checkpoint
+        else:
+            raise_first(None, raised)
         return result
 
-    def _end(self, result: FitResult) -> list[Exception]:
+    def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
         result.metrics, result.best = dict(state.metrics), state.best
         result.history, result.steps = list(state.history), state.step
         result.traces = self.steps.traces
+        if not self.cut and result.status != "failed":
+            for text in self.control.unserved():
+                self.message(text, "warning")
+        self.control.refused = dict.fromkeys(REQUESTS, "the fit has ended; ask in on_epoch_end or before")
         raised = self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
         result.disabled = disabled_of(self.bus.members)  # one that broke just now among them
         return raised
 
     def _finish(self, result: FitResult) -> None:
         state = self.state
-        if self.best_arrays and state.best is not None and state.best.step != state.step:
-            put_tensors(self.model, self.best_arrays, source="the best weights")
-            state.evaluated.clear()
-            self.message(
-                f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}"
-            )
+        best_weights.put_back(self)
         for name in self.data.sets:
             prefix = "eval" if name == self.fit.monitored else name
             state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))

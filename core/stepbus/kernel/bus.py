@@ -17,6 +17,7 @@ from stepbus.base import BadInput, PluginError, PluginFailure, StepbusError, did
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
 from stepbus.kernel.hook_results import checked, words_of
+from stepbus.kernel.requests import Asker, asks_of
 from stepbus.kernel.state import Control
 
 SPECIFICATIONS = events.specifications()
@@ -154,6 +155,7 @@ class Bus:
     def _guard(self, member: Member, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap one implementation: attribution, cost, trace, blame and policy."""
         control, meter, cost, name = self.control, self.meter, self.meter.of(member.name), member.name
+        caller, asker = control.caller, Asker.of(member.plugin, name, member.label, hook)
         clock = time.perf_counter
 
         def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
@@ -164,7 +166,7 @@ class Bus:
                 nonlocal depth
                 if member.disabled and hook != "on_close":
                     return None
-                asking, control.asking = control.asking, name
+                asking, caller.now = caller.now, asker
                 outer, meter.inner = meter.inner, 0.0
                 start = clock()
                 depth += 1
@@ -182,7 +184,7 @@ class Bus:
                     cost.seconds += elapsed - meter.inner
                     cost.calls += 1
                     meter.inner = outer + elapsed
-                    control.asking = asking
+                    caller.now = asking
                     if meter.trace is not None:
                         meter.say(control.step, elapsed, hook, name)
 
@@ -227,6 +229,10 @@ class Bus:
         """Return whether anything listens to a hook."""
         return bool(getattr(self.hook, hook).get_hookimpls())
 
+    def may_ask(self, kind: str) -> bool:
+        """Return whether any plugin declares a kind of request."""
+        return any(kind in asks_of(member.plugin, member.label) for member in self.members)
+
     def in_order(self, hook: str, **arguments: Any) -> list[Any]:
         """Return what the implementations of a hook give, in call order, without those that gave None."""
         return [result for result in getattr(self.hook, hook)(**arguments) if result is not None]
@@ -248,9 +254,9 @@ class Bus:
                 arguments[carried] = result
         return arguments[carried]
 
-    def tell_all(self, hook: str, **arguments: Any) -> list[Exception]:
-        """Call every implementation of a hook, whatever the others do; return what they raised."""
-        raised: list[Exception] = []
+    def tell_all(self, hook: str, **arguments: Any) -> list[BaseException]:
+        """Call every implementation of a hook, whatever the others do; return what they raised, a Ctrl-C included."""
+        raised: list[BaseException] = []
         around = []
         for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
             try:
@@ -258,14 +264,14 @@ class Bus:
                 if implementation.wrapper:
                     next(begun)
                     around.append(begun)
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 raised.append(error)
         for begun in reversed(around):
             try:
                 begun.send([])
             except StopIteration:
                 pass
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 raised.append(error)
         return raised
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
-from stepbus.base import as_list, count, fields_of, named, number, text
+from stepbus.base import PluginError, as_list, count, fields_of, named, number, text
+from stepbus.kernel.requests import REQUESTS, Caller, as_caller
 
 _COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
-_KINDS = ("stop", "evaluation", "checkpoint", "best")
+_KINDS = tuple(REQUESTS)
 
 
 @frozen
@@ -147,31 +148,57 @@ class Request:
 class Control:
     """Requests of plugins to the engine: they latch, are OR-ed, and say who asked and why.
 
-    The bus sets `asking` to the plugin whose hook is running, so a request needs no name.
+    The bus knows whose hook is running, so a request needs no name, and one that its plugin does not declare in `asks`
+    is refused.
+
+    Args:
+        caller: Whose hook is running; a name alone may ask for everything.
+        step: Updates committed.
+        stop: The requests of this kind that wait; so for the other kinds.
+        refused: Kind of request -> why nobody can ask for it now, as the end of a sentence.
     """
 
-    asking: str = "engine"
+    caller: Caller = field(factory=Caller, alias="asking", converter=as_caller, eq=False, repr=False)
     step: int = 0
     stop: list[Request] = field(factory=list)
     evaluation: list[Request] = field(factory=list)
     checkpoint: list[Request] = field(factory=list)
     best: list[Request] = field(factory=list)
+    refused: dict[str, str] = field(factory=dict)
 
     def request_stop(self, reason: str) -> None:
         """Ask for the end of the fit at the next boundary."""
-        self.stop.append(Request(self.asking, reason, self.step))
+        self._ask("stop", reason)
 
     def request_evaluation(self, reason: str = "") -> None:
         """Ask for an evaluation at the next boundary."""
-        self.evaluation.append(Request(self.asking, reason, self.step))
+        self._ask("evaluation", reason)
 
     def request_checkpoint(self, reason: str = "") -> None:
         """Ask for a checkpoint at the next boundary."""
-        self.checkpoint.append(Request(self.asking, reason, self.step))
+        self._ask("checkpoint", reason)
 
     def request_best(self, reason: str) -> None:
         """Ask that the best weights be put back before the final evaluation and export."""
-        self.best.append(Request(self.asking, reason, self.step))
+        self._ask("best", reason)
+
+    def _ask(self, kind: str, reason: str) -> None:
+        """Note a request.
+
+        Raises:
+            PluginError: The plugin does not declare it, or it can have no effect any more.
+        """
+        asker = self.caller.now
+        if kind not in asker.asks:
+            raise asker.undeclared(kind)
+        if kind in self.refused:
+            raise PluginError(f"{asker.said} asks for {REQUESTS[kind]} (request_{kind}), but {self.refused[kind]}")
+        getattr(self, kind).append(Request(asker.plugin, reason, self.step))
+
+    @property
+    def asking(self) -> str:
+        """The plugin whose hook is running, or "engine"."""
+        return self.caller.now.plugin
 
     def why(self, kind: str) -> str:
         """Return the requests of one kind as words: "early_stopping at step 1200: …"."""
@@ -184,6 +211,14 @@ class Control:
     def pending(self) -> bool:
         """Whether anything waits for the next boundary."""
         return bool(self.stop or self.evaluation or self.checkpoint)
+
+    def unserved(self) -> list[str]:
+        """Return a sentence for each kind of request that waits where no boundary comes any more."""
+        return [
+            f"asked for too late, and not done: {REQUESTS[kind]}, by {self.why(kind)}"
+            for kind in ("evaluation", "checkpoint")
+            if getattr(self, kind)
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the latched requests as JSON values."""

@@ -78,7 +78,7 @@ def describe_plugins(
                 "on_error": member.on_error,
                 "hooks": hooks,
                 "gives": [f"{part.kind} {part.name}" for part in used if any(part is each for each in offered)],
-                "may": list(powers(member.plugin, hooks)),
+                "may": list(powers(member.plugin, hooks, member.label)),
             }
         )
     return found

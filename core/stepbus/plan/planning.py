@@ -11,7 +11,7 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
     told        what the training rows told of themselves, in words: task, columns, with the setting that says otherwise
     metrics     name -> whether greater is better; null: it has no direction
     plugins     in call order: name, distribution, version, scope (run or fit), on_error, hooks, gives (the components
-                in use, "kind name"), may (keys of `stepbus.author.asks.MEANINGS`)
+                in use, "kind name"), may (keys of `stepbus.author.abilities.MEANINGS`)
     events      in the order of a run: event, and calls in call order: plugin, and around (a wrapper, which runs before
                 and after the others)
     fits        name, scope (axis -> place), seed, notice, monitored (the set that is evaluated during training),

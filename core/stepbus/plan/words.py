@@ -76,8 +76,7 @@ def _plugins(plugins: Sequence[Mapping[str, Any]], width: int) -> str:
         rows.append((each["name"], place, each["scope"], ", ".join(each["may"]), _grouped(each["gives"])))
     words = {word for each in plugins for word in each["may"]}
     legend = "; ".join(f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in words)
-    said = f"{legend}. Requests are read from the code; what hides behind other names is not seen." if legend else ""
-    return "\n".join([*table(rows, width), *_wrap(said, width)])
+    return "\n".join([*table(rows, width), *_wrap(legend and f"{legend}.", width)])
 
 
 def _grouped(gives: Sequence[str]) -> str:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import Interrupted
+from stepbus.base import Interrupted, outcome
 
 if TYPE_CHECKING:
-    from stepbus.kernel import Run
+    from stepbus.kernel import Bus, Run
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -57,6 +57,24 @@ def _handled(handle: Callable[[int, Any], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def close(run: Run, bus: Bus, status: str, failed: BaseException | None) -> None:
+    """Say to every plugin that a run is over; what they raise is told after the run's own error.
+
+    Args:
+        run: The run.
+        bus: Its plugins.
+        status: ok, stopped, failed or interrupted.
+        failed: The error that the run ends with, if there is one.
+    """
+    raised = bus.tell_all("on_close", run=run, status=status)
+    last = outcome(failed, raised)
+    if isinstance(last, KeyboardInterrupt) and last is not failed:
+        raise last from failed
+    if failed is None:
+        for late in raised:
+            run.message(str(late), "warning")
 
 
 def interrupted(number: int, directory: Path, *, saved: bool) -> Interrupted:

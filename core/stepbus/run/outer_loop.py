@@ -10,10 +10,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stepbus.base import BadInput, ConfigError, DataError, Interrupted, ModelError, mention, without_secrets
+from stepbus.base import (
+    BadInput,
+    ConfigError,
+    DataError,
+    Interrupted,
+    ModelError,
+    mention,
+    outcome,
+    raise_first,
+    without_secrets,
+)
 from stepbus.fit import FitSession, exclusions, keep_disabled, prototypes, refusals, run_scoped, scores
-from stepbus.kernel import Bus, Fit, FitResult, Meter, groups_along, grown_axes
-from stepbus.run.interruption import interrupted, noted_signals
+from stepbus.kernel import Bus, Caller, Control, Fit, FitResult, Meter, groups_along, grown_axes
+from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
 
 if TYPE_CHECKING:
@@ -85,7 +95,8 @@ class Run:
         self.planners = prototypes(config, self.plugins)
         self.members: list[Member] = [*watchers, *self.planners]
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
-        self.bus = Bus(run_scoped(self.members), meter=self.meter)
+        self.caller = Caller()
+        self.bus = Bus(run_scoped(self.members), Control(self.caller), self.meter)
         self.bus.on_disabled = lambda text: self.message(text, "warning")
 
     # -- what plugins call --------------------------------------------------------------------------------------------
@@ -162,24 +173,19 @@ class Run:
                     self._heed_signal(saved=True)
             self._heed_signal()
             result = self._combine()
-            self.bus.hook.on_run_end(run=self, result=result)
+            raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))
             self._heed_signal()
             status = result.status
             return result
         except BaseException as error:
-            failed = error
             if isinstance(error, Interrupted | KeyboardInterrupt):
                 status = "interrupted"
             # What a plugin raises here must not stand in front of the error itself.
-            mention(error, self.bus.tell_all("on_exception", run=self, error=error))
+            failed = outcome(error, self.bus.tell_all("on_exception", run=self, error=error))
+            raise_first(failed, ())
             raise
         finally:
-            raised = self.bus.tell_all("on_close", run=self, status=status)
-            if failed is not None:
-                mention(failed, raised)
-            else:
-                for late in raised:
-                    self.message(str(late), "warning")
+            close(self, self.bus, status, failed)
 
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
@@ -217,7 +223,7 @@ class Run:
     def _session(self, fit: Fit) -> FitSession:
         """Return the session of a fit, its data prepared; those that are done make room."""
         if fit.name not in self.sessions:
-            session = FitSession(self, fit, self.builder, self.members, extras=self.plugins, meter=self.meter)
+            session = FitSession(self, fit, self.builder, self.members, self.plugins, self.meter, self.caller)
             session.prepare()
             self.sessions = {name: kept for name, kept in self.sessions.items() if name == self.fits[0].name}
             self.sessions[fit.name] = session
@@ -254,7 +260,9 @@ class Run:
     def _heed_signal(self, *, saved: bool = False) -> None:
         """End the run where a signal asked for it; `saved` says that the fit wrote a checkpoint for that."""
         if self.signal is not None:
-            raise interrupted(self.signal, self.directory, saved=saved)
+            error = interrupted(self.signal, self.directory, saved=saved)
+            mention(error, [late for session in self.sessions.values() for late in session.late])
+            raise error
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from stepbus.base import CheckpointError, to_yaml
 from stepbus.device import conditions
-from stepbus.fit import persistence, put_tensors
+from stepbus.fit import compare_watchers, persistence, put_tensors
 from stepbus.kernel import FitResult
 from stepbus.run import ledger
 from stepbus.run.files import RUN_FILE, read_run_file
@@ -152,9 +152,7 @@ def refuse_changes(run: Run, past: Past, place: str, saved: dict[str, Any], now:
     Raises:
         CheckpointError: Something differs.
     """
-    watchers = [
-        f"plugins.{member.name}" for member in run.members if not getattr(member.plugin, "affects_result", True)
-    ]
+    watchers = compare_watchers(saved.get("plugins", {}), run.members)
     before = saved.get("conditions")
     others = _other_conditions(run, past, place, before, now["conditions"])
     # Of conditions, only those that decide more than last bits are refused like settings.
@@ -163,13 +161,14 @@ def refuse_changes(run: Run, past: Past, place: str, saved: dict[str, Any], now:
         {**facts, "conditions": {name: facts["conditions"][name] for name in kept if name in facts["conditions"]}}
         for facts in (saved, now)
     )
-    ignored = [*HARMLESS, *watchers]
-    differences = checkpoints.compare_facts(was, is_now, ignore=ignored)
+    ignored = [*HARMLESS, *watchers.free]
+    differences = [*checkpoints.compare_facts(was, is_now, ignore=ignored), *watchers.differences]
     # A checkpoint from before a change that was allowed, by a resume that got no further.
     for facts in past.earlier:
         before_that = {name: facts[name] for name in facts if name != "conditions"}
         known = {name: now[name] for name in before_that if name in now}
         allowed = checkpoints.compare_facts(before_that, known, ignore=ignored)
+        allowed += compare_watchers(facts.get("plugins", {}), run.members).differences
         differences = [difference for difference in differences if difference not in allowed]
     if differences and not past.allow_changed:
         listed = "\n  ".join(differences)
@@ -182,6 +181,10 @@ def refuse_changes(run: Run, past: Past, place: str, saved: dict[str, Any], now:
         run.message(f"resumed although {difference}", "warning")
     for sentence in others:
         run.message(sentence, "warning")
+    for sentence in watchers.said:
+        if sentence not in past.told:  # the run and its checkpoints say the same
+            past.told.add(sentence)
+            run.message(sentence)
     return differences
 
 

@@ -44,6 +44,7 @@ def assert_conforms(
     - settings round-trip: as JSON values and back, each setting is the same;
     - building touches nothing: no file, no array;
     - plays a run: none of its hooks raises;
+    - asks for what it declares: its `asks` names each request that it makes of `trainer.control`;
     - needs no pickle: its state is what checkpoints keep (see
       `stepbus.storage.plugin_state`: JSON values, tuples, arrays), and it has both methods of a state, or neither;
     - state round-trips: a fresh instance that takes a state over gives the same back;

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.fit import Exported, disabled_of, keep_disabled, restore_state, state_of
+from stepbus.fit import Exported, best_weights, disabled_of, keep_disabled, restore_state, state_of
 from stepbus.kernel import FitData, Predictions, StepResult
 from stepbus.storage import from_json, frozen_state, to_json
 from stepbus.testing.script import (
@@ -213,7 +213,7 @@ class ScriptedCheckpoints:
         restore_state(session.bus.members, frozen_states(kept.plugins))
         session.optimizer.learning_rate = kept.learning_rate
         session.model.step = kept.step
-        session.take_best(dict(kept.best))
+        best_weights.take_back(session, kept.best or None)
         keep_disabled(session.bus, kept.disabled)
 
     def retire(self, session: FitSession, retention: Any) -> None:

@@ -11,7 +11,7 @@ from attrs import frozen
 from stepbus.base import CheckpointError, ConfigError, Mark, StepbusError, from_python, structure
 from stepbus.config import LoadedPlugin, Suggestions
 from stepbus.fit import make
-from stepbus.kernel import hooks_of
+from stepbus.kernel import UndeclaredError, hooks_of
 from stepbus.testing.comparing import comparable, without
 from stepbus.testing.playing import Played, play
 from stepbus.testing.script import Asked
@@ -84,6 +84,8 @@ class Subject:
             return play(*plugins, **{**self.script, "parts": parts, **more})
         except CheckpointError as error:
             self.fail("needs no pickle", str(error))
+        except UndeclaredError as error:
+            self.fail("asks for what it declares", str(error))
         except Exception as error:
             reason = str(error) if isinstance(error, StepbusError) else f"{type(error).__name__}: {error}"
             rule, mend = "plays a run", "if it needs more to run, hand it over (settings=, beside=, or what play takes)"

@@ -87,6 +87,8 @@ def test_a_request_says_who_asked_and_why() -> None:
     control = Control()
 
     class Stop:
+        asks = ("stop",)
+
         @hookimpl
         def on_step_end(self) -> None:
             control.request_stop("enough")

@@ -70,6 +70,8 @@ def test_the_device_runs_ahead_and_is_drained_at_a_boundary() -> None:
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_a_request_takes_effect_at_the_first_step_not_yet_launched(depth: int) -> None:
     class Stop:
+        asks = ("stop",)
+
         @hookimpl
         def on_step_end(self, trainer: Any, state: TrainingState) -> None:
             if state.step == 2:
@@ -83,6 +85,8 @@ def test_a_request_takes_effect_at_the_first_step_not_yet_launched(depth: int) -
 
 def test_a_plugin_can_have_a_boundary_of_its_own() -> None:
     class Save:
+        asks = ("checkpoint",)
+
         @hookimpl
         def is_boundary(self, step: int) -> bool:
             return step % 2 == 0
@@ -103,6 +107,8 @@ def test_evaluation_by_steps() -> None:
 
 def test_an_asked_for_evaluation_says_who_asked() -> None:
     class Ask:
+        asks = ("evaluation",)
+
         @hookimpl
         def on_step_end(self, trainer: Any, state: TrainingState) -> None:
             if state.step == 1:
@@ -119,6 +125,8 @@ def test_an_interrupt_writes_a_checkpoint_and_ends() -> None:
 
 def test_a_stopped_fit_does_not_train_on_when_resumed() -> None:
     class Stop:
+        asks = ("stop", "checkpoint")
+
         @hookimpl
         def on_step_end(self, trainer: Any, state: TrainingState) -> None:
             trainer.control.request_stop("before")

@@ -14,7 +14,8 @@ def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequ
     The trees under "config" and "conditions" are compared one by one, under their own names. The table under "plugins",
     name -> {"distribution": …, "version": …}, is compared plugin by plugin, and by the order in which they are called.
     The digests of the configuration and of a plugin's settings are skipped: the tree says more, and what may differ in
-    the tree differs in its digest. Every other fact goes by its key.
+    the tree differs in its digest. So is whether a plugin only watches, which decides what may differ. Every other
+    fact goes by its key.
 
     Args:
         saved: Facts of the checkpoint.
@@ -69,7 +70,7 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _leaves("" if key in ("config", "conditions") else key, value)
     for name, row in facts.get("plugins", {}).items():
         if isinstance(row, dict):
-            row = _Row({key: value for key, value in row.items() if key != "settings"})
+            row = _Row({key: value for key, value in row.items() if key not in ("settings", "watches")})
         yield f"plugins.{name}", row
 
 

@@ -20,6 +20,7 @@ class StopAtGoal:
     """Stop a fit once a metric has reached its goal."""
 
     requires_hooks = 1
+    asks = ("stop",)  # what it may ask of trainer.control
 
     @define(frozen=True, kw_only=True)
     class Config:

@@ -1,0 +1,91 @@
+"""The best weights of a fit: kept whenever a plugin may ask for them, and put back where one did.
+
+Kept are the weights of the best evaluation, as references to immutable arrays, and never anything else: a best that a
+checkpoint names without its weights is forgotten, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stepbus.fit.effects import unevaluated
+from stepbus.fit.weights import put_tensors, tensors_of
+
+if TYPE_CHECKING:
+    from stepbus.fit.session import FitSession
+
+
+def _wanted(session: FitSession) -> bool:
+    """Say whether the best weights were asked for, or may be."""
+    return bool(session.control.best) or session.bus.may_ask("best")
+
+
+def why_never(session: FitSession) -> str:
+    """Return why a fit can have no best weights, or "" where it can.
+
+    Args:
+        session: A prepared fit.
+    """
+    state, monitor = session.state, session.monitor
+    monitored = session.fit.monitored is not None
+    why = unevaluated(session.config.training, monitored, state.steps_per_epoch, state.total_steps)
+    if why and not (monitored and session.bus.may_ask("evaluation")):
+        return f"there is none without an evaluation, and {why}"
+    if not _wanted(session):
+        return "no plugin declares that it may ask for them, so they are not kept"
+    if session.directions.get(monitor) is None:
+        return f"{monitor} does not say whether more or less of it is better; set training.greater_is_better"
+    return ""
+
+
+def keep(session: FitSession) -> None:
+    """Keep the present weights, which were just evaluated, where they are the best and somebody may ask for them."""
+    best = session.state.best
+    if best is not None and best.step == session.state.step and _wanted(session):
+        session.best_arrays = tensors_of(session.model)
+
+
+def take_back(session: FitSession, stored: Mapping[str, Any] | None) -> None:
+    """Take over the best weights of a checkpoint, once its state and its model are in place.
+
+    Args:
+        session: The fit.
+        stored: The weights that the checkpoint keeps beside the model's, if any.
+    """
+    session.best_arrays = {}
+    best = session.state.best
+    if best is None or not _wanted(session):
+        return
+    if best.step == session.state.step:
+        keep(session)  # at the best step itself, the model is the best
+    elif stored is not None:
+        session.best_arrays = dict(stored)
+    else:
+        session.state.best = None
+        session.message(
+            f"the best weights so far ({best.metric} {best.value:.6g} at step {best.step}) were not kept, because no "
+            "plugin declared then that it may ask for them; the best is looked for from here on",
+            "warning",
+        )
+
+
+def put_back(session: FitSession) -> None:
+    """Put the best weights back where a plugin asked for them; from now on nobody can ask."""
+    control, state = session.control, session.state
+    if not control.best:
+        control.refused.setdefault(
+            "best", "the weights to export were chosen already; ask in on_metrics or on_epoch_end"
+        )
+    elif state.best is None:
+        session.message(
+            f"there are no best weights to put back, because {session.monitor} was never a number: asked for by "
+            f"{control.why('best')}",
+            "warning",
+        )
+    elif state.best.step != state.step:
+        put_tensors(session.model, session.best_arrays, source="the best weights")
+        state.evaluated.clear()
+        session.message(
+            f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}"
+        )

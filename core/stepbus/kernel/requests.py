@@ -1,0 +1,118 @@
+"""What plugins may ask the engine for: declared by the plugin, known to the plan, held by `stepbus.Control`.
+
+A plugin declares its requests as an attribute, `asks = ("stop", "best")`: a class in its body, a module of hooks at its
+top, an object in its class or by itself. A request that was not declared is an error.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from attrs import define, frozen
+
+from stepbus.base import PluginError, did_you_mean
+
+# The words of `asks`, and what each asks for; `request_` and the word is the method of `trainer.control`.
+REQUESTS = {
+    "stop": "the end of the fit",
+    "evaluation": "an evaluation",
+    "checkpoint": "a checkpoint",
+    "best": "the best weights back",
+}
+
+
+class UndeclaredError(PluginError):
+    """A plugin asked for what it does not declare in `asks`."""
+
+
+def asks_of(plugin: Any, label: str) -> tuple[str, ...]:
+    """Return what a plugin declares that it asks for.
+
+    Args:
+        plugin: A class, an instance, or a module of hook functions.
+        label: How messages name it.
+
+    Raises:
+        PluginError: `asks` is no tuple of the words of `REQUESTS`.
+    """
+    asks = getattr(plugin, "asks", ())
+    if not isinstance(asks, tuple | list) or not all(isinstance(word, str) for word in asks):
+        raise PluginError(f"{label}: expected asks = {_written(REQUESTS)} or some of these words, got {asks!r}")
+    for word in asks:
+        if word not in REQUESTS:
+            near = did_you_mean(word.removeprefix("request_"), REQUESTS)
+            raise PluginError(f"{label}: asks: expected words out of {', '.join(REQUESTS)}, got {word!r}{near}")
+    return tuple(asks)
+
+
+@frozen
+class Asker:
+    """Who is asking: a hook of a plugin, or the engine.
+
+    Args:
+        plugin: Its name in the configuration.
+        asks: What it declares.
+        label: How messages name it.
+        hook: The hook that is running.
+        place: Where its declaration stands: "the class StopAtLoss".
+    """
+
+    plugin: str
+    asks: tuple[str, ...] = tuple(REQUESTS)
+    label: str = ""
+    hook: str = ""
+    place: str = ""
+
+    @classmethod
+    def of(cls, plugin: Any, name: str, label: str, hook: str) -> Asker:
+        """Return a hook of a plugin as one that asks.
+
+        Args:
+            plugin: An instance, or a module.
+            name: Its name in the configuration.
+            label: How messages name it.
+            hook: The hook.
+        """
+        return cls(name, asks_of(plugin, label), label, hook, _place(plugin))
+
+    def undeclared(self, kind: str) -> UndeclaredError:
+        """Return the error of a request that was not declared."""
+        words = [word for word in REQUESTS if word in self.asks or word == kind]
+        return UndeclaredError(
+            f"{self.said} asks for {REQUESTS[kind]} (request_{kind}), and does not declare that it may; "
+            f"write asks = {_written(words)} in {self.place}"
+        )
+
+    @property
+    def said(self) -> str:
+        """Who asks, at the head of a sentence."""
+        return f"{self.label}: {self.hook}" if self.hook else self.plugin
+
+
+ENGINE = Asker("engine")
+
+
+@define
+class Caller:
+    """Whose hook is running; all buses and controls of a run share one."""
+
+    now: Asker = ENGINE
+
+
+def as_caller(given: Caller | str) -> Caller:
+    """Return a caller; a name alone may ask for everything."""
+    return Caller(Asker(given)) if isinstance(given, str) else given
+
+
+def _written(words: Any) -> str:
+    """Return words as a tuple in Python with the quotes that this project writes."""
+    quoted = [f'"{word}"' for word in words]
+    return f"({', '.join(quoted)}{',' if len(quoted) == 1 else ''})"
+
+
+def _place(plugin: Any) -> str:
+    if inspect.ismodule(plugin):
+        return f"the module {plugin.__name__.rpartition('.')[2]}"
+    cls = plugin if inspect.isclass(plugin) else type(plugin)
+    return "the object" if cls.__module__ in ("builtins", "types") else f"the class {cls.__name__}"
