@@ -11,7 +11,7 @@ from stepbus.fits import Predictions
 from stepbus.state import Best
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from stepbus.tokens import Tokens
     from stepbus.trainer import Trainer
@@ -53,6 +53,21 @@ def predict(
     return Predictions(tokens.row_ids, trainer.encoder.codec.to_units(values), targets), loss, logits
 
 
+def metric_values(metrics: Iterable[tuple[str, Any]], labels: Any, values: Any) -> dict[str, float]:
+    """Return what each metric says of labels and predictions, without prefix; NaN where it is undefined.
+
+    Args:
+        metrics: Name and function of each; one that returns a dictionary gives several.
+        labels: [N] class numbers, [N, K] 0/1, or [N] values in their own unit.
+        values: [N, K] probabilities, or [N] values in their own unit.
+    """
+    found: dict[str, float] = {}
+    for name, metric in metrics:
+        value = metric(labels, values)
+        found |= value if isinstance(value, dict) else {name: value}
+    return {name: float(value) for name, value in found.items()}
+
+
 def score(trainer: Trainer, predictions: Predictions, loss: float, prefix: str) -> dict[str, float]:
     """Return the loss and every metric of a labelled set.
 
@@ -62,13 +77,9 @@ def score(trainer: Trainer, predictions: Predictions, loss: float, prefix: str) 
         loss: The mean loss.
         prefix: What stands before each name.
     """
-    found = {f"{prefix}_loss": loss}
-    undefined = []
-    for name, metric in trainer.metrics:
-        value = metric(predictions.labels, predictions.values)
-        named = value if isinstance(value, dict) else {name: value}
-        found |= {f"{prefix}_{key}": float(number) for key, number in named.items()}
-        undefined += [key for key, number in named.items() if number != number]
+    values = metric_values(trainer.metrics, predictions.labels, predictions.values)
+    found = {f"{prefix}_loss": loss} | {f"{prefix}_{name}": value for name, value in values.items()}
+    undefined = [name for name, value in values.items() if value != value]
     if undefined and hasattr(trainer, "run"):
         trainer.message(f"undefined on these rows: {', '.join(undefined)} (a class may be absent)", "warning")
     return found

@@ -15,9 +15,10 @@ from typing import Any
 from attrs import asdict
 
 from stepbus.checkpoints.verification import MANIFEST, is_sound, read_manifest, step_of, verify
-from stepbus.digests import check_file, read_file, sealed, unsealed, written_table
+from stepbus.digests import check_file, sealed, unsealed, written_table
 from stepbus.durable import Written, from_json, to_json
 from stepbus.errors import CheckpointError, ModelError
+from stepbus.reading import read_file
 
 DESCRIPTION = "stepbus.json"
 FORMAT = 2  # of stepbus.json; 1 held the whole configuration
@@ -120,7 +121,7 @@ def _verified_checkpoint(folder: Path) -> frozenset[str]:
 
 
 def _description(folder: Path) -> bytes:
-    content: bytes = _followed(folder / DESCRIPTION, read_file)
+    content: bytes = _followed(folder / DESCRIPTION, partial(read_file, error=CheckpointError, links=False))
     return content
 
 

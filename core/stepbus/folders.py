@@ -17,6 +17,7 @@ from stepbus import run_files, tensor_files
 from stepbus.durable import fsync_folder, to_json, write_file
 from stepbus.errors import CheckpointError, ModelError
 from stepbus.exports import DESCRIPTION, check_export, describe_files, verify_folder
+from stepbus.leftovers import put_back
 from stepbus.paths import unusable, usable
 from stepbus.reading import read_json
 from stepbus.tokens import TOKENIZER_FILES
@@ -216,7 +217,7 @@ def write_folder(
         # What cannot be said in JSON is refused before anything is there.
         describe_files(description or {}, {})
         ours = frozenset({*files, WEIGHTS, INDEX, DESCRIPTION, *TOKENIZER_FILES, ".DS_Store"})
-        _put_back(folder)
+        put_back(folder, whatever_it_holds=True)
         _check_replaceable(folder, ours, set() if description is None else {DESCRIPTION})
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -259,17 +260,6 @@ def _check_replaceable(folder: Path, ours: frozenset[str], marks: set[str]) -> N
         raise ModelError(f"{folder}: it holds {others[0]!r}, which is no part of a model; name another place")
     if marks:
         raise ModelError(f"{folder}: it holds a model that stepbus did not write; move it away or name another place")
-
-
-def _put_back(folder: Path) -> None:
-    """Give a folder its name back that a kill took between the two renames of `_put_in_place`."""
-    if os.path.lexists(folder) or not folder.parent.is_dir():
-        return
-    # By the exact names that we give: whatever else begins so is somebody's own.
-    ours = re.compile(rf"\.old-{re.escape(folder.name)}-[0-9a-f]{{32}}")
-    old = [path for path in folder.parent.iterdir() if ours.fullmatch(path.name)]
-    if old:
-        max(old, key=lambda path: path.lstat().st_mtime).rename(folder)
 
 
 def _put_in_place(temporary: Path, folder: Path, ours: frozenset[str]) -> None:

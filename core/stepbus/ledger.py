@@ -17,11 +17,12 @@ import numpy as np
 from attrs import asdict
 
 from stepbus import row_ids
-from stepbus.digests import PLAIN_NAME, check_file, read_file, sealed, unsealed, written_from
+from stepbus.digests import PLAIN_NAME, check_file, sealed, unsealed, written_from
 from stepbus.durable import Written, write_bytes_atomically, write_json_atomically
 from stepbus.errors import CheckpointError
 from stepbus.exports import DESCRIPTION, check_export
 from stepbus.fits import Fit, FitResult, Predictions
+from stepbus.reading import read_file
 from stepbus.state import Best
 
 RESULT = "result.json"
@@ -73,7 +74,7 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
     if not os.path.lexists(place):
         return None
     try:
-        saved = unsealed(read_file(place))
+        saved = unsealed(read_file(place, CheckpointError, links=False))
     except CheckpointError as error:
         raise CheckpointError(f"{error}; remove it to do this fit again") from error
     except (OSError, ValueError) as error:
@@ -137,7 +138,9 @@ def _predictions(directory: Path, wanted: Written) -> dict[str, Predictions]:
     path = directory / PREDICTIONS
     try:
         check_file(path, wanted)
-        with np.load(io.BytesIO(read_file(path, wanted.size)), allow_pickle=False) as arrays:
+        with np.load(
+            io.BytesIO(read_file(path, CheckpointError, wanted.size, links=False)), allow_pickle=False
+        ) as arrays:
             found = {key.rpartition("/")[0]: key.rpartition(".")[2] for key in arrays if "/row_ids." in key}
             return {
                 name: Predictions(

@@ -18,7 +18,7 @@ from stepbus.labels import LabelCodec
 from stepbus.paths import usable
 from stepbus.prediction_config import UntrustedError, open_config
 from stepbus.prediction_files import write_predictions as write_predictions
-from stepbus.reading import read_file, refuse_half_characters
+from stepbus.reading import read_foreign, refuse_half_characters
 from stepbus.settings import show
 from stepbus.trainer import Trainer
 
@@ -112,7 +112,7 @@ def _check_outputs(folder: Path, place: Path, codec: LabelCodec) -> None:
 def _description(place: Path) -> dict[str, Any]:
     """Return what a folder says of its model, in the present format."""
     try:
-        text = read_file(place, ModelError).decode("utf-8")
+        text = read_foreign(place, ModelError).decode("utf-8")
         saved = from_json(text)
         refuse_half_characters(text, saved)
         saved["config"], saved["encoder"], saved["stepbus"]

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import assembly, checkpoints, conditions, device, leftovers, resume, run_files, run_folders
+from stepbus import assembly, checkpoints, conditions, device, evaluation, leftovers, resume, run_files, run_folders
 from stepbus.bus import Bus
 from stepbus.costs import Cost, Meter
 from stepbus.durable import lock_folder, write_bytes_atomically
@@ -112,11 +112,7 @@ class Run:
 
     def score(self, labels: Any, predictions: Any) -> dict[str, float]:
         """Return every metric of predictions that are in the label's own unit, without prefix."""
-        found: dict[str, float] = {}
-        for name, metric in self.trainer.metrics:
-            value = metric(labels, predictions)
-            found |= value if isinstance(value, dict) else {name: value}
-        return {name: float(value) for name, value in found.items()}
+        return evaluation.metric_values(self.trainer.metrics, labels, predictions)
 
     # -- the outer loop -----------------------------------------------------------------------------------------------
 

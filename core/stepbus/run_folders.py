@@ -18,12 +18,13 @@ from typing import Any
 from attrs import asdict, frozen
 
 from stepbus.checkpoints import step_of
-from stepbus.digests import read_file, sealed, unsealed, written_table
+from stepbus.digests import sealed, unsealed, written_table
 from stepbus.durable import Written, to_json
 from stepbus.errors import CheckpointError
 from stepbus.leftovers import is_leftover
 from stepbus.locks import LOCK, FolderHeld, lock_folder, remove_made
 from stepbus.paths import usable
+from stepbus.reading import read_file
 from stepbus.run_files import ADVICE, WRITTEN, strangers
 from stepbus.run_files import RUN_FILE as RUN_FILE
 
@@ -216,7 +217,7 @@ def read_run(directory: Path) -> dict[str, Any]:
     path = directory / RUN_FILE
     mend = "bring it back from a copy of the run, or start a new run without --resume (in Python: resume)"
     try:
-        found = unsealed(read_file(path))
+        found = unsealed(read_file(path, CheckpointError, links=False))
         found["id"], [fit["name"] for fit in found["facts"]["fits"]], written_table(found["files"])[CONFIG_FILE]
         [facts["config"] for facts in found.get("earlier", [])]
     except CheckpointError as error:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.durable import Written, open_file, write_file
+from stepbus.durable import Written, write_file
 from stepbus.errors import CheckpointError
+from stepbus.reading import open_file
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -99,7 +100,7 @@ def check_tensors(path: Path) -> None:
             name, leaves a hole, overlaps, or ends elsewhere than the file.
     """
     try:
-        with os.fdopen(open_file(path), "rb") as file:
+        with os.fdopen(open_file(path, CheckpointError, links=False), "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             room = os.fstat(file.fileno()).st_size - 8
             if not 2 <= length <= min(MAX_HEADER, room):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.errors import ModelError
-from stepbus.reading import json_of, read_file
+from stepbus.reading import json_of, read_foreign
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -177,7 +177,9 @@ def read_files(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     Raises:
         ModelError: One of them is no plain file, cannot be read, or is longer than any of its kind.
     """
-    return {name: read_file(folder / name, ModelError, MAX_BYTES) for name in names if os.path.lexists(folder / name)}
+    return {
+        name: read_foreign(folder / name, ModelError, MAX_BYTES) for name in names if os.path.lexists(folder / name)
+    }
 
 
 def json_mapping(files: Mapping[str, bytes], name: str, place: str = "") -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from stepbus.digests import check_file, read_file, written_table
+from stepbus.digests import check_file, written_table
 from stepbus.digests import document_digest as manifest_digest
-from stepbus.durable import Written, from_json, require_file, to_json
+from stepbus.durable import Written, from_json, to_json
 from stepbus.errors import CheckpointError
+from stepbus.reading import read_file, require_file
 from stepbus.tensor_files import check_tensors, read_tensors
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def read_manifest(path: Path) -> Checkpoint:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode):
             raise CheckpointError(f"{path}: expected a checkpoint's folder, got something else (a link, or a file)")
-        content = read_file(file)
+        content = read_file(file, CheckpointError, links=False)
         manifest = from_json(content)
         if not isinstance(manifest, dict) or manifest.get("digest") != manifest_digest(manifest):
             raise ValueError("its digest does not match")
@@ -161,7 +162,7 @@ def check_listing(checkpoint: Checkpoint) -> None:
     for name in sorted({*checkpoint.files, *kinds}):
         if name not in kinds:
             raise CheckpointError(f"{path / name}: the file is missing")
-        require_file(path / name, kinds[name])
+        require_file(path / name, kinds[name], CheckpointError)
         if name not in checkpoint.files and name != MANIFEST and not LITTER.fullmatch(name):
             raise CheckpointError(f"{path / name}: the file does not belong to this checkpoint")
 
@@ -184,7 +185,7 @@ def read_document(checkpoint: Checkpoint, name: str) -> Any:
     """
     wanted, file = _require(checkpoint, name), checkpoint.path / name
     try:
-        content = read_file(file, wanted.size)
+        content = read_file(file, CheckpointError, wanted.size, links=False)
         if hashlib.sha256(content).hexdigest() != wanted.sha256:
             raise CheckpointError(f"{file}: the content is not what was written (its SHA-256 differs)")
         return from_json(content)
