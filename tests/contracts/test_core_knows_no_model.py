@@ -49,8 +49,5 @@ def test_no_name_and_no_text_of_core_is_berts(file: Path) -> None:
 
 
 def test_such_a_word_would_be_seen() -> None:
-    source = (
-        '"""BERT, in words."""\n\n\ndef f(x):\n    """bert"""\n    # bert\n'
-        '    return x["a.LayerNorm.gamma"], x.pooler\n'
-    )
-    assert found(source) == [(7, "pooler"), (7, "a.LayerNorm.gamma")]
+    source = '"""BERT is fine."""\n\n\ndef f(x):\n    """bert"""\n    # bert\n    return x["LayerNorm.gamma"]\n'
+    assert found(source) == [(7, "LayerNorm.gamma")]

@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     from stepbus.base.reading import MAX_DIGITS as MAX_DIGITS
     from stepbus.base.reading import json_of as json_of
     from stepbus.base.reading import once as once
+    from stepbus.base.reading import open_file as open_file
     from stepbus.base.reading import parse_json as parse_json
     from stepbus.base.reading import read_file as read_file
+    from stepbus.base.reading import read_foreign as read_foreign
     from stepbus.base.reading import read_json as read_json
     from stepbus.base.reading import refuse_half_characters as refuse_half_characters
+    from stepbus.base.reading import require_file as require_file
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import count as count
     from stepbus.base.saved_state import fields_of as fields_of
@@ -88,7 +91,8 @@ else:
         markers="hookimpl hookspec",
         paths="is_url unusable usable",
         python_tree="from_python plain",
-        reading="MAX_DIGITS json_of once parse_json read_file read_json refuse_half_characters",
+        reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
+        "refuse_half_characters require_file",
         saved_state="as_list count fields_of named number text",
         settings="component setting show words",
         structuring="select structure structured",

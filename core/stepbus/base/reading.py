@@ -1,4 +1,4 @@
-"""Small files that somebody else wrote: opened without waiting, of bounded size, and JSON without surprises."""
+"""Small files: opened without waiting, of bounded size, and JSON without surprises."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stepbus.base.errors import BadInput
+from stepbus.base.errors import BadInput, StepbusError
 
 MAX_BYTES = 16 * 2**20
 MAX_DIGITS = 308  # a whole number of more may not fit into a float
@@ -19,8 +19,72 @@ TOO_DEEP = "expected JSON of a sane depth, got one nested too deeply"
 _HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
-def read_file(path: Path, error: type[BadInput], most: int = MAX_BYTES) -> bytes:
-    """Return a file's content; links are followed, a pipe in its place does not block.
+def open_file(path: Path, error: type[StepbusError], *, links: bool) -> int:
+    """Open a plain file for reading; a pipe in its place does not block, and a device is not even opened.
+
+    Args:
+        path: The file.
+        error: What to raise.
+        links: Whether a link is followed. Yes for what users name and what other tools store as links, such as the
+            hub's cache; no for what we wrote ourselves and vouch for, where a link is somebody else's doing.
+
+    Returns:
+        Its descriptor.
+
+    Raises:
+        StepbusError: In the given kind: something else stands there, and what.
+        OSError: The file system refuses.
+    """
+    require_file(path, os.stat(path, follow_symlinks=links).st_mode, error)  # noqa: PTH116
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    try:
+        require_file(path, os.fstat(descriptor).st_mode, error)
+    except error:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def require_file(path: Path, mode: int, error: type[StepbusError]) -> None:
+    """Refuse what is no plain file.
+
+    Args:
+        path: Where it stands.
+        mode: Its `st_mode`.
+        error: What to raise.
+
+    Raises:
+        StepbusError: In the given kind: a link, a folder or a special file stands there.
+    """
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a special file"
+        raise error(f"{path}: expected a file, got {kind}")
+
+
+def read_file(path: Path, error: type[StepbusError], most: int = MAX_BYTES, *, links: bool) -> bytes:
+    """Return a plain file's content.
+
+    Args:
+        path: The file.
+        error: What to raise.
+        most: Bytes that it may have; no more are read.
+        links: Whether a link is followed, see `open_file`.
+
+    Raises:
+        StepbusError: In the given kind: no plain file stands there, or it is longer.
+        OSError: The file system refuses; who calls knows what the file was for.
+    """
+    with os.fdopen(open_file(path, error, links=links), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(most + 1) if size <= most else b""
+    if (got := max(size, len(content))) > most:
+        raise error(f"{path}: expected a file of at most {most:,} bytes, got {got:,}")
+    return content
+
+
+def read_foreign(path: Path, error: type[StepbusError], most: int = MAX_BYTES) -> bytes:
+    """Return the content of a file that somebody else wrote; links are followed.
 
     Args:
         path: The file.
@@ -28,25 +92,12 @@ def read_file(path: Path, error: type[BadInput], most: int = MAX_BYTES) -> bytes
         most: Bytes that it may have.
 
     Raises:
-        BadInput: In the given kind: no plain file stands there, it is longer, or it cannot be read.
+        StepbusError: In the given kind: no plain file stands there, it is longer, or it cannot be read.
     """
     try:
-        _require_plain(path, os.stat(path).st_mode, error)  # noqa: PTH116 - a device may not even be opened
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            found = os.fstat(descriptor)
-            _require_plain(path, found.st_mode, error)
-            content = file.readall() if found.st_size <= most else b""
+        return read_file(path, error, most, links=True)
     except OSError as failed:
         raise error(f"{path}: the file cannot be read: {failed.strerror}") from failed
-    if max(found.st_size, len(content)) > most:
-        raise error(f"{path}: expected a file of at most {most:,} bytes, got {max(found.st_size, len(content)):,}")
-    return content
-
-
-def _require_plain(path: Path, mode: int, error: type[BadInput]) -> None:
-    if not stat.S_ISREG(mode):
-        raise error(f"{path}: expected a file, got {'a folder' if stat.S_ISDIR(mode) else 'a special file'}")
 
 
 def read_json(path: Path, error: type[BadInput], most: int = MAX_BYTES) -> Any:
@@ -60,7 +111,7 @@ def read_json(path: Path, error: type[BadInput], most: int = MAX_BYTES) -> Any:
     Raises:
         BadInput: In the given kind: it cannot be read, or is no JSON as `parse_json` wants it.
     """
-    return json_of(read_file(path, error, most), str(path), error)
+    return json_of(read_foreign(path, error, most), str(path), error)
 
 
 def json_of(content: bytes, source: str, error: type[BadInput]) -> Any:

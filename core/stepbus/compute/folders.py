@@ -21,6 +21,7 @@ from stepbus.storage import (
     describe_files,
     files_of,
     fsync_folder,
+    put_back,
     tensor_files,
     to_json,
     verify_folder,
@@ -223,7 +224,7 @@ def write_folder(
         # What cannot be said in JSON is refused before anything is there.
         describe_files(description or {}, {})
         new = frozenset({*files, WEIGHTS, INDEX, DESCRIPTION})
-        _put_back(folder)
+        put_back(folder, whatever_it_holds=True)
         ours = new | _ours_in(folder, described=description is not None)
         _check_replaceable(folder, ours, new, described=description is not None)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -282,17 +283,6 @@ def _check_replaceable(folder: Path, ours: frozenset[str], new: frozenset[str], 
         raise ModelError(
             f"{folder / theirs[0]}: stepbus did not write it, and the model has a file of this name; move it away"
         )
-
-
-def _put_back(folder: Path) -> None:
-    """Give a folder its name back that a kill took between the two renames of `_put_in_place`."""
-    if os.path.lexists(folder) or not folder.parent.is_dir():
-        return
-    # By the exact names that we give: whatever else begins so is somebody's own.
-    ours = re.compile(rf"\.old-{re.escape(folder.name)}-[0-9a-f]{{32}}")
-    old = [path for path in folder.parent.iterdir() if ours.fullmatch(path.name)]
-    if old:
-        max(old, key=lambda path: path.lstat().st_mtime).rename(folder)
 
 
 def _put_in_place(temporary: Path, folder: Path, ours: frozenset[str]) -> None:

@@ -195,11 +195,8 @@ def check_schedule(config: Config, total_steps: int) -> list[Problem]:
         config: The configuration.
         total_steps: Updates of one fit.
     """
-    warmup = config.scheduler.settings.warmup_steps
-    if warmup < total_steps:
-        return []
-    message = f"expected a warm-up shorter than the run of {counted(total_steps, 'update')}, got {warmup}"
-    return [config.locate(Problem("scheduler.warmup_steps", message))]
+    wrong = config.scheduler.settings.never_ends(total_steps, f"the run of {counted(total_steps, 'update')}")
+    return [config.locate(Problem("scheduler.warmup_steps", wrong))] if wrong else []
 
 
 def _assemble(
@@ -266,13 +263,13 @@ def _assemble(
 
 def _across(sections: dict[str, Any], tree: Node) -> list[Problem]:
     """Return what is wrong between sections."""
-    limit, warmup = sections["training"].max_steps, sections["scheduler"].settings.warmup_steps
-    if limit is None or warmup < limit:
+    limit = sections["training"].max_steps
+    wrong = limit and sections["scheduler"].settings.never_ends(limit, f"training.max_steps ({limit})")
+    if not wrong:
         return []
     section = tree.value["scheduler"]
     mark = section.value.get("warmup_steps", section).mark
-    message = f"expected a warm-up shorter than training.max_steps ({limit}), got {warmup}"
-    return [Problem("scheduler.warmup_steps", message, mark.file, mark.line)]
+    return [Problem("scheduler.warmup_steps", wrong, mark.file, mark.line)]
 
 
 def _home_of(section: str, files: Sequence[Node], home: Mark) -> Mark:

@@ -124,6 +124,17 @@ class SchedulerConfig:
             return [("warmup_ratio", f"expected either warmup_steps ({self.warmup_steps}) or warmup_ratio, got both")]
         return []
 
+    def never_ends(self, updates: int, run: str) -> str | None:
+        """Return what is wrong where the warm-up is not over before the run is, or None; a ratio below 1 always is.
+
+        Args:
+            updates: Those of the run.
+            run: What has so many updates, in words.
+        """
+        if self.warmup_steps < updates:
+            return None
+        return f"expected a warm-up shorter than {run}, got {self.warmup_steps}"
+
 
 @define(frozen=True, kw_only=True)
 class TrainingConfig:

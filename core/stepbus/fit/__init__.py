@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from stepbus.fit.builder import FitBuilder as FitBuilder
     from stepbus.fit.effects import refusals as refusals
     from stepbus.fit.effects import unevaluated as unevaluated
+    from stepbus.fit.evaluation import metric_values as metric_values
     from stepbus.fit.evaluation import score as score
-    from stepbus.fit.evaluation import scores as scores
     from stepbus.fit.members import disabled_of as disabled_of
     from stepbus.fit.members import exclusions as exclusions
     from stepbus.fit.members import for_fit as for_fit
@@ -38,7 +38,7 @@ else:
         __name__,
         builder="Exported FitBuilder",
         effects="refusals unevaluated",
-        evaluation="score scores",
+        evaluation="metric_values score",
         members="disabled_of exclusions for_fit keep_disabled make plugin_table prototypes restore_state "
         "run_scoped state_of",
         opening="OpenedModel open_model",

@@ -43,7 +43,7 @@ def predict(steps: Steps, rows: ScoredSet) -> tuple[Predictions, float, Array]:
     return Predictions(rows.row_ids, rows.to_units(values), rows.targets), loss, logits
 
 
-def scores(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any) -> dict[str, float]:
+def metric_values(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any) -> dict[str, float]:
     """Return every metric of predictions that are in the label's own unit, without prefix.
 
     Args:
@@ -69,7 +69,7 @@ def score(
         loss: The mean loss.
         prefix: What stands before each name.
     """
-    found = scores(metrics, predictions.labels, predictions.values)
+    found = metric_values(metrics, predictions.labels, predictions.values)
     undefined = [name for name, value in found.items() if value != value]
     words = f"undefined on these rows: {', '.join(undefined)} (a class may be absent)" if undefined else ""
     return {f"{prefix}_loss": loss} | {f"{prefix}_{name}": value for name, value in found.items()}, words

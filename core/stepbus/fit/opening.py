@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from stepbus.base import BadInput, ModelError, one_line, read_file, refuse_half_characters, show
+from stepbus.base import BadInput, ModelError, one_line, read_foreign, refuse_half_characters, show
 from stepbus.compute import CompiledSteps, ParameterUpdater, meaning_in, read_config
 from stepbus.device import choice
 from stepbus.fit.metrics import chosen_metrics
@@ -112,7 +112,7 @@ def _check_outputs(folder: Path, place: Path, codec: LabelCodec) -> None:
 def _description(place: Path) -> dict[str, Any]:
     """Return what a folder says of its model, in the present format."""
     try:
-        text = read_file(place, ModelError).decode("utf-8")
+        text = read_foreign(place, ModelError).decode("utf-8")
         saved = from_json(text)
         refuse_half_characters(text, saved)
         saved["config"], saved["encoder"], saved["stepbus"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from stepbus.base import CheckpointError, usable
+from stepbus.base import CheckpointError, read_file, usable
 from stepbus.run.files import ADVICE, WRITTEN, strangers
 from stepbus.run.files import RUN_FILE as RUN_FILE
 from stepbus.storage import (
@@ -26,7 +26,6 @@ from stepbus.storage import (
     Written,
     is_leftover,
     lock_folder,
-    read_file,
     remove_made,
     sealed,
     to_json,
@@ -224,7 +223,7 @@ def read_run(directory: Path) -> dict[str, Any]:
     path = directory / RUN_FILE
     mend = "bring it back from a copy of the run, or start a new run without --resume (in Python: resume)"
     try:
-        found = unsealed(read_file(path))
+        found = unsealed(read_file(path, CheckpointError, links=False))
         found["id"], [fit["name"] for fit in found["facts"]["fits"]], written_table(found["files"])[CONFIG_FILE]
         [facts["config"] for facts in found.get("earlier", [])]
     except CheckpointError as error:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from attrs import asdict
 
-from stepbus.base import CheckpointError
+from stepbus.base import CheckpointError, read_file
 from stepbus.kernel import Best, Fit, FitResult, Predictions
 from stepbus.storage import (
     DESCRIPTION,
@@ -24,7 +24,6 @@ from stepbus.storage import (
     Written,
     check_export,
     check_file,
-    read_file,
     sealed,
     unsealed,
     write_bytes_atomically,
@@ -83,7 +82,7 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
     if not os.path.lexists(place):
         return None
     try:
-        saved = unsealed(read_file(place))
+        saved = unsealed(read_file(place, CheckpointError, links=False))
     except CheckpointError as error:
         raise CheckpointError(f"{error}; remove it to do this fit again") from error
     except (OSError, ValueError) as error:
@@ -148,7 +147,9 @@ def _predictions(directory: Path, wanted: Written) -> dict[str, Predictions]:
     path = directory / PREDICTIONS
     try:
         check_file(path, wanted)
-        with np.load(io.BytesIO(read_file(path, wanted.size)), allow_pickle=False) as arrays:
+        with np.load(
+            io.BytesIO(read_file(path, CheckpointError, wanted.size, links=False)), allow_pickle=False
+        ) as arrays:
             found = {key.rpartition("/")[0]: key.rpartition(".")[2] for key in arrays if "/row_ids." in key}
             return {
                 name: Predictions(

@@ -21,7 +21,7 @@ from stepbus.base import (
     raise_first,
     without_secrets,
 )
-from stepbus.fit import FitSession, exclusions, keep_disabled, prototypes, refusals, run_scoped, scores
+from stepbus.fit import FitSession, exclusions, keep_disabled, metric_values, prototypes, refusals, run_scoped
 from stepbus.kernel import Bus, Caller, Control, Fit, FitResult, Meter, groups_along, grown_axes
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
@@ -144,7 +144,7 @@ class Run:
 
     def score(self, labels: Any, predictions: Any) -> dict[str, float]:
         """Return every metric of predictions that are in the label's own unit, without prefix."""
-        return scores(self.first.metrics, labels, predictions)
+        return metric_values(self.first.metrics, labels, predictions)
 
     # -- the outer loop -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from stepbus.storage.digests import PLAIN_NAME as PLAIN_NAME
     from stepbus.storage.digests import check_file as check_file
     from stepbus.storage.digests import document_digest as document_digest
-    from stepbus.storage.digests import read_file as read_file
     from stepbus.storage.digests import sealed as sealed
     from stepbus.storage.digests import unsealed as unsealed
     from stepbus.storage.digests import written_from as written_from
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from stepbus.storage.durable import Written as Written
     from stepbus.storage.durable import from_json as from_json
     from stepbus.storage.durable import fsync_folder as fsync_folder
-    from stepbus.storage.durable import require_file as require_file
     from stepbus.storage.durable import to_json as to_json
     from stepbus.storage.durable import write_bytes_atomically as write_bytes_atomically
     from stepbus.storage.durable import write_file as write_file
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from stepbus.storage.exports import files_of as files_of
     from stepbus.storage.exports import verify_folder as verify_folder
     from stepbus.storage.leftovers import is_leftover as is_leftover
+    from stepbus.storage.leftovers import put_back as put_back
     from stepbus.storage.locks import LOCK as LOCK
     from stepbus.storage.locks import FolderHeld as FolderHeld
     from stepbus.storage.locks import lock_folder as lock_folder
@@ -47,11 +46,11 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         carrying="carry_over",
-        digests="PLAIN_NAME check_file document_digest read_file sealed unsealed written_from written_table",
-        durable="BLOCK Written from_json fsync_folder require_file to_json write_bytes_atomically write_file "
+        digests="PLAIN_NAME check_file document_digest sealed unsealed written_from written_table",
+        durable="BLOCK Written from_json fsync_folder to_json write_bytes_atomically write_file "
         "write_json_atomically write_text_atomically",
         exports="DESCRIPTION FORMAT check_export describe_files files_of verify_folder",
-        leftovers="is_leftover",
+        leftovers="is_leftover put_back",
         locks="FolderHeld LOCK lock_folder remove_made",
         plugin_state="decode_state encode_state frozen_state",
         tensor_files="check_tensors read_tensors write_tensors",

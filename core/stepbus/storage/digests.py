@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stepbus.base import CheckpointError
-from stepbus.storage.durable import BLOCK, Written, from_json, open_file, to_json
+from stepbus.base import CheckpointError, open_file
+from stepbus.storage.durable import BLOCK, Written, from_json, to_json
 
-MAX_DOCUMENT = 16 * 2**20  # bytes
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -53,24 +52,6 @@ def unsealed(content: bytes) -> dict[str, Any]:
     return document
 
 
-def read_file(path: Path, most: int = MAX_DOCUMENT) -> bytes:
-    """Return the content of a plain file.
-
-    Args:
-        path: The file; a link is not followed.
-        most: The most bytes that it may have.
-
-    Raises:
-        CheckpointError: It is larger, or no plain file.
-        OSError: The file system refuses.
-    """
-    with os.fdopen(open_file(path), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise CheckpointError(f"{path}: expected at most {most} bytes, got more")
-    return content
-
-
 def hash_file(path: Path, size: int) -> Written:
     """Return size and digest of a plain file; where the size is not the expected one, without reading it.
 
@@ -83,7 +64,7 @@ def hash_file(path: Path, size: int) -> Written:
     """
     digest, buffer = hashlib.sha256(), memoryview(bytearray(min(BLOCK, size + 1)))
     try:
-        with os.fdopen(open_file(path), "rb", buffering=0) as file:
+        with os.fdopen(open_file(path, CheckpointError, links=False), "rb", buffering=0) as file:
             found = os.fstat(file.fileno()).st_size
             while found == size and (count := file.readinto(buffer)):
                 digest.update(buffer[:count])

@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
@@ -21,7 +20,7 @@ from typing import Any
 
 from attrs import frozen
 
-from stepbus.base import MAX_DIGITS, CheckpointError, once, parse_json
+from stepbus.base import MAX_DIGITS, once, parse_json
 from stepbus.storage.locks import LOCK as LOCK
 from stepbus.storage.locks import lock_folder as lock_folder
 
@@ -60,41 +59,6 @@ def fsync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def open_file(path: Path) -> int:
-    """Open a plain file for reading; a link is not followed, and a pipe in its place does not block.
-
-    Returns:
-        Its descriptor.
-
-    Raises:
-        CheckpointError: Something else stands there, and what.
-        OSError: The file system refuses.
-    """
-    require_file(path, path.lstat().st_mode)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        require_file(path, os.fstat(descriptor).st_mode)
-    except CheckpointError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def require_file(path: Path, mode: int) -> None:
-    """Refuse what is no plain file.
-
-    Args:
-        path: Where it stands.
-        mode: Its `st_mode`, links not followed.
-
-    Raises:
-        CheckpointError: A link, a folder or a special file stands there.
-    """
-    if not stat.S_ISREG(mode):
-        kind = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a special file"
-        raise CheckpointError(f"{path}: expected a file, got {kind}")
 
 
 def write_file(path: Path, blocks: Iterable[bytes | memoryview]) -> Written:

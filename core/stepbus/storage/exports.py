@@ -14,9 +14,9 @@ from typing import Any
 
 from attrs import asdict
 
-from stepbus.base import CheckpointError, ModelError
+from stepbus.base import CheckpointError, ModelError, read_file
 from stepbus.storage.checkpoints.verification import MANIFEST, is_sound, read_manifest, step_of, verify
-from stepbus.storage.digests import check_file, read_file, sealed, unsealed, written_table
+from stepbus.storage.digests import check_file, sealed, unsealed, written_table
 from stepbus.storage.durable import Written, from_json, to_json
 
 DESCRIPTION = "stepbus.json"
@@ -135,7 +135,7 @@ def _verified_checkpoint(folder: Path) -> frozenset[str]:
 
 
 def _description(folder: Path) -> bytes:
-    content: bytes = _followed(folder / DESCRIPTION, read_file)
+    content: bytes = _followed(folder / DESCRIPTION, partial(read_file, error=CheckpointError, links=False))
     return content
 
 

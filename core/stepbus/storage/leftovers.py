@@ -58,11 +58,16 @@ def is_leftover(path: Path) -> bool:
     if _FILE.fullmatch(path.name):
         return _kind(path) is stat.S_ISREG
     if _NEW_MODEL.fullmatch(path.name) or _OLD_MODEL.fullmatch(path.name):
-        return _kind(path) is stat.S_ISDIR and all(
-            (_OF_A_MODEL.fullmatch(entry.name) and _kind(entry) is stat.S_ISREG) or _is_carried_over(entry, path)
-            for entry in path.iterdir()
-        )
+        return _kind(path) is stat.S_ISDIR and _is_model(path)
     return False
+
+
+def _is_model(folder: Path) -> bool:
+    """Say whether a folder holds nothing but what a model is made of, and what was carried over to its successor."""
+    return all(
+        (_OF_A_MODEL.fullmatch(entry.name) and _kind(entry) is stat.S_ISREG) or _is_carried_over(entry, folder)
+        for entry in folder.iterdir()
+    )
 
 
 def _is_carried_over(entry: Path, folder: Path) -> bool:
@@ -73,17 +78,39 @@ def _is_carried_over(entry: Path, folder: Path) -> bool:
     return os.path.lexists(twin) and os.path.samestat(entry.lstat(), twin.lstat())
 
 
+def put_back(model: Path, *, whatever_it_holds: bool) -> bool:
+    """Give a model's folder its name back, where a kill came after it gave way and before its successor had the name.
+
+    The newest of those that gave way is whole, for it was only renamed.
+
+    Args:
+        model: The folder's own name.
+        whatever_it_holds: Also one with files of the user's beside the model's. That fits whoever is about to write
+            this very folder and carries them over; who only looks for leftovers leaves alone what may be another's.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    if os.path.lexists(model) or not model.parent.is_dir():
+        return False
+    # By the exact names that we give: whatever else begins so is somebody's own.
+    name = re.compile(rf"\.old-{re.escape(model.name)}-{_ID}")
+    old = [path for path in model.parent.iterdir() if name.fullmatch(path.name) and _kind(path) is stat.S_ISDIR]
+    old = [path for path in old if whatever_it_holds or _is_model(path)]
+    if not old:
+        return False
+    max(old, key=lambda path: path.lstat().st_mtime_ns).rename(model)
+    fsync_folder(model.parent)
+    return True
+
+
 def _sweep_folder(folder: Path, say: Callable[[str], None]) -> None:
-    left = [entry for entry in folder.iterdir() if is_leftover(entry)]
-    old = [path for path in left if _OLD_MODEL.fullmatch(path.name)]
-    if old and not os.path.lexists(folder / MODEL):
-        # Killed between two renames: the newest of those that gave way is whole, for it was only renamed.
-        newest = max(old, key=lambda path: path.lstat().st_mtime_ns)
-        newest.rename(folder / MODEL)
-        fsync_folder(folder)
-        left.remove(newest)
+    if put_back(folder / MODEL, whatever_it_holds=False):
         say(f"{folder / MODEL}: put back after a kill that came before its successor had this name")
-    for path in left:
+    for path in [entry for entry in folder.iterdir() if is_leftover(entry)]:
         if _kind(path) is stat.S_ISREG:
             path.unlink()
             continue

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import CheckpointError
-from stepbus.storage.durable import Written, open_file, write_file
+from stepbus.base import CheckpointError, open_file
+from stepbus.storage.durable import Written, write_file
 
 if TYPE_CHECKING:
     import mlx.core as mx
+
 
 MAX_HEADER = 16 * 2**20
 # Name of an array's dtype, MLX's or NumPy's -> the format's. Only what MLX reads back as the same dtype.
@@ -99,7 +100,7 @@ def check_tensors(path: Path) -> None:
             name, leaves a hole, overlaps, or ends elsewhere than the file.
     """
     try:
-        with os.fdopen(open_file(path), "rb") as file:
+        with os.fdopen(open_file(path, CheckpointError, links=False), "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             room = os.fstat(file.fileno()).st_size - 8
             if not 2 <= length <= min(MAX_HEADER, room):

@@ -619,6 +619,17 @@ def test_a_tokenizer_file_that_ours_does_not_list_is_not_read(tmp_path: Path) ->
     assert sorted(tokenizer_files(folder)) == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
 
 
+def test_a_link_by_the_name_of_an_old_model_is_not_put_back(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "thesis.txt").write_text("mine")
+    link = tmp_path / f".old-m-{'1234' * 8}"
+    link.symlink_to("far")
+    write_folder(tmp_path / "m", CONFIG, tensors(), None)
+    assert link.is_symlink()
+    assert not (tmp_path / "m").is_symlink()
+    assert names_in(tmp_path / "far") == ["thesis.txt"]
+
+
 def test_a_folder_of_the_users_that_begins_like_an_old_model_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".old-m-backup").mkdir()
     (tmp_path / ".old-m-backup" / "thesis.txt").write_text("mine")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepbus import CheckpointError
-from stepbus.storage.digests import check_file, hash_file, read_file, sealed, unsealed, written_from
+from stepbus.storage.digests import check_file, hash_file, sealed, unsealed, written_from
 from stepbus.storage.durable import Written, to_json
 
 DOCUMENT = {"name": "ä", "numbers": [1, 2.5, float("nan")], "none": None}
@@ -66,13 +66,6 @@ def test_a_file_is_what_was_written_or_not(content: bytes, tmp_path: Path) -> No
     path.unlink()
     with pytest.raises(CheckpointError, match="f: the file is missing"):
         check_file(path, wanted)
-
-
-def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(bytes(11))
-    assert read_file(tmp_path / "f", 11) == bytes(11)
-    with pytest.raises(CheckpointError, match="expected at most 10 bytes, got more"):
-        read_file(tmp_path / "f", 10)
 
 
 @pytest.mark.parametrize("entry", [None, 3, {}, {"size": -1, "sha256": "0" * 64}, {"size": 1, "sha256": "0"}])

@@ -23,7 +23,6 @@ from stepbus.storage.durable import (
     from_json,
     fsync_folder,
     lock_folder,
-    open_file,
     to_json,
     write_bytes_atomically,
     write_file,
@@ -107,16 +106,6 @@ def test_fsync_folder_wants_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(NotADirectoryError):
         fsync_folder(tmp_path / "x")
-
-
-@pytest.mark.parametrize(
-    ("make", "kind"),
-    [(lambda path: path.symlink_to("/dev/null"), "a link"), (Path.mkdir, "a folder"), (os.mkfifo, "a special file")],
-)
-def test_open_file_wants_a_plain_file(make: Any, kind: str, tmp_path: Path) -> None:
-    make(tmp_path / "x")
-    with pytest.raises(CheckpointError, match=f"x: expected a file, got {kind}"):
-        open_file(tmp_path / "x")
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

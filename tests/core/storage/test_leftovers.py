@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from stepbus import CheckpointError
 from stepbus.storage.carrying import carry_over
-from stepbus.storage.leftovers import is_leftover, sweep
+from stepbus.storage.leftovers import is_leftover, put_back, sweep
 
 A, B = "a" * 32, "0123456789abcdef" * 2
 
@@ -46,6 +47,24 @@ def test_a_model_that_gave_way_to_none_is_put_back(tmp_path: Path) -> None:
     assert names(tmp_path) == ["model"]
     assert (tmp_path / "model" / "config.json").read_text() == "old"
     assert said == [f"{tmp_path / 'model'}: put back after a kill that came before its successor had this name"]
+
+
+def test_the_newest_is_put_back_and_only_where_the_name_is_free(tmp_path: Path) -> None:
+    for age, name in enumerate((A, B, "b" * 32)):
+        path = model(tmp_path / f".old-my[model]-{name}", f"age {age}")
+        os.utime(path, ns=(10**18, 10**18 - age % 2 - (age == 2) * 5))  # a nanosecond between the first two
+    place = tmp_path / "my[model]"
+    assert put_back(place, whatever_it_holds=True)
+    assert (place / "config.json").read_text() == "age 0"
+    assert not put_back(place, whatever_it_holds=True)
+    assert not put_back(tmp_path / "missing" / "model", whatever_it_holds=True)
+
+
+def test_files_of_the_users_decide_only_where_nobody_is_about_to_write(tmp_path: Path) -> None:
+    (model(tmp_path / f".old-model-{A}") / "README.md").write_text("mine")
+    assert not put_back(tmp_path / "model", whatever_it_holds=False)
+    assert put_back(tmp_path / "model", whatever_it_holds=True)
+    assert (tmp_path / "model" / "README.md").read_text() == "mine"
 
 
 def test_what_is_not_ours_stays(tmp_path: Path) -> None:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from stepbus.base import CheckpointError
+from stepbus.base import CheckpointError, read_file, require_file
 from stepbus.storage import (
     Written,
     check_file,
     check_tensors,
     from_json,
-    read_file,
     read_tensors,
-    require_file,
     to_json,
     written_table,
 )
@@ -26,6 +24,7 @@ from stepbus.storage import document_digest as manifest_digest
 
 if TYPE_CHECKING:
     import mlx.core as mx
+
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -130,7 +129,7 @@ def read_manifest(path: Path) -> Checkpoint:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode):
             raise CheckpointError(f"{path}: expected a checkpoint's folder, got something else (a link, or a file)")
-        content = read_file(file)
+        content = read_file(file, CheckpointError, links=False)
         manifest = from_json(content)
         if not isinstance(manifest, dict) or manifest.get("digest") != manifest_digest(manifest):
             raise ValueError("its digest does not match")
@@ -169,7 +168,7 @@ def check_listing(checkpoint: Checkpoint) -> None:
     for name in sorted({*checkpoint.files, *kinds}):
         if name not in kinds:
             raise CheckpointError(f"{path / name}: the file is missing")
-        require_file(path / name, kinds[name])
+        require_file(path / name, kinds[name], CheckpointError)
         if name not in checkpoint.files and name != MANIFEST and not LITTER.fullmatch(name):
             raise CheckpointError(f"{path / name}: the file does not belong to this checkpoint")
 
@@ -192,7 +191,7 @@ def read_document(checkpoint: Checkpoint, name: str) -> Any:
     """
     wanted, file = _require(checkpoint, name), checkpoint.path / name
     try:
-        content = read_file(file, wanted.size)
+        content = read_file(file, CheckpointError, wanted.size, links=False)
         if hashlib.sha256(content).hexdigest() != wanted.sha256:
             raise CheckpointError(f"{file}: the content is not what was written (its SHA-256 differs)")
         return from_json(content)

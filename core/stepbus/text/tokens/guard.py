@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import ModelError, json_of, read_file
+from stepbus.base import ModelError, json_of, read_foreign
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -176,7 +176,9 @@ def read_files(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     Raises:
         ModelError: One of them is no plain file, cannot be read, or is longer than any of its kind.
     """
-    return {name: read_file(folder / name, ModelError, MAX_BYTES) for name in names if os.path.lexists(folder / name)}
+    return {
+        name: read_foreign(folder / name, ModelError, MAX_BYTES) for name in names if os.path.lexists(folder / name)
+    }
 
 
 def json_mapping(files: Mapping[str, bytes], name: str, place: str = "") -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""What metrics say of predictions is computed in one place, for the fit's sets and for what a run combines."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from stepbus import Predictions
+from stepbus.fit.evaluation import metric_values, score
+from stepbus.run.outer_loop import Run
+
+LABELS = np.array([0, 1, 1, 1])
+VALUES = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
+
+
+def right(labels: Any, values: Any) -> Any:
+    return (values.argmax(-1) == labels).mean()  # a NumPy scalar, as metrics often give
+
+
+def several(labels: Any, values: Any) -> dict[str, Any]:
+    return {"rows": len(labels), "nothing": math.nan}
+
+
+METRICS = [("right", right), ("several", several)]
+
+
+def test_a_metric_gives_one_number_or_several_by_name() -> None:
+    found = metric_values(METRICS, LABELS, VALUES)
+    assert {name: value for name, value in found.items() if name != "nothing"} == {"right": 0.75, "rows": 4.0}
+    assert math.isnan(found["nothing"])
+    assert {type(value) for value in found.values()} == {float}
+
+
+def test_a_fit_and_its_run_score_alike() -> None:
+    of_fit, said = score(METRICS, Predictions(np.arange(4), VALUES, LABELS), 0.5, "dev")
+    run = SimpleNamespace(first=SimpleNamespace(metrics=METRICS))
+    of_run = Run.score(run, LABELS, VALUES)  # type: ignore[arg-type]
+    assert list(of_fit) == ["dev_loss", *(f"dev_{name}" for name in of_run)]
+    assert str(of_fit) == str({"dev_loss": 0.5} | {f"dev_{name}": value for name, value in of_run.items()})
+    assert said == "undefined on these rows: nothing (a class may be absent)"
