@@ -18,8 +18,8 @@ from stepbus.members import make
 from stepbus.plugins import LoadedPlugin
 from stepbus.python_tree import from_python
 from stepbus.settings import show
-from stepbus.structuring import structure
-from stepbus.typed_values import Given, Invalid, typed
+from stepbus.structuring import structure, typed
+from stepbus.typed_values import Given, Invalid
 from stepbus.yaml_tree import Mark
 
 
