@@ -14,6 +14,7 @@ import attrs
 from attrs import frozen
 
 from stepbus.components import Selected
+from stepbus.inventory import aligned
 from stepbus.plugins import LoadedPlugin
 from stepbus.python_tree import plain
 from stepbus.sections import BASES
@@ -258,8 +259,6 @@ def render(description: Mapping[str, Any]) -> str:
 
 
 def _setting_lines(settings: list[dict[str, Any]]) -> list[str]:
-    from stepbus.inventory import aligned
-
     rows = []
     for each in settings:
         default = "must be given" if each["required"] else _value(each["default"])

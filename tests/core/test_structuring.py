@@ -168,6 +168,19 @@ def test_what_is_wrong_is_told_once_with_its_line(data: st.DataObject) -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("hint", "wrong"),
+    [(hint, wrong) for hint, each in WRONG.items() for wrong in each],
+    ids=lambda value: repr(value)[:20],
+)
+def test_nothing_is_coerced_wherever_it_stands(hint: Any, wrong: Any) -> None:
+    inner = class_of([hint])
+    cls = class_of([list[hint], dict[str, hint], inner])  # type: ignore[valid-type]
+    with pytest.raises(ConfigError) as caught:
+        structure(cls, {"first": [wrong], "second": {"x": wrong}, "third": {"first": wrong}})
+    assert [problem.path for problem in caught.value.problems] == ["first[0]", "second.x", "third.first"]
+
+
 def problems(cls: type, tree: dict[str, Any], **keywords: Any) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         structure(cls, tree, **keywords)
