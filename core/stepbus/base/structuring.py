@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -10,7 +11,8 @@ from typing import Any, TypeVar
 import attrs
 from attrs import frozen
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn_from_attrs
+from cattrs.gen import make_dict_structure_fn, make_dict_structure_fn_from_attrs
+from cattrs.gen.typeddicts import make_dict_structure_fn as make_typed_dict_fn
 
 from stepbus.base.components import Components, Selected
 from stepbus.base.errors import ConfigError, PluginError, Problem, did_you_mean
@@ -144,11 +146,11 @@ class _Setting:
         """The kind of component that it picks, if it does."""
         return typing.cast("str | None", self.field.metadata.get("component"))
 
-    def missing(self, given: Given) -> Problem:
-        """Return what is wrong where nobody gives it."""
+    @property
+    def meaning(self) -> str:
+        """What it does, in brackets."""
         meaning = self.field.metadata.get("meaning")
-        about = f" ({meaning})" if meaning else ""
-        return given.inner(self.name).problem(f"expected a value{about}, got none; it has no default")
+        return f" ({meaning})" if meaning else ""
 
 
 @CONVERTER.register_structure_hook_factory(lambda hint: isinstance(hint, _Setting))
@@ -201,7 +203,32 @@ def _settings_of(cls: type) -> tuple[dict[str, _Setting], Callable[[Mapping[str,
     )
 
 
-def _faults(error: ClassValidationError, given: Given, known: Mapping[str, _Setting]) -> Iterator[Problem]:
+@cache
+def _record_maker(cls: Any) -> Callable[[dict[str, Given], Any], Any]:
+    make = make_dict_structure_fn if dataclasses.is_dataclass(cls) else make_typed_dict_fn
+    return make(cls, CONVERTER, _cattrs_forbid_extra_keys=True)
+
+
+def _record(given: Given, cls: Any) -> Any:
+    """Return a data class or a typed dictionary, as strict as settings are."""
+    if not isinstance(given.node.value, dict):
+        raise given.unlike(cls)
+    try:
+        make = _record_maker(cls)
+    except Exception as error:  # a name that cannot be looked up, or a type without arguments
+        raise given.unlike(cls, f": {error}") from error
+    try:
+        return make({key: given.inner(key) for key in given.node.value}, cls)
+    except ClassValidationError as error:
+        raise Invalid(_faults(error, given, typing.get_type_hints(cls))) from error
+
+
+CONVERTER.register_structure_hook_func(
+    lambda hint: isinstance(hint, type) and (dataclasses.is_dataclass(hint) or typing.is_typeddict(hint)), _record
+)
+
+
+def _faults(error: ClassValidationError, given: Given, known: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what cattrs found when it made a class: unknown names first, then setting by setting."""
     noted, others = error.group_exceptions()
     for each in others:
@@ -214,8 +241,11 @@ def _faults(error: ClassValidationError, given: Given, known: Mapping[str, _Sett
             near = near or f"; known: {', '.join(known) or 'none, there is nothing to set'}"
             yield item.problem(f"expected a known setting, got {name!r}{near}")
     for each, note in noted:
-        # What is no error of ours is a KeyError: nobody gave it.
-        yield from each.problems if isinstance(each, Invalid) else [note.type.missing(given)]
+        if isinstance(each, Invalid):
+            yield from each.problems
+        else:  # a KeyError: nobody gave it
+            name, meaning = (note.type.name, note.type.meaning) if isinstance(note.type, _Setting) else (note.name, "")
+            yield given.inner(name).problem(f"expected a value{meaning}, got none; it has no default")
 
 
 def _said(made: Any, kind: str) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import enum
 import os
 import re
@@ -30,8 +31,12 @@ Near = Callable[[str, Keys, Iterable[str], Any], str]
 CONVERTER = Converter(detailed_validation=True)
 _FOREIGN = make_converter(forbid_extra_keys=True)
 _LISTS: dict[Any, type] = {
-    list: list, tuple: tuple, set: set, frozenset: frozenset, abc.Sequence: list, abc.Set: frozenset
-}  # fmt: skip
+    **{kind: kind for kind in (list, tuple, set, frozenset, collections.deque)},
+    **dict.fromkeys((abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable), list),
+    abc.Set: frozenset,
+    abc.MutableSet: set,
+}
+_MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
 
 
 class Invalid(Exception):
@@ -186,10 +191,13 @@ def _hook(hint: Any) -> Callable[[Given, Any], Any]:
         return lambda given, _: given.node.plain()
     if base is not None:  # a NewType
         return lambda given, _: typed(given, base)
-    if kind in _LISTS:
-        return _list
-    hooks = {None: _scalar, typing.Union: _union, types.UnionType: _union, typing.Literal: _choice}
-    return (hooks | dict.fromkeys((dict, abc.Mapping), _mapping)).get(kind, _foreign)
+    if isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields"):
+        items = types.GenericAlias(tuple, tuple(typing.get_type_hints(hint).values()))
+        return lambda given, _: hint(*typed(given, items))
+    if kind in _LISTS or kind in _MAPPINGS:
+        return _list if kind in _LISTS else _mapping
+    unions = dict.fromkeys((typing.Union, types.UnionType), _union)
+    return {None: _scalar, typing.Literal: _choice, **unions}.get(kind, _foreign)
 
 
 def _union(given: Given, hint: Any) -> Any:
@@ -251,7 +259,7 @@ def _mapping(given: Given, hint: Any) -> dict[Any, Any]:
 
 
 def _foreign(given: Given, hint: Any) -> Any:
-    """Return a value of a type that YAML does not know: dates, UUIDs, typed dicts …"""
+    """Return a value of a type that YAML does not know, such as a date or a UUID."""
     try:
         return _FOREIGN.structure(given.node.plain(), hint)
     except Exception as error:
