@@ -62,6 +62,7 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
     Raises:
         ModelError: There is no such model, it is damaged, or it asks for more than installed components.
     """
+    plugins = tuple(plugins)
     folder = model_folder(usable(path, ModelError))
     place = folder / DESCRIPTION
     try:
@@ -77,7 +78,7 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
         log.warning("%s: trusted, so it had its way:\n  %s", place, "\n  ".join(map(str, granted)))
     config = config.updated(overrides)
     device.choose(config.environment.device)
-    trainer = Trainer(config)
+    trainer = Trainer(config, plugins=plugins)
     trainer.encoder = assembly.new_encoder(config)
     try:
         trainer.encoder.load_state_dict(saved["encoder"])

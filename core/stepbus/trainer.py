@@ -53,7 +53,8 @@ class Trainer:
     shapes: ShapePlan
 
     def __init__(self, config: Config, model: Any = None, *, plugins: Sequence[Any] = ()) -> None:
-        self.config, self.model, self.plugins = config, model, tuple(plugins)
+        self.config, self.model = config.updated({}, plugins=plugins), model
+        self.plugins = self.config.extras
         self.given_model = model
         self.state, self.control = TrainingState(), Control()
         self.bus = Bus([])
