@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import BadInput, did_you_mean
@@ -68,7 +68,7 @@ def create_model(
         raise BadInput(f"num_labels: {head_type} has {outputs}, got {num_labels}; pick another head_type")
     section: dict[str, Any] = {} if name is None else {"type": name.removesuffix("_with_head")}
     section |= {"pretrained": pretrained, "head": task, **settings}
-    config = load_config(None, keywords={"model": section}, extra_plugins=plugins)
+    config = load_config(None, keywords={"model": section}, extra_plugins=_given(plugins))
     model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
     object.__setattr__(model, "section", config.tree["model"])  # no part of the parameter tree
     return model
@@ -114,10 +114,15 @@ def create_trainer(
     )
 
 
-def _given(plugins: Sequence[Any]) -> Sequence[Any]:
-    """Refuse names: what is installed has a keyword of its own."""
-    names = [plugins] if isinstance(plugins, str) else [each for each in plugins if isinstance(each, str)]
-    if names:
+def _given(plugins: Iterable[Any] | None) -> Sequence[Any]:
+    """Return what was passed, once and for all; names are refused: what is installed has a keyword of its own."""
+    if plugins is not None and not isinstance(plugins, Iterable):
+        raise BadInput(
+            f"plugins: expected a list of classes, instances and modules, got "
+            f"{getattr(plugins, '__name__', None) or a_thing(plugins)}; write plugins=[…]"
+        )
+    plugins = [plugins] if isinstance(plugins, str) else [*(plugins or ())]
+    if names := [each for each in plugins if isinstance(each, str)]:
         raise BadInput(
             f"plugins: expected classes, instances and modules, got {names[0]!r}; write {names[0]}=True in place of it"
         )

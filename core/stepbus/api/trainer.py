@@ -41,7 +41,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, model: Any = None, *, plugins: Sequence[Any] = ()) -> None:
-        self.config, self.model, self.plugins = config, model, tuple(plugins)
+        self.config, self.model = config.updated({}, plugins=plugins), model
         self.result: FitResult | None = None
         self.fits: Sequence[Trainer] = ()
         self._predictors: Callable[[], Iterator[Predictor]] | None = None
@@ -49,6 +49,11 @@ class Trainer:
         self._start: Start | None = None
         # What the caller's own objects remember before the first run, so that each run finds them so.
         self._memories = [(each, copy.deepcopy(each.state_dict())) for each in self.plugins if _remembers(each)]
+
+    @property
+    def plugins(self) -> tuple[Any, ...]:
+        """What was passed in Python."""
+        return self.config.extras
 
     @classmethod
     def of_model(cls, opened: OpenedModel, plugins: Sequence[Any] = ()) -> Trainer:

@@ -70,8 +70,9 @@ def parser() -> argparse.ArgumentParser:
         plugins, "list", "list the installed plugins; imports none that is not enabled", "plugins_list:plugins_list"
     )
     listed.add_argument("--config", metavar="CONFIG", help="say which of them this configuration enables")
-    listed.add_argument("--json", action="store_true", help="print the list as JSON")
-    listed.add_argument(
+    form = listed.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the list as JSON")
+    form.add_argument(
         "--requirements",
         action="store_true",
         help="print the packages of what is enabled as lines of a requirements file",
@@ -92,8 +93,9 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--output", metavar="DIR", default=".", help="folder to write it in (the present one)")
 
     hooks = _command(commands, "hooks", "print the hook reference", "hooks:hooks")
-    hooks.add_argument("name", metavar="NAME", nargs="?", help="one hook; none prints all, in the order of a run")
-    hooks.add_argument("--markdown", action="store_true", help="print it as CONTRIBUTING.md has it")
+    what = hooks.add_mutually_exclusive_group()
+    what.add_argument("name", metavar="NAME", nargs="?", help="one hook; none prints all, in the order of a run")
+    what.add_argument("--markdown", action="store_true", help="print it as CONTRIBUTING.md has it")
 
     config = _group(commands, "config", "what a configuration comes to")
     show = _command(

@@ -87,19 +87,36 @@ class Config:
         """Return whether a plugin was named by whoever wrote the configuration, not by another plugin's `expand`."""
         return "plugins" in self._user.value and name in self._user.value["plugins"].value
 
-    def updated(self, keywords: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-        """Return the configuration with some settings changed.
+    def updated(
+        self,
+        keywords: Mapping[str, Any],
+        overrides: Sequence[str] = (),
+        plugins: Iterable[Any] = (),
+        loader: Loader | None = None,
+    ) -> Config:
+        """Return the configuration with some settings changed, and with further plugins that were passed in Python.
 
         Args:
             keywords: Settings by name, by dotted path or by section__name.
             overrides: "section.key=value", as on the command line.
+            plugins: Classes, instances and modules; those that are there already stay once.
+            loader: What finds and imports plugins from now on; none keeps the one that there is.
 
         Raises:
             ConfigError: Every problem at once.
         """
-        if not keywords and not overrides:
+        extras = list(self.extras)
+        for plugin in plugins:
+            if not any(plugin is known for known in extras):
+                extras.append(plugin)
+        if not (keywords or overrides or len(extras) > len(self.extras)) and loader in (None, self._loader):
             return self
-        return _assemble([self._user], self.base, overrides, keywords, self._extras, self._loader, [])
+        return _assemble([self._user], self.base, overrides, keywords, tuple(extras), loader or self._loader, [])
+
+    @property
+    def extras(self) -> tuple[Any, ...]:
+        """The classes, instances and modules that were passed in Python."""
+        return self._extras
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting with its value, defaults included, as JSON values; they load again as the same run."""
@@ -170,14 +187,15 @@ def load_config(
         source: A file, a preset's name, plain values, a configuration, or None for the defaults alone.
         overrides: "section.key=value" each, as after --set; the last one counts.
         keywords: Settings by name (`learning_rate=1e-5`), sections and plugins by theirs (`early_stopping=True`).
-        extra_plugins: Classes and objects passed in Python, whose components may be picked.
+        extra_plugins: Classes, instances and modules passed in Python: their components may be picked, and a trainer of
+            this configuration calls their hooks.
         loader: What finds and imports plugins.
 
     Raises:
         ConfigError: Every problem at once, in the order of the files.
     """
     if isinstance(source, Config):
-        return source.updated(keywords or {}, overrides)
+        return source.updated(keywords or {}, overrides, extra_plugins, None if loader is installed_plugins else loader)
     problems: list[Problem] = []
     layers, base = read_layers(source, problems)
     return _assemble(layers, base, overrides, keywords or {}, tuple(extra_plugins), loader, problems)

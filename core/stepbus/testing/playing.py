@@ -248,6 +248,9 @@ def scripted_config(
     pairs = [each if isinstance(each, tuple) else (each, {}) for each in plugins]
     named = [(loaded_class(cls), settings) for cls, settings in pairs if inspect.isclass(cls)]
     extras = tuple(plugin for plugin, _ in pairs if not inspect.isclass(plugin))
+    for plugin, settings in pairs:
+        if settings and not inspect.isclass(plugin):
+            raise PluginError(f"{type(plugin).__name__}: expected a class beside settings, got an object or a module")
     parts = Components()
     for plugin, _ in named:
         for part in plugin.components:
