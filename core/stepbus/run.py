@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus import assembly, checkpoints, conditions, device, leftovers, resume, run_files, run_folders
+from stepbus import assembly, checkpoints, conditions, device, leftovers, resume, run_files, run_folders, wheel_cache
 from stepbus.bus import Bus
 from stepbus.costs import Meter, report_costs
 from stepbus.durable import lock_folder, write_bytes_atomically
@@ -225,7 +225,8 @@ class Run:
     def _describe(self) -> None:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
         fits = [{"name": fit.name, "scope": fit.scope} for fit in self.fits]
-        facts = {"fits": fits, "config": self.config.deciding(), "plugins": plugin_table(self.members)}
+        config = wheel_cache.with_digests(self.config.deciding())
+        facts = {"fits": fits, "config": config, "plugins": plugin_table(self.members)}
         facts["conditions"] = conditions.current()
         self.facts = facts
         writes = run_files.written_by_plugins(self)
