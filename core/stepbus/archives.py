@@ -73,6 +73,9 @@ def opened(path: Path, error: type[BadInput], place: str) -> Iterator[tuple[zipf
     """
     try:
         with _Bounded(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+            size = os.fstat(file.fileno()).st_size
+            if not all(0 <= entry.header_offset < size for entry in archive.infolist()):
+                raise zipfile.BadZipFile("an entry begins outside of it")
             yield archive, _looked_at(archive.infolist(), error, place)
     except RuntimeError as failed:  # zipfile's word for a wrong password; encrypted entries were refused before
         raise error(f"{place}: expected a whole zip archive, got one that cannot be read ({failed})") from None

@@ -13,6 +13,10 @@ from stepbus.wheels import normalized
 
 # `-P` keeps a pip.py of the working directory out. `-vv` says which files were passed over; nothing of it is shown.
 OPTIONS = ("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--progress-bar=off", "-vv")
+# Constraints and requirements of pip's configuration may name sources by URL, which pip would build all the same.
+SETTINGS = {
+    "PIP_CONSTRAINT": os.devnull, "PIP_REQUIREMENT": os.devnull, "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1",
+}  # fmt: skip
 BY_HAND = "or bring the model's folder here by other means and name that"
 _NO_NETWORK = re.compile(
     r"connection broken by|NewConnectionError|ConnectTimeout|ReadTimeout|timed out|ProxyError|SSLError|"
@@ -44,8 +48,7 @@ def download(name: str, version: str, folder: Path) -> Path:
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            encoding="utf-8", errors="replace", env={**os.environ, "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"},
-            check=False,
+            encoding="utf-8", errors="replace", env={**os.environ, **SETTINGS}, check=False,
         )  # fmt: skip
     except OSError as error:
         raise ModelError(f"{wanted}: pip cannot be run ({error.strerror}); mend that, {BY_HAND}") from None

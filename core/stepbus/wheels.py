@@ -17,7 +17,7 @@ from stepbus.errors import ModelError
 MOST = 32 * 2**30  # bytes of all that is taken out
 MOST_TEXT = 256 * 2**20  # bytes of a file that is no safetensors
 MOST_RECORD = 16 * 2**20  # bytes
-VOCABULARIES = ("vocab.txt", "merges.txt", "spiece.model")
+VOCABULARIES = ("vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model")
 _ALGORITHMS = ("sha256", "sha384", "sha512")  # those that a RECORD may use
 
 
