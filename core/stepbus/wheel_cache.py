@@ -84,7 +84,9 @@ def find(text: str) -> Found:
                 # Another process may have brought it while this one waited.
                 found = _open(root, source) or _add(root, source)
     except OSError as error:
-        raise ModelError(f"{text}: the cache cannot be used ({_words(error)})") from error
+        raise ModelError(
+            f"{text}: the cache cannot be used ({_words(error)}); mend that, or set XDG_CACHE_HOME to another folder"
+        ) from error
     _found[text] = found
     return found
 

@@ -165,7 +165,9 @@ def test_what_fails_on_the_way_out_leaves_no_part(index: Index, root: Path, monk
     with monkeypatch.context() as patched:
         patched.setattr(wheels, "take_out", half)
         assert "the cache cannot be used (" in (said := refusal())
-        assert said.endswith("model.safetensors: No space left on device)")
+        assert said.endswith(
+            "model.safetensors: No space left on device); mend that, or set XDG_CACHE_HOME to another folder"
+        )
     assert not list(root.glob("folders/*"))
     assert not list(root.glob(".tmp-*"))
     assert content(find(TEXT).folder) == MODEL
