@@ -18,10 +18,11 @@ import pytest
 
 from stepbus import Control, LabelCodec, StepResult, Trainer, TrainingState, describe_machine, load_config
 from stepbus.kernel.state import Best
+from stepbus.text.labels.numbers import labels_in_words
 from stepbus_plugins.progress import Progress
 from stepbus_plugins.progress.screen import Screen
 from stepbus_plugins.progress.stream import TolerantFile
-from stepbus_plugins.progress.summary import labels_in_words, steps_in_words
+from stepbus_plugins.progress.summary import steps_in_words
 from stepbus_plugins.progress.words import duration, number, rate
 
 SUMMARY = {"model": "bert, 22.7 M parameters", "rows": "train 64 · validation 16"}
