@@ -10,7 +10,7 @@ from attrs import frozen
 
 from stepbus.components import Components
 from stepbus.errors import ConfigError, PluginError, Problem
-from stepbus.layers import Tidy, merge, merge_all
+from stepbus.layers import Normaliser, merge, merge_all
 from stepbus.python_tree import from_python
 from stepbus.settings import show
 from stepbus.structuring import Structurer, show_path
@@ -54,8 +54,8 @@ class PluginChoice:
 class Plugins:
     """The plugins that a tree switches on, imported once each."""
 
-    def __init__(self, loader: Loader, tidy: Tidy, problems: list[Problem]) -> None:
-        self.loader, self.tidy, self.problems = loader, tidy, problems
+    def __init__(self, loader: Loader, normalise: Normaliser, problems: list[Problem]) -> None:
+        self.loader, self.normalise, self.problems = loader, normalise, problems
         self.seen: dict[tuple[str, str | None], LoadedPlugin | None] = {}
         self.loaded: dict[str, LoadedPlugin] = {}
         self.marks: dict[str, Mark] = {}
@@ -110,7 +110,7 @@ class Plugins:
         settings = {key: value for key, value in node.plain().items() if key not in ("use", "on_error")}
         mark = attrs.evolve(node.mark, text=None, written=None)
         try:
-            return self.tidy(from_python(loaded.cls.expand(settings) or {}, mark))
+            return self.normalise(from_python(loaded.cls.expand(settings) or {}, mark))
         except ConfigError as error:
             reason: Any = "; ".join(str(problem) for problem in error.problems)
         except Exception as error:

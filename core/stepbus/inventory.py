@@ -12,7 +12,7 @@ from attrs import frozen
 
 from stepbus import plugins
 from stepbus.errors import Problem
-from stepbus.layers import Tidy, merge, merge_all, read_layers, shown
+from stepbus.layers import Normaliser, merge, merge_all, read_layers, shown
 from stepbus.plugin_sources import find_module, purpose
 from stepbus.plugins import NAME, InstalledPlugin
 from stepbus.presets import configs_folder
@@ -79,15 +79,15 @@ def named(source: Any = None, *, load: bool = False) -> tuple[dict[str, Named], 
     """
     problems: list[Problem] = []
     layers, _ = read_layers(source, problems)
-    tidy = Tidy(plugins.installed(), problems)
+    normalise = Normaliser(plugins.installed(), problems)
     defaults_file = configs_folder() / "defaults.yaml"
-    defaults = tidy(read_tree(defaults_file, shown(defaults_file)))
-    user = merge_all(map(tidy, layers))
+    defaults = normalise(read_tree(defaults_file, shown(defaults_file)))
+    user = merge_all(map(normalise, layers))
     failed: dict[str, str] = {}
     if load:
         from stepbus.choices import Plugins
 
-        chosen = Plugins(plugins, tidy, problems)
+        chosen = Plugins(plugins, normalise, problems)
         tree = chosen.expand(defaults, user)
         failed = {problem.path: problem.message for problem in problems}
     else:

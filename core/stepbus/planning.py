@@ -45,7 +45,7 @@ from stepbus.effects import refusals, run_notes
 from stepbus.errors import ConfigError, Problem, StepbusError, values_without_secrets, without_secrets
 from stepbus.folders import find_folder
 from stepbus.members import exclusions
-from stepbus.planned_calls import describe_events, describe_plugins, everybody
+from stepbus.planned_calls import describe_events, describe_plugins, planned_members
 from stepbus.planned_fits import describe_fits
 from stepbus.row_sets import check_labels, check_texts
 from stepbus.run import Run
@@ -136,7 +136,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     if task is not None:
         plan.update(task=task, metrics=run.trainer.directions, told=run.trainer.encoder.told())
     with _collecting(problems, config):
-        members = everybody(run)
+        members = planned_members(run)
         plan["events"] = describe_events(run, members)
         plan["plugins"] = describe_plugins(run, members, plan["events"], task)
     plan["fits"] = describe_fits(run.trainer, run.fits)
@@ -216,7 +216,7 @@ def _describe_memory(
 def _encoder_shapes(config: Config, problems: list[Problem]) -> memory.Shapes | None:
     """Return the shapes of the encoder's parameters, as its component says them, else those of its file."""
     section = config.model
-    say, pretrained = section.component.facts.get("shapes"), section.settings.pretrained
+    say, pretrained = section.component.metadata.get("shapes"), section.settings.pretrained
     shapes: memory.Shapes | None = None
     with _collecting(problems, config):
         if say is not None:

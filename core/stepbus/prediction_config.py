@@ -71,7 +71,7 @@ def prediction_tree(config: Config) -> dict[str, Any]:
             plugins[choice.name] = _without_places(choice.settings, config.tree["plugins"][choice.name])
     sections = {name: _without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
     # Sizes of a model from scratch stand in config.json from now on.
-    for name in config.model.component.facts.get("from_scratch", ()):
+    for name in config.model.component.metadata.get("from_scratch", ()):
         sections["model"].pop(name, None)
     metrics = config.tree["training"].get("metrics")
     return {**sections, "training": {} if metrics is None else {"metrics": metrics}, "plugins": plugins}

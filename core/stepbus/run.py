@@ -26,8 +26,8 @@ from stepbus.run_folders import CHECKPOINTS
 from stepbus.yaml_writer import to_yaml
 
 if TYPE_CHECKING:
-    from stepbus.bus import Member
     from stepbus.errors import Problem
+    from stepbus.members import Prototype
     from stepbus.trainer import Trainer
 
 
@@ -67,7 +67,7 @@ class Run:
         self.earlier: list[dict[str, Any]] = []  # the facts before each change that was allowed
         self.changed = False  # whether this resume has one that is not written yet
         self.told: set[str] = set()  # what a resume said of other conditions
-        self.members: list[Member] = prototypes(self.config, trainer.plugins)
+        self.members: list[Prototype] = prototypes(self.config, trainer.plugins)
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
         self.bus = Bus(run_scoped(self.members), meter=self.meter)
         self.bus.on_disabled = lambda text: self.message(text, "warning")
