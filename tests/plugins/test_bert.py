@@ -356,7 +356,7 @@ def test_an_older_file_loads_under_the_names_of_today(tmp_path):
 def test_the_shapes_that_are_said_are_those_of_the_encoder():
     (part,) = Bert.components
     chosen = settings(size="mini", vocab_size=30, max_position_embeddings=7, intermediate_size=12)
-    said = part.facts["shapes"](chosen)
+    said = part.metadata["shapes"](chosen)
     assert said == encoder_shapes(scratch_config(chosen))
     encoder = Encoder(scratch_config(chosen))
     assert said == {name: tuple(array.shape) for name, array in tree_flatten(encoder.parameters())}

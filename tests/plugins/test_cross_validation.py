@@ -49,7 +49,7 @@ class Run:
             data=SimpleNamespace(settings=DataConfig(**({"label": "label"} | (data or {})))),
             training=SimpleNamespace(seed=7),
             model=SimpleNamespace(
-                settings=SimpleNamespace(head=SimpleNamespace(component=SimpleNamespace(facts={"task": head})))
+                settings=SimpleNamespace(head=SimpleNamespace(component=SimpleNamespace(metadata={"task": head})))
             ),
             plugins=[SimpleNamespace(name=name) for name in ("progress", *others)],
             scheduler=SimpleNamespace(name="linear"),

@@ -42,7 +42,7 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def test_every_head_says_its_task() -> None:
-    tasks = {item.name: item.facts["task"] for item in Heads.components if item.kind == "head"}
+    tasks = {item.name: item.metadata["task"] for item in Heads.components if item.kind == "head"}
     assert tasks == {
         "auto": None,
         "binary": "binary",

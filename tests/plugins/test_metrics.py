@@ -38,7 +38,7 @@ CHANCES = [0.9, 0.8, 0.6, 0.7, 0.4, 0.3, 0.2, 0.1, 0.35, 0.05]
 
 
 def test_defaults_by_task() -> None:
-    chosen = {task: [name for name, part in PARTS.items() if task in part.facts["default"]] for task in TASKS}
+    chosen = {task: [name for name, part in PARTS.items() if task in part.metadata["default"]] for task in TASKS}
     assert chosen == {
         "binary": ["accuracy", "precision", "recall", "f1", "auc_roc", "auc_pr"],
         "multiclass": ["accuracy", "f1_macro", "f1_micro"],
@@ -46,8 +46,8 @@ def test_defaults_by_task() -> None:
         "regression": ["mse", "mae", "rmse", "r2"],
     }
     for part in PARTS.values():
-        assert set(part.facts["default"]) <= set(part.facts["tasks"])
-        assert part.facts["greater_is_better"] is (part.name not in {"mse", "mae", "rmse", "rmsle"})
+        assert set(part.metadata["default"]) <= set(part.metadata["tasks"])
+        assert part.metadata["greater_is_better"] is (part.name not in {"mse", "mae", "rmse", "rmsle"})
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_rmsle_takes_a_negative_prediction_as_0() -> None:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_undefined_is_nan_and_never_an_exception_or_a_warning(name: str) -> None:
-    regression = PARTS[name].facts["tasks"] == ("regression",)
+    regression = PARTS[name].metadata["tasks"] == ("regression",)
     empty = (np.zeros(0), np.zeros(0)) if regression else (np.zeros(0, int), np.zeros((0, 2)))
     diverged = (np.ones(3), np.full(3, np.nan)) if regression else (np.array([0, 1, 1]), np.full((3, 2), np.nan))
     assert math.isnan(score(name, *empty))
@@ -213,8 +213,8 @@ class MeanMargin(Metric):
 
 def test_a_metric_with_update_compute_reset() -> None:
     part = MeanMargin.component("margin", greater_is_better=True, tasks=("binary",))
-    assert (part.kind, part.name, part.facts["tasks"]) == ("metric", "margin", ("binary",))
-    assert part.facts["greater_is_better"] is True
+    assert (part.kind, part.name, part.metadata["tasks"]) == ("metric", "margin", ("binary",))
+    assert part.metadata["greater_is_better"] is True
     metric = part.build(part.config())
     for _ in range(2):  # the second call has forgotten the first
         assert metric(np.array([0, 1]), two([0.25, 0.5])) == 0.625

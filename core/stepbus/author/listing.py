@@ -14,7 +14,7 @@ from stepbus.base import Node, Problem, counted, read_tree
 from stepbus.config import (
     NAME,
     InstalledPlugin,
-    Tidy,
+    Normaliser,
     configs_folder,
     find_module,
     merge,
@@ -85,15 +85,15 @@ def named(source: Any = None, *, load: bool = False) -> tuple[dict[str, Named], 
     """
     problems: list[Problem] = []
     layers, _ = read_layers(source, problems)
-    tidy = Tidy(plugins.installed(), problems)
+    normalise = Normaliser(plugins.installed(), problems)
     defaults_file = configs_folder() / "defaults.yaml"
-    defaults = tidy(read_tree(defaults_file, shown(defaults_file)))
-    user = merge_all(map(tidy, layers))
+    defaults = normalise(read_tree(defaults_file, shown(defaults_file)))
+    user = merge_all(map(normalise, layers))
     failed: dict[str, str] = {}
     if load:
         from stepbus.config import Plugins
 
-        chosen = Plugins(plugins, tidy, problems)
+        chosen = Plugins(plugins, normalise, problems)
         tree = chosen.expand(defaults, user)
         failed = {problem.path: problem.message for problem in problems}
     else:

@@ -20,19 +20,19 @@ class Component:
         name: How YAML names it, in `type:`.
         config: The attrs class of its settings; it is the schema of the section that picks it.
         build: Called with an instance of `config` and what the kind passes along; returns the part.
-        facts: What the kind wants known before anything is built, by name:
+        metadata: What the kind wants known before anything is built, by name:
             head: `task` (binary, multiclass, multilabel or regression; None for any).
             metric: `tasks` that it is for, `default` (those that have it without being asked), `greater_is_better`.
             model: `from_scratch` (names of settings that a pretrained folder has itself), `config` (settings → the
             content of config.json, weights unread), `shapes` (settings → parameter name → shape of the encoder,
-            weights unread); all three are optional, and what no fact says is known once the model is built.
+            weights unread); all three are optional, and what none says is known once the model is built.
     """
 
     kind: str
     name: str
     config: type
     build: Callable[..., Any]
-    facts: dict[str, Any] = field(factory=dict)
+    metadata: dict[str, Any] = field(factory=dict)
 
 
 @frozen

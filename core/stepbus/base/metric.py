@@ -61,9 +61,9 @@ class Metric:
             tasks: The tasks it can be computed for.
             config: The attrs class of its settings, given to the constructor; none: the constructor takes nothing.
         """
-        facts = {"tasks": tasks, "greater_is_better": greater_is_better, "default": ()}
+        metadata = {"tasks": tasks, "greater_is_better": greater_is_better, "default": ()}
 
         def build(settings: Any) -> Metric:
             return cls() if config is None else cls(settings)  # type: ignore[call-arg]  # the subclass's constructor
 
-        return Component("metric", name, config or NoSettings, build, facts)
+        return Component("metric", name, config or NoSettings, build, metadata)

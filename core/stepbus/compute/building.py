@@ -21,7 +21,7 @@ def head_for(components: Components, head: Selected | None, task: str) -> Select
     Raises:
         DataError: The picked head is for other labels.
     """
-    meant = head.component.facts["task"] if head is not None else None
+    meant = head.component.metadata["task"] if head is not None else None
     if head is not None and meant == task:
         return head
     if head is None or meant is None:

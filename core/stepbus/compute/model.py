@@ -258,7 +258,7 @@ def compose(
         encoder,
         pooling,
         head.build(encoder.hidden_size, outputs),
-        task=head.component.facts["task"],
+        task=head.component.metadata["task"],
         outputs=outputs,
         dropout=float(dropout or 0.0),
     )

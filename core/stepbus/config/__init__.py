@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from stepbus.config.choices import choice as choice
     from stepbus.config.layers import COMPONENT_SECTIONS as COMPONENT_SECTIONS
     from stepbus.config.layers import TOP_KEYS as TOP_KEYS
-    from stepbus.config.layers import Tidy as Tidy
+    from stepbus.config.layers import Normaliser as Normaliser
     from stepbus.config.layers import merge as merge
     from stepbus.config.layers import merge_all as merge_all
     from stepbus.config.layers import read_layers as read_layers
@@ -45,7 +45,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         choices="POLICIES Plugins choice",
-        layers="COMPONENT_SECTIONS TOP_KEYS Tidy merge merge_all read_layers shown",
+        layers="COMPONENT_SECTIONS Normaliser TOP_KEYS merge merge_all read_layers shown",
         load="Config check_schedule load_config",
         plugin_sources="find_module may_offer_components purpose",
         plugins="InstalledPlugin LoadedPlugin NAME check_hooks_version import_module installed load_class",

@@ -23,10 +23,11 @@ from stepbus.base import (
     show_path,
     structured,
 )
-from stepbus.config.layers import Tidy, merge, merge_all
+from stepbus.config.layers import Normaliser, merge, merge_all
 
 if TYPE_CHECKING:
     from stepbus.config.plugins import InstalledPlugin, LoadedPlugin
+
 
 POLICIES = ("raise", "disable")
 # Plugins may switch each other on; a chain longer than this runs in a circle.
@@ -63,8 +64,8 @@ class PluginChoice:
 class Plugins:
     """The plugins that a tree switches on, imported once each."""
 
-    def __init__(self, loader: Loader, tidy: Tidy, problems: list[Problem]) -> None:
-        self.loader, self.tidy, self.problems = loader, tidy, problems
+    def __init__(self, loader: Loader, normalise: Normaliser, problems: list[Problem]) -> None:
+        self.loader, self.normalise, self.problems = loader, normalise, problems
         self.seen: dict[tuple[str, str | None], LoadedPlugin | None] = {}
         self.loaded: dict[str, LoadedPlugin] = {}
         self.marks: dict[str, Mark] = {}
@@ -119,7 +120,7 @@ class Plugins:
         settings = {key: value for key, value in node.plain().items() if key not in ("use", "on_error")}
         mark = attrs.evolve(node.mark, text=None, written=None)
         try:
-            return self.tidy(from_python(loaded.cls.expand(settings) or {}, mark))
+            return self.normalise(from_python(loaded.cls.expand(settings) or {}, mark))
         except ConfigError as error:
             reason: Any = "; ".join(str(problem) for problem in error.problems)
         except Exception as error:

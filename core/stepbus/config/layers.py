@@ -184,7 +184,7 @@ def nest(keys: Keys, value: Node) -> Node:
     return reduce(lambda node, key: Node({key: node}, value.mark), reversed(keys), value)
 
 
-class Tidy:
+class Normaliser:
     """Brings a layer into its one canonical shape: aliases moved, short forms written out, paths absolute.
 
     Args:

@@ -37,7 +37,7 @@ from stepbus.base import (
 from stepbus.config import plugins as installed_plugins
 from stepbus.config.choices import Loader, PluginChoice, Plugins, choice
 from stepbus.config.keywords import keyword_layer, late_keywords, section_classes
-from stepbus.config.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
+from stepbus.config.layers import COMPONENT_SECTIONS, Normaliser, merge, merge_all, override_layer, read_layers, shown
 from stepbus.config.presets import configs_folder
 from stepbus.config.sections import BASES as BASES
 from stepbus.config.sections import EnvironmentConfig, TrainingConfig
@@ -227,18 +227,18 @@ def _assemble(
     problems: list[Problem],
 ) -> Config:
     known = loader.installed()
-    tidy = Tidy(known, problems)
+    normalise = Normaliser(known, problems)
     by_path, late = keyword_layer(keywords, known, problems)
-    files = [tidy(layer) for layer in layers]
-    typed = [tidy(layer) for layer in (by_path, *(override_layer(text, problems) for text in overrides))]
+    files = [normalise(layer) for layer in layers]
+    typed = [normalise(layer) for layer in (by_path, *(override_layer(text, problems) for text in overrides))]
     user = merge_all([*files, *typed])
     defaults_file = configs_folder() / "defaults.yaml"
-    defaults = tidy(read_tree(defaults_file, shown(defaults_file)))
+    defaults = normalise(read_tree(defaults_file, shown(defaults_file)))
     # What a section lacks is missing in the user's file, not in the defaults.
     home = Mark(layers[-1].mark.file if layers and not layers[-1].mark.preset else None, None, base)
     for name in BASES:
         defaults.value[name] = defaults.value[name].remark(lambda mark: home)
-    chosen = Plugins(loader, tidy, problems)
+    chosen = Plugins(loader, normalise, problems)
     tree = chosen.expand(defaults, user)
     components = chosen.components(extras)
     named = user.value["plugins"].value if "plugins" in user.value else {}
@@ -271,7 +271,7 @@ def _assemble(
         hooks=tuple(tree.value["hooks"].plain()),
         components=components,
         base=base,
-        notes=tuple(dict.fromkeys(map(str, [*tidy.notes, *root.notes]))),
+        notes=tuple(dict.fromkeys(map(str, [*normalise.notes, *root.notes]))),
         user=user,
         loader=loader,
         extras=extras,

@@ -233,8 +233,8 @@ def _toolchain(version: str) -> str:
     """Return a name for what kernels depend on besides their source: MLX, machine, libc and compiler."""
     compiler = Path(shutil.which("g++") or "").resolve()
     found = compiler.stat()
-    facts = (platform.machine(), platform.libc_ver(), str(compiler), found.st_size, found.st_mtime_ns)
-    return f"{version}-{platform.machine()}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
+    decides = (platform.machine(), platform.libc_ver(), str(compiler), found.st_size, found.st_mtime_ns)
+    return f"{version}-{platform.machine()}-{hashlib.sha256(repr(decides).encode()).hexdigest()[:12]}"
 
 
 def _process_folder(above: Path) -> tuple[Path, int]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stepbus.fit.effects import unevaluated as unevaluated
     from stepbus.fit.evaluation import metric_values as metric_values
     from stepbus.fit.evaluation import score as score
+    from stepbus.fit.members import Prototype as Prototype
     from stepbus.fit.members import disabled_of as disabled_of
     from stepbus.fit.members import exclusions as exclusions
     from stepbus.fit.members import for_fit as for_fit
@@ -39,8 +40,8 @@ else:
         builder="Exported FitBuilder",
         effects="refusals unevaluated",
         evaluation="metric_values score",
-        members="disabled_of exclusions for_fit keep_disabled make plugin_table prototypes restore_state "
-        "run_scoped state_of",
+        members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
+        "restore_state run_scoped state_of",
         opening="OpenedModel open_model",
         predictor="Predictor",
         session="FitSession",

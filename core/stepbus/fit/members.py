@@ -1,4 +1,4 @@
-"""From what a configuration names to the plugins on a bus: prototypes for the run, fresh instances for each fit."""
+"""From what a configuration names to the plugins on a bus: prototypes for the run, members for each fit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from attrs import define
 
 from stepbus.base import PluginError, Problem, plain, snake_case, values_without_secrets
 from stepbus.config import check_hooks_version, import_module
@@ -27,7 +28,31 @@ if TYPE_CHECKING:
 LEFT_OUT = "leave it out of plugins=[…]"
 
 
-def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
+@define(eq=False)
+class Prototype(Member):
+    """A plugin as a run knows it: built once and checked; it serves the whole run, or each fit gets a member like it.
+
+    Only `validate_plan` and the hooks of a run are called on one of scope "fit".
+
+    Args:
+        scope: run: this instance serves every fit; fit: each fit gets one of its own.
+        settings: What a fresh instance is made from.
+        distribution: The package or file that it comes from.
+        version: That package's version, or a digest of the source where it has none.
+    """
+
+    scope: str = "run"
+    settings: Any = None
+    distribution: str = ""
+    version: str = ""
+
+    def fresh(self) -> Member:
+        """Return a member of one fit, with an instance of its own."""
+        plugin = make(type(self.plugin), self.settings)
+        return Member(self.name, self.label, plugin, self.on_error, mend=self.mend)
+
+
+def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
     """Build one instance of each plugin, in call order, and check its hooks.
 
     Args:
@@ -37,37 +62,37 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Member]:
     Raises:
         PluginError: A hook or a policy is wrong.
     """
-    members = []
+    found: list[Prototype] = []
     for choice in config.plugins:
         loaded = choice.loaded
         plugin = make(loaded.cls, choice.settings)
         if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
             raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
         version = _version(loaded)
-        member = Member(
+        prototype = Prototype(
             choice.name,
             loaded.label,
             plugin,
             choice.on_error,
-            loaded.scope,
-            choice.settings,
-            loaded.distribution,
-            version,
+            scope=loaded.scope,
+            settings=choice.settings,
+            distribution=loaded.distribution,
+            version=version,
         )
-        check_policy(member)
-        members.append(member)
-    members += [_extra(extra, config) for extra in extras]
-    members += [_module(import_module(name, config.base), name, "take it out of hooks:") for name in config.hooks]
+        check_policy(prototype)
+        found.append(prototype)
+    found += [_extra(extra, config) for extra in extras]
+    found += [_module(import_module(name, config.base), name, "take it out of hooks:") for name in config.hooks]
     taken: set[str] = set()
-    for member in members:
-        if member.name in taken:
+    for each in found:
+        if each.name in taken:
             raise PluginError(
-                f"two plugins are called {member.name!r}; give one another name, under plugins: or as a file"
+                f"two plugins are called {each.name!r}; give one another name, under plugins: or as a file"
             )
-        taken.add(member.name)
-        asks_of(member.plugin, member.label)
-        watches(member.plugin, member.label)
-    return members
+        taken.add(each.name)
+        asks_of(each.plugin, each.label)
+        watches(each.plugin, each.label)
+    return found
 
 
 def _version(loaded: LoadedPlugin) -> str:
@@ -82,7 +107,7 @@ def _version(loaded: LoadedPlugin) -> str:
     return code_version(loaded.distribution, digest, module) if "." in module else digest
 
 
-def exclusions(config: Config, members: Iterable[Member]) -> list[Problem]:
+def exclusions(config: Config, members: Iterable[Prototype]) -> list[Problem]:
     """Return a problem for each two plugins that exclude each other: one names the other in its `excludes`.
 
     Args:
@@ -114,7 +139,7 @@ def make(cls: Any, settings: Any) -> Any:
     return cls(settings) if settings is not None else cls()
 
 
-def _extra(extra: Any, config: Config) -> Member:
+def _extra(extra: Any, config: Config) -> Prototype:
     if isinstance(extra, ModuleType):
         return _module(extra, extra.__name__, LEFT_OUT)
     cls = extra if inspect.isclass(extra) else type(extra)
@@ -124,56 +149,58 @@ def _extra(extra: Any, config: Config) -> Member:
         raise PluginError(f"{label}: it has neither hooks nor components; write @hookimpl above its methods")
     if inspect.isclass(extra):
         settings = cls.Config() if hasattr(cls, "Config") else None
-        member = Member(name, label, make(cls, settings), scope=getattr(cls, "scope", "fit"), settings=settings)
+        found = Prototype(name, label, make(cls, settings), scope=getattr(cls, "scope", "fit"), settings=settings)
     else:
-        # An object is the caller's own and stays one, unless it says what to build another from.
+        # An object is the caller's own and stays one, unless it holds the settings to build another from.
         settings = getattr(extra, "config", None)
-        member = Member(name, label, extra, scope="run" if settings is None else "fit", settings=settings)
-    member.distribution, member.version, member.mend = cls.__name__, source_digest(cls), LEFT_OUT
-    return member
+        if not isinstance(settings, getattr(cls, "Config", ())):
+            settings = None
+        found = Prototype(name, label, extra, scope="run" if settings is None else "fit", settings=settings)
+    found.distribution, found.version, found.mend = cls.__name__, source_digest(cls), LEFT_OUT
+    return found
 
 
-def _module(module: ModuleType, name: str, mend: str) -> Member:
+def _module(module: ModuleType, name: str, mend: str) -> Prototype:
     check_hooks_version(module, name, name)
     if not hooks_of(module, name):
         raise PluginError(f"{name}: no function in it is a hook; write @hookimpl above those that are")
     file = Path(getattr(module, "__file__", None) or name)
     # A module that was loaded from a file carries that file's folder in its name.
     short = file.stem if name.endswith(".py") else module.__name__.rpartition(".")[2]
-    return Member(short, name, module, distribution=file.name, version=source_digest(module), mend=mend)
+    return Prototype(short, name, module, distribution=file.name, version=source_digest(module), mend=mend)
 
 
 def for_fit(
-    members: Iterable[Member], parts: Iterable[tuple[str, Any]], *, alone: bool, extras: Iterable[Any] = ()
+    run: Iterable[Member], parts: Iterable[tuple[str, Any]], *, alone: bool, extras: Iterable[Any] = ()
 ) -> list[Member]:
-    """Return the members of one fit: run-scoped ones as they are, fit-scoped ones afresh, then built components.
+    """Return the members of one fit: those that serve the run as they are, the others afresh, then built components.
 
     Args:
-        members: The prototypes.
+        run: The prototypes of the run, and members that are no plugin's.
         parts: Built components with the name they have on the bus; those without hooks are passed over.
         alone: Whether the run has this one fit only; an object passed in Python then serves itself.
         extras: The objects that were passed in Python.
     """
     own = {id(extra) for extra in extras}
-    fresh = []
-    for member in members:
-        if member.scope == "fit" and not (alone and id(member.plugin) in own):
-            member = attrs.evolve(member, plugin=make(type(member.plugin), member.settings))
-        fresh.append(member)
+    members: list[Member] = []
+    for each in run:
+        if isinstance(each, Prototype) and each.scope == "fit" and not (alone and id(each.plugin) in own):
+            each = each.fresh()
+        members.append(each)
     mend = "pick another type: for {}"
-    return fresh + [
+    return members + [
         Member(name, name, part, mend=mend.format(name.partition(".")[0]))
         for name, part in parts
         if hooks_of(part, name, "fit")
     ]
 
 
-def run_scoped(members: Iterable[Member]) -> list[Member]:
-    """Return the members that serve the whole run."""
-    return [member for member in members if member.scope == "run"]
+def run_scoped(run: Iterable[Member]) -> list[Member]:
+    """Return those that serve the whole run."""
+    return [each for each in run if not isinstance(each, Prototype) or each.scope == "run"]
 
 
-def plugin_table(members: Iterable[Member]) -> dict[str, dict[str, Any]]:
+def plugin_table(members: Iterable[Prototype]) -> dict[str, dict[str, Any]]:
     """Return name -> distribution, version, a digest of the settings and whether it only watches, for manifests.
 
     Args:

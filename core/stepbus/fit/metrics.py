@@ -18,13 +18,13 @@ def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], di
         task: binary, multiclass, multilabel or regression.
     """
     offered = [part for part, _ in config.components if part.kind == "metric"]
-    usual = [Selected(part, part.config()) for part in offered if task in part.facts.get("default", ())]
+    usual = [Selected(part, part.config()) for part in offered if task in part.metadata.get("default", ())]
     chosen = usual if config.training.metrics is None else config.training.metrics
     directions: dict[str, bool | None] = {"eval_loss": False}
     built: list[tuple[str, Any]] = []
     for place, selected in enumerate(chosen):
-        if task not in selected.component.facts["tasks"]:
-            tasks = ", ".join(selected.component.facts["tasks"])
+        if task not in selected.component.metadata["tasks"]:
+            tasks = ", ".join(selected.component.metadata["tasks"])
             words = f"{selected.name} is for {tasks}, and this data is {task}; leave it out"
             raise ConfigError([config.locate(Problem("training.metrics", words))])
         if any(name == selected.name for name, _ in built):
@@ -35,7 +35,7 @@ def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], di
                 [config.locate(Problem(f"training.metrics[{place}]", f"{words}; leave one out{instead}"))]
             )
         built.append((selected.name, selected.build()))
-        directions[f"eval_{selected.name}"] = selected.component.facts["greater_is_better"]
+        directions[f"eval_{selected.name}"] = selected.component.metadata["greater_is_better"]
     monitor, wished = config.training.monitor, config.training.greater_is_better
     if wished is not None:
         known = directions.get(monitor)

@@ -71,7 +71,7 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
             plugins[choice.name] = False  # the `expand` of another one would ask for it again
     sections = {name: _without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
     # Sizes of a model from scratch stand in config.json from now on.
-    for name in config.model.component.facts.get("from_scratch", ()):
+    for name in config.model.component.metadata.get("from_scratch", ()):
         sections["model"].pop(name, None)
     metrics = config.tree["training"].get("metrics")
     return {**sections, "training": {} if metrics is None else {"metrics": metrics}, "plugins": plugins}
@@ -87,7 +87,7 @@ def _providers(config: Config, task: str | None = None) -> set[str]:
         by_task = [head_for(config.components, config.model.settings.head, task).component]
         if config.training.metrics is None:
             metrics = [part for part, _ in config.components if part.kind == "metric"]
-            by_task += [part for part in metrics if task in part.facts.get("default", ())]
+            by_task += [part for part in metrics if task in part.metadata.get("default", ())]
     needed |= {(part.kind, part.name) for part in by_task}
     return {provider for part, provider in config.components if (part.kind, part.name) in needed}
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from stepbus.fit.builder import FitBuilder
-    from stepbus.kernel import Caller, Checkpointer, Fit, FitData, LoopSettings, Member, Meter, Predictions, Run, Steps
+    from stepbus.fit.members import Prototype
+    from stepbus.kernel import Caller, Checkpointer, Fit, FitData, LoopSettings, Meter, Predictions, Run, Steps
 
 
 class FitSession:
@@ -44,7 +45,7 @@ class FitSession:
         run: Run,
         fit: Fit,
         builder: FitBuilder,
-        members: Sequence[Member],
+        members: Sequence[Prototype],
         extras: Sequence[Any] = (),
         meter: Meter | None = None,
         caller: Caller | None = None,

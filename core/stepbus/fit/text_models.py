@@ -51,7 +51,7 @@ def known_config(section: Selected) -> dict[str, Any] | None:
     Raises:
         ModelError: The settings or the folder cannot be used.
     """
-    say = section.component.facts.get("config")
+    say = section.component.metadata.get("config")
     if say is not None:
         found: dict[str, Any] = say(section.settings)
         return found

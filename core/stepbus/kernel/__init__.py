@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.kernel.bus import SPECIFICATIONS as SPECIFICATIONS
     from stepbus.kernel.bus import Bus as Bus
     from stepbus.kernel.bus import Member as Member
     from stepbus.kernel.bus import check_policy as check_policy
     from stepbus.kernel.bus import failure as failure
-    from stepbus.kernel.bus import hooks_of as hooks_of
     from stepbus.kernel.costs import Cost as Cost
     from stepbus.kernel.costs import Meter as Meter
     from stepbus.kernel.engine import run_fit as run_fit
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
     from stepbus.kernel.fits import Predictions as Predictions
     from stepbus.kernel.fits import groups_along as groups_along
     from stepbus.kernel.fits import grown_axes as grown_axes
+    from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
+    from stepbus.kernel.hook_checks import hooks_of as hooks_of
     from stepbus.kernel.protocols import Batch as Batch
     from stepbus.kernel.protocols import Checkpointer as Checkpointer
     from stepbus.kernel.protocols import FitData as FitData
@@ -43,11 +43,12 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        bus="Bus Member SPECIFICATIONS check_policy failure hooks_of",
+        bus="Bus Member check_policy failure",
         costs="Cost Meter",
         engine="run_fit",
         events="BUILD_HOOKS RUN_HOOKS",
         fits="Fit FitResult Predictions groups_along grown_axes",
+        hook_checks="SPECIFICATIONS hooks_of",
         protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Steps",
         requests="Caller REQUESTS UndeclaredError asks_of",
         state="Best Control Request StepResult TrainingState",

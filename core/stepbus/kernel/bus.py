@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -13,14 +12,15 @@ from typing import Any
 import pluggy
 from attrs import define
 
-from stepbus.base import BadInput, PluginError, PluginFailure, StepbusError, did_you_mean, without_secrets
+from stepbus.base import BadInput, PluginError, PluginFailure, StepbusError, without_secrets
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
+from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
+from stepbus.kernel.hook_checks import hooks_of as hooks_of
 from stepbus.kernel.hook_results import checked, words_of
 from stepbus.kernel.requests import Asker, asks_of
 from stepbus.kernel.state import Control
 
-SPECIFICATIONS = events.specifications()
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
 MAX_DEPTH = 20
 # What a file system says when it refuses: no fault of a plugin's code.
@@ -39,10 +39,6 @@ class Member:
         label: How messages name it, with distribution and version.
         plugin: An instance, or a module of hook functions.
         on_error: raise, or disable.
-        scope: run: this instance serves every fit; fit: each fit gets one of its own.
-        settings: What a fresh instance is made from.
-        distribution: The package or file that it comes from.
-        version: That package's version, or a digest of the source where it has none.
         disabled: The error that switched it off, if one did.
         mend: How to do without it, where no `plugins: {name: false}` does that.
     """
@@ -51,73 +47,8 @@ class Member:
     label: str
     plugin: Any
     on_error: str = "raise"
-    scope: str = "run"
-    settings: Any = None
-    distribution: str = ""
-    version: str = ""
     disabled: str = ""
     mend: str = ""
-
-
-def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[..., Any]]:
-    """Return the hook implementations of a plugin, having checked each.
-
-    Args:
-        plugin: An instance, a class or a module.
-        label: How messages should name it.
-        scope: "fit" refuses the hooks of a run.
-
-    Returns:
-        Hook name -> bound function.
-
-    Raises:
-        PluginError: Anything that pluggy would let pass in silence, and what it would refuse.
-    """
-    found = {}
-    for name in dir(plugin):
-        function = inspect.getattr_static(plugin, name, None)
-        function = getattr(function, "__func__", function)
-        if name.startswith("__") or not callable(function):
-            continue
-        options = getattr(function, "stepbus_impl", None)
-        if options is None:
-            # A module may well use a hook's name for something of its own; a class that does forgot the decorator.
-            if name in SPECIFICATIONS and not inspect.ismodule(plugin):
-                raise PluginError(f"{label}: {name} is a hook's name; write @hookimpl above it")
-            continue
-        _check(name, function, options, label, scope)
-        found[name] = getattr(plugin, name)
-    return found
-
-
-def _check(name: str, function: Any, options: dict[str, Any], label: str, scope: str) -> None:
-    hook = options.get("specname") or name
-    if hook not in SPECIFICATIONS:
-        raise PluginError(f"{label}: there is no hook {hook!r}{did_you_mean(hook, SPECIFICATIONS)}")
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name in ("self", "cls"):
-            continue
-        if parameter.name not in SPECIFICATIONS[hook]:
-            known = ", ".join(SPECIFICATIONS[hook])
-            near = did_you_mean(parameter.name, SPECIFICATIONS[hook])
-            raise PluginError(f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {known}")
-        if parameter.default is not parameter.empty:
-            raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise PluginError(f"{label}: {hook} is an async function, which nobody would wait for; write def")
-    if inspect.isgeneratorfunction(function) and not (options.get("wrapper") or options.get("hookwrapper")):
-        raise PluginError(
-            f"{label}: {hook} has a yield, so calling it would run none of it; write @hookimpl(wrapper=True) if it "
-            "goes around the others, or take the yield out"
-        )
-    if options.get("hookwrapper"):
-        raise PluginError(f"{label}: {hook}: hookwrapper=True is pluggy's old way; write wrapper=True")
-    if hook in events.THREADED and options.get("wrapper"):
-        raise PluginError(f"{label}: {hook} passes a value along, so it cannot be a wrapper")
-    if hook in ("on_exception", "on_close") and options.get("wrapper"):
-        raise PluginError(f"{label}: {hook} reaches each plugin by itself, so it cannot be a wrapper")
-    if hook in events.RUN_HOOKS and scope == "fit":
-        raise PluginError(f'{label}: {hook} belongs to the run; write scope = "run" in the class')
 
 
 class _Guarded:

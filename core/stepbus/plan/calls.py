@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stepbus.run import Run
 
 
-def everybody(run: Run) -> list[Member]:
+def planned_members(run: Run) -> list[Member]:
     """Return the members of a fit's bus as the run will make them, the scheduler last where it listens."""
     return for_fit(run.members, run.builder.parts(), alone=len(run.fits) <= 1, extras=run.plugins)
 
@@ -98,7 +98,7 @@ def components_in_use(config: Config, task: str | None) -> list[Component]:
         parts.append(head_for(config.components, config.model.settings.head, task).component)
         metrics = [part for part, _ in config.components if part.kind == "metric"]
         named = None if config.training.metrics is None else [each.component for each in config.training.metrics]
-        parts += [part for part in metrics if task in part.facts.get("default", ())] if named is None else named
+        parts += [part for part in metrics if task in part.metadata.get("default", ())] if named is None else named
     return parts
 
 

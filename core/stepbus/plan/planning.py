@@ -45,7 +45,7 @@ from stepbus.config import Config, load_config
 from stepbus.device import choice as device
 from stepbus.fit import TextFits, exclusions, known_config, refusals, text_of
 from stepbus.plan import memory
-from stepbus.plan.calls import describe_events, describe_plugins, everybody
+from stepbus.plan.calls import describe_events, describe_plugins, planned_members
 from stepbus.plan.fits import describe_fits
 from stepbus.run import FolderStore, Run
 from stepbus.storage.wheels import cache as wheel_cache
@@ -139,7 +139,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
         plan["wheels"] = {f"model.{key}": {"file": each.file, "sha256": each.sha256} for key, each in wheels.items()}
         plan.update(task=task, metrics=session.directions, told=text_of(session).encoder.told())
     with _collecting(problems, config):
-        members = everybody(run)
+        members = planned_members(run)
         plan["events"] = describe_events(run, members)
         plan["plugins"] = describe_plugins(run, members, plan["events"], task)
     plan["fits"] = describe_fits(config, session, run.fits)
@@ -213,7 +213,7 @@ def _describe_memory(
 def _encoder_shapes(config: Config, problems: list[Problem]) -> memory.Shapes | None:
     """Return the shapes of the encoder's parameters, as its component says them, else those of its file."""
     section = config.model
-    say, pretrained = section.component.facts.get("shapes"), section.settings.pretrained
+    say, pretrained = section.component.metadata.get("shapes"), section.settings.pretrained
     shapes: memory.Shapes | None = None
     with _collecting(problems, config):
         if say is not None:

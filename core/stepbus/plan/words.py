@@ -58,7 +58,7 @@ def _wrap(text: str, width: int) -> list[str]:
 def _head(plan: Mapping[str, Any], width: int) -> str:
     arrows = {True: " (higher is better)", False: " (lower is better)", None: ""}
     best, rest = plan["monitor"], [name for name in plan["metrics"] if name != plan["monitor"]]
-    facts = [
+    pairs = [
         ("plan of", plan["config"]),
         ("folder", plan["folder"]),
         *((path, f"{each['file']} #sha256={each['sha256']}") for path, each in plan["wheels"].items()),
@@ -67,7 +67,7 @@ def _head(plan: Mapping[str, Any], width: int) -> str:
         ("monitor", f"{best}{arrows[plan['metrics'].get(best)]}" if best else None),
         ("metrics", ", ".join(rest)),
     ]
-    return "\n".join(table([(name, str(value)) for name, value in facts if value] or [("plan", "")], width))
+    return "\n".join(table([(name, str(value)) for name, value in pairs if value] or [("plan", "")], width))
 
 
 def _plugins(plugins: Sequence[Mapping[str, Any]], width: int) -> str:

@@ -29,8 +29,8 @@ from stepbus.run.plan import make_plan, plan_problems
 if TYPE_CHECKING:
     from stepbus.base import Problem
     from stepbus.config import Config
-    from stepbus.fit import FitBuilder
-    from stepbus.kernel import Cost, Member
+    from stepbus.fit import FitBuilder, Prototype
+    from stepbus.kernel import Cost
 
 
 class Store(Protocol):
@@ -80,7 +80,7 @@ class Run:
         store: Store,
         *,
         plugins: Sequence[Any] = (),
-        watchers: Sequence[Member] = (),
+        watchers: Sequence[Prototype] = (),
         trace_hooks: bool = False,
     ) -> None:
         self.config, self.builder, self.store, self.plugins = config, builder, store, tuple(plugins)
@@ -93,7 +93,7 @@ class Run:
         self.sessions: dict[str, FitSession] = {}  # of the first fit and of the latest one
         self.stack = ExitStack()
         self.planners = prototypes(config, self.plugins)
-        self.members: list[Member] = [*watchers, *self.planners]
+        self.members: list[Prototype] = [*watchers, *self.planners]
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
         self.caller = Caller()
         self.bus = Bus(run_scoped(self.members), Control(self.caller), self.meter)

@@ -25,8 +25,8 @@ from stepbus.base import (
     structured,
 )
 from stepbus.config import BASES, Config, LoadedPlugin, Suggestions, choice
-from stepbus.fit import FitSession, for_fit, prototypes, state_of
-from stepbus.kernel import Bus, Control, FitResult, Member, TrainingState
+from stepbus.fit import FitSession, Prototype, for_fit, prototypes, state_of
+from stepbus.kernel import Bus, Control, FitResult, TrainingState
 from stepbus.run import Run
 from stepbus.testing.memory_store import MemoryStore
 from stepbus.testing.recorder import Event, Recorder
@@ -132,7 +132,7 @@ def begun(
     """
     heard, recorder = Heard(resume_from), Recorder()
     builder = ScriptedFits(config, script, heard, steps_per_epoch, sets, directions, parts)
-    watcher = Member(RECORDER, RECORDER, recorder)
+    watcher = Prototype(RECORDER, RECORDER, recorder)
     run = heard.run = Run(config, builder, MemoryStore(resume_from), plugins=extras, watchers=[watcher])
     return Played(run, heard, recorder)
 

@@ -7,18 +7,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from attrs import define, evolve
 
-from stepbus import (
-    Fit,
-    FitResult,
-    LabelCodec,
-    Problem,
-    Rows,
-    hookimpl,
-    setting,
-    write_columns,
-)
+from stepbus import Fit, FitResult, LabelCodec, Problem, Rows, hookimpl, setting, write_columns
 from stepbus_plugins.cross_validation.folds import Array, set_aside, split
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
+from stepbus_plugins.cross_validation.report import combined_metrics, fold_scores, report_rows
 
 HERE = "plugins.cross_validation"
 SELECTED = "selected on validation"
@@ -178,13 +170,10 @@ class CrossValidation:
         run.artifact("out-of-fold", path)
 
         scores = run.score(whole.labels, whole.values)
-        each = [_scored(result) for result in results]
-        metrics = {f"oof_{name}": value for name, value in scores.items()}
-        for name in each[0]:
-            values = [fold[name] for fold in each]
-            metrics |= {f"cv_{name}_mean": float(np.mean(values)), f"cv_{name}_sd": float(np.std(values, ddof=1))}
+        each = [fold_scores(result) for result in results]
+        metrics = combined_metrics(scores, each)
         title = f"Cross-validation{f' of {group}' if group else ''}: {len(results)} folds, {self.config.strategy}"
-        rows = _table(results, each, scores, metrics, len(whole.row_ids))
+        rows = report_rows(results, each, scores, metrics, len(whole.row_ids))
         run.report(f"{title}, {SELECTED}" if selected else title, ["fold", "rows", *each[0]], rows)
         if self.config.strategy == "time_series":
             run.message("the earliest rows have no out-of-fold prediction: nothing came before them to learn from")
@@ -197,35 +186,7 @@ class CrossValidation:
         )
 
 
-def _table(
-    results: list[FitResult],
-    each: list[dict[str, float]],
-    scores: dict[str, float],
-    metrics: dict[str, float],
-    predicted: int,
-) -> list[list[str]]:
-    """Return the rows of the report: the folds, their mean and spread, and the score of all predictions at once."""
-    names = list(each[0])
-    rows = [
-        [str(result.fit.scope["fold"] + 1), str(len(result.fit.sets["validation"])), *_words(fold, names)]
-        for result, fold in zip(results, each, strict=True)
-    ]
-    for row, kind in (("mean", "mean"), ("± sd", "sd")):
-        rows.append([row, "", *(f"{metrics[f'cv_{name}_{kind}']:.4f}" for name in names)])
-    return [*rows, ["out-of-fold", str(predicted), *_words(scores, names)]]
-
-
 def _selecting(config: Any) -> list[str]:
     """Return what decides by the monitored rows: a stop, the best weights, or the learning rate."""
     names = [choice.name for choice in config.plugins if choice.name == "early_stopping"]
     return names + [name for name in [config.scheduler.name] if name == "reduce_on_plateau"]
-
-
-def _scored(result: FitResult) -> dict[str, float]:
-    """Return the metrics of the held-out rows, without prefix."""
-    prefix = "eval_" if result.fit.monitored == "validation" else "validation_"
-    return {name.removeprefix(prefix): value for name, value in result.metrics.items() if name.startswith(prefix)}
-
-
-def _words(scores: dict[str, float], names: list[str]) -> list[str]:
-    return [f"{scores[name]:.4f}" if name in scores else "" for name in names]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from attrs import define
 
 from stepbus import StepResult, TrainingState, counted, hookimpl, setting
+from stepbus_plugins.progress.bar import bar_words
 from stepbus_plugins.progress.evaluations import Evaluations
 from stepbus_plugins.progress.pace import Pace
 from stepbus_plugins.progress.summary import fit_summary
-from stepbus_plugins.progress.words import best_of, duration, log_line, number, place, places, rate, took
+from stepbus_plugins.progress.words import best_of, log_line, number, place, places, rate, took
 
 if TYPE_CHECKING:
     from stepbus_plugins.progress.screen import Screen
@@ -195,20 +196,8 @@ class Progress:
         screen = self._open()
         if not screen.live:
             return
-        percent = f"{100 * state.step // max(state.total_steps, 1)}%"
-        right = f"{percent:>4}  {duration(self.pace.left(state))} left" if self.pace else f"{percent:>4}"
-        epochs = -(-state.total_steps // state.steps_per_epoch) if state.steps_per_epoch else 1
-        counts = [
-            ("epoch", f"{min(state.epoch + 1, epochs)} of {epochs}"),
-            ("step", f"{state.step:,} of {state.total_steps:,}"),
-        ]
-        if self.status:
-            counts.append(("", self.status))
-        elif self.pace:
-            counts += [("", f"{rate(self.pace.sequences)} sequences/s"), ("", f"{rate(self.pace.tokens)} tokens/s")]
-        shown = {name: self.record[name] for name in ("loss", "learning_rate") if name in self.record} | state.metrics
-        values = [(name.replace("_", " "), number(value)) for name, value in shown.items()]
-        screen.draw(self.label or "training", state.step, state.total_steps, right, [counts, values])
+        right, lines = bar_words(state, self.pace, self.record, self.status)
+        screen.draw(self.label or "training", state.step, state.total_steps, right, lines)
 
     def _evaluation(self, state: TrainingState, metrics: dict[str, float], note: str) -> None:
         self.evaluations.write(self._open(), state, metrics, note, self.record.get("loss"))

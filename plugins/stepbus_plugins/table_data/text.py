@@ -1,18 +1,17 @@
-"""A row of a table as text: `column: value; …`, a format string, or a function of one's own."""
+"""A row of a table as text: `column: value; …`, or a format string; `functions.py` has the user's own functions."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from string import Formatter
 from typing import Any
 
 import numpy as np
 
-from stepbus import DataError, Rows, did_you_mean, import_module
+from stepbus import DataError, Rows, did_you_mean
+from stepbus_plugins.table_data.functions import RowFunction
 from stepbus_plugins.table_data.numbers import plain, quantile_edges, ranks, scale
 from stepbus_plugins.table_data.settings import REFERENCE, TableDataConfig, template_columns
 from stepbus_plugins.table_data.state import Kind, checked_state
@@ -38,16 +37,10 @@ class TableText:
         self.columns: list[str] = []
         self.kinds: dict[str, Kind] = {}
         self.edges: dict[str, list[float] | None] = {}
-        self.function: Callable[[dict[str, Any]], Any] | None = None
+        self.function: RowFunction | None = None
         template = config.template
         if template is not None and REFERENCE.fullmatch(template):
-            place, _, name = template.rpartition(":")
-            self.function = getattr(import_module(place), name, None)
-            if not inspect.isfunction(self.function):
-                raise DataError(
-                    f"data.template: expected a function of one row, written in Python, got {template!r}, which names "
-                    f"{'nothing' if self.function is None else 'a ' + type(self.function).__name__}"
-                )
+            self.function = RowFunction(template)
 
     def fit(self, rows: Rows) -> None:
         """Learn the columns, what they hold, and the quantiles of the numbers among them, from training rows.
@@ -121,7 +114,7 @@ class TableText:
         for name in self.columns:
             rows.column(name, self._setting)
         if self.function is not None:
-            return self._by_function(rows)
+            return self.function.texts(rows, {name: self._values(rows, name) for name in self.columns})
         told = {name: self._told(rows, name) for name in self.columns}
         if self.config.template is None:
             parts = [[f"{name}: {text}" for text in told[name]] for name in self.columns]
@@ -158,33 +151,6 @@ class TableText:
         numbers = rows.as_numbers(name).tolist()
         return [None if np.isnan(number) else int(number) if number.is_integer() else number for number in numbers]
 
-    def _by_function(self, rows: Rows) -> tuple[list[str], list[str] | None]:
-        assert self.function is not None
-        columns = {name: self._values(rows, name) for name in self.columns}
-        results: list[Any] = []
-        for index in range(len(rows)):
-            row = {name: columns[name][index] for name in self.columns}
-            try:
-                result = self.function(row)
-            except (Exception, SystemExit) as error:
-                raise DataError(
-                    f"{rows.where(index)}: data.template: {self.config.template} raised {type(error).__name__}: {error}"
-                ) from error
-            pair = (
-                isinstance(result, tuple | list) and len(result) == 2 and all(isinstance(text, str) for text in result)
-            )
-            if not (isinstance(result, str) or pair) or (
-                results and isinstance(results[0], str) != isinstance(result, str)
-            ):
-                raise DataError(
-                    f"{rows.where(index)}: data.template: expected {self.config.template} to return a text for every "
-                    f"row, or a pair of texts for every row, got {result!r}"
-                )
-            results.append(result)
-        if isinstance(results[0], str):
-            return results, None
-        return [first for first, _ in results], [second for _, second in results]
-
     def describe(self) -> dict[str, str]:
         """Return what was told by the training rows, in words, for the head of a run and its plan."""
         listed = {kind: [name for name in self.columns if self.kinds[name] == kind] for kind in ("number", "boolean")}
@@ -198,7 +164,7 @@ class TableText:
             "columns": list(self.columns),
             "kinds": dict(self.kinds),
             "edges": dict(self.edges),
-            "function": self._digest(),
+            "function": self.function.digest if self.function else None,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -208,13 +174,5 @@ class TableText:
             DataError: It is nothing that `state_dict` returns for these settings; the key is named.
         """
         self.columns, self.kinds, self.edges = checked_state(saved, self.config)
-        if saved.get("function") != self._digest():
+        if saved.get("function") != (self.function.digest if self.function else None):
             log.warning("%s has changed since the model was trained; its texts may be others", self.config.template)
-
-    def _digest(self) -> str | None:
-        if self.function is None:
-            return None
-        try:
-            return hashlib.sha256(inspect.getsource(self.function).encode()).hexdigest()
-        except (OSError, TypeError):  # no source: a compiled or built-in function
-            return None

@@ -12,7 +12,8 @@ from attrs import define
 
 from stepbus import Component, PluginError, hookimpl, load_config
 from stepbus.base.components import Components
-from stepbus.fit.members import for_fit, plugin_table, prototypes, restore_state, run_scoped, state_of
+from stepbus.fit.members import Prototype, for_fit, plugin_table, prototypes, restore_state, run_scoped, state_of
+from stepbus.kernel.bus import Member
 
 
 class Plain:
@@ -161,3 +162,15 @@ def test_a_class_is_looked_at_before_it_is_made(members: Callable[..., Any]) -> 
 
     with pytest.raises(PluginError, match=r"Loud \(passed in Python\): it has neither hooks nor components"):
         members(Loud)
+
+
+def test_a_fits_members_are_made_from_prototypes_and_know_what_messages_say(members: Callable[..., Any]) -> None:
+    found = members(Remembers)
+    (before,) = [each for each in found if each.name == "remembers"]
+    (after,) = [each for each in for_fit(found, [], alone=True) if each.name == "remembers"]
+    assert (type(before), type(after)) == (Prototype, Member)
+    assert after.plugin is not before.plugin
+    assert (after.name, after.label, after.on_error, after.mend) == (
+        before.name, before.label, before.on_error, before.mend
+    )  # fmt: skip
+    assert [type(each) for each in for_fit([Member("mine", "mine", Plain())], [], alone=False)] == [Member]

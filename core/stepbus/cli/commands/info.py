@@ -14,7 +14,7 @@ def info(_: argparse.Namespace) -> None:
 
     known = conditions.current()
     rest = {name: value for name, value in backend.describe_machine().items() if name not in known}
-    facts = {"stepbus": known.pop("stepbus"), "python": sys.version.split()[0], **known, **rest}
-    width = max(map(len, facts))
-    for name, value in facts.items():
+    lines = {"stepbus": known.pop("stepbus"), "python": sys.version.split()[0], **known, **rest}
+    width = max(map(len, lines))
+    for name, value in lines.items():
         show(f"{name:<{width}}  {value}")

@@ -57,7 +57,7 @@ class LabelCodec:
         """Return the codec of a configuration: the task is that of `data.task`, else that of the head."""
         data, head = config.data.settings, config.model.settings.head
         # A scripted configuration (stepbus.testing) has a head by name only, and no model.
-        task: Task | None = None if isinstance(head, str) else head.component.facts["task"]
+        task: Task | None = None if isinstance(head, str) else head.component.metadata["task"]
         return cls(data.label, data.task or task, data.target)
 
     @property

@@ -1,0 +1,74 @@
+"""What a plugin implements, each hook held against its specification: pluggy would let much of it pass in silence."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from stepbus.base import PluginError, did_you_mean
+from stepbus.kernel import events
+
+# Every hook and its arguments.
+SPECIFICATIONS = events.specifications()
+
+
+def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[..., Any]]:
+    """Return the hook implementations of a plugin, having checked each.
+
+    Args:
+        plugin: An instance, a class or a module.
+        label: How messages should name it.
+        scope: "fit" refuses the hooks of a run.
+
+    Returns:
+        Hook name -> bound function.
+
+    Raises:
+        PluginError: Anything that pluggy would let pass in silence, and what it would refuse.
+    """
+    found = {}
+    for name in dir(plugin):
+        function = inspect.getattr_static(plugin, name, None)
+        function = getattr(function, "__func__", function)
+        if name.startswith("__") or not callable(function):
+            continue
+        options = getattr(function, "stepbus_impl", None)
+        if options is None:
+            # A module may well use a hook's name for something of its own; a class that does forgot the decorator.
+            if name in SPECIFICATIONS and not inspect.ismodule(plugin):
+                raise PluginError(f"{label}: {name} is a hook's name; write @hookimpl above it")
+            continue
+        _check(name, function, options, label, scope)
+        found[name] = getattr(plugin, name)
+    return found
+
+
+def _check(name: str, function: Any, options: dict[str, Any], label: str, scope: str) -> None:
+    hook = options.get("specname") or name
+    if hook not in SPECIFICATIONS:
+        raise PluginError(f"{label}: there is no hook {hook!r}{did_you_mean(hook, SPECIFICATIONS)}")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.name not in SPECIFICATIONS[hook]:
+            known = ", ".join(SPECIFICATIONS[hook])
+            near = did_you_mean(parameter.name, SPECIFICATIONS[hook])
+            raise PluginError(f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {known}")
+        if parameter.default is not parameter.empty:
+            raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise PluginError(f"{label}: {hook} is an async function, which nobody would wait for; write def")
+    if inspect.isgeneratorfunction(function) and not (options.get("wrapper") or options.get("hookwrapper")):
+        raise PluginError(
+            f"{label}: {hook} has a yield, so calling it would run none of it; write @hookimpl(wrapper=True) if it "
+            "goes around the others, or take the yield out"
+        )
+    if options.get("hookwrapper"):
+        raise PluginError(f"{label}: {hook}: hookwrapper=True is pluggy's old way; write wrapper=True")
+    if hook in events.THREADED and options.get("wrapper"):
+        raise PluginError(f"{label}: {hook} passes a value along, so it cannot be a wrapper")
+    if hook in ("on_exception", "on_close") and options.get("wrapper"):
+        raise PluginError(f"{label}: {hook} reaches each plugin by itself, so it cannot be a wrapper")
+    if hook in events.RUN_HOOKS and scope == "fit":
+        raise PluginError(f'{label}: {hook} belongs to the run; write scope = "run" in the class')
