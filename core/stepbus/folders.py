@@ -16,9 +16,10 @@ import mlx.core as mx
 from stepbus import run_files, tensor_files
 from stepbus.durable import fsync_folder, to_json, write_file
 from stepbus.errors import CheckpointError, ModelError
-from stepbus.exports import DESCRIPTION, check_export, describe_files, files_of, verify_folder
+from stepbus.exports import DESCRIPTION, check_export, describe_files, verify_folder
 from stepbus.paths import unusable, usable
 from stepbus.reading import read_json
+from stepbus.replacing import names_to_replace
 from stepbus.tokens import TOKENIZER_FILES
 
 WEIGHTS = "model.safetensors"
@@ -217,8 +218,7 @@ def write_folder(
         describe_files(description or {}, {})
         new = frozenset({*files, WEIGHTS, INDEX, DESCRIPTION})
         _put_back(folder)
-        ours = new | _ours_in(folder, described=description is not None)
-        _check_replaceable(folder, ours, new, described=description is not None)
+        ours = names_to_replace(folder, new, described=description is not None)
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         written = {name: write_file(temporary / name, [content]) for name, content in files.items()}
@@ -247,34 +247,6 @@ def _contents(tokenizer_files: Path | Mapping[str, bytes] | None) -> dict[str, b
     return {
         name: (tokenizer_files / name).read_bytes() for name in TOKENIZER_FILES if (tokenizer_files / name).is_file()
     }
-
-
-def _ours_in(folder: Path, *, described: bool) -> frozenset[str]:
-    """Return the names in a folder that need not be carried over: what stepbus.json lists, else what models have."""
-    usual = frozenset({WEIGHTS, INDEX, "config.json", *TOKENIZER_FILES, ".DS_Store"})
-    if not described:
-        return usual
-    if not os.path.lexists(folder / DESCRIPTION):
-        return frozenset({".DS_Store"})
-    try:
-        return frozenset({*files_of(folder), DESCRIPTION, ".DS_Store"})
-    except CheckpointError:
-        return usual | {DESCRIPTION}  # damaged: who wrote what is known no more
-
-
-def _check_replaceable(folder: Path, ours: frozenset[str], new: frozenset[str], *, described: bool) -> None:
-    """Refuse what would replace somebody else's file."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ModelError(f"{folder}: expected a folder or nothing at all, found a file or a link; name another place")
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if not described and (others := sorted(there - ours)):
-        raise ModelError(f"{folder}: it holds {others[0]!r}, which is no part of a model; name another place")
-    if described and DESCRIPTION not in there and there & new:
-        raise ModelError(f"{folder}: it holds a model that stepbus did not write; move it away or name another place")
-    if described and DESCRIPTION in there and (theirs := sorted((there & new) - _ours_in(folder, described=True))):
-        raise ModelError(
-            f"{folder / theirs[0]}: stepbus did not write it, and the model has a file of this name; move it away"
-        )
 
 
 def _put_back(folder: Path) -> None:

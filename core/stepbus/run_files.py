@@ -18,7 +18,6 @@ from stepbus.durable import from_json, fsync_folder, write_json_atomically
 from stepbus.errors import PluginError, Problem
 from stepbus.exports import DESCRIPTION
 from stepbus.locks import LOCK
-from stepbus.tokens import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from stepbus.run import Run
@@ -28,6 +27,11 @@ MODEL = "model"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
 WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, "checkpoints", "fits", LOCK)
+# What a model may bring: weights, settings, and whatever a tokenizer is made of.
+OF_MODELS = (
+    DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",
+    "special_tokens_map.json", "vocab.*", "merges.txt", "*.model",
+)  # fmt: skip
 HERE = "environment.output_dir"
 ADVICE = f"move it away, or set {HERE} to another folder"
 
@@ -95,8 +99,7 @@ def is_room_for_model(folder: Path) -> bool:
     """Whether a model may be written where a folder stands: nothing of its files is one that a model would replace."""
     if is_model(folder):
         return True
-    alike = (DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
-    return folder.is_dir() and not folder.is_symlink() and not strangers(folder, list(alike))
+    return folder.is_dir() and not folder.is_symlink() and not strangers(folder, list(OF_MODELS))
 
 
 def belongs_to(target: Path) -> str | None:
