@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus import DataConfig, DataError, Fit, FitResult, LabelCodec, Predictions, Rows
+from stepbus import DataConfig, DataError, Fit, FitResult, LabelCodec, Predictions, Rows, create_trainer
 from stepbus_plugins.cross_validation import SELECTED, CrossValidation
 from stepbus_plugins.cross_validation.folds import set_aside, split
 
@@ -402,3 +403,19 @@ def test_predictions_of_other_rows_are_refused(tmp_path: Path) -> None:
 
 def test_other_axes_are_left_to_others(tmp_path: Path) -> None:
     assert plugin().combine_results(Run(tmp_path), "member", []) is None
+
+
+def test_the_folds_of_all_seeds_share_their_tokens_on_disk(
+    tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five folds of two seeds made twenty files."""
+    monkeypatch.setenv("STEPBUS_CACHE", str(tmp_path / "cache"))
+    for seed in (1, 2):
+        config = tiny_config(
+            training={"seed": seed, "max_steps": 1},
+            data={"validation": None},
+            environment={"output_dir": str(tmp_path / f"run-{seed}")},
+            plugins={"progress": False, "checkpoint": False, "cross_validation": {"folds": 5}},
+        )
+        create_trainer(config=config).train()
+    assert len(list((tmp_path / "cache" / "tokens").iterdir())) == 1

@@ -14,12 +14,12 @@ from typing import Any
 import mlx.core as mx
 
 from stepbus.base import CheckpointError, ModelError, read_json, unusable, usable
+from stepbus.compute.replacing import names_to_replace
 from stepbus.storage import (
     DESCRIPTION,
     carry_over,
     check_export,
     describe_files,
-    files_of,
     fsync_folder,
     put_back,
     tensor_files,
@@ -233,8 +233,7 @@ def write_folder(
         describe_files(description or {}, {})
         new = frozenset({*files, WEIGHTS, INDEX, DESCRIPTION})
         put_back(folder, whatever_it_holds=True)
-        ours = new | _ours_in(folder, described=description is not None)
-        _check_replaceable(folder, ours, new, described=description is not None)
+        ours = names_to_replace(folder, new, described=description is not None)
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         written = {name: write_file(temporary / name, [content]) for name, content in files.items()}
@@ -263,34 +262,6 @@ def _contents(tokenizer_files: Path | Mapping[str, bytes] | None) -> dict[str, b
     return {
         name: (tokenizer_files / name).read_bytes() for name in TOKENIZER_FILES if (tokenizer_files / name).is_file()
     }
-
-
-def _ours_in(folder: Path, *, described: bool) -> frozenset[str]:
-    """Return the names in a folder that need not be carried over: what stepbus.json lists, else what models have."""
-    usual = frozenset({WEIGHTS, INDEX, "config.json", *TOKENIZER_FILES, ".DS_Store"})
-    if not described:
-        return usual
-    if not os.path.lexists(folder / DESCRIPTION):
-        return frozenset({".DS_Store"})
-    try:
-        return frozenset({*files_of(folder), DESCRIPTION, ".DS_Store"})
-    except CheckpointError:
-        return usual | {DESCRIPTION}  # damaged: who wrote what is known no more
-
-
-def _check_replaceable(folder: Path, ours: frozenset[str], new: frozenset[str], *, described: bool) -> None:
-    """Refuse what would replace somebody else's file."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ModelError(f"{folder}: expected a folder or nothing at all, found a file or a link; name another place")
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if not described and (others := sorted(there - ours)):
-        raise ModelError(f"{folder}: it holds {others[0]!r}, which is no part of a model; name another place")
-    if described and DESCRIPTION not in there and there & new:
-        raise ModelError(f"{folder}: it holds a model that stepbus did not write; move it away or name another place")
-    if described and DESCRIPTION in there and (theirs := sorted((there & new) - _ours_in(folder, described=True))):
-        raise ModelError(
-            f"{folder / theirs[0]}: stepbus did not write it, and the model has a file of this name; move it away"
-        )
 
 
 def _put_in_place(temporary: Path, folder: Path, ours: frozenset[str]) -> None:

@@ -33,7 +33,8 @@ def code_version(owner: str, version: str, module: str, *, depth: int = 1) -> st
         PluginError: A file of the package cannot be read.
     """
     place = _package(module, depth)
-    if place is None or not is_editable(owner, place):
+    # What is imported out of an archive is no source that anybody edits.
+    if place is None or not place.exists() or not is_editable(owner, place):
         return version
     return f"{version}+editable.{digest_of(place)}"
 

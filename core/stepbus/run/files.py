@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import PluginError, Problem
 from stepbus.storage import DESCRIPTION, LOCK, from_json, sealed, write_json_atomically
-from stepbus.text.tokens import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from stepbus.run.outer_loop import Run
@@ -24,6 +23,11 @@ MODEL = "model"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
 WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, "checkpoints", "fits", LOCK)
+# What a model may bring: weights, settings, and whatever a tokenizer is made of.
+OF_MODELS = (
+    DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",
+    "special_tokens_map.json", "vocab.*", "merges.txt", "*.model",
+)  # fmt: skip
 HERE = "environment.output_dir"
 ADVICE = f"move it away, or set {HERE} to another folder"
 
@@ -91,8 +95,7 @@ def is_room_for_model(folder: Path) -> bool:
     """Whether a model may be written where a folder stands: nothing of its files is one that a model would replace."""
     if is_model(folder):
         return True
-    alike = (DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
-    return folder.is_dir() and not folder.is_symlink() and not strangers(folder, list(alike))
+    return folder.is_dir() and not folder.is_symlink() and not strangers(folder, list(OF_MODELS))
 
 
 def belongs_to(target: Path) -> str | None:

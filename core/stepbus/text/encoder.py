@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from attrs import evolve
 
-from stepbus.base import DataError, ModelError, StepbusError, show
+from stepbus.base import DataError, IntArray, ModelError, StepbusError, show
 from stepbus.config import DataConfig
 from stepbus.text.labels import LabelCodec
 from stepbus.text.rows import Rows
@@ -118,10 +119,40 @@ class RowEncoder:
         texts, pairs = self._texts(rows)
         if len(texts) != len(rows) or (pairs is not None and len(pairs) != len(rows)):
             raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
-        tokens = encode_cached(self.tokenizer, texts, pairs, cache_folder(self.config.cache))
+        tokens = self._tokens(rows, texts, pairs)
         tokens = evolve(tokens, labels=labels, row_ids=rows.ids)
         self.limits.check(tokens, rows.where, self.tokenizer)
         return tokens
+
+    def _tokens(self, rows: Rows, texts: list[str], pairs: list[str] | None) -> Tokens:
+        """Return the tokens of texts, kept on disk; those of a part are taken from those of its whole source."""
+        folder = cache_folder(self.config.cache)
+        found = None if folder is None or rows.whole is None else self._of_the_source(rows.whole, rows, texts, pairs)
+        if found is None:
+            return encode_cached(self.tokenizer, texts, pairs, folder)
+        every, second, places = found
+        part = encode_cached(self.tokenizer, every, second, folder).take(places)
+        # As if they had been read by themselves.
+        return part if part.types is not None and part.types.any() else evolve(part, types=None)
+
+    def _of_the_source(
+        self, whole: Rows, rows: Rows, texts: list[str], pairs: list[str] | None
+    ) -> tuple[list[str], list[str] | None, IntArray] | None:
+        """Return the texts of a whole source and where those of a part stand in it, or None where they do not."""
+        places = np.searchsorted(whole.numbers, rows.numbers)
+        if not np.array_equal(whole.numbers[np.minimum(places, len(whole) - 1)], rows.numbers):
+            return None
+        try:
+            every, second = self._texts(whole)
+        except Exception:  # a row that is in no set may lack what theirs have, and no plugin need stand that
+            return None
+        for own, others in ((texts, every), (pairs, second)):
+            if own is None or others is None:
+                if own is not others:
+                    return None
+            elif len(others) != len(whole) or own != [others[place] for place in places]:
+                return None
+        return every, second, places
 
     def _texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
         """Return the texts of rows; what a component raises over a state that a folder gave it is one sentence."""

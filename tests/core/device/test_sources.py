@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,6 +153,16 @@ def test_a_namespace_is_nobodys_package_and_a_module_may_stand_alone(
     digests = [digest_of(tmp_path / "company" / name) for name in ("ours", "ours", "alone.py")]
     assert found == [f"1+editable.{digest}" for digest in digests]
     assert code_version("x", "1", "never_imported.at_all") == "1"
+
+
+def test_a_package_in_an_archive_is_as_it_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path / "src")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "src")
+    monkeypatch.syspath_prepend(archive)
+    import doubling.arithmetic as module
+
+    assert archive in str(module.__file__)
+    assert code_version("stepbus-doubling", "1.0", "doubling.arithmetic") == "1.0"
 
 
 def test_sources_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:

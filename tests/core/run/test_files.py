@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from stepbus.storage import exports
 from stepbus.storage.carrying import carry_over
 from stepbus.storage.digests import sealed, unsealed
 from stepbus.storage.durable import to_json
+from stepbus.text.tokens.encode import TOKENIZER_FILES
 
 
 def run_in(folder: Path, *writes: str, fits: tuple[str, ...] = ("fit",)) -> Any:
@@ -155,3 +157,8 @@ def test_everything_is_carried_over(links: bool, tmp_path: Path, monkeypatch: py
 
 def test_one_name_for_one_file() -> None:
     assert (run_folders.RUN_FILE, exports.DESCRIPTION) == (run_files.RUN_FILE, run_files.DESCRIPTION)
+
+
+def test_whatever_a_model_brings_is_known_by_its_name() -> None:
+    names = {"config.json", "stepbus.json", "model.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES}
+    assert [name for name in names if not any(fnmatchcase(name, pattern) for pattern in run_files.OF_MODELS)] == []

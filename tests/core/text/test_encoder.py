@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from attrs import evolve
 
 from stepbus.base.errors import DataError
 from stepbus.config.sections import DataConfig
@@ -93,3 +95,73 @@ def test_a_state_of_another_version_and_a_source_that_loses_rows_are_refused(fol
         made.load_state_dict({"version": 0})
     with pytest.raises(DataError, match="expected a text for each of 2 rows, got 1"):
         made.encode(rows(text=["film", "bad"]), labelled=False)
+
+
+def pairs(number: int) -> dict[str, list[Any]]:
+    draw = ["film", "bad film", "film " * 20, "good"]
+    return {
+        "text": [f"{draw[at % 4]} {'bad ' * (at % 3)}" for at in range(number)],
+        "label": list("xy" * (number // 2)),
+    }
+
+
+def test_every_part_of_a_source_comes_from_one_file_and_is_as_if_read_by_itself(folder: Path) -> None:
+    source = rows(**pairs(20))
+    by_itself = DataConfig(label="label", max_length=8, cache=False)
+    for parts in ([[3, 1, 2], [0, 19, 7]], [list(range(10)), list(range(10, 20))], [[5], [2, 2]]):
+        for indices in parts:
+            part = source.take(indices)
+            made = encoder(folder, Shouting())
+            plain = RowEncoder(Shouting(), folder, LabelCodec("label"), by_itself)
+            for each in (made, plain):
+                each.fit(source)
+            tokens, expected = (each.encode(part, labelled=True) for each in (made, plain))
+            assert tokens.digest() == expected.digest()
+            assert tokens.truncated == expected.truncated
+            assert tokens.pad_id == expected.pad_id
+    assert len(list((folder / "cache").iterdir())) == 1
+
+
+class Fragile(Shouting):
+    """A source that cannot tell some rows."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__()
+        self.error = error
+
+    def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        if "broken" in rows.frame["text"].tolist():
+            raise self.error("no text")
+        return super().texts(rows)
+
+
+@pytest.mark.parametrize("error", [DataError, ValueError])
+def test_rows_of_the_source_that_are_in_no_set_need_no_text(error: type[Exception], folder: Path) -> None:
+    source = rows(text=["film", "broken", "bad"], label=["x", "y", "x"])
+    made = encoder(folder, Fragile(error))
+    assert made.encode(source.take([2, 0]), labelled=False).ids.tolist() == [2, 5, 6, 3, 2, 5, 7, 3]
+    with pytest.raises(error, match="no text"):
+        made.encode(source, labelled=False)
+
+
+class Numbered(Shouting):
+    """A source whose texts depend on what they stand among."""
+
+    def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        return [("film " * len(rows)).strip() for _ in range(len(rows))], None
+
+
+def test_texts_that_depend_on_what_they_stand_among_are_read_by_themselves(folder: Path) -> None:
+    source = rows(text=["a", "b", "c"], label=["x", "y", "x"])
+    made = encoder(folder, Numbered())
+    assert made.encode(source.take([0]), labelled=False).ids.tolist() == [2, 7, 3]
+    assert made.encode(source.take([1, 0]), labelled=False).ids.tolist() == [2, 7, 7, 3, 2, 7, 7, 3]
+
+
+def test_a_set_whose_rows_were_changed_is_read_by_itself(folder: Path) -> None:
+    source = rows(text=["film", "bad"], label=["x", "y"])
+    changed = evolve(source.take([1]), frame=pd.DataFrame({"text": ["good"], "label": ["y"]}))
+    moved = evolve(source.take([1]), numbers=np.array([77]))
+    made = encoder(folder, Shouting())
+    assert made.encode(changed, labelled=False).ids.tolist() == [2, 5, 5, 3]
+    assert made.encode(moved, labelled=False).ids.tolist() == [2, 5, 6, 3]

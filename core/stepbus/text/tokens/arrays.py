@@ -25,6 +25,7 @@ class Tokens:
         row_ids: What names each row in predictions, [N].
         truncated: Rows cut to the longest length.
         pad_id: Id of the padding token.
+        cut: Which rows were cut, bool [N]; None where only their number is known.
     """
 
     ids: IntArray
@@ -35,6 +36,7 @@ class Tokens:
     row_ids: np.ndarray[tuple[int, ...], np.dtype[Any]] = field()
     truncated: int = 0
     pad_id: int = 0
+    cut: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None = None
 
     @weights.default
     def _all_one(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -68,14 +70,17 @@ class Tokens:
             indices: Row positions, int [M].
 
         Returns:
-            M rows; `truncated` is not known for a part and stays that of the whole.
+            M rows; without `cut`, `truncated` is not known for a part and stays that of the whole.
         """
         rows = np.asarray(indices, dtype=np.int64)
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        cut = None if self.cut is None else self.cut[rows]
         return evolve(
             self,
+            cut=cut,
+            truncated=self.truncated if cut is None else int(cut.sum()),
             ids=self.ids[source],
             offsets=offsets,
             types=None if self.types is None else self.types[source],

@@ -92,14 +92,14 @@ class TextTokenizer:
         ids: list[IntArray] = []
         types: list[IntArray] = []
         lengths: list[int] = []
-        truncated = 0
+        cut_rows: list[bool] = []
         for start in range(0, len(texts), CHUNK):
             chunks = [list(side[start : start + CHUNK]) for side in sides]
             encoded = [self._encode(chunk) for chunk in chunks]
             for row in zip(*encoded, strict=True):
                 pieces = [piece.ids for piece in row]
                 kept = cut([len(piece) for piece in pieces], room)
-                truncated += sum(kept) < sum(len(piece) for piece in pieces)
+                cut_rows.append(sum(kept) < sum(len(piece) for piece in pieces))
                 ids.append(frame.ids[0])
                 types.append(frame.types[0])
                 if max(map(max, filter(None, pieces)), default=0) > MAX_ID:
@@ -114,8 +114,9 @@ class TextTokenizer:
             ids=np.concatenate(ids) if ids else np.zeros(0, np.int32),
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             types=every_type if self.types and every_type.any() else None,
-            truncated=truncated,
+            truncated=sum(cut_rows),
             pad_id=self.pad_id,
+            cut=np.array(cut_rows, dtype=np.bool_),
         )
 
 

@@ -202,6 +202,35 @@ def test_a_damaged_cache_is_said_and_made_anew(folder: Path, tmp_path: Path, cap
     assert list(tmp_path.iterdir()) == [path], "no temporary file stays"
 
 
+def test_the_cache_stays_within_its_limits(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(token_cache, "MOST_FILES", 3)
+    made = tokenizer(folder)
+    texts = [[f"film {'good ' * number}"] for number in range(5)]
+    for each in texts:
+        encode_cached(made, each, None, tmp_path)
+        encode_cached(made, texts[0], None, tmp_path)  # used all the time
+    assert {path.stem for path in tmp_path.iterdir()} == {
+        cache_key(texts[number], None, made.source, 16) for number in (0, 3, 4)
+    }
+    size = max(path.stat().st_size for path in tmp_path.iterdir())
+    monkeypatch.setattr(token_cache, "MOST_BYTES", size + 1)
+    encode_cached(made, ["a film"], None, tmp_path)
+    assert [path.stem for path in tmp_path.iterdir()] == [cache_key(["a film"], None, made.source, 16)]
+    monkeypatch.setattr(token_cache, "MOST_BYTES", 8)
+    assert same(encode_cached(made, TEXTS, None, tmp_path), made.encode(TEXTS))
+    assert "these tokens are not cached, because they take more than" in caplog.text
+    assert [path.stem for path in tmp_path.iterdir()] == [cache_key(["a film"], None, made.source, 16)]
+
+
+def test_which_rows_were_cut_is_known_of_every_part(folder: Path, tmp_path: Path) -> None:
+    texts = ["good " * 30, "bad", "film " * 20, "a"]
+    for tokens in (encode_cached(tokenizer(folder), texts, None, tmp_path) for _ in range(2)):
+        assert tokens.truncated == 2
+        assert [tokens.take(rows).truncated for rows in ([0], [1], [0, 2], [3, 1, 2])] == [1, 0, 2, 1]
+
+
 def test_a_cache_of_other_texts_under_this_name_is_not_believed(folder: Path, tmp_path: Path) -> None:
     encode_cached(tokenizer(folder), ["bad", "bad", "bad", "bad"], None, tmp_path)
     (other,) = tmp_path.iterdir()
