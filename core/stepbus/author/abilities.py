@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from stepbus.kernel import REQUESTS, asks_of, events
+from stepbus.base import REQUESTS, asks_of
+from stepbus.kernel import events
 
 # What `stepbus plan` says that a plugin may do, and what that means.
 MEANINGS = {

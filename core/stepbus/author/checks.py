@@ -10,10 +10,22 @@ from typing import Any
 import attrs
 
 from stepbus.author.description import implemented
-from stepbus.base import Component, ConfigError, Given, Invalid, Mark, PluginError, from_python, show, structure, typed
+from stepbus.base import (
+    Component,
+    ConfigError,
+    Given,
+    Invalid,
+    Mark,
+    PluginError,
+    asks_of,
+    from_python,
+    show,
+    structure,
+    typed,
+)
 from stepbus.config import BASES, LoadedPlugin
 from stepbus.fit import make, watches
-from stepbus.kernel import asks_of, hooks_of
+from stepbus.kernel import hooks_of
 
 
 def problems_of(loaded: LoadedPlugin) -> list[str]:

@@ -13,9 +13,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from stepbus.base import Selected, plain, to_yaml, words
+from stepbus.base import Selected, asks_of, plain, to_yaml, words
 from stepbus.config import BASES, LoadedPlugin
-from stepbus.kernel import asks_of
 
 # A Config class may hold another, and that one itself again.
 MAX_NESTING = 4

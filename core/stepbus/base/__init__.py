@@ -46,6 +46,12 @@ if TYPE_CHECKING:
     from stepbus.base.reading import read_json as read_json
     from stepbus.base.reading import refuse_half_characters as refuse_half_characters
     from stepbus.base.reading import require_file as require_file
+    from stepbus.base.requests import REQUESTS as REQUESTS
+    from stepbus.base.requests import Asker as Asker
+    from stepbus.base.requests import Caller as Caller
+    from stepbus.base.requests import UndeclaredError as UndeclaredError
+    from stepbus.base.requests import as_caller as as_caller
+    from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import count as count
     from stepbus.base.saved_state import fields_of as fields_of
@@ -94,6 +100,7 @@ else:
         python_tree="from_python plain",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
+        requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",
         saved_state="as_list count fields_of named number text",
         settings="component setting show words",
         structuring="select structure structured",

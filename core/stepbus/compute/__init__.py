@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.forward import HeadForward as HeadForward
-    from stepbus.compute.head_labels import adopt_head as adopt_head
+    from stepbus.compute.head_adoption import adopt_head as adopt_head
     from stepbus.compute.head_labels import keys_of as keys_of
     from stepbus.compute.head_labels import meaning_in as meaning_in
     from stepbus.compute.model import Classifier as Classifier
@@ -32,7 +32,8 @@ else:
         building="build_model head_for",
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config",
         forward="HeadForward",
-        head_labels="adopt_head keys_of meaning_in",
+        head_adoption="adopt_head",
+        head_labels="keys_of meaning_in",
         model="Classifier initialise",
         model_keys="check_keys",
         optimizer="Optimizer ParameterUpdater",

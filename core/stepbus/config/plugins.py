@@ -16,8 +16,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from stepbus.base import HOOKS_VERSION, PluginError, did_you_mean, unusable
-from stepbus.kernel import asks_of
+from stepbus.base import HOOKS_VERSION, PluginError, asks_of, did_you_mean, unusable
 
 GROUP = "stepbus.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.fit.builder import Exported as Exported
     from stepbus.fit.builder import FitBuilder as FitBuilder
+    from stepbus.fit.builder import Fitting as Fitting
     from stepbus.fit.effects import refusals as refusals
     from stepbus.fit.effects import unevaluated as unevaluated
     from stepbus.fit.evaluation import metric_values as metric_values
@@ -37,7 +38,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        builder="Exported FitBuilder",
+        builder="Exported FitBuilder Fitting",
         effects="refusals unevaluated",
         evaluation="metric_values score",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "

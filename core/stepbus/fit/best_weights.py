@@ -13,15 +13,15 @@ from stepbus.fit.effects import unevaluated
 from stepbus.fit.weights import put_tensors, tensors_of
 
 if TYPE_CHECKING:
-    from stepbus.fit.session import FitSession
+    from stepbus.fit.builder import Fitting
 
 
-def _wanted(session: FitSession) -> bool:
+def _wanted(session: Fitting) -> bool:
     """Say whether the best weights were asked for, or may be."""
     return bool(session.control.best) or session.bus.may_ask("best")
 
 
-def why_never(session: FitSession) -> str:
+def why_never(session: Fitting) -> str:
     """Return why a fit can have no best weights, or "" where it can.
 
     Args:
@@ -39,14 +39,14 @@ def why_never(session: FitSession) -> str:
     return ""
 
 
-def keep(session: FitSession) -> None:
+def keep(session: Fitting) -> None:
     """Keep the present weights, which were just evaluated, where they are the best and somebody may ask for them."""
     best = session.state.best
     if best is not None and best.step == session.state.step and _wanted(session):
         session.best_arrays = tensors_of(session.model)
 
 
-def take_back(session: FitSession, stored: Mapping[str, Any] | None) -> None:
+def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
     """Take over the best weights of a checkpoint, once its state and its model are in place.
 
     Args:
@@ -70,7 +70,7 @@ def take_back(session: FitSession, stored: Mapping[str, Any] | None) -> None:
         )
 
 
-def put_back(session: FitSession) -> None:
+def put_back(session: Fitting) -> None:
     """Put the best weights back where a plugin asked for them; from now on nobody can ask."""
     control, state = session.control, session.state
     if not control.best:

@@ -1,4 +1,4 @@
-"""What makes the parts of a fit: data, model, optimizer, compiled steps."""
+"""What makes the parts of a fit (data, model, optimizer, compiled steps), and what they see of its session."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
 
+from stepbus.kernel import Session
+
 if TYPE_CHECKING:
-    from stepbus.fit.session import FitSession
-    from stepbus.kernel import Checkpointer, Control, Fit, FitData, Predictions, Steps
+    from stepbus.fit.members import Prototype
+    from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Predictions, Steps
 
 
 @frozen(eq=False)
@@ -25,6 +27,32 @@ class Exported:
     config: Mapping[str, Any]
     files: Mapping[str, bytes]
     state: Mapping[str, Any]
+
+
+class Fitting(Session, Protocol):
+    """A session as the parts of its fit see it; more than hooks do.
+
+    Attributes:
+        members: The prototypes of the run's plugins.
+        parts: Built components by the name that they have on the bus; the scheduler comes first.
+        metrics: What scores predictions, by name.
+        best_arrays: The best weights, where they are kept.
+        scored: Set name -> its latest predictions and metrics.
+    """
+
+    members: tuple[Prototype, ...]
+    parts: dict[str, Any]
+    metrics: list[tuple[str, Any]]
+    best_arrays: dict[str, Any]
+    scored: dict[str, tuple[Predictions, dict[str, float]]]
+
+    @property
+    def bus(self) -> Bus:
+        """Its plugins."""
+
+    @property
+    def builder(self) -> FitBuilder:
+        """What made its parts."""
 
 
 class FitBuilder(Protocol):
@@ -43,7 +71,7 @@ class FitBuilder(Protocol):
     def check(self, fits: Sequence[Fit], data: FitData | None = None) -> None:
         """Refuse rows that no fit of the plan could use; asked again once the data of the first fit is there."""
 
-    def notes(self, session: FitSession, fits: Sequence[Fit]) -> list[str]:
+    def notes(self, session: Fitting, fits: Sequence[Fit]) -> list[str]:
         """Return what a user should know before the first fit starts: settings without effect.
 
         Args:
@@ -60,20 +88,20 @@ class FitBuilder(Protocol):
     def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
         """Return what scores predictions, by name, and the direction of everything that will be computed."""
 
-    def model(self, session: FitSession) -> Any:
+    def model(self, session: Fitting) -> Any:
         """Return the model of a fit, weights in place."""
 
-    def optimizer(self, session: FitSession) -> Any:
+    def optimizer(self, session: Fitting) -> Any:
         """Return the optimizer of a fit whose model is there, with its state."""
 
-    def steps(self, session: FitSession) -> Steps:
+    def steps(self, session: Fitting) -> Steps:
         """Return what computes; weights, optimizer and restored values are in place."""
 
-    def score(self, session: FitSession, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+    def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit."""
 
-    def exported(self, session: FitSession) -> Exported:
+    def exported(self, session: Fitting) -> Exported:
         """Return what a model's folder holds beside weights."""

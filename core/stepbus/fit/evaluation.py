@@ -11,7 +11,7 @@ from stepbus.fit import best_weights
 from stepbus.kernel import Best, Predictions
 
 if TYPE_CHECKING:
-    from stepbus.fit.session import FitSession
+    from stepbus.fit.builder import Fitting
     from stepbus.kernel import ScoredSet, Steps
 
     Array = np.ndarray[Any, Any]
@@ -75,7 +75,7 @@ def score(
     return {f"{prefix}_loss": loss} | {f"{prefix}_{name}": value for name, value in found.items()}, words
 
 
-def score_set(session: FitSession, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+def score_set(session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
     """Return predictions and metrics of a named set of a fit.
 
     Args:
@@ -90,7 +90,7 @@ def score_set(session: FitSession, name: str, prefix: str) -> tuple[Predictions,
     return predictions, found
 
 
-def evaluate_monitored(session: FitSession, reason: str) -> None:
+def evaluate_monitored(session: Fitting, reason: str) -> None:
     """Evaluate the set that decides, keep the best, and let the plugins decide.
 
     Args:
@@ -108,7 +108,7 @@ def evaluate_monitored(session: FitSession, reason: str) -> None:
     session.steps.restart_clock()
 
 
-def evaluate_set(session: FitSession, name: str, prefix: str, reason: str, *, final: bool = False) -> dict[str, float]:
+def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final: bool = False) -> dict[str, float]:
     """Evaluate one named set of a fit, with its events, and return its metrics.
 
     Args:
@@ -125,7 +125,7 @@ def evaluate_set(session: FitSession, name: str, prefix: str, reason: str, *, fi
     if fresh:
         hook.on_evaluate_start(trainer=session, state=state, name=name, reason=reason)
     if fresh or name not in session.scored:
-        session.scored[name] = session.score(name, prefix)
+        session.scored[name] = session.builder.score(session, name, prefix)
         state.evaluated[name] = state.step
     predictions, metrics = session.scored[name]
     hook.on_predictions(
@@ -136,7 +136,7 @@ def evaluate_set(session: FitSession, name: str, prefix: str, reason: str, *, fi
     return metrics
 
 
-def _update_best(session: FitSession, metrics: Mapping[str, float]) -> None:
+def _update_best(session: Fitting, metrics: Mapping[str, float]) -> None:
     value, greater = metrics.get(session.monitor), session.directions.get(session.monitor)
     if value is None or greater is None or value != value:
         return

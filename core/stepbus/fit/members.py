@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define
 
-from stepbus.base import PluginError, Problem, plain, snake_case, values_without_secrets
+from stepbus.base import PluginError, Problem, asks_of, plain, snake_case, values_without_secrets
 from stepbus.config import check_hooks_version, import_module
 from stepbus.device import code_version
 from stepbus.fit.watchers import watches
-from stepbus.kernel import Member, asks_of, check_policy, failure, hooks_of
+from stepbus.kernel import Member, check_policy, failure, hooks_of
 
 if TYPE_CHECKING:
     from stepbus.config import Config, LoadedPlugin

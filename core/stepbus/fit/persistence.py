@@ -20,15 +20,15 @@ from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.storage.wheels import cache as wheel_cache
 
 if TYPE_CHECKING:
-    from stepbus.fit.session import FitSession
+    from stepbus.fit.builder import Fitting
 
 
-def checkpoint_folder(session: FitSession) -> Path:
+def checkpoint_folder(session: Fitting) -> Path:
     """Return where the checkpoints of a fit lie."""
     return session.directory / "checkpoints"
 
 
-def save(session: FitSession, folder: Path | None = None, *, optimizer: bool = True) -> Path:
+def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True) -> Path:
     """Write a checkpoint of everything that an exact resume needs, and return its folder."""
     exported = session.builder.exported(session)
     plain: dict[str, Any] = {}
@@ -72,7 +72,7 @@ def save(session: FitSession, folder: Path | None = None, *, optimizer: bool = T
     return written.path
 
 
-def retire(session: FitSession, retention: Retention | None) -> None:
+def retire(session: Fitting, retention: Retention | None) -> None:
     """Remove the checkpoints that need not stay; the best are ranked by the monitored metric."""
     monitor, greater = session.monitor, session.directions.get(session.monitor)
     values = {record["step"]: record[monitor] for record in session.state.history if monitor in record}
@@ -85,7 +85,7 @@ def retire(session: FitSession, retention: Retention | None) -> None:
     )
 
 
-def load(session: FitSession, path: Path, *, optimizer: bool = True) -> Checkpoint:
+def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     """Put back what a checkpoint holds, before the step is compiled."""
     checkpoint = checkpoints.verify(path)
     source = str(path / "model.safetensors")
@@ -100,7 +100,7 @@ def load(session: FitSession, path: Path, *, optimizer: bool = True) -> Checkpoi
     return checkpoint
 
 
-def load_weights(session: FitSession, path: Path) -> None:
+def load_weights(session: Fitting, path: Path) -> None:
     """Put the weights of a checkpoint into a model that is there.
 
     Args:
@@ -116,7 +116,7 @@ def load_weights(session: FitSession, path: Path) -> None:
     put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
 
 
-def _take_over(session: FitSession, checkpoint: Checkpoint, saved: Any, *, optimizer: bool) -> None:
+def _take_over(session: Fitting, checkpoint: Checkpoint, saved: Any, *, optimizer: bool) -> None:
     """Put back what state.json says, once it is known to be what is written there.
 
     Raises:
@@ -158,7 +158,7 @@ def _take_over(session: FitSession, checkpoint: Checkpoint, saved: Any, *, optim
     keep_disabled(session.bus, disabled)
 
 
-def export(session: FitSession) -> Path:
+def export(session: Fitting) -> Path:
     """Write the model as a Hugging Face folder from which `evaluate` and `predict` rebuild everything."""
     folder, exported = session.directory / "model", session.builder.exported(session)
     tensors = tensors_of(session.model)
@@ -167,7 +167,7 @@ def export(session: FitSession) -> Path:
     return folder
 
 
-def describe(session: FitSession, exported: Exported) -> dict[str, Any]:
+def describe(session: Fitting, exported: Exported) -> dict[str, Any]:
     """Return what prediction needs: components and their settings, labels, templates; and which plugins were on."""
     from stepbus.base import __version__
 
@@ -182,7 +182,7 @@ def describe(session: FitSession, exported: Exported) -> dict[str, Any]:
     }
 
 
-def facts(session: FitSession) -> dict[str, Any]:
+def facts(session: Fitting) -> dict[str, Any]:
     """Return what a resume compares."""
     return {
         "run": session.run.id,

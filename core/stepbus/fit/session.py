@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import raise_first
+from stepbus.base import REQUESTS, raise_first
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
-from stepbus.kernel import REQUESTS, Bus, FitResult, TrainingState, run_fit
+from stepbus.kernel import Bus, FitResult, TrainingState, run_fit
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
+    from stepbus.base import Caller
     from stepbus.fit.builder import FitBuilder
     from stepbus.fit.members import Prototype
-    from stepbus.kernel import Caller, Checkpointer, Fit, FitData, LoopSettings, Meter, Predictions, Run, Steps
+    from stepbus.kernel import Checkpointer, Fit, FitData, LoopSettings, Meter, Predictions, Run, Steps
 
 
 class FitSession:
@@ -51,7 +52,8 @@ class FitSession:
         caller: Caller | None = None,
     ) -> None:
         self.run, self.fit, self.builder = run, fit, builder
-        self.config, self.directory, self.members = run.config, run.directory_of(fit), tuple(members)
+        self.config: Any = run.config
+        self.directory, self.members = run.directory_of(fit), tuple(members)
         self.monitor: str = run.config.training.monitor
         self.state, self.control = TrainingState(), builder.control()
         self.control.caller = caller or self.control.caller
@@ -163,10 +165,6 @@ class FitSession:
         if self.cut:
             self.control.request_checkpoint("interrupted")
         return self.cut
-
-    def score(self, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
-        """Return predictions and metrics of a named set."""
-        return self.builder.score(self, name, prefix)
 
     def evaluate_monitored(self, reason: str) -> None:
         """Evaluate the set that decides, keep the best, and let the plugins decide."""

@@ -19,7 +19,7 @@ from stepbus.text.tokens import Limits
 
 if TYPE_CHECKING:
     from stepbus.config import Config
-    from stepbus.fit.session import FitSession
+    from stepbus.fit.builder import Fitting
     from stepbus.kernel import Checkpointer, Fit, FitData, Predictions, Steps
     from stepbus.text.rows import Rows
 
@@ -71,7 +71,7 @@ class TextFits:
         assert data.task is not None  # the codec has seen the training rows
         return chosen_metrics(self.config, data.task)
 
-    def notes(self, session: FitSession, fits: Sequence[Fit]) -> list[str]:
+    def notes(self, session: Fitting, fits: Sequence[Fit]) -> list[str]:
         """Return what was set and has no effect."""
         longest = int(text_of(session).tokens["train"].lengths.max())
         return run_notes(self.config, list(fits), session.state.steps_per_epoch, session.state.total_steps, longest)
@@ -82,7 +82,7 @@ class TextFits:
         """Return the scheduler, with its name on the bus."""
         return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build())]
 
-    def model(self, session: FitSession) -> Any:
+    def model(self, session: Fitting) -> Any:
         """Return the model of a fit: the caller's own, or a new one from the configuration and the seed."""
         data = text_of(session)
         codec, given, seed = data.encoder.codec, self.given, mix(session.fit.seed, 0) % 2**32
@@ -104,7 +104,7 @@ class TextFits:
         data.take_limits(Limits.of(model.config))
         return model
 
-    def optimizer(self, session: FitSession) -> ParameterUpdater:
+    def optimizer(self, session: Fitting) -> ParameterUpdater:
         """Return the optimizer of a fit, with the settings that plugins give single parameters."""
         if not self._told:  # the same for every fit
             self._told = True
@@ -112,13 +112,13 @@ class TextFits:
                 session.message(line)
         return new_optimizer(self.config, session)
 
-    def steps(self, session: FitSession) -> Steps:
+    def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
         return new_steps(self.config, session, HeadForward())
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 
-    def score(self, session: FitSession, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+    def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""
         return evaluation.score_set(session, name, prefix)
 
@@ -126,7 +126,7 @@ class TextFits:
         """Return what keeps a fit: checkpoints and model folders on disk."""
         return persistence
 
-    def exported(self, session: FitSession) -> Exported:
+    def exported(self, session: Fitting) -> Exported:
         """Return what a model's folder holds beside weights."""
         encoder, model = text_of(session).encoder, session.model
         codec, config = encoder.codec, dict(model.config)
@@ -138,13 +138,13 @@ class TextFits:
         return Exported(config, encoder.tokenizer_files, encoder.state_dict())
 
 
-def text_of(session: FitSession) -> TextData:
+def text_of(session: Fitting) -> TextData:
     """Return the data of a fit that trains on rows of text."""
     assert isinstance(session.data, TextData)
     return session.data
 
 
-def new_optimizer(config: Config, session: FitSession) -> ParameterUpdater:
+def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
     """Return the optimizer of a fit whose model is there, with the settings that plugins give single parameters.
 
     Args:
@@ -163,7 +163,7 @@ def new_optimizer(config: Config, session: FitSession) -> ParameterUpdater:
     return made
 
 
-def new_steps(config: Config, session: FitSession, forward: Any) -> CompiledSteps:
+def new_steps(config: Config, session: Fitting, forward: Any) -> CompiledSteps:
     """Return the compiled functions of a fit.
 
     Args:

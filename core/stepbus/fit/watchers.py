@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
-from stepbus.base import PluginError
-from stepbus.kernel import BUILD_HOOKS, REQUESTS, Member, asks_of, hooks_of
+from stepbus.base import REQUESTS, PluginError, asks_of
+from stepbus.kernel import BUILD_HOOKS, Member, hooks_of
 
 
 def watches(plugin: Any, label: str) -> bool:

@@ -28,11 +28,8 @@ if TYPE_CHECKING:
     from stepbus.kernel.protocols import Plan as Plan
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import ScoredSet as ScoredSet
+    from stepbus.kernel.protocols import Session as Session
     from stepbus.kernel.protocols import Steps as Steps
-    from stepbus.kernel.requests import REQUESTS as REQUESTS
-    from stepbus.kernel.requests import Caller as Caller
-    from stepbus.kernel.requests import UndeclaredError as UndeclaredError
-    from stepbus.kernel.requests import asks_of as asks_of
     from stepbus.kernel.state import Best as Best
     from stepbus.kernel.state import Control as Control
     from stepbus.kernel.state import Request as Request
@@ -49,7 +46,6 @@ else:
         events="BUILD_HOOKS RUN_HOOKS",
         fits="Fit FitResult Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
-        protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Steps",
-        requests="Caller REQUESTS UndeclaredError asks_of",
+        protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
         state="Best Control Request StepResult TrainingState",
     )

@@ -12,13 +12,12 @@ from typing import Any
 import pluggy
 from attrs import define
 
-from stepbus.base import BadInput, PluginError, PluginFailure, StepbusError, without_secrets
+from stepbus.base import Asker, BadInput, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
 from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
 from stepbus.kernel.hook_checks import hooks_of as hooks_of
 from stepbus.kernel.hook_results import checked, words_of
-from stepbus.kernel.requests import Asker, asks_of
 from stepbus.kernel.state import Control
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.

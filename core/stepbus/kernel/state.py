@@ -7,8 +7,7 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
-from stepbus.base import PluginError, as_list, count, fields_of, named, number, text
-from stepbus.kernel.requests import REQUESTS, Caller, as_caller
+from stepbus.base import REQUESTS, Caller, PluginError, as_caller, as_list, count, fields_of, named, number, text
 
 _COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
 _KINDS = tuple(REQUESTS)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import (
     BadInput,
+    Caller,
     ConfigError,
     DataError,
     Interrupted,
@@ -22,7 +23,7 @@ from stepbus.base import (
     without_secrets,
 )
 from stepbus.fit import FitSession, exclusions, keep_disabled, metric_values, prototypes, refusals, run_scoped
-from stepbus.kernel import Bus, Caller, Control, Fit, FitResult, Meter, groups_along, grown_axes
+from stepbus.kernel import Bus, Control, Fit, FitResult, Meter, groups_along, grown_axes
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
 

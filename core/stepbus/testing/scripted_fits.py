@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stepbus.config import Config
-    from stepbus.fit import FitSession
+    from stepbus.fit import Fitting
     from stepbus.kernel import Control, Fit
 
 TOKENS_IN_A_ROW = 8
@@ -135,7 +135,7 @@ class ScriptedSteps:
 
     traces = 0
 
-    def __init__(self, session: FitSession, script: Script, heard: Heard) -> None:
+    def __init__(self, session: Fitting, script: Script, heard: Heard) -> None:
         self.session, self.script, self.heard = session, script, heard
 
     def launch(self, window: int, number: int) -> tuple[int, float]:
@@ -181,7 +181,7 @@ class ScriptedCheckpoints:
     def __init__(self, heard: Heard) -> None:
         self.heard = heard
 
-    def save(self, session: FitSession, folder: Path | None = None, *, optimizer: bool = True) -> Path:
+    def save(self, session: Fitting, folder: Path | None = None, *, optimizer: bool = True) -> Path:
         """Take a snapshot; the folder holds nothing but its training state."""
         from stepbus.storage.checkpoints import checkpoint_path
 
@@ -204,7 +204,7 @@ class ScriptedCheckpoints:
         (path / "state.json").write_text(state, encoding="utf-8")
         return path
 
-    def load(self, session: FitSession, path: Path, *, optimizer: bool = True) -> None:
+    def load(self, session: Fitting, path: Path, *, optimizer: bool = True) -> None:
         """Put the snapshot back that was taken for a folder."""
         kept = self.heard.snapshot(path)
         session.state.load_state_dict(from_json(to_json(kept.state)))
@@ -216,10 +216,10 @@ class ScriptedCheckpoints:
         best_weights.take_back(session, kept.best or None)
         keep_disabled(session.bus, kept.disabled)
 
-    def retire(self, session: FitSession, retention: Any) -> None:
+    def retire(self, session: Fitting, retention: Any) -> None:
         """Keep all."""
 
-    def export(self, session: FitSession) -> Path:
+    def export(self, session: Fitting) -> Path:
         """Make the folder of the model, with nothing in it."""
         folder = session.directory / "model"
         folder.mkdir(parents=True, exist_ok=True)
@@ -268,7 +268,7 @@ class ScriptedFits:
     def check(self, fits: Sequence[Fit], data: FitData | None = None) -> None:
         """Refuse nothing."""
 
-    def notes(self, session: FitSession, fits: Sequence[Fit]) -> list[str]:
+    def notes(self, session: Fitting, fits: Sequence[Fit]) -> list[str]:
         """Return nothing."""
         return []
 
@@ -288,19 +288,19 @@ class ScriptedFits:
             directions[self.config.training.monitor] = self.config.training.greater_is_better
         return [("accuracy", _accuracy)], directions
 
-    def model(self, session: FitSession) -> ScriptedModel:
+    def model(self, session: Fitting) -> ScriptedModel:
         """Return a new model."""
         return ScriptedModel()
 
-    def optimizer(self, session: FitSession) -> Any:
+    def optimizer(self, session: Fitting) -> Any:
         """Return what has a learning rate, and nothing else."""
         return SimpleNamespace(learning_rate=self.config.optimizer.settings.learning_rate)
 
-    def steps(self, session: FitSession) -> ScriptedSteps:
+    def steps(self, session: Fitting) -> ScriptedSteps:
         """Return what says what the script says."""
         return ScriptedSteps(session, self.script, self.heard)
 
-    def score(self, session: FitSession, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+    def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and what the script says of them."""
         # Weights that were scored before get the same score again, as after the best ones were put back.
         history = session.state.history
@@ -316,7 +316,7 @@ class ScriptedFits:
         """Return what keeps snapshots in memory."""
         return ScriptedCheckpoints(self.heard)
 
-    def exported(self, session: FitSession) -> Exported:
+    def exported(self, session: Fitting) -> Exported:
         """Return nothing: no model is written."""
         return Exported({}, {}, {})
 

@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 import attrs
 from attrs import frozen
 
-from stepbus.base import CheckpointError, ConfigError, Mark, StepbusError, from_python, structure
+from stepbus.base import CheckpointError, ConfigError, Mark, StepbusError, UndeclaredError, from_python, structure
 from stepbus.config import LoadedPlugin, Suggestions
 from stepbus.fit import make
-from stepbus.kernel import UndeclaredError, hooks_of
+from stepbus.kernel import hooks_of
 from stepbus.testing.comparing import comparable, without
 from stepbus.testing.playing import Played, play
 from stepbus.testing.script import Asked

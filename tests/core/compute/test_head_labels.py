@@ -10,7 +10,8 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-from stepbus.compute.head_labels import HeadMeaning, adopt_head, keys_of, meaning_in
+from stepbus.compute.head_adoption import adopt_head
+from stepbus.compute.head_labels import HeadMeaning, keys_of, meaning_in
 from stepbus.compute.loading import LoadReport
 
 CLS = {"architectures": ["BertForSequenceClassification"]}

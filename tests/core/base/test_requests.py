@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from stepbus import Callback, Control, PluginError, hookimpl
+from stepbus.base.requests import REQUESTS, asks_of
 from stepbus.cli import main
 from stepbus.kernel.bus import Bus, Member
-from stepbus.kernel.requests import REQUESTS, asks_of
 from stepbus.testing import assert_conforms, play
 
 METRICS = [{"eval_loss": 0.5}]
