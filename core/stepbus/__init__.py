@@ -60,9 +60,9 @@ if TYPE_CHECKING:
     from stepbus.compute.optimizer import hoist as hoist
     from stepbus.compute.optimizer import no_decay_names as no_decay_names
     from stepbus.compute.scheduler import Scheduler as Scheduler
+    from stepbus.config.discovery.plugins import import_module as import_module
     from stepbus.config.load import get_trainer_config as get_trainer_config
     from stepbus.config.load import load_config as load_config
-    from stepbus.config.plugins import import_module as import_module
     from stepbus.config.sections import DataConfig as DataConfig
     from stepbus.config.sections import EnvironmentConfig as EnvironmentConfig
     from stepbus.config.sections import ModelConfig as ModelConfig
@@ -147,7 +147,7 @@ _HOME = {
     "get_trainer_config": "config.load",
     "hoist": "compute.optimizer",
     "hookimpl": "base.markers",
-    "import_module": "config.plugins",
+    "import_module": "config.discovery.plugins",
     "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",

@@ -31,7 +31,7 @@ from stepbus import (
     create_trainer,
     load_config,
 )
-from stepbus.config import plugins
+from stepbus.config.discovery import plugins
 from stepbus.config.sections import BASES
 from stepbus.config.suggestions import setting_names
 from stepbus.device import choice as device

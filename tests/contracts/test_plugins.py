@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from stepbus import DataConfig, Rows, load_config
-from stepbus.config.plugins import LoadedPlugin, installed, load_class
+from stepbus.config.discovery.plugins import LoadedPlugin, installed, load_class
 from stepbus.fit.members import prototypes
 from stepbus.testing import assert_conforms, play
 from stepbus.testing.conformance import SCRIPT

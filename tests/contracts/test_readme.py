@@ -9,8 +9,8 @@ import re
 import sys
 from pathlib import Path
 
-from stepbus.config.plugin_sources import purpose
-from stepbus.config.plugins import installed
+from stepbus.config.discovery.plugin_sources import purpose
+from stepbus.config.discovery.plugins import installed
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"

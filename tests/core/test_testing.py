@@ -33,7 +33,7 @@ from stepbus import (
     setting,
 )
 from stepbus.base.errors import Interrupted
-from stepbus.config.plugins import installed
+from stepbus.config.discovery.plugins import installed
 from stepbus.testing import LateRecorder, Played, Recorder, assert_conforms, bus_of, play
 from stepbus.text.rows.table import read_rows
 

@@ -15,8 +15,8 @@ import yaml
 
 from stepbus import ModelError, create_trainer, open_trainer
 from stepbus.cli import main
-from stepbus.config import plugins
-from stepbus.config.plugins import import_module
+from stepbus.config.discovery import plugins
+from stepbus.config.discovery.plugins import import_module
 
 fakes = import_module(str(Path(__file__).parents[1] / "fixtures" / "distributions.py"))
 TRACKER = """

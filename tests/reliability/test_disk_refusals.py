@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stepbus import StepbusError, create_trainer, hookimpl
-from stepbus.config.plugins import import_module
+from stepbus.config.discovery.plugins import import_module
 from stepbus.storage import checkpoints
 
 exact = import_module(str(Path(__file__).with_name("test_exact_resume.py")))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stepbus.cli.main import main
-from stepbus.config.plugins import import_module
+from stepbus.config.discovery.plugins import import_module
 from stepbus.kernel import events
 from stepbus.storage import checkpoints
 

@@ -15,9 +15,9 @@ import yaml
 
 from stepbus import Component, ModelError, Rows, create_trainer, open_trainer
 from stepbus.cli.main import main
-from stepbus.config import plugins as installed_plugins
-from stepbus.config.plugins import Entry
-from stepbus.fit.prediction_config import prediction_tree
+from stepbus.config.discovery import plugins as installed_plugins
+from stepbus.config.discovery.plugins import Entry
+from stepbus.fit.opened.prediction_config import prediction_tree
 from stepbus.storage.digests import sealed
 from stepbus.storage.durable import to_json
 from stepbus_plugins.text_data import TextColumns, TextDataConfig

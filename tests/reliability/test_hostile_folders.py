@@ -28,9 +28,9 @@ from stepbus.base.errors import BadInput, ConfigError, DataError, ModelError, Pl
 from stepbus.base.paths import unusable
 from stepbus.cli.main import main
 from stepbus.compute.folders import find_folder, read_config
+from stepbus.config.discovery.plugins import import_module
 from stepbus.config.layers import read_layers
 from stepbus.config.load import load_config
-from stepbus.config.plugins import import_module
 from stepbus.fit import members
 from stepbus.plan.memory import check_room, file_shapes
 from stepbus.run.folders import find_run, read_run

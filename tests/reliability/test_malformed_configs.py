@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepbus.base.errors import ConfigError
-from stepbus.base.yaml_writer import to_yaml
+from stepbus.base.trees.yaml_writer import to_yaml
+from stepbus.config.discovery.plugins import import_module
 from stepbus.config.load import load_config
-from stepbus.config.plugins import import_module
 
 fakes = import_module(str(Path(__file__).parents[1] / "fixtures" / "fake_plugins.py"))
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from stepbus import CheckpointError, create_trainer
-from stepbus.config.plugins import import_module
+from stepbus.config.discovery.plugins import import_module
 from stepbus.storage import checkpoints
 from stepbus.storage.durable import lock_folder
 

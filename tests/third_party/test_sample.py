@@ -150,7 +150,7 @@ def test_mistakes_are_told_as_those_of_built_ins(sample: Installed, tmp_path: Pa
 def test_what_is_installed_and_not_named_is_not_imported(sample: Installed, tmp_path: Path, tiny_config: Any) -> None:
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_config()))
     code = (
-        "import sys; from stepbus import load_config; from stepbus.config.plugins import installed;"
+        "import sys; from stepbus import load_config; from stepbus.config.discovery.plugins import installed;"
         "load_config('run.yaml'); print('stop_at_goal' in installed(), 'stepbus_sample' in sys.modules)"
     )
     assert sample.environment.check("python", "-c", code, folder=tmp_path) == "True False\n"

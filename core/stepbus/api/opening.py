@@ -9,7 +9,7 @@ from typing import Any
 
 from stepbus.api.trainer import FitModels, Trainer
 from stepbus.base import ModelError, usable
-from stepbus.fit import open_model
+from stepbus.fit.opened import open_model
 from stepbus.run import FITS, read_run
 from stepbus.storage import DESCRIPTION
 

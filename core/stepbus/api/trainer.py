@@ -12,7 +12,8 @@ import numpy as np
 from attrs import evolve
 
 from stepbus.base import BadInput, CheckpointError, usable
-from stepbus.fit import FitSession, OpenedModel, Predictor, TextFits, open_model, persistence, score
+from stepbus.fit import FitSession, TextFits, persistence, score
+from stepbus.fit.opened import OpenedModel, Predictor, open_model
 from stepbus.kernel import FitResult, Predictions
 from stepbus.run import FolderStore, Run, Start
 from stepbus.storage import checkpoints

@@ -10,20 +10,10 @@ from typing import Any
 import attrs
 
 from stepbus.author.description import implemented
-from stepbus.base import (
-    Component,
-    ConfigError,
-    Given,
-    Invalid,
-    Mark,
-    PluginError,
-    asks_of,
-    from_python,
-    show,
-    structure,
-    typed,
-)
-from stepbus.config import BASES, LoadedPlugin
+from stepbus.base import Component, ConfigError, PluginError, asks_of, show
+from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
+from stepbus.config import BASES
+from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import make, watches
 from stepbus.kernel import hooks_of
 

@@ -13,8 +13,10 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from stepbus.base import Selected, asks_of, plain, to_yaml, words
-from stepbus.config import BASES, LoadedPlugin
+from stepbus.base import Selected, asks_of, words
+from stepbus.base.trees import plain, to_yaml
+from stepbus.config import BASES
+from stepbus.config.discovery import LoadedPlugin
 
 # A Config class may hold another, and that one itself again.
 MAX_NESTING = 4

@@ -16,7 +16,7 @@ from attrs import field, frozen
 from stepbus.author.listing import Named, aligned, named
 from stepbus.author.probing import TIMEOUT_SECONDS, Finding, arguments_for, probe
 from stepbus.base import ConfigError, counted
-from stepbus.config import package_commands, plugins, presets
+from stepbus.config.discovery import package_commands, plugins, presets
 
 ENTRY_POINT_GROUPS = (plugins.GROUP, package_commands.GROUP, presets.GROUP)
 

@@ -10,20 +10,10 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from stepbus.base import Node, Problem, counted, read_tree
-from stepbus.config import (
-    NAME,
-    InstalledPlugin,
-    Normaliser,
-    configs_folder,
-    find_module,
-    merge,
-    merge_all,
-    plugins,
-    purpose,
-    read_layers,
-    shown,
-)
+from stepbus.base import Problem, counted
+from stepbus.base.trees import Node, read_tree
+from stepbus.config import Normaliser, merge, merge_all, read_layers, shown
+from stepbus.config.discovery import NAME, InstalledPlugin, configs_folder, find_module, plugins, purpose
 
 
 @frozen

@@ -95,7 +95,7 @@ def look(name: str, use: str | None = None, folder: Path | None = None) -> Findi
     from stepbus.author.description import describe
     from stepbus.author.schema import fragment
     from stepbus.base import PluginError
-    from stepbus.config import load_class
+    from stepbus.config.discovery import load_class
     from stepbus.device import backend as backend
 
     start = time.perf_counter()

@@ -15,7 +15,7 @@ import yaml
 from attrs import frozen
 
 from stepbus.base import BadInput, is_url, snake_case
-from stepbus.config import NAME, find_module, installed
+from stepbus.config.discovery import NAME, find_module, installed
 
 TEMPLATES = Path(__file__).with_name("templates")
 # Where each file of a distribution lies, and the template that it is made from; one without a template is empty.

@@ -19,8 +19,10 @@ import attrs
 from attrs import field, frozen
 
 from stepbus.author.description import declared, first_line
-from stepbus.base import Component, plain
-from stepbus.config import BASES, COMPONENT_SECTIONS, POLICIES, TOP_KEYS, LoadedPlugin, aliases
+from stepbus.base import Component
+from stepbus.base.trees import plain
+from stepbus.config import BASES, COMPONENT_SECTIONS, POLICIES, TOP_KEYS, aliases
+from stepbus.config.discovery import LoadedPlugin
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from stepbus.base.paths import is_url as is_url
     from stepbus.base.paths import unusable as unusable
     from stepbus.base.paths import usable as usable
-    from stepbus.base.python_tree import from_python as from_python
-    from stepbus.base.python_tree import plain as plain
     from stepbus.base.reading import MAX_DIGITS as MAX_DIGITS
     from stepbus.base.reading import json_of as json_of
     from stepbus.base.reading import once as once
@@ -58,32 +56,19 @@ if TYPE_CHECKING:
     from stepbus.base.saved_state import named as named
     from stepbus.base.saved_state import number as number
     from stepbus.base.saved_state import text as text
+    from stepbus.base.settings import Location as Location
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
     from stepbus.base.settings import show as show
     from stepbus.base.settings import words as words
-    from stepbus.base.structuring import select as select
-    from stepbus.base.structuring import structure as structure
-    from stepbus.base.structuring import structured as structured
+    from stepbus.base.settings import yaml_float as yaml_float
     from stepbus.base.terminal import ESCAPE as ESCAPE
     from stepbus.base.terminal import leave_pipe as leave_pipe
-    from stepbus.base.typed_values import Given as Given
-    from stepbus.base.typed_values import Invalid as Invalid
-    from stepbus.base.typed_values import collecting as collecting
-    from stepbus.base.typed_values import resolve_place as resolve_place
-    from stepbus.base.typed_values import show_path as show_path
-    from stepbus.base.typed_values import typed as typed
     from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
     from stepbus.base.version import __version__ as __version__
     from stepbus.base.wording import counted as counted
     from stepbus.base.wording import listed as listed
     from stepbus.base.wording import snake_case as snake_case
-    from stepbus.base.yaml_tree import Keys as Keys
-    from stepbus.base.yaml_tree import Mark as Mark
-    from stepbus.base.yaml_tree import Node as Node
-    from stepbus.base.yaml_tree import parse as parse
-    from stepbus.base.yaml_tree import read_tree as read_tree
-    from stepbus.base.yaml_writer import to_yaml as to_yaml
 else:
     from stepbus.base.lazy import lazily
 
@@ -97,17 +82,12 @@ else:
         json_output="strict_json",
         markers="hookimpl hookspec",
         paths="MAX_NAME is_url unusable usable",
-        python_tree="from_python plain",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
         requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",
         saved_state="as_list count fields_of named number text",
-        settings="component setting show words",
-        structuring="select structure structured",
+        settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",
-        typed_values="Given Invalid collecting resolve_place show_path typed",
         version="HOOKS_VERSION __version__",
         wording="counted listed snake_case",
-        yaml_tree="Keys Mark Node parse read_tree",
-        yaml_writer="to_yaml",
     )

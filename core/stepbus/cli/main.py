@@ -173,7 +173,7 @@ def _command_of(argv: Sequence[str] | None) -> int:
 
     from stepbus.base import BadInput, did_you_mean, terminal
     from stepbus.cli.commands.printing import flush
-    from stepbus.config import package_commands
+    from stepbus.config.discovery import package_commands
 
     terminal.prepare()
     words = list(sys.argv[1:] if argv is None else argv)

@@ -18,19 +18,6 @@ if TYPE_CHECKING:
     from stepbus.config.load import Config as Config
     from stepbus.config.load import check_schedule as check_schedule
     from stepbus.config.load import load_config as load_config
-    from stepbus.config.plugin_sources import find_module as find_module
-    from stepbus.config.plugin_sources import may_offer_components as may_offer_components
-    from stepbus.config.plugin_sources import purpose as purpose
-    from stepbus.config.plugins import NAME as NAME
-    from stepbus.config.plugins import InstalledPlugin as InstalledPlugin
-    from stepbus.config.plugins import LoadedPlugin as LoadedPlugin
-    from stepbus.config.plugins import check_hooks_version as check_hooks_version
-    from stepbus.config.plugins import import_module as import_module
-    from stepbus.config.plugins import installed as installed
-    from stepbus.config.plugins import load_class as load_class
-    from stepbus.config.presets import configs_folder as configs_folder
-    from stepbus.config.presets import preset_names as preset_names
-    from stepbus.config.presets import preset_summary as preset_summary
     from stepbus.config.sections import BASES as BASES
     from stepbus.config.sections import DataConfig as DataConfig
     from stepbus.config.sections import ModelConfig as ModelConfig
@@ -47,9 +34,6 @@ else:
         choices="POLICIES Plugins choice",
         layers="COMPONENT_SECTIONS Normaliser TOP_KEYS merge merge_all read_layers shown",
         load="Config check_schedule load_config",
-        plugin_sources="find_module may_offer_components purpose",
-        plugins="InstalledPlugin LoadedPlugin NAME check_hooks_version import_module installed load_class",
-        presets="configs_folder preset_names preset_summary",
         sections="BASES DataConfig ModelConfig SchedulerConfig Task TrainingConfig",
         suggestions="Suggestions aliases",
     )

@@ -8,25 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import attrs
 from attrs import frozen
 
-from stepbus.base import (
-    Components,
-    ConfigError,
-    Given,
-    Keys,
-    Mark,
-    Node,
-    PluginError,
-    Problem,
-    collecting,
-    from_python,
-    show,
-    show_path,
-    structured,
-)
+from stepbus.base import Components, ConfigError, PluginError, Problem, show
+from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, show_path, structured
 from stepbus.config.layers import Normaliser, merge, merge_all
 
 if TYPE_CHECKING:
-    from stepbus.config.plugins import InstalledPlugin, LoadedPlugin
+    from stepbus.config.discovery import InstalledPlugin, LoadedPlugin
 
 
 POLICIES = ("raise", "disable")
@@ -35,7 +22,7 @@ MAX_EXPANSIONS = 10
 
 
 class Loader(Protocol):
-    """What finds and imports plugins: the module `stepbus.config.plugins`, or a test's own."""
+    """What finds and imports plugins: the module `stepbus.config.discovery.plugins`, or a test's own."""
 
     def installed(self) -> dict[str, InstalledPlugin]: ...
 

@@ -6,24 +6,13 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import (
-    Components,
-    ConfigError,
-    Keys,
-    Mark,
-    Node,
-    PluginError,
-    Problem,
-    from_python,
-    listed,
-    show,
-    show_path,
-)
+from stepbus.base import Components, ConfigError, PluginError, Problem, listed, show
+from stepbus.base.trees import Keys, Mark, Node, from_python, show_path
 from stepbus.config.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS, merge, nest
 from stepbus.config.suggestions import Suggestions, aliases, setting_names
 
 if TYPE_CHECKING:
-    from stepbus.config.plugins import LoadedPlugin
+    from stepbus.config.discovery import LoadedPlugin
 
 
 def keyword_layer(

@@ -10,23 +10,9 @@ from typing import Any
 
 import attrs
 
-from stepbus.base import (
-    ConfigError,
-    Keys,
-    Mark,
-    Node,
-    Problem,
-    did_you_mean,
-    from_python,
-    parse,
-    read_tree,
-    resolve_place,
-    show,
-    show_path,
-    unusable,
-    usable,
-)
-from stepbus.config.presets import preset_path
+from stepbus.base import ConfigError, Problem, did_you_mean, show, unusable, usable
+from stepbus.base.trees import Keys, Mark, Node, from_python, parse, read_tree, resolve_place, show_path
+from stepbus.config.discovery import preset_path
 from stepbus.config.sections import BASES
 from stepbus.config.suggestions import Suggestions, aliases
 

@@ -16,29 +16,13 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from stepbus.base import (
-    Components,
-    ConfigError,
-    Given,
-    Mark,
-    Node,
-    Problem,
-    Selected,
-    StepbusError,
-    collecting,
-    counted,
-    plain,
-    read_tree,
-    select,
-    show_path,
-    structured,
-    values_without_secrets,
-)
-from stepbus.config import plugins as installed_plugins
+from stepbus.base import Components, ConfigError, Problem, Selected, StepbusError, counted, values_without_secrets
+from stepbus.base.trees import Given, Mark, Node, collecting, plain, read_tree, select, show_path, structured
 from stepbus.config.choices import Loader, PluginChoice, Plugins, choice
+from stepbus.config.discovery import configs_folder
+from stepbus.config.discovery import plugins as installed_plugins
 from stepbus.config.keywords import keyword_layer, late_keywords, section_classes
 from stepbus.config.layers import COMPONENT_SECTIONS, Normaliser, merge, merge_all, override_layer, read_layers, shown
-from stepbus.config.presets import configs_folder
 from stepbus.config.sections import BASES as BASES
 from stepbus.config.sections import EnvironmentConfig, TrainingConfig
 from stepbus.config.suggestions import Suggestions, as_keyword

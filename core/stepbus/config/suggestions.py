@@ -9,8 +9,9 @@ from typing import Any
 
 import attrs
 
-from stepbus.base import Components, Keys, did_you_mean, listed, read_tree
-from stepbus.config.presets import configs_folder
+from stepbus.base import Components, did_you_mean, listed
+from stepbus.base.trees import Keys, read_tree
+from stepbus.config.discovery import configs_folder
 from stepbus.config.sections import BASES
 
 MOST = 3

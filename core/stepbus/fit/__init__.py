@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stepbus.fit.effects import refusals as refusals
     from stepbus.fit.effects import unevaluated as unevaluated
     from stepbus.fit.evaluation import metric_values as metric_values
+    from stepbus.fit.evaluation import predict as predict
     from stepbus.fit.evaluation import score as score
     from stepbus.fit.members import Prototype as Prototype
     from stepbus.fit.members import disabled_of as disabled_of
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from stepbus.fit.members import restore_state as restore_state
     from stepbus.fit.members import run_scoped as run_scoped
     from stepbus.fit.members import state_of as state_of
-    from stepbus.fit.opening import OpenedModel as OpenedModel
-    from stepbus.fit.opening import open_model as open_model
-    from stepbus.fit.predictor import Predictor as Predictor
+    from stepbus.fit.metrics import chosen_metrics as chosen_metrics
     from stepbus.fit.session import FitSession as FitSession
     from stepbus.fit.text_fits import TextFits as TextFits
     from stepbus.fit.text_fits import text_of as text_of
+    from stepbus.fit.text_models import config_model as config_model
     from stepbus.fit.text_models import known_config as known_config
+    from stepbus.fit.text_models import new_encoder as new_encoder
     from stepbus.fit.watchers import compare_watchers as compare_watchers
     from stepbus.fit.watchers import watches as watches
     from stepbus.fit.weights import put_tensors as put_tensors
@@ -40,14 +41,13 @@ else:
         __name__,
         builder="Exported FitBuilder Fitting",
         effects="refusals unevaluated",
-        evaluation="metric_values score",
+        evaluation="metric_values predict score",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
         "restore_state run_scoped state_of",
-        opening="OpenedModel open_model",
-        predictor="Predictor",
+        metrics="chosen_metrics",
         session="FitSession",
         text_fits="TextFits text_of",
-        text_models="known_config",
+        text_models="config_model known_config new_encoder",
         watchers="compare_watchers watches",
         weights="put_tensors",
     )

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define
 
-from stepbus.base import PluginError, Problem, asks_of, plain, snake_case, values_without_secrets
-from stepbus.config import check_hooks_version, import_module
+from stepbus.base import PluginError, Problem, asks_of, snake_case, values_without_secrets
+from stepbus.base.trees import plain
+from stepbus.config.discovery import check_hooks_version, import_module
 from stepbus.device import code_version
 from stepbus.fit.watchers import watches
 from stepbus.kernel import Member, check_policy, failure, hooks_of
 
 if TYPE_CHECKING:
-    from stepbus.config import Config, LoadedPlugin
+    from stepbus.config import Config
+    from stepbus.config.discovery import LoadedPlugin
     from stepbus.kernel import Bus
 
 

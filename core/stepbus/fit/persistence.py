@@ -13,7 +13,7 @@ from stepbus.device import backend, conditions
 from stepbus.fit import best_weights
 from stepbus.fit.builder import Exported
 from stepbus.fit.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
-from stepbus.fit.prediction_config import prediction_tree
+from stepbus.fit.opened import prediction_tree
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state
 from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot

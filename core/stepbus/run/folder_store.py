@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stepbus.base import CheckpointError, counted, to_yaml
+from stepbus.base import CheckpointError, counted
+from stepbus.base.trees import to_yaml
 from stepbus.device import choice, conditions
 from stepbus.fit import plugin_table
 from stepbus.run import files as run_files

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from stepbus.base import CheckpointError, to_yaml
+from stepbus.base import CheckpointError
+from stepbus.base.trees import to_yaml
 from stepbus.device import conditions
 from stepbus.fit import compare_watchers, persistence, put_tensors
 from stepbus.kernel import FitResult

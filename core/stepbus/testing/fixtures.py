@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def stepbus_no_discovery(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Find no entry point of any package while the test runs."""
-    from stepbus.config import plugins
+    from stepbus.config.discovery import plugins
 
     monkeypatch.setattr(plugins, "distributions", lambda: ())
     plugins.entries.cache_clear()

@@ -9,22 +9,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from stepbus.base import (
-    Component,
-    Components,
-    ConfigError,
-    Given,
-    Interrupted,
-    Mark,
-    PluginError,
-    Problem,
-    Selected,
-    collecting,
-    from_python,
-    snake_case,
-    structured,
-)
-from stepbus.config import BASES, Config, LoadedPlugin, Suggestions, choice
+from stepbus.base import Component, Components, ConfigError, Interrupted, PluginError, Problem, Selected, snake_case
+from stepbus.base.trees import Given, Mark, collecting, from_python, structured
+from stepbus.config import BASES, Config, Suggestions, choice
+from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import FitSession, Prototype, for_fit, prototypes, state_of
 from stepbus.kernel import Bus, Control, FitResult, TrainingState
 from stepbus.run import Run

@@ -8,7 +8,8 @@ from pathlib import Path
 import attrs
 
 from stepbus.author import problems_of
-from stepbus.base import ConfigError, plain, structure
+from stepbus.base import ConfigError
+from stepbus.base.trees import plain, structure
 from stepbus.kernel import BUILD_HOOKS, RUN_HOOKS
 from stepbus.storage import from_json, to_json
 from stepbus.testing.comparing import class_values, comparable, difference, without

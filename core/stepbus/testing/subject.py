@@ -8,8 +8,10 @@ from typing import Any, NoReturn
 import attrs
 from attrs import frozen
 
-from stepbus.base import CheckpointError, ConfigError, Mark, StepbusError, UndeclaredError, from_python, structure
-from stepbus.config import LoadedPlugin, Suggestions
+from stepbus.base import CheckpointError, ConfigError, StepbusError, UndeclaredError
+from stepbus.base.trees import Mark, from_python, structure
+from stepbus.config import Suggestions
+from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import make
 from stepbus.kernel import hooks_of
 from stepbus.testing.comparing import comparable, without

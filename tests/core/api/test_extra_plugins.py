@@ -65,7 +65,7 @@ def test_those_that_are_there_stay_and_come_once() -> None:
 
 
 def test_a_configuration_that_is_there_keeps_its_loader_unless_another_is_given() -> None:
-    from stepbus.config import plugins
+    from stepbus.config.discovery import plugins
 
     class Loads:
         asked: list[str] = []  # noqa: RUF012  # one test's own

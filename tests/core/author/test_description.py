@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from stepbus.author.description import declared, describe, render_description
-from stepbus.base.python_tree import plain
+from stepbus.base.trees.python_tree import plain
 from stepbus.cli.main import main
+from stepbus.config.discovery.plugins import import_module, installed, load_class
 from stepbus.config.load import load_config
-from stepbus.config.plugins import import_module, installed, load_class
 
 fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "fake_plugins.py"))
 distributions = import_module(str(Path(__file__).parents[2] / "fixtures" / "distributions.py"))

@@ -25,7 +25,7 @@ from stepbus.author.doctor import (
 from stepbus.author.probing import Finding, arguments_for, probe
 from stepbus.base.errors import PluginError
 from stepbus.base.version import HOOKS_VERSION
-from stepbus.config.plugins import LoadedPlugin, import_module, installed, load_class
+from stepbus.config.discovery.plugins import LoadedPlugin, import_module, installed, load_class
 
 fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "distributions.py"))
 

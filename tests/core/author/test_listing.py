@@ -11,7 +11,7 @@ import pytest
 
 from stepbus.author.listing import Named, Row, aligned, inventory, named, requirements, table
 from stepbus.base.errors import ConfigError
-from stepbus.config.plugins import InstalledPlugin, import_module
+from stepbus.config.discovery.plugins import InstalledPlugin, import_module
 
 fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "distributions.py"))
 History = "stepbus_plugins.history:History"

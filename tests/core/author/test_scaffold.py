@@ -14,7 +14,7 @@ from stepbus import BadInput
 from stepbus.author import scaffold
 from stepbus.base.version import HOOKS_VERSION
 from stepbus.cli.main import main
-from stepbus.config.plugins import NAME, load_class
+from stepbus.config.discovery.plugins import NAME, load_class
 
 
 @pytest.fixture(autouse=True)

@@ -18,11 +18,11 @@ from jsonschema import Draft202012Validator
 from stepbus import component, setting
 from stepbus.author.schema import Fragment, configuration_schema, fragment, settings_schema, value_schema
 from stepbus.base.errors import ConfigError
-from stepbus.base.yaml_tree import read_tree
+from stepbus.base.trees.yaml_tree import read_tree
+from stepbus.config.discovery.plugins import LoadedPlugin, import_module
+from stepbus.config.discovery.presets import configs_folder, preset_names, preset_path
 from stepbus.config.layers import aliases
 from stepbus.config.load import load_config
-from stepbus.config.plugins import LoadedPlugin, import_module
-from stepbus.config.presets import configs_folder, preset_names, preset_path
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 fakes = import_module(str(FIXTURES / "fake_plugins.py"))

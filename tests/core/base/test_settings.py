@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from stepbus.base.components import Component, Components, Selected
 from stepbus.base.errors import ConfigError
 from stepbus.base.settings import component, setting, words
-from stepbus.base.structuring import structure
-from stepbus.base.typed_values import resolve_place
-from stepbus.base.yaml_tree import Mark, Node, parse
+from stepbus.base.trees.structuring import structure
+from stepbus.base.trees.typed_values import resolve_place
+from stepbus.base.trees.yaml_tree import Mark, Node, parse
 
 
 class Colour(enum.Enum):

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepbus.base.errors import ConfigError, DataError, Problem
-from stepbus.base.python_tree import from_python
-from stepbus.base.yaml_tree import Mark, Node, parse
-from stepbus.base.yaml_writer import to_yaml
+from stepbus.base.trees.python_tree import from_python
+from stepbus.base.trees.yaml_tree import Mark, Node, parse
+from stepbus.base.trees.yaml_writer import to_yaml
+from stepbus.config.discovery.plugins import import_module
 from stepbus.config.layers import merge, merge_all
 from stepbus.config.load import Config, check_schedule, get_trainer_config, load_config
-from stepbus.config.plugins import import_module
 from stepbus.config.sections import DataConfig, TrainingConfig
 
 fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "fake_plugins.py"))
@@ -540,8 +540,8 @@ def test_nothing_heavy_is_imported_and_a_bad_file_answers_at_once(here: Path) ->
     script = write(
         here / "check.py",
         "import sys, time\nstart = time.perf_counter()\n"
-        "import stepbus.config.load, stepbus.config.sections, stepbus.base.settings, stepbus.config.presets\n"
-        "from stepbus.config.plugins import import_module\n"
+        "import stepbus.config.load, stepbus.config.sections, stepbus.base.settings, stepbus.config.discovery.presets\n"
+        "from stepbus.config.discovery.plugins import import_module\n"
         f"fakes = import_module({str(fakes.__file__)!r})\n"
         "try:\n    stepbus.config.load.load_config('run.yaml', loader=fakes.Loader())\n"
         "except stepbus.ConfigError as error:\n    print(error)\n"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stepbus import ConfigError, load_config
-from stepbus.config import plugins
+from stepbus.config.discovery import plugins
 from stepbus.config.sections import BASES
 from stepbus.config.suggestions import aliases, as_keyword, other_names, setting_names
 

@@ -14,7 +14,7 @@ import pytest
 
 from stepbus import CheckpointError, create_trainer, hookimpl
 from stepbus.base.errors import PluginError
-from stepbus.config import plugins
+from stepbus.config.discovery import plugins
 from stepbus.device import conditions, sources
 from stepbus.device.sources import code_version, digest_of, is_editable
 

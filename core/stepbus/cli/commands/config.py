@@ -9,7 +9,7 @@ from stepbus.cli.commands.printing import show as say
 
 def show(arguments: argparse.Namespace) -> None:
     """Print a configuration with its bases, defaults and overrides merged."""
-    from stepbus.base import to_yaml
+    from stepbus.base.trees import to_yaml
     from stepbus.config import load_config
 
     say(to_yaml(load_config(arguments.config, arguments.overrides).resolved()), end="")
@@ -17,7 +17,7 @@ def show(arguments: argparse.Namespace) -> None:
 
 def presets(_: argparse.Namespace) -> None:
     """List the presets."""
-    from stepbus.config import preset_names, preset_summary
+    from stepbus.config.discovery import preset_names, preset_summary
 
     names = preset_names()
     width = max(map(len, names))

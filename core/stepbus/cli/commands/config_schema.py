@@ -11,7 +11,7 @@ def config_schema(arguments: argparse.Namespace) -> None:
     from stepbus.author import Fragment, arguments_for, configuration_schema, named, probe
     from stepbus.base import strict_json
     from stepbus.cli.commands.printing import show
-    from stepbus.config import installed
+    from stepbus.config.discovery import installed
 
     chosen = named(arguments.config)[0] if arguments.config is not None else {}
     own = {name: said for name, said in chosen.items() if said.use is not None}

@@ -12,7 +12,7 @@ def plugins_show(arguments: argparse.Namespace) -> None:
     """Show a plugin's settings, hooks and components, and a YAML block to paste."""
     from stepbus.author import describe, render_description
     from stepbus.base import PluginError, is_url, snake_case
-    from stepbus.config import load_class
+    from stepbus.config.discovery import load_class
 
     if is_url(arguments.name):
         raise PluginError(f"expected a plugin's name, module:Class or ./file.py:Class, got {arguments.name!r}")

@@ -17,8 +17,9 @@ from attrs import frozen
 
 from stepbus.base import Component, ConfigError, ModelError, Selected, one_line, show
 from stepbus.compute import head_for
-from stepbus.config import NAME, Config, installed, load_config, may_offer_components
-from stepbus.fit.folder_code import CODE, from_folder
+from stepbus.config import Config, load_config
+from stepbus.config.discovery import NAME, installed, may_offer_components
+from stepbus.fit.opened.folder_code import CODE, from_folder
 
 SECTIONS = ("model", "data")
 # The task of the labels picks among these when a folder is opened.

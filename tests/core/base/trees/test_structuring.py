@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from stepbus.base.components import Component, Components, Selected
 from stepbus.base.errors import ConfigError
-from stepbus.base.python_tree import plain
 from stepbus.base.settings import component, setting
-from stepbus.base.structuring import select, structure
-from stepbus.base.typed_values import Given, Invalid, show_path
-from stepbus.base.yaml_tree import Keys, Mark, Node, parse
-from stepbus.base.yaml_writer import to_yaml
+from stepbus.base.trees.python_tree import plain
+from stepbus.base.trees.structuring import select, structure
+from stepbus.base.trees.typed_values import Given, Invalid, show_path
+from stepbus.base.trees.yaml_tree import Keys, Mark, Node, parse
+from stepbus.base.trees.yaml_writer import to_yaml
 
 
 class Colour(enum.Enum):

@@ -18,8 +18,7 @@ from attrs import frozen
 from yaml.composer import Composer, ComposerError
 from yaml.resolver import BaseResolver
 
-from stepbus.base.errors import ConfigError, Problem
-from stepbus.base.settings import show
+from stepbus.base import ConfigError, Problem, show
 
 # Where a value stands: names of mappings, numbers in lists.
 Keys = tuple[str | int, ...]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from stepbus.cli.main import parser
-from stepbus.config.package_commands import BUILTIN
-from stepbus.config.plugins import import_module
+from stepbus.config.discovery.package_commands import BUILTIN
+from stepbus.config.discovery.plugins import import_module
 
-fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "distributions.py"))
+fakes = import_module(str(Path(__file__).parents[3] / "fixtures" / "distributions.py"))
 
 SAYS = "def say(words):\n    print('said', *words)\n    return 3\n"
 

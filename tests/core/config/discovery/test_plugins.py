@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from stepbus import PluginError
-from stepbus.config import plugins
-from stepbus.config.plugin_sources import may_offer_components, purpose, source_file
-from stepbus.config.plugins import Entry, import_module, installed, load_class
+from stepbus.config.discovery import plugins
+from stepbus.config.discovery.plugin_sources import may_offer_components, purpose, source_file
+from stepbus.config.discovery.plugins import Entry, import_module, installed, load_class
 
 
 def test_what_is_installed_is_known_by_name() -> None:
@@ -127,7 +127,9 @@ def test_the_purpose_is_read_without_importing(tmp_path: Path, monkeypatch: pyte
     assert "unread_package" not in sys.modules
 
 
-@pytest.mark.parametrize("value", ["nowhere_at_all:Part", "stepbus.nowhere:Part", "stepbus.config.plugins:NoSuchClass"])
+@pytest.mark.parametrize(
+    "value", ["nowhere_at_all:Part", "stepbus.nowhere:Part", "stepbus.config.discovery.plugins:NoSuchClass"]
+)
 def test_a_purpose_that_cannot_be_read_is_empty(value: str) -> None:
     assert purpose(value) == ""
 

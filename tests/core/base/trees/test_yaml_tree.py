@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus.base import yaml_tree
 from stepbus.base.errors import ConfigError
-from stepbus.base.python_tree import from_python
-from stepbus.base.yaml_tree import MAX_BYTES, MAX_DEPTH, Mark, Node, parse, read_tree, scalar
-from stepbus.base.yaml_writer import to_yaml
+from stepbus.base.trees import yaml_tree
+from stepbus.base.trees.python_tree import from_python
+from stepbus.base.trees.yaml_tree import MAX_BYTES, MAX_DEPTH, Mark, Node, parse, read_tree, scalar
+from stepbus.base.trees.yaml_writer import to_yaml
 
 HERE = Mark("run.yaml", 1)
 

@@ -6,8 +6,9 @@ from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from stepbus.base import ConfigError, Node, Problem, did_you_mean, read_tree
-from stepbus.config import plugins
+from stepbus.base import ConfigError, Problem, did_you_mean
+from stepbus.base.trees import Node, read_tree
+from stepbus.config.discovery import plugins
 
 GROUP = "stepbus.presets"
 # They lie in configs/ too, but are laid under every configuration instead of being picked.
@@ -17,7 +18,7 @@ _NO_PRESETS = {"defaults", "aliases", "suggestions"}
 @cache
 def configs_folder() -> Path:
     """Return configs/ of the checkout, or its copy inside an installed wheel."""
-    here = Path(__file__).resolve().parents[1]
+    here = Path(__file__).resolve().parents[2]
     inside, checkout = here / "configs", here.parents[1] / "configs"
     return inside if inside.is_dir() else checkout
 

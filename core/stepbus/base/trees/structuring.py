@@ -14,12 +14,10 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, make_dict_structure_fn_from_attrs
 from cattrs.gen.typeddicts import make_dict_structure_fn as make_typed_dict_fn
 
-from stepbus.base.components import Components, Selected
-from stepbus.base.errors import ConfigError, PluginError, Problem, did_you_mean
-from stepbus.base.python_tree import from_python
-from stepbus.base.settings import show
-from stepbus.base.typed_values import CONVERTER, Given, Invalid, Near, collecting, near_name, typed
-from stepbus.base.yaml_tree import Mark, Node
+from stepbus.base import Components, ConfigError, PluginError, Problem, Selected, did_you_mean, show
+from stepbus.base.trees.python_tree import from_python
+from stepbus.base.trees.typed_values import CONVERTER, Given, Invalid, Near, collecting, near_name, typed
+from stepbus.base.trees.yaml_tree import Mark, Node
 
 T = TypeVar("T")
 

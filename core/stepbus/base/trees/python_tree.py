@@ -11,10 +11,8 @@ from typing import Any
 
 import attrs
 
-from stepbus.base.components import Selected
-from stepbus.base.errors import ConfigError, Problem
-from stepbus.base.settings import yaml_float
-from stepbus.base.yaml_tree import LONE_SURROGATE, MAX_DEPTH, Mark, Node
+from stepbus.base import ConfigError, Problem, Selected, yaml_float
+from stepbus.base.trees.yaml_tree import LONE_SURROGATE, MAX_DEPTH, Mark, Node
 
 
 def from_python(value: Any, mark: Mark, path: str = "", depth: int = 0) -> Node:

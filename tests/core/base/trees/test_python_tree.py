@@ -17,10 +17,10 @@ from attrs import define, field
 
 from stepbus.base.components import Component, Selected
 from stepbus.base.errors import ConfigError
-from stepbus.base.python_tree import from_python, plain
 from stepbus.base.settings import setting
-from stepbus.base.structuring import structure
-from stepbus.base.yaml_tree import MAX_DEPTH, Mark, Node
+from stepbus.base.trees.python_tree import from_python, plain
+from stepbus.base.trees.structuring import structure
+from stepbus.base.trees.yaml_tree import MAX_DEPTH, Mark, Node
 
 
 class Level(enum.Enum):
@@ -87,7 +87,7 @@ def test_plain_settings_load_again_as_the_same_settings() -> None:
 
 
 def test_a_set_stands_in_one_order_in_every_process() -> None:
-    code = "from stepbus.base.python_tree import plain; print(plain(frozenset('abcdefgh')))"
+    code = "from stepbus.base.trees.python_tree import plain; print(plain(frozenset('abcdefgh')))"
     runs = [
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

@@ -12,10 +12,9 @@ from attrs import frozen
 from stepbus.base import BadInput, ModelError, one_line, read_foreign, refuse_half_characters, show
 from stepbus.compute import CompiledSteps, ParameterUpdater, meaning_in, read_config
 from stepbus.device import choice
-from stepbus.fit.metrics import chosen_metrics
-from stepbus.fit.prediction_config import UntrustedError, open_config
-from stepbus.fit.predictor import Predictor
-from stepbus.fit.text_models import config_model, new_encoder
+from stepbus.fit import chosen_metrics, config_model, new_encoder
+from stepbus.fit.opened.prediction_config import UntrustedError, open_config
+from stepbus.fit.opened.predictor import Predictor
 from stepbus.storage import DESCRIPTION, FORMAT, from_json, verify_folder
 from stepbus.text import TextData
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from stepbus.fit.evaluation import predict
+from stepbus.fit import predict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from stepbus.base.settings import yaml_float
-from stepbus.base.yaml_tree import FLOAT
+from stepbus.base import yaml_float
+from stepbus.base.trees.yaml_tree import FLOAT
 
 
 class _Dumper(yaml.SafeDumper):

@@ -20,11 +20,8 @@ from attrs import field, frozen
 from cattrs import Converter
 from cattrs.preconf.json import make_converter
 
-from stepbus.base.components import Components
-from stepbus.base.errors import Problem, did_you_mean
-from stepbus.base.paths import unusable
-from stepbus.base.settings import Location, show, words
-from stepbus.base.yaml_tree import Keys, Mark, Node, scalar
+from stepbus.base import Components, Location, Problem, did_you_mean, show, unusable, words
+from stepbus.base.trees.yaml_tree import Keys, Mark, Node, scalar
 
 # What may be meant by a name that is no setting: the name, where it stands, the names known there, its value.
 Near = Callable[[str, Keys, Iterable[str], Any], str]

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypedDict
 
 import pytest
 
-from stepbus.base.python_tree import from_python
-from stepbus.base.structuring import typed
-from stepbus.base.typed_values import Given, Invalid, collecting, show_path
-from stepbus.base.yaml_tree import Mark, Node, parse
+from stepbus.base.trees.python_tree import from_python
+from stepbus.base.trees.structuring import typed
+from stepbus.base.trees.typed_values import Given, Invalid, collecting, show_path
+from stepbus.base.trees.yaml_tree import Mark, Node, parse
 
 
 def written(value: Any, folder: Path | None = None) -> Given:

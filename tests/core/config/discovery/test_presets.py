@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from stepbus.base.errors import ConfigError
-from stepbus.config import plugins, presets
+from stepbus.config.discovery import plugins, presets
+from stepbus.config.discovery.plugins import Entry, import_module
+from stepbus.config.discovery.presets import configs_folder, preset_names, preset_path, preset_summary, read_preset
 from stepbus.config.layers import aliases
 from stepbus.config.load import load_config
-from stepbus.config.plugins import Entry, import_module
-from stepbus.config.presets import configs_folder, preset_names, preset_path, preset_summary, read_preset
 
-fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "fake_plugins.py"))
+fakes = import_module(str(Path(__file__).parents[3] / "fixtures" / "fake_plugins.py"))
 
 
 def test_the_named_presets_are_there_and_say_what_they_are_for() -> None:

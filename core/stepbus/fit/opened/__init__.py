@@ -1,0 +1,20 @@
+"""A trained model's folder, opened: its configuration, the model, and what predicts with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.fit.opened.opening import OpenedModel as OpenedModel
+    from stepbus.fit.opened.opening import open_model as open_model
+    from stepbus.fit.opened.prediction_config import prediction_tree as prediction_tree
+    from stepbus.fit.opened.predictor import Predictor as Predictor
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        opening="OpenedModel open_model",
+        prediction_config="prediction_tree",
+        predictor="Predictor",
+    )
