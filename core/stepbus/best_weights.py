@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stepbus.effects import unevaluated
+from stepbus.errors import CheckpointError
 
 if TYPE_CHECKING:
     from stepbus.trainer import Trainer
@@ -51,6 +52,9 @@ def take_back(trainer: Trainer, stored: Mapping[str, Any] | None) -> None:
     Args:
         trainer: The fit.
         stored: The weights that the checkpoint keeps beside the model's, if any.
+
+    Raises:
+        CheckpointError: They are not those of this model.
     """
     trainer.best_arrays = {}
     best = trainer.state.best
@@ -59,6 +63,15 @@ def take_back(trainer: Trainer, stored: Mapping[str, Any] | None) -> None:
     if best.step == trainer.state.step:
         keep(trainer)  # at the best step itself, the model is the best
     elif stored is not None:
+        own, kept = (
+            {name: getattr(value, "shape", ()) for name, value in tensors.items()}
+            for tensors in (trainer.model.tensors(), stored)
+        )
+        if wrong := [name for name in sorted({*own, *kept}) if own.get(name) != kept.get(name)]:
+            raise CheckpointError(
+                f"expected {wrong[0]} of shape {own.get(wrong[0], 'none')}, as the model has it, got "
+                f"{kept.get(wrong[0], 'none')}"
+            )
         trainer.best_arrays = dict(stored)
     else:
         trainer.state.best = None

@@ -88,7 +88,10 @@ def load(trainer: Trainer, path: Path, *, optimizer: bool = True) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
     stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
-    best_weights.take_back(trainer, stored)
+    try:
+        best_weights.take_back(trainer, stored)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / 'best.safetensors'}: {error}") from error
     return checkpoint
 
 
