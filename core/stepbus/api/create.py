@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import BadInput, did_you_mean
+from stepbus.base import BadInput, Problem, did_you_mean, show
 from stepbus.compute import build_model
 from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
     from stepbus.api.trainer import Trainer
     from stepbus.compute import Classifier
+    from stepbus.config import Config
+
+
+log = logging.getLogger(__name__)
 
 # What a head type may be called -> the task, and the number of outputs where that is fixed.
 HEAD_TYPES: dict[str, tuple[str, int | None]] = {
@@ -53,7 +58,7 @@ def create_model(
     Raises:
         BadInput: A setting, the folder or the weights cannot be used.
     """
-    from stepbus.config import load_config
+    from stepbus.config import load_config, plain
 
     if head_type not in HEAD_TYPES:
         known = ", ".join(HEAD_TYPES)
@@ -71,8 +76,14 @@ def create_model(
     section |= {"pretrained": pretrained, "head": task, **settings}
     config = load_config(None, keywords={"model": section}, extra_plugins=_given(plugins))
     model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
-    object.__setattr__(model, "section", config.tree["model"])  # no part of the parameter tree
+    # Defaults too: what lies under the model in another configuration must not take their place.
+    section = {**config.tree["model"], **_set(plain(config.model, places=True))}
+    object.__setattr__(model, "section", section)  # no part of the parameter tree
     return model
+
+
+def _set(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if value is not None}
 
 
 def create_trainer(
@@ -110,9 +121,30 @@ def create_trainer(
         )
     section = {} if model is None else {"model": model if given is None else given.section}
     plugins = [*_given(plugins), *_given(callbacks)]
-    return Trainer(
-        load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), given, plugins=plugins
-    )
+    loaded = load_config(config, keywords={**section, **overrides}, extra_plugins=plugins)
+    if given is not None:
+        _say_unused(config, loaded, given.section)
+    return Trainer(loaded, given, plugins=plugins)
+
+
+def _say_unused(config: Any, loaded: Config, section: Mapping[str, Any]) -> None:
+    """Say which settings of a model have no effect, because a model was given that has others."""
+    from stepbus.config import Config, read_layers
+
+    written = config.tree["model"] if isinstance(config, Config) else {}
+    for layer in [] if isinstance(config, Config) else read_layers(config, [])[0]:
+        if isinstance(layer.value, Mapping) and "model" in layer.value:
+            written = {**written, **(layer.value["model"].plain() or {})}
+    for name, value in written.items():
+        used, wished = _by_name(section.get(name)), _by_name(value)
+        if name in section and used != wished:
+            problem = Problem(f"model.{name}", f"{show(wished)} has no effect, because a model was given that has")
+            log.warning("%s %s; say it in create_model", loaded.locate(problem), show(used))
+
+
+def _by_name(value: Any) -> Any:
+    """Return a component without further settings as its name."""
+    return value["type"] if isinstance(value, Mapping) and set(value) == {"type"} else value
 
 
 def _given(plugins: Iterable[Any] | None) -> Sequence[Any]:

@@ -148,7 +148,13 @@ class Trainer:
         Args:
             **overrides: Settings by name (`learning_rate=1e-6`), or by section and name with two underscores.
         """
-        self.config = self.config.updated(overrides)
+        changed = self.config.updated(overrides)
+        if self.model is not None and changed.deciding()["model"] != self.config.deciding()["model"]:
+            raise BadInput(
+                "update_config: expected no other model, because the next train goes on from the present weights; "
+                "make a new trainer for it"
+            )
+        self.config = changed
 
     # -- predicting ---------------------------------------------------------------------------------------------------
 

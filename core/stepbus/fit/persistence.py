@@ -96,7 +96,10 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
     stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
-    best_weights.take_back(session, stored)
+    try:
+        best_weights.take_back(session, stored)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / 'best.safetensors'}: {error}") from error
     return checkpoint
 
 
