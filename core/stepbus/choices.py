@@ -13,7 +13,7 @@ from stepbus.errors import ConfigError, PluginError, Problem
 from stepbus.layers import Tidy, merge, merge_all
 from stepbus.python_tree import from_python
 from stepbus.settings import show
-from stepbus.structuring import settings
+from stepbus.structuring import make_settings
 from stepbus.typed_values import Given, collecting, show_path
 from stepbus.yaml_tree import Keys, Mark, Node
 
@@ -151,7 +151,7 @@ def choice(loaded: LoadedPlugin, root: Given, problems: list[Problem]) -> Plugin
         problems.append(policy.problem(f"expected raise or disable, got {show(policy.node.value)}"))
     if loaded.config_class is not None:
         with collecting(problems):
-            made = settings(given, loaded.config_class, ignore=("use", "on_error"))
+            made = make_settings(given, loaded.config_class, ignore=("use", "on_error"))
     else:
         names = [name for name in given.node.value if name not in ("use", "on_error")]
         problems += [given.inner(name).problem(f"expected no settings, got {name!r}") for name in names]

@@ -26,7 +26,7 @@ from stepbus.presets import configs_folder
 from stepbus.python_tree import plain
 from stepbus.sections import BASES as BASES
 from stepbus.sections import EnvironmentConfig, TrainingConfig
-from stepbus.structuring import select, settings
+from stepbus.structuring import make_settings, select
 from stepbus.suggestions import Suggestions, as_keyword
 from stepbus.typed_values import Given, collecting, show_path
 from stepbus.wording import counted
@@ -228,7 +228,7 @@ def _assemble(
     for name, cls in BASES.items():
         with collecting(problems):
             given = root.inner(name)
-            sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else settings(given, cls)
+            sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else make_settings(given, cls)
     choices = [choice(loaded, root, problems) for loaded in chosen.loaded.values()]
     if not problems:
         problems += _across(sections, tree)

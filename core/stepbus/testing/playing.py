@@ -18,7 +18,7 @@ from stepbus.members import for_fit, prototypes, state_of
 from stepbus.plugins import LoadedPlugin
 from stepbus.python_tree import from_python
 from stepbus.state import Control, TrainingState
-from stepbus.structuring import settings
+from stepbus.structuring import make_settings
 from stepbus.suggestions import Suggestions
 from stepbus.testing.recorder import Event
 from stepbus.testing.script import Script, Snapshot
@@ -206,7 +206,7 @@ def scripted_config(
     for name, cls in BASES.items():
         with collecting(problems):
             # What a section picks is scripted, whatever the plugins offer.
-            made = settings(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
+            made = make_settings(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
             part = Component(name, "scripted", cls, _never)
             sections[name] = made if name in ("training", "environment") else Selected(part, made)
     if problems:
