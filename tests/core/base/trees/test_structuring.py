@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import subprocess
 import sys
@@ -240,6 +241,17 @@ def test_a_new_type_is_as_strict_as_what_it_is_of() -> None:
         "shares[0]: expected int, got true",
         "shares[1]: expected int, got '5'",
     ]
+
+
+def test_a_class_of_settings_without_its_decorator_is_said() -> None:
+    class Forgotten:
+        every: int = 1
+
+    mend = "is no attrs class: write @define(frozen=True, kw_only=True) above it"
+    (problem,) = problems(Forgotten, {"every": 3}, path="plugins.mine", label="mine, mine.py")
+    assert problem.startswith("plugins.mine: ") and problem.endswith(f"Forgotten {mend} (mine, mine.py)")
+    assert problems(dataclasses.make_dataclass("Data", []), {}) == [f"Data {mend}"]
+    assert problems(3, {}) == [f"3 {mend}"]  # type: ignore[arg-type]  # whatever somebody calls Config
 
 
 @define(frozen=True, kw_only=True)
