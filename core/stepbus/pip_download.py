@@ -77,8 +77,8 @@ def reason(said: str, name: str, version: str) -> str:
     release = rf"{re.escape(version)}(?=[-.](?:\w+-|tar|tgz|zip))"
     if re.search(rf"No sources permitted for [^\n]*-{release}", said):
         return (
-            "the package index has it for this Python only as source, which would have to be built by running its code, "
-            f"and that is not done; take a version with a wheel, {BY_HAND}"
+            "the package index has it for this Python only as source, which would have to be built by running its "
+            f"code, and that is not done; take a version with a wheel, {BY_HAND}"
         )
     if re.search(rf"none of the wheel's tags[^\n]*-{release}|-{release}[^\n]*is not a supported wheel", said):
         return f"the package index has no wheel of it for this Python and machine; take another version, {BY_HAND}"
