@@ -58,7 +58,8 @@ def create_model(
     Raises:
         BadInput: A setting, the folder or the weights cannot be used.
     """
-    from stepbus.config import load_config, plain
+    from stepbus.base.trees import plain
+    from stepbus.config import load_config
 
     if head_type not in HEAD_TYPES:
         known = ", ".join(HEAD_TYPES)

@@ -9,16 +9,8 @@ import attrs
 from attrs import frozen
 
 from stepbus.base import Components, ConfigError, PluginError, Problem, show
-from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, show_path, structured
+from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, make_settings, show_path
 from stepbus.config.layers import Normaliser, merge, merge_all
-from stepbus.components import Components
-from stepbus.errors import ConfigError, PluginError, Problem
-from stepbus.layers import Tidy, merge, merge_all
-from stepbus.python_tree import from_python
-from stepbus.settings import show
-from stepbus.structuring import make_settings
-from stepbus.typed_values import Given, collecting, show_path
-from stepbus.yaml_tree import Keys, Mark, Node
 
 if TYPE_CHECKING:
     from stepbus.config.discovery import InstalledPlugin, LoadedPlugin
@@ -155,11 +147,7 @@ def choice(loaded: LoadedPlugin, root: Given, problems: list[Problem]) -> Plugin
         problems.append(policy.problem(f"expected raise or disable, got {show(policy.node.value)}"))
     if loaded.config_class is not None:
         with collecting(problems):
-<<<<<<< HEAD:core/stepbus/config/choices.py
-            made = structured(given, loaded.config_class, ignore=("use", "on_error"))
-=======
             made = make_settings(given, loaded.config_class, ignore=("use", "on_error"))
->>>>>>> structuring:core/stepbus/choices.py
     else:
         names = [name for name in given.node.value if name not in ("use", "on_error")]
         problems += [given.inner(name).problem(f"expected no settings, got {name!r}") for name in names]

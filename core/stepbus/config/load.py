@@ -17,7 +17,7 @@ import attrs
 from attrs import field, frozen
 
 from stepbus.base import Components, ConfigError, Problem, Selected, StepbusError, counted, values_without_secrets
-from stepbus.base.trees import Given, Mark, Node, collecting, plain, read_tree, select, show_path, structured
+from stepbus.base.trees import Given, Mark, Node, collecting, make_settings, plain, read_tree, select, show_path
 from stepbus.config.choices import Loader, PluginChoice, Plugins, choice
 from stepbus.config.discovery import configs_folder
 from stepbus.config.discovery import plugins as installed_plugins
@@ -26,21 +26,6 @@ from stepbus.config.layers import COMPONENT_SECTIONS, Normaliser, merge, merge_a
 from stepbus.config.sections import BASES as BASES
 from stepbus.config.sections import EnvironmentConfig, TrainingConfig
 from stepbus.config.suggestions import Suggestions, as_keyword
-from stepbus import plugins as installed_plugins
-from stepbus.choices import Loader, PluginChoice, Plugins, choice
-from stepbus.components import Components, Selected
-from stepbus.errors import ConfigError, Problem, StepbusError, values_without_secrets
-from stepbus.keywords import keyword_layer, late_keywords, section_classes
-from stepbus.layers import COMPONENT_SECTIONS, Tidy, merge, merge_all, override_layer, read_layers, shown
-from stepbus.presets import configs_folder
-from stepbus.python_tree import plain
-from stepbus.sections import BASES as BASES
-from stepbus.sections import EnvironmentConfig, TrainingConfig
-from stepbus.structuring import make_settings, select
-from stepbus.suggestions import Suggestions, as_keyword
-from stepbus.typed_values import Given, collecting, show_path
-from stepbus.wording import counted
-from stepbus.yaml_tree import Mark, Node, read_tree
 
 _PLACED = re.compile(rf"((?:{'|'.join(BASES)}|plugins)(?:\.\w+)*): (.*)", re.DOTALL)
 
@@ -257,11 +242,7 @@ def _assemble(
     for name, cls in BASES.items():
         with collecting(problems):
             given = root.inner(name)
-<<<<<<< HEAD:core/stepbus/config/load.py
-            sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else structured(given, cls)
-=======
             sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else make_settings(given, cls)
->>>>>>> structuring:core/stepbus/config.py
     choices = [choice(loaded, root, problems) for loaded in chosen.loaded.values()]
     if not problems:
         problems += _across(sections, tree)

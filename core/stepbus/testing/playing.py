@@ -9,9 +9,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
 from stepbus.base import Component, Components, ConfigError, Interrupted, PluginError, Problem, Selected, snake_case
-from stepbus.base.trees import Given, Mark, collecting, from_python, structured
+from stepbus.base.trees import Given, Mark, collecting, from_python, make_settings
 from stepbus.config import BASES, Config, Suggestions, choice
 from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import FitSession, Prototype, for_fit, prototypes, state_of
@@ -24,26 +23,6 @@ from stepbus.testing.scripted_fits import ScriptedFits, frozen_states
 
 # How the recorder of a scripted run is called on the bus; no plugin can have such a name.
 RECORDER = "(recorder)"
-=======
-from stepbus.bus import Bus
-from stepbus.choices import choice
-from stepbus.components import Component, Components, Selected
-from stepbus.config import BASES, Config
-from stepbus.errors import ConfigError, PluginError, Problem
-from stepbus.members import for_fit, prototypes, state_of
-from stepbus.plugins import LoadedPlugin
-from stepbus.python_tree import from_python
-from stepbus.state import Control, TrainingState
-from stepbus.structuring import make_settings
-from stepbus.suggestions import Suggestions
-from stepbus.testing.recorder import Event
-from stepbus.testing.script import Script, Snapshot
-from stepbus.testing.scripted_run import ScriptedRun
-from stepbus.testing.scripted_trainer import frozen_states
-from stepbus.typed_values import Given, collecting
-from stepbus.wording import snake_case
-from stepbus.yaml_tree import Mark
->>>>>>> structuring
 
 
 def play(
@@ -274,11 +253,7 @@ def scripted_config(
     for name, cls in BASES.items():
         with collecting(problems):
             # What a section picks is scripted, whatever the plugins offer.
-<<<<<<< HEAD
-            made = structured(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
-=======
             made = make_settings(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
->>>>>>> structuring
             part = Component(name, "scripted", cls, _never)
             sections[name] = made if name in ("training", "environment") else Selected(part, made)
     if problems:

@@ -47,20 +47,12 @@ def structure(
     keys = tuple(path.split(".")) if path else ()
     try:
         given = Given(from_python(tree, Mark(), path), keys, label=label, components=components, near=near)
-<<<<<<< HEAD:core/stepbus/base/trees/structuring.py
-        return typing.cast(T, structured(given, cls))
-=======
         return typing.cast(T, make_settings(given, cls))
->>>>>>> structuring:core/stepbus/structuring.py
     except Invalid as error:
         raise ConfigError(error.problems) from error
 
 
-<<<<<<< HEAD:core/stepbus/base/trees/structuring.py
-def structured(given: Given, cls: type, ignore: tuple[str, ...] = ()) -> Any:
-=======
 def make_settings(given: Given, cls: type, ignore: tuple[str, ...] = ()) -> Any:
->>>>>>> structuring:core/stepbus/structuring.py
     """Return an instance of an attrs class.
 
     Args:
@@ -127,21 +119,13 @@ def select(given: Given, kind: str, base: type | None = None) -> Selected:
         if nested and base is not None:
             shared = {each.alias: node.value[each.alias] for each in attrs.fields(base) if each.alias in node.value}
             with collecting(problems):
-<<<<<<< HEAD:core/stepbus/base/trees/structuring.py
-                structured(attrs.evolve(given, node=Node(shared, node.mark)), base)
-=======
                 make_settings(attrs.evolve(given, node=Node(shared, node.mark)), base)
->>>>>>> structuring:core/stepbus/structuring.py
         if not given.incomplete or did_you_mean(picked.value, given.components.names(kind)):
             problems.append((given.inner("type") if nested else given).problem(str(error)))
         raise Invalid(problems) from None
     label = given.components.provider(part) or given.label
     inner = attrs.evolve(given, node=node if nested else Node({}, node.mark), label=label)
-<<<<<<< HEAD:core/stepbus/base/trees/structuring.py
-    return Selected(part, structured(inner, part.config, ignore=("type",)))
-=======
     return Selected(part, make_settings(inner, part.config, ignore=("type",)))
->>>>>>> structuring:core/stepbus/structuring.py
 
 
 @frozen(eq=False)
@@ -205,11 +189,7 @@ def _checked(given: Given, setting: _Setting) -> Any:
     return value
 
 
-<<<<<<< HEAD:core/stepbus/base/trees/structuring.py
-CONVERTER.register_structure_hook_func(lambda hint: isinstance(hint, type) and attrs.has(hint), structured)
-=======
 CONVERTER.register_structure_hook_func(lambda hint: isinstance(hint, type) and attrs.has(hint), make_settings)
->>>>>>> structuring:core/stepbus/structuring.py
 
 
 @cache
