@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from stepbus import assembly, checkpoints, conditions, ledger, persistence, resume, run_folders
 from stepbus.errors import CheckpointError
 from stepbus.interruption import noted_signals
-from stepbus.members import keep_disabled
 from stepbus.summary import fit_facts
 from stepbus.wording import counted
 
@@ -39,7 +38,6 @@ def do_fit(run: Run, fit: Fit) -> FitResult:
         unused = named is not None and named.is_relative_to(directory.resolve())
         said = f"{fit.name} is already done, after {counted(known.steps, 'update')}: {directory}"
         run.message(said + (f"; {named} is not used" if unused else ""))
-        keep_disabled(run.bus, known.disabled)  # who serves the whole run stays off in the fits that follow
         return known
     with run_folders.writing(directory):
         directory.mkdir(parents=True, exist_ok=True)

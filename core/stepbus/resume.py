@@ -10,7 +10,8 @@ from stepbus.config import check_schedule
 from stepbus.digests import check_file, written_table
 from stepbus.durable import write_bytes_atomically
 from stepbus.errors import CheckpointError, Problem
-from stepbus.fits import FitResult, Plan, grown_axes
+from stepbus.fits import Fit, FitResult, Plan, grown_axes
+from stepbus.members import keep_disabled
 from stepbus.run_files import RUN_FILE, read_run_file
 from stepbus.run_folders import CONFIG_FILE, read_run, run_documents, writing
 from stepbus.yaml_writer import to_yaml
@@ -72,7 +73,23 @@ def check_run(run: Run, facts: dict[str, Any], *, allow_changed: bool) -> None:
         run.message(f"{error}; it only shows what the run began with, and nothing reads it", "warning")
     # A damaged result of the last fold is worth knowing before the first ones are done again.
     for fit in run.fits:
-        ledger.read(run.directory_of(fit), fit, run.id)
+        known = ledger.read(run.directory_of(fit), fit, run.id)
+        # Who serves the whole run and was switched off is not even told that it begins.
+        keep_disabled(run.bus, _disabled_at_last(run, fit) if known is None else known.disabled)
+
+
+def _disabled_at_last(run: Run, fit: Fit) -> dict[str, str]:
+    """Return the plugins that an error had switched off at the checkpoint that an unfinished fit goes on from."""
+    folder = run.directory_of(fit) / "checkpoints"
+    named = run.resume if isinstance(run.resume, Path) and run.resume.parent == folder.resolve() else None
+    for path in [named] if named is not None else reversed(checkpoints.scan(folder)):
+        try:
+            saved = checkpoints.read_document(checkpoints.read_manifest(path), "state.json")
+        except CheckpointError:
+            continue  # when it is restored it is said, and the one before is taken
+        found = saved.get("disabled") if isinstance(saved, dict) else None
+        return {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
+    return {}
 
 
 def accept_changes(run: Run) -> None:

@@ -22,6 +22,7 @@ from stepbus.checkpoints.verification import Checkpoint as Checkpoint
 from stepbus.checkpoints.verification import checkpoint_path as checkpoint_path
 from stepbus.checkpoints.verification import read_arrays as read_arrays
 from stepbus.checkpoints.verification import read_document as read_document
+from stepbus.checkpoints.verification import read_manifest as read_manifest
 from stepbus.checkpoints.verification import scan as scan
 from stepbus.checkpoints.verification import step_of as step_of
 from stepbus.checkpoints.verification import verify as verify

@@ -113,6 +113,10 @@ class ScriptedRun:
         failed: BaseException | None = None
         try:
             self._plan()
+            if self.resume_from is not None:
+                for known in self.resume_from.done:
+                    keep_disabled(self.bus, known.disabled)
+                keep_disabled(self.bus, self.resume_from.disabled)
             self.bus.hook.on_run_start(run=self)
             for fit in self.fits:
                 self.results.append(self._one(fit))
@@ -186,7 +190,6 @@ class ScriptedRun:
         for known in snapshot.done if snapshot else ():
             if known.fit.name == fit.name:
                 self.message(f"{fit.name} is already done: {known.directory}")
-                keep_disabled(self.bus, known.disabled)
                 return known
         first = fit is self.fits[0]
         trainer = self.trainer if first else self._prepare(ScriptedTrainer(self, self.script), fit)
