@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 from stepbus.base import CheckpointError
 from stepbus.base.trees import to_yaml
 from stepbus.device import conditions
-from stepbus.fit import compare_watchers, persistence, put_tensors
-from stepbus.kernel import FitResult
+from stepbus.fit import compare_watchers, keep_disabled, persistence, put_tensors
+from stepbus.kernel import Fit, FitResult
 from stepbus.run import ledger
 from stepbus.run.files import RUN_FILE, read_run_file
 from stepbus.run.folders import CONFIG_FILE, read_run, run_documents, writing
@@ -124,7 +124,23 @@ def check_run(run: Run, past: Past) -> None:
         run.message(f"{error}; it only shows what the run began with, and nothing reads it", "warning")
     # A damaged result of the last fold is worth knowing before the first ones are done again.
     for fit in run.fits:
-        ledger.read(run.directory_of(fit), fit, run.id)
+        known = ledger.read(run.directory_of(fit), fit, run.id)
+        # Who serves the whole run and was switched off is not even told that it begins.
+        keep_disabled(run.bus, _disabled_at_last(run, fit) if known is None else known.disabled)
+
+
+def _disabled_at_last(run: Run, fit: Fit) -> dict[str, str]:
+    """Return the plugins that an error had switched off at the checkpoint that an unfinished fit goes on from."""
+    folder = run.directory_of(fit) / "checkpoints"
+    named = run.resume if isinstance(run.resume, Path) and run.resume.parent == folder.resolve() else None
+    for path in [named] if named is not None else reversed(checkpoints.scan(folder)):
+        try:
+            saved = checkpoints.read_document(checkpoints.read_manifest(path), "state.json")
+        except CheckpointError:
+            continue  # when it is restored it is said, and the one before is taken
+        found = saved.get("disabled") if isinstance(saved, dict) else None
+        return {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
+    return {}
 
 
 def accept_changes(run: Run, past: Past) -> None:
