@@ -106,7 +106,7 @@ def restore(run: Run, session: FitSession, past: Past, named: Path | None) -> No
     session.restore(checkpoint.path)
 
 
-def check_run(run: Run, past: Past) -> None:
+def check_run(run: Run, past: Past, named: Path | None) -> None:
     """Hold a resumed run against what it began as, and every finished fit of it, before any weights are loaded.
 
     Raises:
@@ -126,14 +126,14 @@ def check_run(run: Run, past: Past) -> None:
     for fit in run.fits:
         known = ledger.read(run.directory_of(fit), fit, run.id)
         # Who serves the whole run and was switched off is not even told that it begins.
-        keep_disabled(run.bus, _disabled_at_last(run, fit) if known is None else known.disabled)
+        keep_disabled(run.bus, _disabled_at_last(run, fit, named) if known is None else known.disabled)
 
 
-def _disabled_at_last(run: Run, fit: Fit) -> dict[str, str]:
+def _disabled_at_last(run: Run, fit: Fit, named: Path | None) -> dict[str, str]:
     """Return the plugins that an error had switched off at the checkpoint that an unfinished fit goes on from."""
     folder = run.directory_of(fit) / "checkpoints"
-    named = run.resume if isinstance(run.resume, Path) and run.resume.parent == folder.resolve() else None
-    for path in [named] if named is not None else reversed(checkpoints.scan(folder)):
+    own = named is not None and named.parent == folder.resolve()
+    for path in [named] if own and named is not None else reversed(checkpoints.scan(folder)):
         try:
             saved = checkpoints.read_document(checkpoints.read_manifest(path), "state.json")
         except CheckpointError:

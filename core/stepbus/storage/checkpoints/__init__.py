@@ -22,6 +22,7 @@ from stepbus.storage.checkpoints.verification import Checkpoint as Checkpoint
 from stepbus.storage.checkpoints.verification import checkpoint_path as checkpoint_path
 from stepbus.storage.checkpoints.verification import read_arrays as read_arrays
 from stepbus.storage.checkpoints.verification import read_document as read_document
+from stepbus.storage.checkpoints.verification import read_manifest as read_manifest
 from stepbus.storage.checkpoints.verification import scan as scan
 from stepbus.storage.checkpoints.verification import step_of as step_of
 from stepbus.storage.checkpoints.verification import verify as verify
