@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from stepbus.base.metric import Metric as Metric
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
+    from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
     from stepbus.base.wording import counted as counted
     from stepbus.base.wording import listed as listed
     from stepbus.compute.folders import find_folder as find_folder

@@ -209,7 +209,7 @@ def test_a_cut_run_goes_on_where_it_stood(tmp_path: Path) -> None:
     assert first.records + second.records == whole.records
     assert second.state.state_dict() == whole.state.state_dict()
     assert (second.stopped_by, second.plugin_states) == (whole.stopped_by, whole.plugin_states)
-    assert "resumed at step 5" in second.messages
+    assert f"resumed at step 5 from {first.checkpoints[-1].path}" in second.messages
 
 
 def test_the_best_weights_are_put_back_and_scored_again() -> None:

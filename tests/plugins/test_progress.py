@@ -18,6 +18,7 @@ import pytest
 
 from stepbus import Control, LabelCodec, StepResult, Trainer, TrainingState, describe_machine, load_config
 from stepbus.kernel.state import Best
+from stepbus.testing import Recorder
 from stepbus.text.labels.numbers import labels_in_words
 from stepbus_plugins.progress import Progress
 from stepbus_plugins.progress.screen import Screen
@@ -275,10 +276,11 @@ def test_the_summary_says_what_is_about_to_happen(tiny_config: Any, capsys: Any)
     config = tiny_config(
         plugins={"progress": {"bar": "never"}, "costs": False}, data={"max_length": 8}, training={"max_steps": 15}
     )
-    trainer = Trainer(load_config(config))
-    trainer.train()
-    labels = np.bincount(trainer.targets["train"])
-    cut = int((np.array([len(text.split()) for text in trainer.fit.sets["train"].cells("text")]) + 2 > 8).sum())
+    heard = Recorder()
+    Trainer(load_config(config), plugins=[heard]).train()
+    (session,) = [given["trainer"] for given in heard.of("on_fit_end")]
+    labels = np.bincount(session.data.targets["train"])
+    cut = int((np.array([len(text.split()) for text in session.fit.sets["train"].cells("text")]) + 2 > 8).sum())
     machine = describe_machine()
     assert capsys.readouterr().out.startswith(
         "  model      bert (from scratch), 0.0 M parameters\n"
@@ -286,10 +288,10 @@ def test_the_summary_says_what_is_about_to_happen(tiny_config: Any, capsys: Any)
         "  rows       44 train, 20 validation\n"
         f"  labels     binary: 0 {labels[0]}, 1 {labels[1]}\n"
         "  task       binary, told by whole numbers with 2 different values (data.task sets another)\n"
-        f"  batches    {trainer.shapes.describe()}\n"
+        f"  batches    {session.data.shapes.describe()}\n"
         "  steps      15 of the 22 that 2 epochs would give\n"
         "  optimizer  adamw at 0.003, linear schedule\n"
-        f"  folder     {trainer.directory}\n"
+        f"  folder     {session.directory}\n"
         f"  cut        {cut} training rows are longer than 8 tokens\n"
         "step "
     )

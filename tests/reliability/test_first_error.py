@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stepbus import StepbusError, hookimpl
-from stepbus.cli import main
+from stepbus.cli.main import main
 from stepbus.testing import play
 
 SCRIPT: dict[str, Any] = {"epochs": 2, "metrics": [{"eval_loss": 0.5}]}

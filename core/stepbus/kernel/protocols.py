@@ -253,6 +253,12 @@ class Session(Protocol):
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""
 
+    def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
+        """Write a checkpoint now, in a folder or the fit's own, and return where it lies."""
+
+    def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
+        """Put back what a checkpoint holds."""
+
     def evaluate_monitored(self, reason: str) -> None:
         """Evaluate the set that decides, keep the best, and let the plugins decide."""
 
@@ -300,6 +306,10 @@ class Run(Protocol):
 
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit: the run's own when it is alone."""
+
+    @property
+    def next_command(self) -> str:
+        """What to type next, as it stands."""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""

@@ -19,7 +19,7 @@ from stepbus import (
     load_config,
     open_trainer,
 )
-from stepbus.cli import main
+from stepbus.cli.main import main
 from stepbus.testing import play
 
 called: list[str] = []

@@ -9,7 +9,7 @@ import pytest
 
 from stepbus import Callback, Control, PluginError, hookimpl
 from stepbus.base.requests import REQUESTS, asks_of
-from stepbus.cli import main
+from stepbus.cli.main import main
 from stepbus.kernel.bus import Bus, Member
 from stepbus.testing import assert_conforms, play
 
@@ -92,7 +92,7 @@ def test_a_run_hook_within_a_hook_of_a_fit_asks_for_itself() -> None:
 
         @hookimpl
         def on_message(self, run: Any) -> None:
-            run.trainer.control.request_stop("heard")
+            run.first.control.request_stop("heard")
 
     with pytest.raises(PluginError, match=r"hears, .*: on_message asks for .* in the class Hears"):
         play(Talks, Hears)

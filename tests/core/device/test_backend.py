@@ -22,7 +22,7 @@ import json, sys, warnings
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     try:
-        from stepbus import backend
+        from stepbus.device import backend
         facts = backend.describe_machine()
     except Exception as error:
         facts = {"error": f"{type(error).__name__}: {error}"}

@@ -109,7 +109,7 @@ def test_outside_of_a_fit_nothing_can_be_asked() -> None:
         def ask(self: Any, run: Any) -> None:
             for kind in ("stop", "evaluation", "checkpoint", "best"):
                 with pytest.raises(PluginError, match=f"{hook} asks for .*, but (no fit has begun|the fit has ended)"):
-                    getattr(run.trainer.control, f"request_{kind}")("so")
+                    getattr(run.first.control, f"request_{kind}")("so")
             run.message(f"asked in {hook}")
 
         ask.__name__ = hook

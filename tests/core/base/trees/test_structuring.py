@@ -332,13 +332,25 @@ def test_a_setting_of_another_type_falls_away_and_one_of_ones_own_does_not(parts
 
 
 def test_settings_trees_and_structuring_import_in_one_direction() -> None:
-    order = ["settings", "components", "yaml_tree", "python_tree", "typed_values", "structuring"]
-    above = {"stepbus.config.sections", "stepbus.presets", "stepbus.config.suggestions", "stepbus.plugins"}
+    order = [
+        "settings",
+        "components",
+        "trees.yaml_tree",
+        "trees.python_tree",
+        "trees.typed_values",
+        "trees.structuring",
+    ]
+    above = {
+        "stepbus.config.sections",
+        "stepbus.config.discovery.presets",
+        "stepbus.config.suggestions",
+        "stepbus.config.discovery.plugins",
+    }
     code = (
         "import sys\n"
         f"for name in {order}:\n"
-        "    __import__(f'stepbus.{name}')\n"
-        f"    print(*[other for other in {order} if f'stepbus.{{other}}' in sys.modules])\n"
+        "    __import__(f'stepbus.base.{name}')\n"
+        f"    print(*[other for other in {order} if f'stepbus.base.{{other}}' in sys.modules])\n"
         f"print(*sorted({above} & set(sys.modules)))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

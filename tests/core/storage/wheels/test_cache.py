@@ -341,7 +341,8 @@ def test_what_a_run_compares_needs_the_cache_no_more(index: Index, root: Path) -
 PLAYED = """
 import shutil, sys, time
 from pathlib import Path
-from stepbus import pip_download, wheel_cache
+from stepbus.storage.wheels import cache as wheel_cache
+from stepbus.storage.wheels import download as pip_download
 wheel, log, text, seconds = sys.argv[1:]
 
 def download(name, version, folder):
