@@ -24,15 +24,18 @@ def fit_summary(trainer: Session) -> dict[str, str]:
     parameters: Any = tree_flatten(trainer.model.trainable_parameters())
     numbers = sum(array.size for _, array in parameters)
     source = config.model.settings.pretrained or "from scratch"
+    told = dict(trainer.data.describe())
+    cut = {"cut": told.pop("cut")} if "cut" in told else {}  # a loss, which stands where it is seen
     return {
         "model": f"{config.model.name} ({source}), {numbers / 1e6:.1f} M parameters",
         "device": f"{machine['device']}, BLAS {machine['blas']}",
         "rows": ", ".join(f"{number:,} {name}" for name, number in trainer.data.rows.items()),
-        **trainer.data.describe(),
+        **told,
         "steps": steps_in_words(config.training.num_epochs, state.steps_per_epoch, state.total_steps),
         "optimizer": f"{config.optimizer.name} at {config.optimizer.settings.learning_rate:g}, "
         f"{config.scheduler.name} schedule",
         "folder": str(trainer.directory),
+        **cut,
     }
 
 
