@@ -71,7 +71,9 @@ def create_model(
     section |= {"pretrained": pretrained, "head": task, **settings}
     config = load_config(None, keywords={"model": section}, extra_plugins=_given(plugins))
     model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
-    object.__setattr__(model, "section", config.tree["model"])  # no part of the parameter tree
+    # No parts of the parameter tree.
+    object.__setattr__(model, "section", config.tree["model"])
+    object.__setattr__(model, "settings", config.model)
     return model
 
 

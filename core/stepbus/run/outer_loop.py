@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 import uuid
@@ -130,6 +131,11 @@ class Run:
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit: the run's own when it is alone."""
         return self.directory if self.alone else self.directory / "fits" / fit.name
+
+    @property
+    def next_command(self) -> str:
+        """What to type next, as it stands."""
+        return f"stepbus predict {shlex.quote(str(self.directory))} FILE"
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
