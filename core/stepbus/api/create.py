@@ -79,7 +79,9 @@ def create_model(
     model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
     # Defaults too: what lies under the model in another configuration must not take their place.
     section = {**config.tree["model"], **_set(plain(config.model, places=True))}
-    object.__setattr__(model, "section", section)  # no part of the parameter tree
+    # No parts of the parameter tree.
+    object.__setattr__(model, "section", section)
+    object.__setattr__(model, "settings", config.model)
     return model
 
 

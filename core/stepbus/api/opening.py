@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stepbus.api.trainer import FitModels, Trainer
+from stepbus.api.fits import FitModels
+from stepbus.api.trainer import Trainer
 from stepbus.base import ModelError, usable
 from stepbus.fit.opened import open_model
 from stepbus.run import FITS, read_run
@@ -62,6 +63,6 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
     """
     folders = model_folders(usable(path, ModelError))
     if len(folders) > 1:
-        return Trainer.of_fits(FitModels(folders, plugins, trust=trust, overrides=overrides))
+        return Trainer.of_fits(FitModels(folders, Trainer.of_model, plugins, trust=trust, overrides=overrides))
     (folder,) = folders.values()
     return Trainer.of_model(open_model(folder, trust=trust, plugins=plugins, overrides=overrides), plugins)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from attrs import evolve
-
+from stepbus.api.fits import FitModels, Mean, mean_of
+from stepbus.api.starting import Memories, model_changes
 from stepbus.base import BadInput, CheckpointError, usable
-from stepbus.fit import FitSession, TextFits, persistence, score
+from stepbus.fit import FitSession, TextFits, persistence, put_tensors, score
 from stepbus.fit.opened import OpenedModel, Predictor, open_model
-from stepbus.kernel import FitResult, Predictions
 from stepbus.run import FolderStore, Run, Start
 from stepbus.storage import checkpoints
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from stepbus.base import Selected
     from stepbus.config import Config
     from stepbus.fit import FitBuilder
+    from stepbus.kernel import FitResult, Predictions
 
 log = logging.getLogger(__name__)
+UNTRAINED = "this trainer has not been trained: call train first, or open a trained model's folder"
 
 
 class Trainer:
@@ -35,9 +37,9 @@ class Trainer:
 
     Attributes:
         config: The configuration of the next `train`.
-        model: The model with its present weights; None before the first `train` where the caller gave none, and
-            after a run of several fits.
-        result: What the latest `train` returned.
+        model: The model that the next `train` starts from; None where that builds one. A run of several fits leaves it
+            as it was: their models are in `fits`.
+        result: What the latest `train` returned; None where it failed.
         fits: The trained model of each fit of the latest run; each is a trainer.
     """
 
@@ -45,11 +47,13 @@ class Trainer:
         self.config, self.model = config.updated({}, plugins=plugins), model
         self.result: FitResult | None = None
         self.fits: Sequence[Trainer] = ()
+        self._given = model
+        # What the model was made from; that of a caller's own may be unknown.
+        self._made_from: Selected | None = getattr(model, "settings", None) or self.config.model
         self._predictors: Callable[[], Iterator[Predictor]] | None = None
-        self._session: FitSession | None = None
-        self._start: Start | None = None
-        # What the caller's own objects remember before the first run, so that each run finds them so.
-        self._memories = [(each, copy.deepcopy(each.state_dict())) for each in self.plugins if _remembers(each)]
+        self._session: FitSession | None = None  # of the latest fit, where the trainer's own model comes from it
+        self._start: Start | None = None  # a checkpoint that was loaded
+        self._memories: Memories | None = None
 
     @property
     def plugins(self) -> tuple[Any, ...]:
@@ -64,20 +68,21 @@ class Trainer:
             opened: The model.
             plugins: What was passed to open it.
         """
-        trainer = Trainer(opened.config, opened.model, plugins=plugins)
+        trainer = Trainer(opened.config, plugins=plugins)
+        trainer.model = opened.model
         trainer._predictors = lambda: iter([opened.predictor])
         trainer.fits = (trainer,)
         return trainer
 
     @classmethod
-    def of_fits(cls, fits: FitModels) -> Trainer:
+    def of_fits(cls, fits: FitModels[Trainer]) -> Trainer:
         """Return a trainer of all models of a run, whose predictions are their mean.
 
         Args:
             fits: The models.
         """
         trainer = Trainer(fits.first.config, plugins=fits.plugins)
-        trainer.fits, trainer._predictors = fits, fits.predictors
+        trainer.fits, trainer._predictors, trainer._made_from = fits, fits.predictors, None
         return trainer
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -111,36 +116,60 @@ class Trainer:
         config = self.config if num_epochs is None else self.config.updated({"num_epochs": num_epochs})
         builder = self._builder(config, train, validation)
         store = FolderStore(config, resume=resume, allow_changed=allow_changed, start=None if resume else self._start)
-        for plugin, memory in self._memories:
-            plugin.load_state_dict(copy.deepcopy(memory))
+        self._memories = self._memories or Memories(self.plugins)
+        self._memories.put_back()
         run = Run(config, builder, store, plugins=self.plugins, trace_hooks=trace_hooks)
+        self.result = None
         try:
             self.result = run.execute()
         finally:
-            self._take_over(run)
+            self._take_over(run, config)
         return self.result
 
     def _builder(self, config: Config, train: Any, validation: Any) -> FitBuilder:
-        return TextFits(config, self.model, train, validation)
+        """Return what makes the parts of the next run's fits, which start from the present weights."""
+        if self._made_from is None:
+            raise BadInput(
+                f"this trainer is the mean of {len(self.fits)} fits, which cannot be trained as one; go on with one of "
+                "them (trainer.fits[0].train(…)), or start anew with create_trainer"
+            )
+        changed = self.model is not None and model_changes(self._made_from, config.model)
+        return TextFits(
+            config,
+            self.model,
+            train,
+            validation,
+            fixed=self.model is self._given,
+            changed=changed,
+            trained=self._session is not None,
+        )
 
-    def _take_over(self, run: Run) -> None:
+    def _take_over(self, run: Run, config: Config) -> None:
         """Keep the weights and the folders of a run, whether it came to its end or not."""
-        if not run.alone:
+        if len(run.fits) != 1:
             folders = {result.fit.name: result.model_path for result in run.results if result.model_path is not None}
             if folders:
-                self.fits = FitModels(folders, run.plugins)
-                self._predictors, self._session, self._start = self.fits.predictors, None, None
+                missing = [fit.name for fit in run.fits if fit.name not in folders]
+                # What this run itself wrote is trusted.
+                fits = FitModels(folders, Trainer.of_model, run.plugins, missing=missing, trust=True)
+                self.fits, self._predictors, self._session, self._start = fits, fits.predictors, None, None
             return
-        session = run.sessions.get(run.fits[0].name)
-        if session is None or not hasattr(session, "model"):
-            if run.results and run.results[0].model_path is not None:  # a finished run that was resumed
-                self.fits = FitModels({run.fits[0].name: run.results[0].model_path}, run.plugins)
-                self._predictors = self.fits.predictors
+        (fit,) = run.fits
+        session = run.sessions.get(fit.name)
+        if session is not None and hasattr(session, "steps"):
+            predictor = Predictor(fit.name, session.data, session.steps, session.metrics)
+            self.model, self._session = session.model, session
+        elif run.results and run.results[0].model_path is not None:  # a finished run that was resumed
+            opened = open_model(run.results[0].model_path, trust=True, plugins=run.plugins, name=fit.name)
+            predictor, self._session = opened.predictor, None
+            if self.model is None:
+                self.model = opened.model
+            else:
+                put_tensors(self.model, opened.model.tensors(), source=str(opened.folder), strict=True)
+        else:
             return
-        self.model, self._session, self._start, self.fits = session.model, session, None, (self,)
-        if hasattr(session, "steps"):
-            predictor = Predictor(session.fit.name, session.data, session.steps, session.metrics)
-            self._predictors = lambda: iter([predictor])
+        self._made_from, self._start, self.fits = config.model, None, (self,)
+        self._predictors = lambda: iter([predictor])
 
     def update_config(self, **overrides: Any) -> None:
         """Change settings for the next `train`, which starts from the present weights.
@@ -148,13 +177,7 @@ class Trainer:
         Args:
             **overrides: Settings by name (`learning_rate=1e-6`), or by section and name with two underscores.
         """
-        changed = self.config.updated(overrides)
-        if self.model is not None and changed.deciding()["model"] != self.config.deciding()["model"]:
-            raise BadInput(
-                "update_config: expected no other model, because the next train goes on from the present weights; "
-                "make a new trainer for it"
-            )
-        self.config = changed
+        self.config = self.config.updated(overrides)
 
     # -- predicting ---------------------------------------------------------------------------------------------------
 
@@ -165,8 +188,8 @@ class Trainer:
             data: A file, a pandas frame, or rows.
             prefix: What stands before each metric's name.
         """
-        predictions, loss, _, metrics = self._predict(data, labelled=True)
-        found, words = score(metrics, predictions, loss, prefix)
+        mean = self._mean(data, labelled=True)
+        found, words = score(mean.metrics, mean.predictions, mean.loss, prefix)
         if words:
             log.warning("%s", words)
         return found
@@ -178,35 +201,18 @@ class Trainer:
             data: A file, a pandas frame, or rows.
             return_logits: Return the model's raw outputs [N, K] instead.
         """
-        predictions, logits = self.predict_rows(data)
-        return logits if return_logits else predictions.values
+        mean = self._mean(data, raw=return_logits)
+        return mean.logits if return_logits else mean.predictions.values
 
     def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:
         """Return predictions of rows with their ids, and the logits; their mean, where a run had several fits."""
-        predictions, _, logits, _ = self._predict(rows, labelled=False)
-        return predictions, logits
+        mean = self._mean(rows)
+        return mean.predictions, mean.logits
 
-    def _predict(
-        self, source: Any, *, labelled: bool
-    ) -> tuple[Predictions, float, np.ndarray[Any, Any], Sequence[tuple[str, Any]]]:
-        """Return predictions, mean loss, logits, and the metrics that score them; the mean over all fits."""
+    def _mean(self, source: Any, *, labelled: bool = False, raw: bool = False) -> Mean:
         if self._predictors is None:
-            raise BadInput("this trainer has not been trained: call train first, or open a trained model's folder")
-        names: list[str] = []
-        values: list[np.ndarray[Any, Any]] = []
-        logits: list[np.ndarray[Any, Any]] = []
-        losses: list[float] = []
-        for predictor in self._predictors():
-            predictions, loss, raw = predictor.predict(source, labelled=labelled)
-            names.append(predictor.name)
-            values.append(predictions.values)
-            logits.append(raw)
-            losses.append(loss)
-        if len(names) == 1:
-            return predictions, losses[0], logits[0], predictor.metrics
-        log.warning("predictions are the mean of %d fits: %s", len(names), ", ".join(names))
-        mean = evolve(predictions, values=np.mean(values, axis=0, dtype=np.float64).astype(values[0].dtype))
-        return mean, float(np.mean(losses)), np.mean(logits, axis=0), predictor.metrics
+            raise BadInput(UNTRAINED)
+        return mean_of(self._predictors(), source, labelled=labelled, raw=raw)
 
     @property
     def codec(self) -> Any:
@@ -220,7 +226,7 @@ class Trainer:
 
     def _first(self) -> Predictor:
         if self._predictors is None:
-            raise BadInput("this trainer has not been trained: call train first, or open a trained model's folder")
+            raise BadInput(UNTRAINED)
         return next(self._predictors())
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
@@ -240,7 +246,7 @@ class Trainer:
         """
         session = self._trained("save")
         folder = None if path is None else usable(path, CheckpointError)
-        return persistence.save(session, folder, optimizer=save_optimizer)
+        return persistence.save_by_hand(session, folder, optimizer=save_optimizer)
 
     def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
         """Put back the weights of a checkpoint; the next `train` goes on with it where its plan is the same.
@@ -260,70 +266,20 @@ class Trainer:
             if not found:
                 raise CheckpointError(f"{place}: expected a checkpoint or a folder of some, found none")
             place = found[-1]
-        persistence.load_weights(session, place)
+        persistence.load_weights(session, place, optimizer=load_optimizer)
         self._start = Start(place, load_optimizer)
 
     def _trained(self, verb: str) -> FitSession:
         """Return the fit that the model comes from."""
-        if self._session is None:
-            several = "its run had several fits, so name one of trainer.fits" if self.fits else "call train first"
-            raise CheckpointError(
-                f"there is no training state to {verb}: {several}"
-                + ("" if verb == "save" or self.fits else ", or train(resume=PATH) to go on from a checkpoint")
+        if self._session is not None:
+            return self._session
+        if len(self.fits) == 1:
+            why = "this model was opened from a folder, which keeps none; train, or open another folder"
+        elif self.fits:
+            why = (
+                "each fit of the run has checkpoints of its own, in fits/NAME/checkpoints; train(resume=PATH) goes on "
+                "from one, and open_trainer(PATH) opens it"
             )
-        return self._session
-
-
-def _remembers(plugin: Any) -> bool:
-    """Whether something passed in Python is an object with a state."""
-    return not isinstance(plugin, type) and hasattr(plugin, "state_dict") and hasattr(plugin, "load_state_dict")
-
-
-class FitModels(Sequence[Trainer]):
-    """The trained models of a run of several fits, each a trainer; one is opened when it is asked for.
-
-    Args:
-        folders: Name of each fit -> its model's folder.
-        plugins: What was passed in Python.
-        trust: Grant what else the folders ask for.
-        overrides: Settings by name.
-    """
-
-    def __init__(
-        self,
-        folders: Mapping[str, Path],
-        plugins: Sequence[Any] = (),
-        *,
-        trust: bool = False,
-        overrides: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.folders, self.plugins, self.trust, self.overrides = dict(folders), tuple(plugins), trust, overrides or {}
-
-    def _open(self, name: str) -> OpenedModel:
-        folder = self.folders[name]
-        return open_model(folder, trust=self.trust, plugins=self.plugins, overrides=self.overrides, name=name)
-
-    @property
-    def first(self) -> OpenedModel:
-        """The first of them."""
-        return self._open(next(iter(self.folders)))
-
-    def predictors(self) -> Iterator[Predictor]:
-        """Give what predicts with each of them; no two are open at once."""
-        for name in self.folders:
-            yield self._open(name).predictor
-
-    def __len__(self) -> int:
-        return len(self.folders)
-
-    @overload
-    def __getitem__(self, place: int) -> Trainer: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[Trainer]: ...
-
-    def __getitem__(self, place: int | slice) -> Trainer | list[Trainer]:
-        names = list(self.folders)[place]
-        if isinstance(names, list):
-            return [Trainer.of_model(self._open(name), self.plugins) for name in names]
-        return Trainer.of_model(self._open(names), self.plugins)
+        else:
+            why = "call train first, or train(resume=PATH) to go on from a checkpoint"
+        raise CheckpointError(f"there is no training state to {verb}{'' if verb == 'save' else ' into'}: {why}")

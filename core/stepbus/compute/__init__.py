@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stepbus.compute.head_adoption import adopt_head as adopt_head
     from stepbus.compute.head_labels import keys_of as keys_of
     from stepbus.compute.head_labels import meaning_in as meaning_in
+    from stepbus.compute.loading import LoadReport as LoadReport
     from stepbus.compute.model import Classifier as Classifier
     from stepbus.compute.model import initialise as initialise
     from stepbus.compute.model_keys import check_keys as check_keys
@@ -34,6 +35,7 @@ else:
         forward="HeadForward",
         head_adoption="adopt_head",
         head_labels="keys_of meaning_in",
+        loading="LoadReport",
         model="Classifier initialise",
         model_keys="check_keys",
         optimizer="Optimizer ParameterUpdater",

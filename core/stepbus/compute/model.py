@@ -36,8 +36,8 @@ class Classifier(nn.Module):
         dropout: Probability of dropping a pooled feature in training.
         config: What config.json shall say.
 
-    `loaded` is the report of the last load, `section` the model section that it was made from, where known, and
-    `meaning` what the outputs of a trained head stand for; None while the head is new.
+    `loaded` is the report of the last load, `section` the model section that it was made from, where known, `settings`
+    what that section says, and `meaning` what the outputs of a trained head stand for; None while the head is new.
 
     Raises:
         ModelError: Two tensors of the parts would have the same name in a file.
@@ -63,9 +63,11 @@ class Classifier(nn.Module):
         self.loaded = LoadReport()
         self.config: dict[str, Any]
         self.section: dict[str, Any]
+        self.settings: Selected | None
         # A dict set the usual way would be taken for a part of the parameter tree.
         object.__setattr__(self, "config", dict(config or {}))
         object.__setattr__(self, "section", {})
+        object.__setattr__(self, "settings", None)
         self.meaning: HeadMeaning | None = None
         names = [self.tensor_name(path) for path, _ in _flat(self)]
         twice = sorted({name for name in names if names.count(name) > 1})

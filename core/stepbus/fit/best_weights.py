@@ -98,6 +98,7 @@ def put_back(session: Fitting) -> None:
         )
     elif state.best.step != state.step:
         put_tensors(session.model, session.best_arrays, source="the best weights")
+        session.not_of_step = f"the best weights, those of step {state.best.step}, were put back"
         state.evaluated.clear()
         session.message(
             f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}"

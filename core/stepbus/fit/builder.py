@@ -38,6 +38,7 @@ class Fitting(Session, Protocol):
         metrics: What scores predictions, by name.
         best_arrays: The best weights, where they are kept.
         scored: Set name -> its latest predictions and metrics.
+        not_of_step: Why the present weights are not those of `state.step`; "" while they are.
     """
 
     members: tuple[Prototype, ...]
@@ -45,6 +46,7 @@ class Fitting(Session, Protocol):
     metrics: list[tuple[str, Any]]
     best_arrays: dict[str, Any]
     scored: dict[str, tuple[Predictions, dict[str, float]]]
+    not_of_step: str
 
     @property
     def bus(self) -> Bus:

@@ -15,12 +15,15 @@ from stepbus.fit.builder import Exported
 from stepbus.fit.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
 from stepbus.fit.opened import prediction_tree
 from stepbus.fit.weights import put_tensors, tensors_of
-from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state
+from stepbus.kernel import Control, TrainingState
+from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state, from_json, to_json
 from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot
 from stepbus.storage.wheels import cache as wheel_cache
 
 if TYPE_CHECKING:
     from stepbus.fit.builder import Fitting
+
+_PARTS = ("state", "control", "optimizer", "data", "plugins", "disabled")
 
 
 def checkpoint_folder(session: Fitting) -> Path:
@@ -103,20 +106,72 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     return checkpoint
 
 
-def load_weights(session: Fitting, path: Path) -> None:
-    """Put the weights of a checkpoint into a model that is there.
+def save_by_hand(session: Fitting, folder: Path | None = None, *, optimizer: bool = True) -> Path:
+    """Write a checkpoint of a fit that has ended, and return its folder.
+
+    Args:
+        session: The fit.
+        folder: Where; none takes the fit's own.
+        optimizer: Keep the optimizer's state.
+
+    Raises:
+        CheckpointError: The fit's own folder would get weights under the number of a step that they are not of.
+    """
+    if folder is None and (why := session.not_of_step):
+        raise CheckpointError(
+            f"{checkpoint_folder(session)}: the present weights are not those of step {session.state.step} of its run, "
+            f"because {why}; name another folder to save them in"
+        )
+    return save(session, folder, optimizer=optimizer)
+
+
+def load_weights(session: Fitting, path: Path, *, optimizer: bool = True) -> None:
+    """Put the weights of a checkpoint into the model of a fit.
 
     Args:
         session: The fit that the model comes from.
         path: The checkpoint's folder.
+        optimizer: Whether the optimizer's state will be wanted as well.
 
     Raises:
-        CheckpointError: It is damaged.
+        CheckpointError: It is damaged, of a model for other labels, or lacks the optimizer's state.
         ModelError: It is of another model.
     """
     checkpoint = checkpoints.verify(path)
+    if optimizer and "optimizer.safetensors" not in checkpoint.files:
+        raise CheckpointError(
+            f"{path}: expected the optimizer's state, found none, since it was saved without; "
+            "load_checkpoint(path, load_optimizer=False) takes the rest"
+        )
+    was = checkpoints.read_document(checkpoint, DESCRIPTION)
+    labels = [each.get("labels") if isinstance(each, dict) else None for each in (was.get("encoder"), _state(session))]
+    if labels[0] != labels[1]:
+        raise CheckpointError(
+            f"{path}: expected the labels of this trainer's model, got those of another one, for which its head was "
+            "trained; open_trainer(PATH) opens it as it is"
+        )
     source = str(path / "model.safetensors")
     put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+
+
+def _state(session: Fitting) -> Any:
+    return from_json(to_json(dict(session.builder.exported(session).state)))
+
+
+def standing(checkpoint: Checkpoint) -> tuple[TrainingState, Control]:
+    """Return where the fit of a checkpoint stood, and what was asked of it.
+
+    Raises:
+        CheckpointError: state.json is something else; the key is named.
+    """
+    state, control = TrainingState(), Control()
+    try:
+        saved = fields_of(checkpoints.read_document(checkpoint, "state.json"), "the file", _PARTS)
+        state.load_state_dict(saved["state"])
+        control.load_state_dict(saved["control"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.path / 'state.json'}: {error}") from error
+    return state, control
 
 
 def _take_over(session: Fitting, checkpoint: Checkpoint, saved: Any, *, optimizer: bool) -> None:
@@ -125,7 +180,7 @@ def _take_over(session: Fitting, checkpoint: Checkpoint, saved: Any, *, optimize
     Raises:
         CheckpointError: It is something else; the key is named.
     """
-    fields_of(saved, "the file", ("state", "control", "optimizer", "data", "plugins", "disabled"))
+    fields_of(saved, "the file", _PARTS)
     session.state.load_state_dict(saved["state"])
     if session.state.step != checkpoint.step:
         raise CheckpointError(f"state.step: expected {checkpoint.step}, got {session.state.step}")
@@ -187,7 +242,8 @@ def describe(session: Fitting, exported: Exported) -> dict[str, Any]:
 
 def facts(session: Fitting) -> dict[str, Any]:
     """Return what a resume compares."""
-    return {
+    torn = {"weights": session.not_of_step} if session.not_of_step else {}
+    return torn | {
         "run": session.run.id,
         "config": wheel_cache.with_digests(session.config.deciding()),
         "config_digest": session.config.digest(),

@@ -67,6 +67,7 @@ class FitSession:
         self.directions: dict[str, bool | None] = {}
         self.best_arrays: dict[str, Any] = {}
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
+        self.not_of_step = ""
         self.cut = False  # whether a signal ended the loop, with a checkpoint
         self.late: list[BaseException] = []  # what plugins raised when a fit that was cut had ended
 
@@ -216,6 +217,7 @@ class FitSession:
                 self._finish(result)
         except BaseException as error:
             result.status = "failed"
+            self.not_of_step = self.not_of_step or f"the fit failed in step {self.state.step + 1}"
             raise_first(error, self._end(result))
             raise
         raised = self._end(result)

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError
-from stepbus.compute import CompiledSteps, HeadForward, ParameterUpdater, adopt_head, initialise, keys_of, mix
+from stepbus.compute import (
+    CompiledSteps,
+    HeadForward,
+    LoadReport,
+    ParameterUpdater,
+    adopt_head,
+    initialise,
+    keys_of,
+    mix,
+)
 from stepbus.fit import evaluation, persistence
 from stepbus.fit.builder import Exported
 from stepbus.fit.effects import run_notes
@@ -32,14 +41,29 @@ class TextFits:
         model: The model to start from, or None for the one that the configuration describes.
         train: Training rows, or None for those of the configuration.
         validation: Validation rows, a fraction, or None for those of the configuration.
+        fixed: Whether labels that ask for other outputs than the model's are refused; else its head starts anew.
+        changed: Whether the section `model` is no more what the model was made from.
+        trained: Whether the model was trained before, so that nobody needs to hear again how it was loaded.
     """
 
     control = Control
 
-    def __init__(self, config: Config, model: Any = None, train: Any = None, validation: Any = None) -> None:
-        self.config, self.given = config, model
+    def __init__(
+        self,
+        config: Config,
+        model: Any = None,
+        train: Any = None,
+        validation: Any = None,
+        *,
+        fixed: bool = True,
+        changed: bool = False,
+        trained: bool = False,
+    ) -> None:
+        self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation)
         self._told = False
+        if trained and model is not None:
+            model.loaded = LoadReport()
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -63,7 +87,8 @@ class TextFits:
         """Return the data of a fit; no weight is touched."""
         for rows in fit.sets.values():
             row_ids.check(rows, self.config.data.settings.id)
-        encoder = new_encoder(self.config, None if self.given is None else self.given.config)
+        known = None if self.given is None or self.changed else self.given.config
+        encoder = new_encoder(self.config, known)
         return TextData(self.config, encoder, fit.sets, fit.seed)
 
     def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
@@ -86,15 +111,16 @@ class TextFits:
         """Return the model of a fit: the caller's own, or a new one from the configuration and the seed."""
         data = text_of(session)
         codec, given, seed = data.encoder.codec, self.given, mix(session.fit.seed, 0) % 2**32
-        if given is not None:
-            task = codec.task
-            if given.task != task or given.outputs != codec.outputs:
-                raise DataError(
-                    f"the model has {given.outputs} {given.task} outputs, and the labels are {task} with "
-                    f'{codec.outputs}; use create_model(head_type="{task}", num_labels={codec.outputs})'
-                )
-        alone = given is not None and session.run.alone
-        model = given if alone else config_model(self.config, codec, seed, given)
+        other = given is not None and (given.task, given.outputs) != (codec.task, codec.outputs)
+        if other and self.fixed and not self.changed:
+            raise DataError(
+                f"the model has {given.outputs} {given.task} outputs, and the labels are {codec.task} with "
+                f'{codec.outputs}; use create_model(head_type="{codec.task}", num_labels={codec.outputs})'
+            )
+        if given is not None and session.run.alone and not (other or self.changed):
+            model = given
+        else:
+            model = config_model(self.config, codec, seed, given)
 
         def renew() -> None:
             spread = float(model.config.get("initializer_range", 0.02))

@@ -74,6 +74,22 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
     """
     model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
     if like is not None:
-        model.load_tensors(like.tensors(), source="the model")
-        model.meaning = like.meaning
+        _start_from(model, like)
     return model
+
+
+def _start_from(model: Any, like: Any) -> None:
+    """Put the weights of a model into another one; a head that does not fit stays as it was built.
+
+    Raises:
+        ModelError: The encoder has no place for them.
+    """
+    try:
+        report = model.load_tensors(like.tensors(), source="the present weights")
+    except ModelError as error:
+        raise ModelError(
+            f"model: the present weights do not fit what the section describes now ({error}); give its old settings "
+            "back, or create another trainer"
+        ) from error
+    if not model.head_names & set(report.initialised):
+        model.meaning = like.meaning

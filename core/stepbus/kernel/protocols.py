@@ -213,6 +213,10 @@ class Session(Protocol):
     directions: dict[str, bool | None]
 
     @property
+    def fit_name(self) -> str:
+        """The name of its fit: "fit", "fold-1"."""
+
+    @property
     def run(self) -> Run:
         """The run that it belongs to."""
 
@@ -304,12 +308,12 @@ class Run(Protocol):
     def costs(self) -> Mapping[str, Cost]:
         """Plugin name -> seconds, calls and errors of its hooks up to now."""
 
-    def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
-
     @property
     def next_command(self) -> str:
         """What to type next, as it stands."""
+
+    def directory_of(self, fit: Fit) -> Path:
+        """Return the folder of one fit: the run's own when it is alone."""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from stepbus.base import CheckpointError
+from stepbus.base import CheckpointError, counted
 from stepbus.base.trees import to_yaml
 from stepbus.device import conditions
-from stepbus.fit import compare_watchers, keep_disabled, persistence, put_tensors
+from stepbus.fit import compare_watchers, keep_disabled, persistence
 from stepbus.kernel import Fit, FitResult
 from stepbus.run import ledger
 from stepbus.run.files import RUN_FILE, read_run_file
@@ -64,20 +64,29 @@ class Start:
 
 
 def begin_with(session: FitSession, start: Start) -> None:
-    """Begin a fit with a checkpoint of another run: all of it where the plan is the same, else its weights alone.
+    """Begin a fit with a checkpoint of another run: all of it where the plan is the same, else with its weights alone.
 
     Args:
-        session: An assembled fit.
+        session: An assembled fit, whose model has the weights of the checkpoint.
         start: The checkpoint.
     """
     checkpoint = checkpoints.verify(start.path)
     was, now = checkpoint.facts, persistence.facts(session)
-    differences = checkpoints.compare_facts(was, now, ignore=[*HARMLESS, "conditions"])
-    if not differences:
+    why = checkpoints.compare_facts(was, now, ignore=[*HARMLESS, "conditions"]) or _over(checkpoint, session)
+    if not why:
         session.restore(start.path, optimizer=start.optimizer)
         return
-    put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=str(start.path), strict=True)
-    session.message(f"only the weights of {start.path} are taken over, because {'; '.join(differences)}", "warning")
+    session.message(f"only the weights of {start.path} are taken over, because {'; '.join(why)}", "warning")
+
+
+def _over(checkpoint: checkpoints.Checkpoint, session: FitSession) -> list[str]:
+    """Return why a fit that goes on from a checkpoint would have nothing to do."""
+    state, control = persistence.standing(checkpoint)
+    if control.stop:
+        return [f"its fit was stopped by {control.why('stop')}"]
+    if state.step >= session.state.total_steps:
+        return [f"all its {counted(state.step, 'update')} were done"]
+    return []
 
 
 def restore(run: Run, session: FitSession, past: Past, named: Path | None) -> None:

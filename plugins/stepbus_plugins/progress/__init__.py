@@ -63,8 +63,7 @@ class Progress:
         screen = self._open()
         screen.clear()
         rows = [(kind, places(paths)) for kind, paths in self.kept.items()]
-        if command := getattr(run, "next_command", ""):
-            rows.append(("try next", command))
+        rows.append(("try next", run.next_command))
         screen.line()
         screen.pairs(rows)
 

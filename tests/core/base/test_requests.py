@@ -39,8 +39,8 @@ def test_a_request_that_was_not_declared_is_an_error(kind: str) -> None:
         with pytest.raises(PluginError) as caught:
             play(asking(kind, asks=declared), metrics=METRICS)
         assert str(caught.value) == (
-            f"asks, tests.core.base.test_requests: on_step_end asks for {REQUESTS[kind]} (request_{kind}), and does not "
-            f"declare that it may; write {line} in the class Asks"
+            f"asks, tests.core.base.test_requests: on_step_end asks for {REQUESTS[kind]} (request_{kind}), and does "
+            f"not declare that it may; write {line} in the class Asks"
         )
     played = play(asking(kind, asks=(kind,)), metrics=METRICS, epochs=1)
     assert {each.kind for each in played.asked if each.request.plugin == "asks"} == {kind}

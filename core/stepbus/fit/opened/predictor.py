@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from stepbus.fit import predict
+from stepbus.text import TextData
+from stepbus.text.rows import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,12 @@ class Predictor:
     steps: Steps
     metrics: Sequence[tuple[str, Any]]
 
+    def read(self, source: Any, *, labelled: bool = False) -> Any:
+        """Return rows of text read from their source, which `predict` takes as well; other sources as they are."""
+        if not isinstance(self.data, TextData):
+            return source
+        return read_rows(source, name=_purpose(labelled), config=self.data.config.data.settings)
+
     def predict(self, source: Any, *, labelled: bool = False) -> tuple[Predictions, float, Array]:
         """Return predictions of rows in their order, the mean loss (NaN without labels), and the logits [N, K].
 
@@ -41,4 +49,8 @@ class Predictor:
             source: What holds the rows.
             labelled: Whether to read labels and compute the loss.
         """
-        return predict(self.steps, self.data.other(source, "evaluate" if labelled else "predict", labelled=labelled))
+        return predict(self.steps, self.data.other(source, _purpose(labelled), labelled=labelled))
+
+
+def _purpose(labelled: bool) -> str:
+    return "evaluate" if labelled else "predict"

@@ -1,0 +1,157 @@
+"""The trained models of a run of several fits: each a trainer of its own, and the mean of what all of them predict."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+import numpy as np
+from attrs import evolve, frozen
+
+from stepbus.base import ModelError
+from stepbus.fit.opened import open_model
+
+if TYPE_CHECKING:
+    from stepbus.fit.opened import OpenedModel, Predictor
+    from stepbus.kernel import Predictions
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class FitModels(Sequence[T], Generic[T]):
+    """The trained models of a run of several fits, in the order of its plan; each is opened when it is asked for.
+
+    Args:
+        folders: Name of each fit -> its model's folder.
+        give: Makes what `fits[i]` is of an opened model.
+        plugins: What was passed in Python.
+        missing: Names of the fits of the run that have no model.
+        trust: Grant what else the folders ask for.
+        overrides: Settings by name.
+    """
+
+    def __init__(
+        self,
+        folders: Mapping[str, Path],
+        give: Callable[[OpenedModel, Sequence[Any]], T],
+        plugins: Sequence[Any] = (),
+        *,
+        missing: Sequence[str] = (),
+        trust: bool = False,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folders, self.give, self.plugins = dict(folders), give, tuple(plugins)
+        self.missing, self.trust, self.overrides = tuple(missing), trust, overrides or {}
+
+    def _open(self, name: str) -> OpenedModel:
+        folder = self.folders[name]
+        return open_model(folder, trust=self.trust, plugins=self.plugins, overrides=self.overrides, name=name)
+
+    @property
+    def first(self) -> OpenedModel:
+        """The first of them."""
+        return self._open(next(iter(self.folders)))
+
+    def predictors(self) -> Iterator[Predictor]:
+        """Give what predicts with each of them; no two are open at once.
+
+        Raises:
+            ModelError: A fit of the run has no model, or one cannot be opened.
+        """
+        if self.missing:
+            raise ModelError(
+                f"the run has {len(self) + len(self.missing)} fits, and no model of {', '.join(self.missing)} yet; go "
+                "on with train(resume=True), or take one of trainer.fits, which are those that are done"
+            )
+        for name in self.folders:
+            yield self._open(name).predictor
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[T]: ...
+
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        names = list(self.folders)[place]
+        if isinstance(names, list):
+            return [self.give(self._open(name), self.plugins) for name in names]
+        return self.give(self._open(names), self.plugins)
+
+
+@frozen(eq=False)
+class Mean:
+    """What the models of a run say of rows; with one model, what that one says.
+
+    Args:
+        predictions: Their mean, in the unit of the labels.
+        loss: The mean of their losses; NaN without labels.
+        logits: The mean of their raw outputs, [N, K].
+        metrics: What scores predictions, by name.
+    """
+
+    predictions: Predictions
+    loss: float
+    logits: np.ndarray[Any, Any]
+    metrics: Sequence[tuple[str, Any]]
+
+
+def mean_of(predictors: Iterable[Predictor], source: Any, *, labelled: bool, raw: bool = False) -> Mean:
+    """Return what models predict: each once for all rows, and their mean, which is said.
+
+    Args:
+        predictors: The models.
+        source: What holds the rows.
+        labelled: Whether to read labels and compute the loss.
+        raw: Whether the logits are wanted.
+
+    Raises:
+        ModelError: Their outputs do not stand for the same.
+    """
+    names: list[str] = []
+    meanings: list[tuple[Any, ...]] = []
+    found: list[tuple[Predictions, float, np.ndarray[Any, Any]]] = []
+    for predictor in predictors:
+        names.append(predictor.name)
+        meanings.append(_meaning(predictor))
+        if meanings[-1] != meanings[0]:
+            raise ModelError(
+                f"the outputs of {names[0]} stand for {_listed(meanings[0])}, and those of {names[-1]} for "
+                f"{_listed(meanings[-1])}, so they have no mean; take one of trainer.fits, or name the folder of a fit"
+            )
+        source = predictor.read(source, labelled=labelled)  # once for all: a pipe gives its rows only once
+        found.append(predictor.predict(source, labelled=labelled))
+    predictions, loss, logits = found[0]
+    if len(found) == 1:
+        return Mean(predictions, loss, logits, predictor.metrics)
+    log.warning("predictions are the mean of %d fits: %s", len(names), ", ".join(names))
+    if raw and predictor.data.task == "regression":
+        log.warning("raw outputs count in the deviations of each fit's own training rows: their mean has no unit")
+    values = _mean([each.values for each, _, _ in found])
+    losses = [each for _, each, _ in found]
+    return Mean(
+        evolve(predictions, values=values),
+        float(np.mean(losses)),
+        _mean([each for *_, each in found]),
+        predictor.metrics,
+    )
+
+
+def _mean(arrays: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    return np.mean(arrays, axis=0, dtype=np.float64).astype(arrays[0].dtype)
+
+
+def _meaning(predictor: Predictor) -> tuple[Any, ...]:
+    """Return what the outputs of a model stand for, in their order."""
+    codec = predictor.data.codec
+    return () if codec is None else (codec.task, *(codec.columns if codec.task == "regression" else codec.names))
+
+
+def _listed(meaning: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, meaning[1:]))

@@ -1,0 +1,72 @@
+"""What a further `train` starts with: the memory of the caller's objects, and a section `model` that may differ."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stepbus.base import ModelError, PluginError
+from stepbus.base.trees import plain
+
+if TYPE_CHECKING:
+    from stepbus.base import Selected
+
+
+class Memories:
+    """What objects passed in Python remember before the first run, so that each run finds them so.
+
+    Args:
+        plugins: What was passed; objects with `state_dict` and `load_state_dict` have a memory.
+
+    Raises:
+        PluginError: One cannot say what it remembers.
+    """
+
+    def __init__(self, plugins: Sequence[Any]) -> None:
+        self.kept: list[tuple[Any, Any]] = []
+        for plugin in plugins:
+            known = not isinstance(plugin, type)
+            if known and hasattr(plugin, "state_dict") and hasattr(plugin, "load_state_dict"):
+                try:
+                    self.kept.append((plugin, copy.deepcopy(plugin.state_dict())))
+                except Exception as error:
+                    raise _failure(plugin, "state_dict", error) from error
+
+    def put_back(self) -> None:
+        """Give each object what it remembered then.
+
+        Raises:
+            PluginError: One does not take it.
+        """
+        for plugin, memory in self.kept:
+            try:
+                plugin.load_state_dict(copy.deepcopy(memory))
+            except Exception as error:
+                raise _failure(plugin, "load_state_dict", error) from error
+
+
+def _failure(plugin: Any, method: str, error: Exception) -> PluginError:
+    return PluginError(
+        f"{type(plugin).__name__} (passed in Python): {method} raised {type(error).__name__}: {error}; each train "
+        "starts with the state from before the first one"
+    )
+
+
+def model_changes(before: Selected, now: Selected) -> bool:
+    """Return whether a section `model` describes another model than the one that is there.
+
+    Args:
+        before: What that was made from.
+        now: The section of the next `train`.
+
+    Raises:
+        ModelError: It names other weights to start from.
+    """
+    was, wanted = ({**plain(each), "tokenizer": None} for each in (before, now))
+    if was["pretrained"] != wanted["pretrained"]:
+        raise ModelError(
+            f"model.pretrained: it was {was['pretrained']}, is {wanted['pretrained']}, and this trainer has weights "
+            "already, from which it trains on; create another trainer to start from others"
+        )
+    return bool(was != wanted)
