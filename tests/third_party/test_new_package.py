@@ -128,6 +128,6 @@ def test_a_new_file_runs_as_its_lines_say(own: Any, tmp_path: Path, tiny_config:
 def test_the_templates_are_in_the_wheel_of_stepbus(tmp_path: Path) -> None:
     module(HERE.parents[1], "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path))
     [wheel] = tmp_path.glob("*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("stepbus/templates/")}
-    assert packed == {f"stepbus/templates/{path.name}" for path in scaffold.TEMPLATES.iterdir()}
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("stepbus/author/templates/")}
+    assert packed == {f"stepbus/author/templates/{path.name}" for path in scaffold.TEMPLATES.iterdir()}
     assert {template for template in scaffold.DISTRIBUTION.values() if template} <= {Path(name).name for name in packed}
