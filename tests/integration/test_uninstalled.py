@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from stepbus import ModelError, create_trainer, open_trainer
-from stepbus.cli import main
+from stepbus.cli.main import main
 from stepbus.config.discovery import plugins
 from stepbus.config.discovery.plugins import import_module
 
