@@ -306,7 +306,7 @@ def test_other_labels_start_a_head_anew_and_keep_the_encoder(tiny_config: Make, 
     mine.train()
     with pytest.raises(DataError, match="expected two different labels for binary, got 3"):
         mine.train(frame, frame)
-    mine.update_config(model={"head": None})
+    mine.update_config(model={"head": "auto"})
     mine.train(frame, frame)
     assert mine.predict(frame).shape == (44, 3)
 
