@@ -1,6 +1,6 @@
 """The quickstart's losses are those that it had before the core was laid into packages.
 
-`tests/benchmarks/step_losses.py` recorded them, and 200 updates on SST-2 besides, which the same script compares by hand.
+`tests/benchmarks/step_losses.py` recorded them, and 200 updates on SST-2 besides, which it compares when run by hand.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from stepbus.base.requests import as_caller as as_caller
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.saved_state import as_list as as_list
+    from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
     from stepbus.base.saved_state import fields_of as fields_of
     from stepbus.base.saved_state import named as named
@@ -85,7 +86,7 @@ else:
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
         requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",
-        saved_state="as_list count fields_of named number text",
+        saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",
         version="HOOKS_VERSION __version__",

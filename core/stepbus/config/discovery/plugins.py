@@ -165,7 +165,7 @@ def _require_plugin(loaded: LoadedPlugin, use: str | None) -> None:
 
 
 def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
-    import stepbus.device.backend  # noqa: F401  # a plugin may import MLX, and the fast BLAS must be there before
+    from stepbus.device import backend  # noqa: F401  # a plugin may import MLX, and the fast BLAS must be there before
 
     if not NAME.fullmatch(name):
         raise PluginError(f"expected a plugin name of small letters, digits and _, got {name!r}")
