@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from stepbus.base.errors import ModelError as ModelError
     from stepbus.base.errors import PluginError as PluginError
     from stepbus.base.errors import PluginFailure as PluginFailure
-    from stepbus.base.errors import Problem as Problem
     from stepbus.base.errors import StepbusError as StepbusError
     from stepbus.base.errors import did_you_mean as did_you_mean
     from stepbus.base.errors import mention as mention
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from stepbus.base.paths import is_url as is_url
     from stepbus.base.paths import unusable as unusable
     from stepbus.base.paths import usable as usable
+    from stepbus.base.problems import Problem as Problem
     from stepbus.base.reading import MAX_DIGITS as MAX_DIGITS
     from stepbus.base.reading import json_of as json_of
     from stepbus.base.reading import once as once
@@ -78,11 +78,12 @@ else:
         arrays="IntArray LabelArray",
         components="Component Components Selected",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
-        "Problem StepbusError did_you_mean mention one_line outcome raise_first values_without_secrets "
+        "StepbusError did_you_mean mention one_line outcome raise_first values_without_secrets "
         "without_secrets",
         json_output="strict_json",
         markers="hookimpl hookspec",
         paths="MAX_NAME is_url unusable usable",
+        problems="Problem",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
         requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",
