@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from stepbus.base.errors import ModelError as ModelError
     from stepbus.base.errors import PluginError as PluginError
     from stepbus.base.errors import PluginFailure as PluginFailure
-    from stepbus.base.errors import Problem as Problem
     from stepbus.base.errors import StepbusError as StepbusError
     from stepbus.base.errors import did_you_mean as did_you_mean
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.metric import Metric as Metric
+    from stepbus.base.problems import Problem as Problem
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
     from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
     from stepbus.run.plan import Plan as Plan
-    from stepbus.storage.checkpoints import Retention as Retention
+    from stepbus.storage.checkpoints.selection import Retention as Retention
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
@@ -119,8 +119,8 @@ _HOME = {
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
     "Predictions": "kernel.fits",
-    "Problem": "base.errors",
-    "Retention": "storage.checkpoints",
+    "Problem": "base.problems",
+    "Retention": "storage.checkpoints.selection",
     "Rows": "text.rows.table",
     "Run": "kernel.protocols",
     "Scheduler": "compute.scheduler",
@@ -175,7 +175,6 @@ _NEEDS_MLX = {
     "api.trainer",
     "plan.memory",
     "run.outer_loop",
-    "storage.checkpoints",
 }
 
 __all__ = sorted(_HOME)

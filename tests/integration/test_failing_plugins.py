@@ -11,7 +11,7 @@ import pytest
 
 from stepbus import PluginError, PluginFailure, Trainer, create_trainer, hookimpl
 from stepbus.kernel import events
-from stepbus.kernel.bus import SPECIFICATIONS
+from stepbus.kernel.hook_checks import SPECIFICATIONS
 from stepbus.storage import checkpoints
 
 PLUGIN = """

@@ -23,9 +23,8 @@ import pytest
 
 from stepbus import PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.kernel import events
-from stepbus.kernel.bus import SPECIFICATIONS
 from stepbus.kernel.fits import Fit, FitResult
-from stepbus.kernel.hook_results import RESULTS
+from stepbus.kernel.hook_checks import RESULTS, SPECIFICATIONS
 from stepbus.testing.comparing import comparable
 from stepbus.testing.playing import Played, begun, scripted_config
 from stepbus.testing.script import Script, Snapshot

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from stepbus.base.errors import ModelError as ModelError
     from stepbus.base.errors import PluginError as PluginError
     from stepbus.base.errors import PluginFailure as PluginFailure
-    from stepbus.base.errors import Problem as Problem
     from stepbus.base.errors import StepbusError as StepbusError
     from stepbus.base.errors import did_you_mean as did_you_mean
     from stepbus.base.errors import mention as mention
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from stepbus.base.paths import is_url as is_url
     from stepbus.base.paths import unusable as unusable
     from stepbus.base.paths import usable as usable
+    from stepbus.base.problems import Problem as Problem
     from stepbus.base.reading import MAX_DIGITS as MAX_DIGITS
     from stepbus.base.reading import json_of as json_of
     from stepbus.base.reading import once as once
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from stepbus.base.requests import as_caller as as_caller
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.saved_state import as_list as as_list
+    from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
     from stepbus.base.saved_state import fields_of as fields_of
     from stepbus.base.saved_state import named as named
@@ -77,15 +78,16 @@ else:
         arrays="IntArray LabelArray",
         components="Component Components Selected",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
-        "Problem StepbusError did_you_mean mention one_line outcome raise_first values_without_secrets "
+        "StepbusError did_you_mean mention one_line outcome raise_first values_without_secrets "
         "without_secrets",
         json_output="strict_json",
         markers="hookimpl hookspec",
         paths="MAX_NAME is_url unusable usable",
+        problems="Problem",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
         requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",
-        saved_state="as_list count fields_of named number text",
+        saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",
         version="HOOKS_VERSION __version__",

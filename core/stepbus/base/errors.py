@@ -18,8 +18,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import field, frozen
-from attrs.converters import optional
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stepbus.base.problems import Problem
 
 # `//` may have become `/` where a URL was taken for a path. A password may hold what its URL should have escaped.
 _IN_URL = re.compile(r"([A-Za-z][\w+.-]+(?<!\.py):/+)(?:[^\s/@'\"<>:]*:(?!\d+[/?#])[^\s'\"<>]*|[^\s/?#'\"<>]*)@")
@@ -75,7 +76,7 @@ def one_line(text: str, most: int = 200) -> str:
     )
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     return printable(without_secrets(text))
 
 
@@ -86,7 +87,7 @@ class StepbusError(Exception):
 
     def __init__(self, *words: Any) -> None:
         # Texts of libraries and of foreign folders are quoted in many sentences, and quote URLs in turn.
-        super().__init__(*(_sentence(word) if isinstance(word, str) else word for word in words))
+        super().__init__(*(sentence(word) if isinstance(word, str) else word for word in words))
 
 
 class BadInput(StepbusError):
@@ -121,20 +122,6 @@ class Interrupted(StepbusError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
-
-
-@frozen
-class Problem:
-    """One thing that is wrong with a configuration."""
-
-    path: str = field(converter=printable)
-    message: str = field(converter=_sentence)
-    file: str | None = field(default=None, converter=optional(without_secrets))
-    line: int | None = None
-
-    def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
 class ConfigError(BadInput):

@@ -10,7 +10,8 @@ from attrs import frozen
 
 from stepbus.base import Components, ConfigError, PluginError, Problem, show
 from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, make_settings, show_path
-from stepbus.config.layers import Normaliser, merge, merge_all
+from stepbus.config.layers import merge, merge_all
+from stepbus.config.normaliser import Normaliser
 
 if TYPE_CHECKING:
     from stepbus.config.discovery import InstalledPlugin, LoadedPlugin

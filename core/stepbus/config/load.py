@@ -22,7 +22,8 @@ from stepbus.config.choices import Loader, PluginChoice, Plugins, choice
 from stepbus.config.discovery import configs_folder
 from stepbus.config.discovery import plugins as installed_plugins
 from stepbus.config.keywords import keyword_layer, late_keywords, section_classes
-from stepbus.config.layers import COMPONENT_SECTIONS, Normaliser, merge, merge_all, override_layer, read_layers, shown
+from stepbus.config.layers import COMPONENT_SECTIONS, merge, merge_all, override_layer, read_layers, shown
+from stepbus.config.normaliser import Normaliser
 from stepbus.config.sections import BASES as BASES
 from stepbus.config.sections import EnvironmentConfig, TrainingConfig
 from stepbus.config.suggestions import Suggestions, as_keyword

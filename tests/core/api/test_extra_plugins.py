@@ -170,4 +170,3 @@ def test_a_changed_model_is_built_anew_and_opens_as_what_it_is(
     assert opened.config.model.settings.pooling.name == "max"
     dev = tree["data"]["validation"]
     assert np.array_equal(trainer.predict(dev), opened.predict(dev))
-

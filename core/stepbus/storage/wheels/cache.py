@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict
 
 from stepbus.base import CheckpointError, ModelError, read_file
 from stepbus.device import cache_folder
@@ -42,7 +42,7 @@ from stepbus.storage import (
 )
 from stepbus.storage.wheels import download as pip_download
 from stepbus.storage.wheels import wheel as wheels
-from stepbus.storage.wheels.source import PREFIX, Source, is_source, parse
+from stepbus.storage.wheels.source import Found, Source, is_source, parse
 
 # A change within the clock tick of the verification would leave a file's times as they were.
 SETTLED = 2 * 10**9  # nanoseconds
@@ -52,29 +52,6 @@ _seen: dict[Path, tuple[object, ...]] = {}
 _found: dict[str, Found] = {}
 
 log = logging.getLogger(__name__)
-
-
-@frozen
-class Found:
-    """Where a source lies, and what it is.
-
-    Args:
-        folder: The model's files.
-        file: The wheel's name.
-        sha256: The wheel's digest.
-        inside: The folder in the wheel.
-    """
-
-    folder: Path
-    file: str
-    sha256: str
-    inside: str
-
-    @property
-    def release(self) -> str:
-        """The source as the wheel's own name has it, without its digest."""
-        name, version = self.file.split("-")[:2]
-        return f"{PREFIX}{wheels.normalized(name)}=={version}/{self.inside}"
 
 
 def find(text: str) -> Found:
