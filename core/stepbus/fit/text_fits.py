@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -117,8 +118,9 @@ class TextFits:
                 f"the model has {given.outputs} {given.task} outputs, and the labels are {codec.task} with "
                 f'{codec.outputs}; use create_model(head_type="{codec.task}", num_labels={codec.outputs})'
             )
-        if given is not None and session.run.alone and not (other or self.changed):
-            model = given
+        if given is not None and not (other or self.changed):
+            # Each fold has a copy of its own, with whatever is frozen in it.
+            model = given if session.run.alone else copy.deepcopy(given)
         else:
             model = config_model(self.config, codec, seed, given)
 
