@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 
 from stepbus.base import CheckpointError, StepbusError, fields_of, named, number, show, text, values_without_secrets
 from stepbus.compute import folders
-from stepbus.device import backend, conditions
+from stepbus.device import conditions
 from stepbus.fit import best_weights
 from stepbus.fit.builder import Exported
 from stepbus.fit.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
