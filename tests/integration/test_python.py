@@ -158,7 +158,7 @@ def test_other_kinds_of_labels(
 @pytest.mark.parametrize("model", ["bert", {"type": "bert"}])
 def test_a_text_or_a_mapping_is_the_section_model(model: Any, tiny_config: Callable[..., dict[str, Any]]) -> None:
     trainer = create_trainer(model, config=tiny_config(model={"pooling": "cls"}))
-    assert trainer.given_model is None
+    assert trainer.model is None
     assert trainer.config.model.settings.pooling.name == "cls"
     assert create_trainer(model=model).config.model.name == "bert"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stepbus import BadInput, Metric, PluginError, Trainer, create_trainer, hookimpl, load_config, open_trainer
-from stepbus.cli import main
+from stepbus.cli.main import main
 from stepbus.testing import play
 
 called: list[str] = []
