@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import BadInput, Problem, did_you_mean, show
+from stepbus.base.trees import plain
 from stepbus.compute import build_model
 from stepbus.text.rows import a_thing
 
@@ -122,7 +123,10 @@ def create_trainer(
             "model: expected a model as create_model returns it, a name, or the settings of the section model, got "
             f"{f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
         )
-    section = {} if model is None else {"model": model if given is None else given.section}
+    # All settings of a model that is there: what a preset says of models in general does not change it.
+    settings = getattr(given, "settings", None)
+    described = given.section if settings is None and given is not None else plain(settings)
+    section = {} if model is None else {"model": model if given is None else described}
     plugins = [*_given(plugins), *_given(callbacks)]
     loaded = load_config(config, keywords={**section, **overrides}, extra_plugins=plugins)
     if given is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.api.fits import FitModels, Mean, mean_of
 from stepbus.api.starting import Memories, model_changes
-from stepbus.base import BadInput, CheckpointError, usable
+from stepbus.base import BadInput, CheckpointError, Selected, usable
 from stepbus.fit import FitSession, TextFits, persistence, put_tensors, score
 from stepbus.fit.opened import OpenedModel, Predictor, open_model
 from stepbus.run import FolderStore, Run, Start
@@ -18,7 +18,6 @@ from stepbus.storage import checkpoints
 if TYPE_CHECKING:
     import numpy as np
 
-    from stepbus.base import Selected
     from stepbus.config import Config
     from stepbus.fit import FitBuilder
     from stepbus.kernel import FitResult, Predictions
@@ -48,8 +47,9 @@ class Trainer:
         self.result: FitResult | None = None
         self.fits: Sequence[Trainer] = ()
         self._given = model
-        # What the model was made from; that of a caller's own may be unknown.
-        self._made_from: Selected | None = getattr(model, "settings", None) or self.config.model
+        settings = getattr(model, "settings", None)
+        # What the model was made from; of a caller's own that may be unknown.
+        self._made_from: Selected | None = settings if isinstance(settings, Selected) else self.config.model
         self._predictors: Callable[[], Iterator[Predictor]] | None = None
         self._session: FitSession | None = None  # of the latest fit, where the trainer's own model comes from it
         self._start: Start | None = None  # a checkpoint that was loaded
@@ -147,7 +147,8 @@ class Trainer:
     def _take_over(self, run: Run, config: Config) -> None:
         """Keep the weights and the folders of a run, whether it came to its end or not."""
         if len(run.fits) != 1:
-            folders = {result.fit.name: result.model_path for result in run.results if result.model_path is not None}
+            paths = {result.fit.name: result.model_path for result in run.results}
+            folders = {name: path.absolute() for name, path in paths.items() if path is not None}
             if folders:
                 missing = [fit.name for fit in run.fits if fit.name not in folders]
                 # What this run itself wrote is trusted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,9 +147,10 @@ def load_weights(session: Fitting, path: Path, *, optimizer: bool = True) -> Non
             f"{path}: expected the optimizer's state, found none, since it was saved without; "
             "load_checkpoint(path, load_optimizer=False) takes the rest"
         )
-    was = checkpoints.read_document(checkpoint, DESCRIPTION)
-    labels = [each.get("labels") if isinstance(each, dict) else None for each in (was.get("encoder"), _state(session))]
-    if labels[0] != labels[1]:
+    was: Any = checkpoints.read_document(checkpoint, DESCRIPTION)
+    if _labels(was["encoder"] if isinstance(was, dict) and "encoder" in was else None) != _labels(
+        session.builder.exported(session).state
+    ):
         raise CheckpointError(
             f"{path}: expected the labels of this trainer's model, got those of another one, for which its head was "
             "trained; open_trainer(PATH) opens it as it is"
@@ -157,8 +159,9 @@ def load_weights(session: Fitting, path: Path, *, optimizer: bool = True) -> Non
     put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
 
 
-def _state(session: Fitting) -> Any:
-    return from_json(to_json(dict(session.builder.exported(session).state)))
+def _labels(state: Any) -> Any:
+    """Return what the state of a model's data says of labels, as JSON gives it back."""
+    return from_json(to_json(state["labels"])) if isinstance(state, Mapping) and "labels" in state else None
 
 
 def standing(checkpoint: Checkpoint) -> tuple[TrainingState, Control]:

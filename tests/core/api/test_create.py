@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from attrs import define
 
 import stepbus
-from stepbus.api.create import HEAD_TYPES, create_model
+from stepbus.api.create import HEAD_TYPES, create_model, create_trainer
 from stepbus.base.components import Component, Components, Selected
 from stepbus.base.errors import BadInput, ConfigError, DataError, PluginError
 from stepbus.compute.building import build_model, head_for
@@ -129,3 +130,19 @@ def test_the_same_seed_gives_the_same_head() -> None:
 def test_an_unknown_setting_is_one_line_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"model\.poling.*did you mean 'pooling'"):
         create_model(pretrained=str(FIXTURES / "bare"), poling="cls")
+
+
+def test_a_models_own_settings_go_before_those_of_a_file(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    tree = tiny_config(training={"max_steps": 1})
+    section = {name: value for name, value in tree["model"].items() if name != "type"}
+    model = create_model("bert_with_head", head_type="binary_classification", **section)
+    trainer = create_trainer(model, config=tree | {"model": {"type": "bert", "pooling": "cls", "dropout": 0.5}})
+    assert trainer.config.model == model.settings
+    trainer.train()
+    assert trainer.model is model
+    # What is said in the call itself is meant.
+    other = create_trainer(model, config=tree, dropout=0.5)
+    other.train()
+    assert other.model is not model
+    assert other.config.model.settings.dropout == 0.5
+    assert model.tensors().keys() == other.model.tensors().keys()
