@@ -189,7 +189,7 @@ class Session(Voice, Protocol):
     def asked(self) -> bool: ...  # whether anybody asked for something at the next boundary
 
     def log(self, numbers: Mapping[str, float]) -> None:
-        """Send a record to everybody who listens to `on_log`."""
+        """Send a record to every plugin that listens to `on_log`."""
 
     def evaluate_monitored(self, reason: str) -> None:
         """Evaluate the set that decides, keep the best, and let the plugins decide."""
