@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 from attrs.converters import optional
 
-from stepbus.base.errors import printable, sentence, without_secrets
+from stepbus.base.quoting import printable, sentence, without_secrets
 
 
 @frozen

@@ -191,7 +191,7 @@ class Session(Voice, Protocol):
     def asked(self) -> bool: ...  # whether anybody asked for something at the next boundary
 
     def log(self, numbers: Mapping[str, float]) -> None:
-        """Send a record to everybody who listens to `on_log`."""
+        """Send a record to every plugin that listens to `on_log`."""
 
     def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
         """Write a checkpoint now, in a folder or the fit's own, and return where it lies."""
