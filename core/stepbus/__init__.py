@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
     from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
+    from stepbus.base.version import __version__ as __version__
     from stepbus.base.wording import counted as counted
     from stepbus.base.wording import listed as listed
     from stepbus.compute.folders import find_folder as find_folder
@@ -133,6 +134,7 @@ _HOME = {
     "Trainer": "api.trainer",
     "TrainingConfig": "config.sections",
     "TrainingState": "kernel.state",
+    "__version__": "base.version",
     "check_keys": "compute.model_keys",
     "check_room": "plan.memory",
     "component": "base.settings",
@@ -191,4 +193,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__

@@ -226,6 +226,16 @@ def test_the_sources_are_seen() -> None:
     assert len(set(used(CORE))) > 300
 
 
+def test_the_two_tables_of_the_root_agree() -> None:
+    import stepbus
+
+    named = {name: f"stepbus.{home}" for name, home in vars(stepbus)["_HOME"].items()}
+    assert dict(shown_names(modules(CORE)["stepbus"])) == named
+    assert named.keys() == set(stepbus.__all__) == set(dir(stepbus))
+    for name, home in named.items():
+        assert getattr(stepbus, name) is vars(importlib.import_module(home))[name]
+
+
 def names_of_packages() -> list[tuple[str, str, str]]:
     return [(package.name, *pair) for package in packages(CORE) for pair in lazy_names(package)]
 
