@@ -12,13 +12,17 @@ import numpy as np
 from attrs import evolve
 
 from stepbus.base import BadInput, CheckpointError, usable
+from stepbus.compute import ModuleForward
 from stepbus.fit import FitSession, TextFits, persistence, score
+from stepbus.fit.loaders import LoaderData, LoaderFits, is_loader, is_module
 from stepbus.fit.opened import OpenedModel, Predictor, open_model
 from stepbus.kernel import FitResult, Predictions
 from stepbus.run import FolderStore, Run, Start
 from stepbus.storage import checkpoints
+from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
+    from stepbus.compute.module_forward import Loss
     from stepbus.config import Config
     from stepbus.fit import FitBuilder
 
@@ -32,6 +36,7 @@ class Trainer:
         config: The configuration.
         model: A model of the caller's; none builds the one that the configuration describes.
         plugins: Classes, instances and modules with hooks, beside those that the configuration names.
+        loss: The loss of a module of the caller's; see `create_trainer`.
 
     Attributes:
         config: The configuration of the next `train`.
@@ -41,8 +46,12 @@ class Trainer:
         fits: The trained model of each fit of the latest run; each is a trainer.
     """
 
-    def __init__(self, config: Config, model: Any = None, *, plugins: Sequence[Any] = ()) -> None:
-        self.config, self.model = config.updated({}, plugins=plugins), model
+    def __init__(
+        self, config: Config, model: Any = None, *, plugins: Sequence[Any] = (), loss: Loss | None = None
+    ) -> None:
+        self.config, self.model, self.loss = config.updated({}, plugins=plugins), model, loss
+        if is_module(model):
+            ModuleForward(model, loss)  # which refuses one without a loss
         self.result: FitResult | None = None
         self.fits: Sequence[Trainer] = ()
         self._predictors: Callable[[], Iterator[Predictor]] | None = None
@@ -95,7 +104,9 @@ class Trainer:
         """Train on rows given here, or on those that the configuration names, from the present weights.
 
         Args:
-            train: A file, a pandas frame, or None for `data.train`.
+            train: A file, a pandas frame, or None for `data.train`; or an iterable of batches, dictionaries of arrays
+                with `labels` among them: a list, a function that yields them (of the epoch, if it takes one), an object
+                to iterate, with `set_epoch` or without.
             validation: The same for `data.validation`; a float is a fraction of the training rows.
             num_epochs: Epochs of this `train`; None takes `training.num_epochs`.
             resume: True to go on with the newest run of the output folder, or the path of a run or a checkpoint.
@@ -121,6 +132,8 @@ class Trainer:
         return self.result
 
     def _builder(self, config: Config, train: Any, validation: Any) -> FitBuilder:
+        if is_module(self.model) or is_loader(train) or is_loader(validation):
+            return LoaderFits(config, self.model, train, validation, self.loss)
         return TextFits(config, self.model, train, validation)
 
     def _take_over(self, run: Run) -> None:
@@ -133,8 +146,12 @@ class Trainer:
             return
         session = run.sessions.get(run.fits[0].name)
         if session is None or not hasattr(session, "model"):
-            if run.results and run.results[0].model_path is not None:  # a finished run that was resumed
-                self.fits = FitModels({run.fits[0].name: run.results[0].model_path}, run.plugins)
+            finished = run.results[0].model_path if run.results else None  # a finished run that was resumed
+            if finished is not None and isinstance(run.builder, LoaderFits):
+                persistence.load_exported(self.model, finished)
+                self._session, self._start, self._predictors, self.fits = None, None, None, (self,)
+            elif finished is not None:
+                self.fits = FitModels({run.fits[0].name: finished}, run.plugins)
                 self._predictors = self.fits.predictors
             return
         self.model, self._session, self._start, self.fits = session.model, session, None, (self,)
@@ -156,7 +173,7 @@ class Trainer:
         """Return the metrics of labelled rows; of the mean of the fits' predictions, where a run had several.
 
         Args:
-            data: A file, a pandas frame, or rows.
+            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
             prefix: What stands before each metric's name.
         """
         predictions, loss, _, metrics = self._predict(data, labelled=True)
@@ -169,7 +186,7 @@ class Trainer:
         """Return predictions of rows, in their order: probabilities [N, K], or values [N] in the target's unit.
 
         Args:
-            data: A file, a pandas frame, or rows.
+            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
             return_logits: Return the model's raw outputs [N, K] instead.
         """
         predictions, logits = self.predict_rows(data)
@@ -184,13 +201,14 @@ class Trainer:
         self, source: Any, *, labelled: bool
     ) -> tuple[Predictions, float, np.ndarray[Any, Any], Sequence[tuple[str, Any]]]:
         """Return predictions, mean loss, logits, and the metrics that score them; the mean over all fits."""
-        if self._predictors is None:
-            raise BadInput("this trainer has not been trained: call train first, or open a trained model's folder")
         names: list[str] = []
         values: list[np.ndarray[Any, Any]] = []
         logits: list[np.ndarray[Any, Any]] = []
         losses: list[float] = []
-        for predictor in self._predictors():
+        for predictor in self._all():
+            if is_loader(source) != isinstance(predictor.data, LoaderData):
+                wanted = "rows (a file, a frame)" if is_loader(source) else "a loader, an iterable of batches"
+                raise BadInput(f"expected {wanted}, as the model was trained on, got {a_thing(source)}")
             predictions, loss, raw = predictor.predict(source, labelled=labelled)
             names.append(predictor.name)
             values.append(predictions.values)
@@ -213,9 +231,15 @@ class Trainer:
         return self._first().data.encoder  # type: ignore[attr-defined]  # TextData alone has it
 
     def _first(self) -> Predictor:
-        if self._predictors is None:
-            raise BadInput("this trainer has not been trained: call train first, or open a trained model's folder")
-        return next(self._predictors())
+        return next(self._all())
+
+    def _all(self) -> Iterator[Predictor]:
+        """Give what predicts: of each fit, or of a module of the caller's as it is."""
+        if self._predictors is not None:
+            return self._predictors()
+        if is_module(self.model):
+            return iter([Predictor("model", *LoaderFits(self.config, self.model, loss=self.loss).prediction())])
+        raise BadInput("this trainer has not been trained: call train first, or open a trained model's folder")
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -247,14 +271,14 @@ class Trainer:
             CheckpointError: There is no such checkpoint, it is damaged or of another model, or no weights are there
                 to put it into.
         """
-        session = self._trained("load")
+        model = self.model if is_module(self.model) else self._trained("load").model
         place = usable(path, CheckpointError)
         if checkpoints.step_of(place.name) is None:
             found = checkpoints.scan(place)
             if not found:
                 raise CheckpointError(f"{place}: expected a checkpoint or a folder of some, found none")
             place = found[-1]
-        persistence.load_weights(session, place)
+        persistence.load_weights(model, place)
         self._start = Start(place, load_optimizer)
 
     def _trained(self, verb: str) -> FitSession:

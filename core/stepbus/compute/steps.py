@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -76,6 +77,16 @@ def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
     return put_back
 
 
+def references(tree: Any) -> Iterator[tuple[Any, Any, mx.array]]:
+    """Yield each array of nested dictionaries and lists, with what holds it and its place there."""
+    items = list(tree.items() if isinstance(tree, dict) else enumerate(tree))
+    for key, value in items:
+        if isinstance(value, mx.array):
+            yield tree, key, value
+        elif isinstance(value, dict | list):
+            yield from references(value)
+
+
 def _flat(model: nn.Module) -> list[tuple[str, mx.array]]:
     named: Any = tree_flatten(model.parameters())
     return list(named)
@@ -110,6 +121,7 @@ class CompiledSteps:
         self._names: list[str] = []
         self._home = time.perf_counter()
         state = [model.state, updater.state, mx.random.state]
+        self._traced: set[Any] = set()
         compiled = partial(mx.compile, inputs=state, outputs=state)
         self._train = compiled(self._train_step)
         self._micro = compiled(self._micro_step)
@@ -167,6 +179,29 @@ class CompiledSteps:
         losses, predictions, logits = self.forward.outputs(self.model, batch)
         return (losses * batch["weights"]).sum(), predictions, logits
 
+    @contextmanager
+    def _whole(self, function: str, batch: Arrays) -> Iterator[None]:
+        """Put the weights back where a function fails that is traced for the first time: MLX leaves its tracers there.
+
+        Args:
+            function: What is called.
+            batch: What it is called with.
+        """
+        key = (function, *((name, array.shape, array.dtype) for name, array in batch.items()))
+        if key in self._traced:
+            yield
+            return
+        before = list(references([self.model.state, self.updater.state]))
+        try:
+            yield
+        except BaseException:
+            for holder, place, array in before:
+                holder[place] = array
+            if function != "evaluate":  # which captures no random state
+                mx.random.seed(self.seed)
+            raise
+        self._traced.add(key)
+
     # -- what the engine calls ----------------------------------------------------------------------------------------
 
     def launch(self, window: Sequence[Batch], number: int) -> Ticket:
@@ -180,18 +215,23 @@ class CompiledSteps:
         self.updater.set_learning_rate(rate)
         if len(window) == 1:
             mx.random.seed(mix(self.seed, number))
-            packed = self._train(to_device(window[0]))
+            batch = to_device(window[0])
+            with self._whole("train", batch):
+                packed = self._train(batch)
         else:
             sums: Any = {
                 "gradients": tree_map(mx.zeros_like, self.model.trainable_parameters()),
                 "total": mx.zeros(()),
                 "weight": mx.zeros(()),
             }
-            for micro, batch in enumerate(window):
+            for micro, each in enumerate(window):
                 mx.random.seed(mix(self.seed, number, micro))
-                sums = self._micro(to_device(batch), sums)
+                batch = to_device(each)
+                with self._whole("micro", batch):
+                    sums = self._micro(batch, sums)
                 mx.async_eval(sums)  # else the graph of the whole window is held at once
-            packed = self._apply(sums)
+            with self._whole("apply", {}):
+                packed = self._apply(sums)
         mx.async_eval(packed, self.model.state, self.updater.state)
         sequences, tokens = sum(batch.sequences for batch in window), sum(batch.tokens for batch in window)
         return Ticket(packed, rate, sequences, tokens)
@@ -213,10 +253,14 @@ class CompiledSteps:
 
     def evaluate(self, batch: Batch) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return a batch's loss sum by weight, its predictions [B, K] and its logits [B, K], without dropout."""
+        arrays = to_device(batch)
         self.model.eval()
-        loss, predictions, logits = self._evaluate(to_device(batch))
-        mx.eval(loss, predictions, logits)
-        self.model.train()
+        try:
+            with self._whole("evaluate", arrays):
+                loss, predictions, logits = self._evaluate(arrays)
+            mx.eval(loss, predictions, logits)
+        finally:
+            self.model.train()
         return float(np.array(loss)), np.array(predictions), np.array(logits)
 
     def restart_clock(self) -> None:

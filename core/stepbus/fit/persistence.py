@@ -100,11 +100,11 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     return checkpoint
 
 
-def load_weights(session: Fitting, path: Path) -> None:
+def load_weights(model: Any, path: Path) -> None:
     """Put the weights of a checkpoint into a model that is there.
 
     Args:
-        session: The fit that the model comes from.
+        model: The model.
         path: The checkpoint's folder.
 
     Raises:
@@ -113,7 +113,21 @@ def load_weights(session: Fitting, path: Path) -> None:
     """
     checkpoint = checkpoints.verify(path)
     source = str(path / "model.safetensors")
-    put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    put_tensors(model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+
+
+def load_exported(model: Any, folder: Path) -> None:
+    """Put the weights of a model's folder into a model that is there.
+
+    Args:
+        model: The model.
+        folder: The folder, which is verified.
+
+    Raises:
+        ModelError: It is damaged, or of another model.
+    """
+    found = folders.find_folder(str(folder))
+    put_tensors(model, folders.read_tensors(found), source=str(found / folders.WEIGHTS), strict=True)
 
 
 def _take_over(session: Fitting, checkpoint: Checkpoint, saved: Any, *, optimizer: bool) -> None:

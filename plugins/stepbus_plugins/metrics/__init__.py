@@ -97,12 +97,14 @@ class Metrics:
         final: bool,
     ) -> None:
         """Show the tables of a set that was evaluated for the last time."""
-        if not (final and self.config.tables):
+        if not (final and self.config.tables) or trainer.data.task is None:
             return
         from stepbus_plugins.metrics.tables import tables
 
-        threshold = self._threshold(trainer)
-        for title, columns, rows in tables(labels, predictions, trainer.data.codec.names, threshold):
+        threshold, codec = self._threshold(trainer), trainer.data.codec
+        # Labels that came as numbers have no other names.
+        names = [str(number) for number in range(predictions.shape[-1])] if codec is None else codec.names
+        for title, columns, rows in tables(labels, predictions, names, threshold):
             trainer.report(f"{name}: {title}", columns, rows)
 
     def _threshold(self, trainer: Any) -> float:

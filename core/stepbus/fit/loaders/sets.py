@@ -1,0 +1,170 @@
+"""The batches of a loader, read and checked one by one, and the sets of them that are scored or predicted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from stepbus.base import DataError
+from stepbus.fit.evaluation import joined
+from stepbus.fit.loaders.batches import LoaderBatch, as_values, checked
+from stepbus.fit.loaders.sources import Loader
+
+Array = np.ndarray[Any, Any]
+Check: TypeAlias = Callable[[LoaderBatch, str], None]
+
+log = logging.getLogger(__name__)
+
+# More shapes than a shape plan of rows ever has.
+MOST_SHAPES = 16
+
+
+class Reader:
+    """Reads the batches of a loader, checks each, and counts their shapes.
+
+    Args:
+        loader: The loader.
+        labelled: Whether labels are wanted.
+        check: What else is to be checked of a batch, given where it stands; None checks nothing.
+    """
+
+    def __init__(self, loader: Loader, *, labelled: bool, check: Check | None = None) -> None:
+        self.loader, self.labelled, self.check = loader, labelled, check
+        self.weighted = False  # whether a batch came with weights
+        self._shapes: set[Any] = set()
+
+    def epoch(self, epoch: int, *, numbered: bool = True) -> Iterator[LoaderBatch]:
+        """Give the batches of an epoch, at least one.
+
+        Args:
+            epoch: The epoch, from 0.
+            numbered: Whether messages name it.
+
+        Raises:
+            DataError: There is no batch, or one cannot be used.
+        """
+        name, rows, place = self.loader.name, 0, 0
+        within = f"{name}: epoch {epoch + 1}" if numbered else name
+        sep = ", " if numbered else ": "
+        source = self.loader.begin(epoch)
+        try:
+            while True:
+                try:
+                    given = next(source)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    error.add_note(f"{within}{sep}batch {place + 1}: raised by the loader")
+                    raise
+                place += 1
+                where = f"{within}{sep}batch {place}"
+                batch = checked(given, where, rows, labelled=self.labelled)
+                if self.check is not None:
+                    self.check(batch, where)
+                self._count_shapes(batch)
+                self.weighted = self.weighted or batch.weighted
+                rows += batch.sequences
+                yield batch
+        finally:
+            if callable(close := getattr(source, "close", None)):
+                with suppress(ValueError):  # a generator that is running
+                    close()
+        if place == 0:
+            raise DataError(f"{within}: expected at least one batch, got none{self._why_none(epoch)}")
+
+    def _why_none(self, epoch: int) -> str:
+        if epoch and not self.loader.knows_epochs:
+            return "; an iterator gives its batches once, so hand over a function that returns a new one each time"
+        return ""
+
+    def _count_shapes(self, batch: LoaderBatch) -> None:
+        if len(self._shapes) > MOST_SHAPES:
+            return  # it was said
+        self._shapes.add(batch.shapes)
+        if len(self._shapes) > MOST_SHAPES:
+            log.warning(
+                "%s: more than %d shapes of batches so far, and steps are compiled anew for each; "
+                "make batches of few shapes: pad rows to a few lengths, fill or leave out the last batch",
+                self.loader.name,
+                MOST_SHAPES,
+            )
+
+
+class LoaderSet:
+    """A set of batches that is scored or predicted; what they hold is known once they were read.
+
+    Args:
+        reader: Reads them.
+        task: What the labels are, or None.
+    """
+
+    def __init__(self, reader: Reader, task: str | None) -> None:
+        self.reader, self.task = reader, task
+        self.row_ids: Array = np.arange(0)
+        self.targets: Array | None = None
+        self.weight = 0.0
+
+    @contextmanager
+    def batches(self) -> Iterator[Iterator[LoaderBatch]]:
+        """Give every row once, in the order of the loader."""
+        reading = self._read()
+        try:
+            yield reading
+        finally:
+            reading.close()
+
+    def _read(self) -> Generator[LoaderBatch]:
+        ids: list[Array | None] = []
+        labels: list[Array] = []
+        weight, rows = 0.0, 0
+        for batch in self.reader.epoch(0, numbered=False):
+            ids.append(batch.ids)
+            weight, rows = weight + float(batch.arrays["weights"].sum()), rows + batch.sequences
+            if self.reader.labelled:
+                labels.append(as_values(batch.arrays["labels"]))
+            yield batch
+        name = self.reader.loader.name
+        named = [each for each in ids if each is not None]
+        if named and len(named) < len(ids):
+            raise DataError(f"{name}: expected ids in every batch or in none, got {len(named)} of {len(ids)} with them")
+        self.row_ids = np.concatenate(named) if named else np.arange(rows)
+        if self.reader.labelled:
+            if weight == 0:
+                raise DataError(f"{name}: expected weights with a sum above 0, got 0 in all batches")
+            self.targets = self._targets(joined(labels, f"{name}: labels"))
+        self.weight = weight
+
+    def _targets(self, labels: Array) -> Array:
+        """Return labels as the task has them."""
+        name = self.reader.loader.name
+        if self.task in ("binary", "multiclass", "regression") and labels.shape[1:] == (1,):
+            labels = labels.reshape(-1)
+        wanted = 2 if self.task == "multilabel" else 1
+        if self.task is not None and labels.ndim != wanted:
+            shape = "[B, K]" if wanted == 2 else "[B]"
+            raise DataError(
+                f"{name}: labels: expected {shape}, for data.task is {self.task}, got {list(labels.shape[1:])} a row"
+            )
+        if self.task in ("binary", "multiclass") and not (labels.dtype.kind in "biu" and (labels >= 0).all()):
+            got = "numbers below 0" if labels.dtype.kind in "biu" else f"{labels.dtype} values"
+            raise DataError(f"{name}: labels: expected class numbers from 0, for data.task is {self.task}, got {got}")
+        if self.task == "multilabel" and not np.isin(labels, (0, 1)).all():
+            raise DataError(f"{name}: labels: expected 0 or 1, for data.task is multilabel, got others")
+        return labels
+
+    def to_units(self, values: Array) -> Array:
+        """Return what the model says: values [N] of a regression with one output, else as it is.
+
+        Raises:
+            DataError: There are labels beyond the classes that the model knows.
+        """
+        if self.task in ("binary", "multiclass") and self.targets is not None and self.targets.max() >= values.shape[1]:
+            raise DataError(
+                f"{self.reader.loader.name}: labels: expected class numbers below {values.shape[1]}, as many as the "
+                f"model has outputs, got {self.targets.max()}"
+            )
+        return values.reshape(-1) if self.task == "regression" and values.shape[1:] == (1,) else values
