@@ -37,8 +37,8 @@ class Signature:
     def of(cls, model: Any) -> Signature:
         """Return what a module's call takes; one that does not say it takes a single input."""
         try:
-            found = list(inspect.signature(model).parameters.values())
-        except (TypeError, ValueError):
+            found = list(inspect.signature(model.__call__).parameters.values())
+        except (TypeError, ValueError, AttributeError):
             return cls(("x",), ("x",), "x", everything=False)
         kinds = inspect.Parameter
         named = [each for each in found if each.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
@@ -103,6 +103,7 @@ class ModuleForward:
         precision: The number format of the training's computation, into which inputs are put as well.
         say: Told once what somebody should know.
         weighted: Whether rows came with weights.
+        learn: Told the shape of outputs, before the loss takes labels for places in them.
 
     Raises:
         ModelError: There is no loss.
@@ -112,14 +113,15 @@ class ModuleForward:
         self,
         model: Any,
         loss: Loss | None = None,
-        *,
         task: str | None = None,
         precision: str = "float32",
+        *,
         say: Callable[[str], None] = lambda text: None,
         weighted: Callable[[], bool] = lambda: False,
+        learn: Callable[[tuple[int, ...]], None] | None = None,
     ) -> None:
         self.signature, self.loss, self.task = Signature.of(model), loss, task
-        self.say, self.weighted = say, weighted
+        self.say, self.weighted, self.learn = say, weighted, learn
         self.precision: mx.Dtype = getattr(mx, precision)
         self.name = type(model).__name__
         self._said: set[str] = set()
@@ -213,6 +215,8 @@ class ModuleForward:
                 f"{self.name}: expected outputs for each of {rows} rows, got the shape {_shape(outputs)}"
                 + ("; a model that computes its own loss takes no loss= beside it" if outputs.ndim == 0 else "")
             )
+        if self.learn is not None:
+            self.learn(tuple(outputs.shape))
         return outputs.astype(mx.float32) if mx.issubdtype(outputs.dtype, mx.floating) else outputs
 
     def _meant(self, outputs: mx.array) -> mx.array:

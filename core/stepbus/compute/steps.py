@@ -19,6 +19,7 @@ import numpy as np
 from attrs import frozen
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
+from stepbus.base import ModelError
 from stepbus.compute.forward import Arrays, Forward, HeadForward
 from stepbus.compute.optimizer import ParameterUpdater, hoist
 from stepbus.kernel import Batch, StepResult
@@ -77,13 +78,12 @@ def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
     return put_back
 
 
-def references(tree: Any) -> Iterator[tuple[Any, Any, mx.array]]:
-    """Yield each array of nested dictionaries and lists, with what holds it and its place there."""
-    items = list(tree.items() if isinstance(tree, dict) else enumerate(tree))
-    for key, value in items:
-        if isinstance(value, mx.array):
+def references(tree: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield each array, dictionary and list inside of a tree, outer ones first, with what holds it and its place."""
+    for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
+        if isinstance(value, mx.array | dict | list):
             yield tree, key, value
-        elif isinstance(value, dict | list):
+        if isinstance(value, dict | list):
             yield from references(value)
 
 
@@ -180,23 +180,37 @@ class CompiledSteps:
         return (losses * batch["weights"]).sum(), predictions, logits
 
     @contextmanager
-    def _whole(self, function: str, batch: Arrays) -> Iterator[None]:
+    def _whole(self, function: str, batch: Arrays) -> Iterator[list[Any]]:
         """Put the weights back where a function fails that is traced for the first time: MLX leaves its tracers there.
 
         Args:
             function: What is called.
             batch: What it is called with.
+
+        Yields:
+            A list that takes what it returned.
+
+        Raises:
+            ModelError: It can be traced and cannot be computed.
         """
         key = (function, *((name, array.shape, array.dtype) for name, array in batch.items()))
         if key in self._traced:
-            yield
+            yield []
             return
         before = list(references([self.model.state, self.updater.state]))
+        results: list[Any] = []
         try:
-            yield
+            yield results
+            try:
+                mx.eval(results, self.model.state, self.updater.state)
+            except RuntimeError as error:
+                said = ", ".join(
+                    f"{name} {str(array.dtype).rpartition('.')[2]} {list(array.shape)}" for name, array in batch.items()
+                )
+                raise ModelError(f"the model cannot be computed on a batch of {said}: {error}") from error
         except BaseException:
-            for holder, place, array in before:
-                holder[place] = array
+            for holder, place, value in before:
+                holder[place] = value
             if function != "evaluate":  # which captures no random state
                 mx.random.seed(self.seed)
             raise
@@ -216,8 +230,9 @@ class CompiledSteps:
         if len(window) == 1:
             mx.random.seed(mix(self.seed, number))
             batch = to_device(window[0])
-            with self._whole("train", batch):
+            with self._whole("train", batch) as results:
                 packed = self._train(batch)
+                results.append(packed)
         else:
             sums: Any = {
                 "gradients": tree_map(mx.zeros_like, self.model.trainable_parameters()),
@@ -227,11 +242,13 @@ class CompiledSteps:
             for micro, each in enumerate(window):
                 mx.random.seed(mix(self.seed, number, micro))
                 batch = to_device(each)
-                with self._whole("micro", batch):
+                with self._whole("micro", batch) as results:
                     sums = self._micro(batch, sums)
+                    results.append(sums)
                 mx.async_eval(sums)  # else the graph of the whole window is held at once
-            with self._whole("apply", {}):
+            with self._whole("apply", {}) as results:
                 packed = self._apply(sums)
+                results.append(packed)
         mx.async_eval(packed, self.model.state, self.updater.state)
         sequences, tokens = sum(batch.sequences for batch in window), sum(batch.tokens for batch in window)
         return Ticket(packed, rate, sequences, tokens)
@@ -256,8 +273,9 @@ class CompiledSteps:
         arrays = to_device(batch)
         self.model.eval()
         try:
-            with self._whole("evaluate", arrays):
+            with self._whole("evaluate", arrays) as results:
                 loss, predictions, logits = self._evaluate(arrays)
+                results += [loss, predictions, logits]
             mx.eval(loss, predictions, logits)
         finally:
             self.model.train()

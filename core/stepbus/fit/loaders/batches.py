@@ -10,7 +10,7 @@ import mlx.core as mx
 import numpy as np
 from attrs import frozen
 
-from stepbus.base import DataError, IntArray, did_you_mean
+from stepbus.base import DataError, IntArray
 from stepbus.text.rows import a_thing
 
 Array = np.ndarray[Any, Any]
@@ -101,8 +101,7 @@ def checked(given: Any, where: str, begin: int, *, labelled: bool) -> LoaderBatc
             arrays[name] = _array(value, f"{where}: {name}", words=name == "ids")
     if labelled and "labels" not in arrays:
         raise DataError(
-            f"{where}: expected the targets under the name labels{did_you_mean('labels', arrays)}, got "
-            f"{', '.join(arrays) or 'an empty dictionary'}"
+            f"{where}: expected the targets under the name labels, got {', '.join(arrays) or 'an empty dictionary'}"
         )
     if not labelled:
         arrays.pop("labels", None)
@@ -115,6 +114,36 @@ def checked(given: Any, where: str, begin: int, *, labelled: bool) -> LoaderBatc
     return LoaderBatch(arrays, np.arange(begin, begin + rows), _named(ids, where), rows, tokens, weighted)
 
 
+def check_labels(labels: Array, task: str | None, where: str) -> Array:
+    """Return labels as a task has them; without a task they are as they are.
+
+    Args:
+        labels: [B, …].
+        task: What they are, or None.
+        where: What they belong to, for messages.
+
+    Raises:
+        DataError: They are something else.
+    """
+    if task is None:
+        return labels
+    if task != "multilabel" and labels.shape[1:] == (1,):
+        labels = labels.reshape(-1)
+    wanted = 2 if task == "multilabel" else 1
+    because, kind = f"for data.task is {task}", labels.dtype.kind
+    if labels.ndim != wanted:
+        shape = "[B, K]" if wanted == 2 else "[B]"
+        raise DataError(f"{where}: labels: expected {shape}, {because}, got {list(labels.shape)}")
+    if task in ("binary", "multiclass") and not (kind in "biu" and (labels >= 0).all()):
+        got = "numbers below 0" if kind in "biu" else f"{labels.dtype} values"
+        raise DataError(f"{where}: labels: expected class numbers from 0, {because}, got {got}")
+    if task == "binary" and (labels > 1).any():
+        raise DataError(f"{where}: labels: expected 0 or 1, {because}, got {labels.max()}")
+    if task == "multilabel" and not np.isin(labels, (0, 1)).all():
+        raise DataError(f"{where}: labels: expected 0 or 1, {because}, got {labels[~np.isin(labels, (0, 1))][0]:g}")
+    return labels
+
+
 def _array(value: Any, place: str, *, words: bool) -> Any:
     """Return a value as an array of MLX or NumPy, in numbers of at most single precision."""
     if isinstance(value, mx.array):
@@ -123,7 +152,8 @@ def _array(value: Any, place: str, *, words: bool) -> Any:
         try:
             found = np.asarray(value)
         except (ValueError, TypeError, RuntimeError) as error:
-            raise DataError(f"{place}: expected an array, got {a_thing(value)} that is none ({error})") from None
+            reason = str(error).partition(".")[0]
+            raise DataError(f"{place}: expected an array, got {a_thing(value)} that makes none ({reason})") from None
         if found.dtype.kind == "f" and found.dtype.itemsize > 4:
             found = found.astype(np.float32)
         if words and found.dtype.kind in "USO":

@@ -49,8 +49,8 @@ class LoaderData:
         self.window = int(config.training.gradient_accumulation_steps)
         # The loop takes two windows ahead of the one that is launched.
         self.trail = Trail(recent=3 * self.window)
-        self.readers = {name: Reader(loader, labelled=True, check=check) for name, loader in loaders.items()}
-        self.sets = {name: LoaderSet(reader, task) for name, reader in self.readers.items() if name != "train"}
+        self.readers = {name: Reader(loader, task, labelled=True, check=check) for name, loader in loaders.items()}
+        self.sets = {name: LoaderSet(reader) for name, reader in self.readers.items() if name != "train"}
         self._expected: Expected | None = None
         self._length_told = False
         # Of a list, every batch is looked at before anything is trained.
@@ -183,4 +183,4 @@ class LoaderData:
             name: What it is for, in messages.
             labelled: Whether labels are wanted.
         """
-        return LoaderSet(Reader(Loader(source, name), labelled=labelled, check=self.check), self.task)
+        return LoaderSet(Reader(Loader(source, name), self.task, labelled=labelled, check=self.check))

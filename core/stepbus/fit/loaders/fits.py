@@ -13,9 +13,9 @@ from stepbus.fit.builder import Exported
 from stepbus.fit.computing import new_optimizer, new_steps
 from stepbus.fit.effects import loop_notes
 from stepbus.fit.loaders.data import LoaderData
-from stepbus.fit.loaders.given import code_of, is_written, only_once, words_of
+from stepbus.fit.loaders.given import code_of, is_written, makers_of_fits, only_once, words_of
+from stepbus.fit.loaders.index_checks import Classes, token_check
 from stepbus.fit.loaders.sources import WANTED, Loader, is_loader
-from stepbus.fit.loaders.token_checks import token_check
 from stepbus.fit.metrics import chosen_metrics
 from stepbus.kernel import Control
 from stepbus.text.rows import a_thing
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stepbus.compute import Forward
     from stepbus.config import Config
     from stepbus.fit.builder import Fitting
+    from stepbus.fit.loaders.sets import Check
     from stepbus.kernel import Checkpointer, Fit, FitData, Predictions, Steps
 
 
@@ -57,6 +58,7 @@ class LoaderFits:
     ) -> None:
         self.config, self.given, self.loss = config, model, loss
         self._sources = {"train": train, "validation": validation}
+        self._classes = Classes()
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -88,13 +90,14 @@ class LoaderFits:
                 raise DataError(self._no_loader(name, source))
             found[name] = Loader(source, name)
             problems += only_once(found[name], self.config)
+        problems += makers_of_fits(self.config)
         if problems:
             raise ConfigError(problems)
         return found
 
     def _no_loader(self, name: str, source: Any) -> str:
         """Return what is wrong with something that gives no batches."""
-        place = f"data.{name}" if self._sources[name] is None else name
+        place = f"data.{name}" if self._sources[name] is None and source is not None else name
         if isinstance(source, float | int) and not isinstance(source, bool):
             return (
                 f"{place}: expected a loader of its own, because batches are not split, got {source}; hand over two "
@@ -104,7 +107,7 @@ class LoaderFits:
         empty = isinstance(source, list | tuple) and not source
         got = "none" if source is None else f"an empty {type(source).__name__}" if empty else a_thing(source)
         got = repr(source) if isinstance(source, str) else got
-        return f"{place}: expected {WANTED}, because {why}, got {got}"
+        return f"{place}: expected {WANTED}, because {why}, got {got}; hand it over: trainer.train(loader)"
 
     def check(self, fits: Sequence[Fit], data: FitData | None = None) -> None:
         """Refuse a plan of several fits: they would train one and the same model, on batches that are not dealt out."""
@@ -120,7 +123,9 @@ class LoaderFits:
 
     def _data(self, loaders: Mapping[str, Loader]) -> LoaderData:
         facts = {name: digest for name, digest in self._facts().items() if digest}
-        check = token_check(self.given) if isinstance(self.given, Classifier) else None
+        check: Check | None = self._classes.check if self.task in ("binary", "multiclass") else None
+        if isinstance(self.given, Classifier):
+            check = token_check(self.given)
         return LoaderData(self.config, loaders, self.task, facts, check)
 
     def _facts(self) -> dict[str, str]:
@@ -198,7 +203,8 @@ class LoaderFits:
         if isinstance(self.given, Classifier):
             return HeadForward()
         precision = self.config.training.precision
-        return ModuleForward(self.given, self.loss, task=self.task, precision=precision, say=say, weighted=weighted)
+        learn = self._classes.learn if self.task in ("binary", "multiclass") else None
+        return ModuleForward(self.given, self.loss, self.task, precision, say=say, weighted=weighted, learn=learn)
 
     def prediction(self) -> tuple[LoaderData, CompiledSteps, list[tuple[str, Any]]]:
         """Return what predicts with the model as it is: what reads batches, what computes, and the metrics."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import Problem
 from stepbus.fit.loaders.sources import Loader
 from stepbus.fit.members import source_digest
+from stepbus.kernel import hooks_of
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -41,6 +42,25 @@ def only_once(loader: Loader, config: Config) -> list[Problem]:
             )
         ]
     return []
+
+
+def makers_of_fits(config: Config) -> list[Problem]:
+    """Return what is wrong with plugins that make several fits of one: they deal out rows, and there are none.
+
+    Args:
+        config: The configuration.
+    """
+    return [
+        config.locate(
+            Problem(
+                f"plugins.{each.name}",
+                "expected none that makes several fits, because a loader's batches are not dealt out and the model is "
+                "one object, got one; leave it out, and train on one loader after the other",
+            )
+        )
+        for each in config.plugins
+        if "expand_fits" in hooks_of(each.loaded.cls, each.loaded.label)
+    ]
 
 
 def code_of(model: Any) -> str:

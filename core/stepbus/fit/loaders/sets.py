@@ -11,7 +11,7 @@ import numpy as np
 
 from stepbus.base import DataError
 from stepbus.fit.evaluation import joined
-from stepbus.fit.loaders.batches import LoaderBatch, as_values, checked
+from stepbus.fit.loaders.batches import LoaderBatch, as_values, check_labels, checked
 from stepbus.fit.loaders.sources import Loader
 
 Array = np.ndarray[Any, Any]
@@ -28,12 +28,13 @@ class Reader:
 
     Args:
         loader: The loader.
+        task: What the labels are, or None.
         labelled: Whether labels are wanted.
         check: What else is to be checked of a batch, given where it stands; None checks nothing.
     """
 
-    def __init__(self, loader: Loader, *, labelled: bool, check: Check | None = None) -> None:
-        self.loader, self.labelled, self.check = loader, labelled, check
+    def __init__(self, loader: Loader, task: str | None = None, *, labelled: bool, check: Check | None = None) -> None:
+        self.loader, self.task, self.labelled, self.check = loader, task, labelled, check
         self.weighted = False  # whether a batch came with weights
         self._shapes: set[Any] = set()
 
@@ -63,6 +64,8 @@ class Reader:
                 place += 1
                 where = f"{within}{sep}batch {place}"
                 batch = checked(given, where, rows, labelled=self.labelled)
+                if self.labelled and self.task is not None:
+                    check_labels(as_values(batch.arrays["labels"]), self.task, where)
                 if self.check is not None:
                     self.check(batch, where)
                 self._count_shapes(batch)
@@ -99,11 +102,10 @@ class LoaderSet:
 
     Args:
         reader: Reads them.
-        task: What the labels are, or None.
     """
 
-    def __init__(self, reader: Reader, task: str | None) -> None:
-        self.reader, self.task = reader, task
+    def __init__(self, reader: Reader) -> None:
+        self.reader, self.task = reader, reader.task
         self.row_ids: Array = np.arange(0)
         self.targets: Array | None = None
         self.weight = 0.0
@@ -125,7 +127,7 @@ class LoaderSet:
             ids.append(batch.ids)
             weight, rows = weight + float(batch.arrays["weights"].sum()), rows + batch.sequences
             if self.reader.labelled:
-                labels.append(as_values(batch.arrays["labels"]))
+                labels.append(check_labels(as_values(batch.arrays["labels"]), self.task, self.reader.loader.name))
             yield batch
         name = self.reader.loader.name
         named = [each for each in ids if each is not None]
@@ -135,36 +137,20 @@ class LoaderSet:
         if self.reader.labelled:
             if weight == 0:
                 raise DataError(f"{name}: expected weights with a sum above 0, got 0 in all batches")
-            self.targets = self._targets(joined(labels, f"{name}: labels"))
+            self.targets = joined(labels, f"{name}: labels")
         self.weight = weight
-
-    def _targets(self, labels: Array) -> Array:
-        """Return labels as the task has them."""
-        name = self.reader.loader.name
-        if self.task in ("binary", "multiclass", "regression") and labels.shape[1:] == (1,):
-            labels = labels.reshape(-1)
-        wanted = 2 if self.task == "multilabel" else 1
-        if self.task is not None and labels.ndim != wanted:
-            shape = "[B, K]" if wanted == 2 else "[B]"
-            raise DataError(
-                f"{name}: labels: expected {shape}, for data.task is {self.task}, got {list(labels.shape[1:])} a row"
-            )
-        if self.task in ("binary", "multiclass") and not (labels.dtype.kind in "biu" and (labels >= 0).all()):
-            got = "numbers below 0" if labels.dtype.kind in "biu" else f"{labels.dtype} values"
-            raise DataError(f"{name}: labels: expected class numbers from 0, for data.task is {self.task}, got {got}")
-        if self.task == "multilabel" and not np.isin(labels, (0, 1)).all():
-            raise DataError(f"{name}: labels: expected 0 or 1, for data.task is multilabel, got others")
-        return labels
 
     def to_units(self, values: Array) -> Array:
         """Return what the model says: values [N] of a regression with one output, else as it is.
 
         Raises:
-            DataError: There are labels beyond the classes that the model knows.
+            DataError: A regression has several.
         """
-        if self.task in ("binary", "multiclass") and self.targets is not None and self.targets.max() >= values.shape[1]:
+        if self.task != "regression":
+            return values
+        if values.shape[1:] != (1,):
             raise DataError(
-                f"{self.reader.loader.name}: labels: expected class numbers below {values.shape[1]}, as many as the "
-                f"model has outputs, got {self.targets.max()}"
+                f"{self.reader.loader.name}: expected one output a row, for data.task is regression, got "
+                f"{list(values.shape[1:])}; leave data.task out for several"
             )
-        return values.reshape(-1) if self.task == "regression" and values.shape[1:] == (1,) else values
+        return values.reshape(-1)

@@ -1,4 +1,4 @@
-"""Batches of tokens for one of our classifiers: MLX checks no index, so each is held against the model's tables."""
+"""Class numbers and tokens of batches, held against what the model has: MLX checks no index."""
 
 from __future__ import annotations
 
@@ -12,6 +12,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stepbus.compute import Classifier
+
+
+class Classes:
+    """The classes of a module's outputs, which the first traced step tells, and the labels that have to be among them.
+
+    Attributes:
+        known: How many there are; None before.
+    """
+
+    def __init__(self) -> None:
+        self.known: int | None = None
+        self._largest, self._where = -1, ""
+
+    def check(self, batch: LoaderBatch, where: str) -> None:
+        """Refuse labels beyond the classes; those of the first batches are held against them later."""
+        if "labels" not in batch.arrays:
+            return
+        largest = int(as_values(batch.arrays["labels"]).max())
+        if largest > self._largest:
+            self._largest, self._where = largest, where
+        self._compare()
+
+    def learn(self, outputs: tuple[int, ...]) -> None:
+        """Take over the shape [B, …] of the module's outputs."""
+        width = outputs[-1] if len(outputs) > 1 else 1
+        self.known = max(width, 2)
+        self._compare()
+
+    def _compare(self) -> None:
+        if self.known is not None and self._largest >= self.known:
+            largest, self._largest = self._largest, -1
+            raise DataError(
+                f"{self._where}: labels: expected class numbers below {self.known}, for the model has so many outputs, "
+                f"got {largest}"
+            )
 
 
 def token_check(model: Classifier) -> Callable[[LoaderBatch, str], None]:
