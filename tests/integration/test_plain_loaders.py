@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepbus import BadInput, CheckpointError, ModelError, create_model, create_trainer, hookimpl, open_trainer
+from stepbus import (
+    BadInput,
+    CheckpointError,
+    ModelError,
+    create_model,
+    create_trainer,
+    hookimpl,
+    open_trainer,
+    write_predictions,
+)
 from stepbus.device import backend as backend
 
 # After the fast BLAS.
@@ -272,6 +281,21 @@ def test_a_loss_that_is_no_number_stops(make: Callable[..., Any]) -> None:
     broken = [*SMALL[:3], {**SMALL[3], "images": SMALL[3]["images"] * np.nan}, *SMALL[4:]]
     with pytest.raises(Exception, match="nan"):
         make(num_epochs=1, nan_guard={"patience": 1}).train(broken)
+
+
+def test_predictions_have_no_names_to_write(make: Callable[..., Any], tmp_path: Path) -> None:
+    trainer = make(num_epochs=1)
+    trainer.train(SMALL)
+    with pytest.raises(BadInput, match=r"trainer\.predict\(loader\) gives them as an array"):
+        write_predictions(trainer, SMALL, tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+    assert trainer.codec is None
+
+
+def test_a_loader_without_a_length_says_its_epochs_once_they_are_known(make: Callable[..., Any]) -> None:
+    """Known from the end of the first epoch on, the evaluation there included."""
+    result = make(max_steps=15).train(lambda: iter(SMALL), SMALL)
+    assert [(record["step"], record["epoch"]) for record in result.history] == [(6, 1.0), (12, 2.0)]
 
 
 def test_a_classifier_takes_batches_of_tokens(tiny_config: Callable[..., dict[str, Any]]) -> None:

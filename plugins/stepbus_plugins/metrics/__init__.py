@@ -97,11 +97,13 @@ class Metrics:
         final: bool,
     ) -> None:
         """Show the tables of a set that was evaluated for the last time."""
-        if not (final and self.config.tables) or trainer.data.task is None:
+        if not (final and self.config.tables):
             return
         from stepbus_plugins.metrics.tables import tables
 
         threshold, codec = self._threshold(trainer), trainer.data.codec
+        if codec is None and trainer.data.task is None:
+            return
         # Labels that came as numbers have no other names.
         names = [str(number) for number in range(predictions.shape[-1])] if codec is None else codec.names
         for title, columns, rows in tables(labels, predictions, names, threshold):
