@@ -21,10 +21,15 @@ from stepbus.kernel.state import Best
 from stepbus.testing import Recorder
 from stepbus.text.labels.numbers import labels_in_words
 from stepbus_plugins.progress import Progress
+from stepbus_plugins.progress.bar import bar_words
+from stepbus_plugins.progress.pace import Pace
 from stepbus_plugins.progress.screen import Screen
 from stepbus_plugins.progress.stream import TolerantFile
-from stepbus_plugins.progress.summary import steps_in_words
+from stepbus_plugins.progress.summary import fit_summary, steps_in_words
 from stepbus_plugins.progress.words import duration, number, rate
+
+# After the fast BLAS, which stepbus put in front.
+import mlx.nn as nn  # isort: skip
 
 SUMMARY = {"model": "bert, 22.7 M parameters", "rows": "train 64 · validation 16"}
 
@@ -308,6 +313,29 @@ def test_steps_and_labels_in_words() -> None:
     assert steps_in_words(2, 11, 22) == "22 (2 epochs of 11)"
     assert steps_in_words(1, 1100, 1100) == "1,100 (1 epoch of 1,100)"
     assert steps_in_words(1, 1100, 20) == "20 of the 1,100 that 1 epoch would give"
+    assert steps_in_words(3, 0, 1500) == "1,500"  # of epochs that nobody can count
+
+
+@pytest.mark.parametrize(("per_epoch", "words"), [(10, "3 of 4"), (0, "3")])
+def test_the_bar_says_how_many_epochs_there_are_where_that_is_known(per_epoch: int, words: str) -> None:
+    state = TrainingState(epoch=2, step=25, total_steps=40, steps_per_epoch=per_epoch)
+    _, (counts, _) = bar_words(state, Pace(), {}, "")
+    assert counts[0] == ("epoch", words)
+
+
+def test_a_module_of_ones_own_is_named_and_counted() -> None:
+    model = nn.Linear(3, 2)
+    trainer = SimpleNamespace(
+        config=load_config({}),
+        state=TrainingState(total_steps=9),
+        model=model,
+        directory=Path("runs"),
+        data=SimpleNamespace(rows={}, describe=lambda: {"batches": "as many as the loader gives"}),
+    )
+    found = fit_summary(trainer)
+    assert found["model"] == "Linear, 8 parameters"
+    assert "rows" not in found
+    assert (found["batches"], found["steps"]) == ("as many as the loader gives", "9")
     codec = LabelCodec("label", "multiclass")
     codec.names = [f"c{number}" for number in range(9)]
     counted = labels_in_words(codec, np.array([0] * 1200 + [8]))

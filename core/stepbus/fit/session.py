@@ -94,9 +94,10 @@ class FitSession:
             path: The checkpoint's folder.
             optimizer: Put the optimizer's state back as well.
         """
-        planned = self.state.total_steps, self.state.steps_per_epoch
+        total, per_epoch = self.state.total_steps, self.state.steps_per_epoch
         self.disk.load(self, path, optimizer=optimizer)
-        self.state.total_steps, self.state.steps_per_epoch = planned
+        # Where nobody can count the updates of an epoch, the first one has told.
+        self.state.total_steps, self.state.steps_per_epoch = total, per_epoch or self.state.steps_per_epoch
         self.message(f"resumed at step {self.state.step} from {path}")
 
     def compile(self) -> None:
