@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.metric import Metric as Metric
     from stepbus.base.problems import Problem as Problem
+    from stepbus.base.retention import Retention as Retention
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
     from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
@@ -85,7 +86,6 @@ if TYPE_CHECKING:
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
     from stepbus.run.plan import Plan as Plan
-    from stepbus.storage.checkpoints.selection import Retention as Retention
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
@@ -121,7 +121,7 @@ _HOME = {
     "PluginFailure": "base.errors",
     "Predictions": "kernel.fits",
     "Problem": "base.problems",
-    "Retention": "storage.checkpoints.selection",
+    "Retention": "base.retention",
     "Rows": "text.rows.table",
     "Run": "kernel.protocols",
     "Scheduler": "compute.scheduler",

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from stepbus.base.errors import CheckpointError
-from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot, latest_valid, read_document, retire, scan
+from stepbus.base.retention import Retention
+from stepbus.storage.checkpoints import Checkpoint, Snapshot, latest_valid, read_document, retire, scan
 from stepbus.storage.checkpoints import write_checkpoint as write
 from stepbus.storage.durable import lock_folder
 

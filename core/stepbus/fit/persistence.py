@@ -11,7 +11,17 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 
-from stepbus.base import CheckpointError, StepbusError, fields_of, named, number, show, text, values_without_secrets
+from stepbus.base import (
+    CheckpointError,
+    Retention,
+    StepbusError,
+    fields_of,
+    named,
+    number,
+    show,
+    text,
+    values_without_secrets,
+)
 from stepbus.compute import folders
 from stepbus.device import conditions
 from stepbus.fit import best_weights
@@ -21,7 +31,7 @@ from stepbus.fit.opened import prediction_tree
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
 from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state, from_json, to_json
-from stepbus.storage.checkpoints import Checkpoint, Retention, Snapshot
+from stepbus.storage.checkpoints import Checkpoint, Snapshot
 from stepbus.storage.wheels import cache as wheel_cache
 
 if TYPE_CHECKING:

@@ -1,14 +1,16 @@
 """The loop. It knows steps, boundaries and events; what a step computes is somebody else's business (no MLX here).
 
-A boundary is an update after which something is due; it is known before the update is launched, and the device is
-drained there. The cycle at a boundary is fixed: update, counters, on_step_end, log, evaluate, on_metrics, the
-epoch's end, checkpoint, prune, stop.
+After each update: counters, on_step_end, log. A boundary is an update after which more is due; it is known before the
+update is launched, and the device is drained there. Its cycle is fixed: evaluate, on_metrics, the epoch's end,
+checkpoint, retire, stop.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Any
+
+from stepbus.base import DataError
 
 if TYPE_CHECKING:
     from stepbus.kernel.protocols import LoopSettings, Session
@@ -18,16 +20,21 @@ def run_fit(session: Session) -> None:
     """Train until the planned steps are done, a plugin asks for the stop, or a signal arrives.
 
     Args:
-        session: A prepared fit; its state says where to start.
+        session: A fit whose steps are compiled; its state says where to start.
+
+    Raises:
+        DataError: An epoch has no batch.
     """
     state, control, hook = session.state, session.control, session.hook
     hook.on_fit_start(trainer=session, state=state)
     session.serve_checkpoint()
-    stop = bool(control.stop)  # a fit that was stopped and is resumed does not train on
+    stop = bool(control.stop)  # asked for at the start, or before a resume
     while not stop and state.step < state.total_steps:
         if state.step_in_epoch == 0:
             hook.on_epoch_start(trainer=session, state=state)
-        stop = _run_epoch(session)
+        step, stop = state.step, _run_epoch(session)
+        if not stop and state.step == step:
+            raise DataError(f"epoch {state.epoch + 1}: expected at least one batch to train on, got none")
 
 
 def _run_epoch(session: Session) -> bool:
@@ -87,6 +94,9 @@ def boundary(session: Session, epoch_ends: bool) -> bool:
     if reason := _evaluation_reason(session, epoch_ends):
         control.evaluation.clear()
         session.evaluate_monitored(reason)
+    elif control.evaluation:
+        session.message(f"there are no rows to evaluate, as was asked by {control.why('evaluation')}", "warning")
+        control.evaluation.clear()
     if epoch_ends:
         session.hook.on_epoch_end(trainer=session, state=state)
         state.epoch += 1

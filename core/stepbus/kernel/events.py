@@ -42,6 +42,8 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
     on_run_end
     on_close
 
+`is_boundary` is asked when an update is launched, up to `pipeline_depth` updates before `on_step_end` tells of it.
+
 Beside the order stand `on_message`, `on_report` and `on_artifact`, which anything may cause at any time, and
 `on_exception`, which fires before `on_close` when a run fails.
 
@@ -87,7 +89,7 @@ def parameter_groups(trainer: Session, model: Any) -> dict[str, dict[str, float]
     """Give single parameters settings of their own, once for each fit, before the optimizer's state exists.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         model: The model, with its weights.
 
     Returns:
@@ -101,7 +103,7 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
     """Change the gradients inside the compiled step; asked once for each fit.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
 
     Returns:
         A pure function gradients -> gradients, or gradients -> (gradients, {name: scalar array}). It runs once for
@@ -166,7 +168,7 @@ def on_fit_start(trainer: Session, state: TrainingState) -> None:
     """Fires when a fit is about to launch its first step, after a resumed state was put back.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         state: Where it stands; `state.step` is above 0 when it was resumed.
     """
 
@@ -176,7 +178,7 @@ def on_fit_end(trainer: Session, state: TrainingState, result: FitResult) -> Non
     """Fires at the end of every fit, also of one that failed or was interrupted.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         state: Where it stands.
         result: Its result; `result.status` is ok, stopped, interrupted or failed.
     """
@@ -197,7 +199,7 @@ def is_boundary(trainer: Session, step: int) -> bool | None:
     """Say before an update is launched that something is due after it, so that the device is drained there.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         step: The number of the update, from 1.
 
     Returns:
@@ -210,7 +212,7 @@ def on_step_end(trainer: Session, state: TrainingState, step: StepResult) -> Non
     """Fires after each optimizer update, in order, once its numbers are on the host.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         state: Where it stands; `state.step` already counts this update.
         step: The update's numbers.
     """
@@ -221,7 +223,7 @@ def on_log(trainer: Session, state: TrainingState, record: dict[str, float]) -> 
     """Fires at each log interval, and whenever `trainer.log` is called.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         state: Where it stands.
         record: step, epoch, loss (mean of the interval), learning_rate, speeds, and the named scalars of the step.
     """
@@ -232,7 +234,7 @@ def on_evaluate_start(trainer: Session, state: TrainingState, name: str, reason:
     """Fires before a set is evaluated.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         state: Where it stands.
         name: The set.
         reason: epoch, steps, final, or who asked.
@@ -246,7 +248,7 @@ def on_predictions(
     """Fires when the predictions of a whole labelled set are on the host.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         state: Where it stands.
         name: The set.
         labels: [N] class numbers, [N, K] 0/1, or [N] values in their own unit.
@@ -260,8 +262,8 @@ def on_evaluate(trainer: Session, state: TrainingState, name: str, metrics: dict
     """Fires after a set was evaluated.
 
     Args:
-        trainer: The fit.
-        state: Where it stands; `state.metrics` holds these numbers too.
+        trainer: The session of this fit.
+        state: Where it stands; `state.metrics` gets these numbers afterwards.
         name: The set.
         metrics: Its metrics, with their prefix (`eval_loss`, …).
     """
@@ -269,12 +271,12 @@ def on_evaluate(trainer: Session, state: TrainingState, name: str, metrics: dict
 
 @hookspec
 def on_metrics(trainer: Session, state: TrainingState, metrics: dict[str, float]) -> None:
-    """Fires once for each evaluation cycle, all sets known: the place for decisions.
+    """Fires once for each evaluation of the monitored set, after the best is known: the place for decisions.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         state: Where it stands; `state.best` already knows this cycle.
-        metrics: All metrics of the cycle.
+        metrics: Its metrics.
     """
 
 
@@ -283,7 +285,7 @@ def checkpoint_retention(trainer: Session) -> Any:
     """Say which checkpoints stay, each time one was written.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
 
     Returns:
         A `stepbus.Retention`; the first plugin that returns one decides.
@@ -295,7 +297,7 @@ def on_checkpoint(trainer: Session, state: TrainingState, checkpoint: Path) -> N
     """Fires after a checkpoint is durable and was read back.
 
     Args:
-        trainer: The fit.
+        trainer: The session of this fit.
         state: Where it stands.
         checkpoint: The checkpoint's folder.
     """
@@ -361,7 +363,7 @@ RUN_HOOKS = frozenset(
     }
 )  # fmt: skip
 
-# Hooks that can change what is computed: a plugin with one of these cannot be switched off by an error.
+# Hooks that can change or refuse what is computed: a plugin with one of these cannot be switched off by an error.
 BUILD_HOOKS = frozenset({"validate_plan", "parameter_groups", "transform_gradients", "expand_fits", "combine_results"})
 
 

@@ -96,7 +96,7 @@ class FitResult:
 
 
 def grown_axes(fits: list[Fit]) -> list[str]:
-    """Return the axes along which there is more than one fit, innermost first."""
+    """Return the axes that a fit has a place on, innermost first."""
     return [axis for axis in AXES if any(axis in fit.scope for fit in fits)]
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepbus.base import PluginError, Problem, did_you_mean, show
+from stepbus.base import PluginError, Problem, Retention, did_you_mean, show
 from stepbus.kernel import events
 
 # Every hook and its arguments.
@@ -45,7 +45,9 @@ def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[
 
 
 def _check(name: str, function: Any, options: dict[str, Any], label: str, scope: str) -> None:
-    hook = options.get("specname") or name
+    hook = name
+    if options.get("specname"):
+        raise PluginError(f"{label}: {name}: specname= would hide which hook it is; give the method the hook's name")
     if hook not in SPECIFICATIONS:
         raise PluginError(f"{label}: there is no hook {hook!r}{did_you_mean(hook, SPECIFICATIONS)}")
     for parameter in inspect.signature(function).parameters.values():
@@ -100,8 +102,6 @@ def _yes_or_no(value: Any) -> bool:
 
 
 def _retention(value: Any) -> bool:
-    from stepbus.storage.checkpoints import Retention
-
     return isinstance(value, Retention)
 
 

@@ -34,18 +34,6 @@ class LoopSettings(Protocol):
     def eval_steps(self) -> int | None: ...  # updates between two evaluations, with eval_strategy: steps
 
 
-class Rows(Protocol):
-    """Rows of a set, however they are held."""
-
-    @property
-    def source(self) -> str: ...  # where they come from, for messages
-    @property
-    def ids(self) -> Array: ...  # what names each row, [N]
-    @property
-    def numbers(self) -> Array: ...  # its number there, int [N]
-    def __len__(self) -> int: ...
-
-
 class Batch(Protocol):
     """Rows of one shape, collated."""
 
@@ -98,7 +86,7 @@ class FitData(Protocol):
         """Return the updates of an epoch, and those of the whole fit."""
 
     def windows(self, epoch: int, start: int) -> AbstractContextManager[Iterator[Sequence[Batch]]]:
-        """Give the accumulation windows of an epoch, from 0, but for the first `start`; no other one means its end."""
+        """Give the accumulation windows of an epoch, without the first `start`; the epoch ends when they do."""
 
     def digests(self) -> Mapping[str, str]:
         """Return set name -> a digest of all that training sees of it, for a later resume to compare."""

@@ -558,3 +558,12 @@ def test_other_errors_of_the_system_are_the_plugins_own(error: OSError) -> None:
 
     with pytest.raises(PluginFailure, match=f"on_step_end raised {type(error).__name__} at step 0"):
         end_step(Bus([member(Asks())]))
+
+
+def test_a_hook_under_another_name_is_refused() -> None:
+    class Hidden:
+        @hookimpl(specname="on_close")
+        def cleaned(self) -> None: ...
+
+    with pytest.raises(PluginError, match="hidden: cleaned: specname= would hide which hook it is"):
+        hooks_of(Hidden(), "hidden")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from stepbus import TrainingState, hookimpl
+from stepbus import DataError, TrainingState, hookimpl
 from stepbus.testing import Played, play
+from stepbus.testing.scripted_data import ScriptedData
 
 
 class Teller:
@@ -149,3 +152,36 @@ def test_the_loop_knows_no_mlx() -> None:
     script = "import sys, stepbus.kernel.engine; assert not [n for n in sys.modules if n.startswith('mlx')]"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_an_epoch_without_batches_is_an_error_and_no_endless_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def used_up(data: Any, epoch: int, start: int) -> Iterator[Iterator[int]]:
+        yield iter(range(5) if epoch == 0 else ())
+
+    monkeypatch.setattr(ScriptedData, "windows", used_up)
+    with pytest.raises(DataError, match=r"^epoch 2: expected at least one batch to train on, got none"):
+        play(epochs=3)
+
+
+def test_an_evaluation_that_has_no_rows_is_said_and_delays_nothing() -> None:
+    class Asks:
+        asks = ("evaluation",)
+
+        @hookimpl
+        def on_step_end(self, trainer: Any, state: TrainingState) -> None:
+            if state.step == 1:
+                trainer.control.request_evaluation("look")
+
+    played = play(Asks(), pipeline_depth=2)
+    assert played.messages == ["there are no rows to evaluate, as was asked by asks at step 1: look"]
+    assert played.moves[:8] == [
+        "launch 1",
+        "launch 2",
+        "launch 3",
+        "read 1",
+        "read 2",
+        "read 3",
+        "launch 4",
+        "launch 5",
+    ]

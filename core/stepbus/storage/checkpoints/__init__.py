@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.storage.checkpoints.facts import compare_facts as compare_facts
-    from stepbus.storage.checkpoints.selection import Retention as Retention
-    from stepbus.storage.checkpoints.selection import latest_valid as latest_valid
-    from stepbus.storage.checkpoints.selection import retire as retire
-    from stepbus.storage.checkpoints.selection import set_aside as set_aside
-    from stepbus.storage.checkpoints.selection import sweep as sweep
+    from stepbus.storage.checkpoints.retirement import latest_valid as latest_valid
+    from stepbus.storage.checkpoints.retirement import retire as retire
+    from stepbus.storage.checkpoints.retirement import set_aside as set_aside
+    from stepbus.storage.checkpoints.retirement import sweep as sweep
     from stepbus.storage.checkpoints.verification import MANIFEST as MANIFEST
     from stepbus.storage.checkpoints.verification import Checkpoint as Checkpoint
     from stepbus.storage.checkpoints.verification import checkpoint_path as checkpoint_path
@@ -30,7 +29,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         facts="compare_facts",
-        selection="Retention latest_valid retire set_aside sweep",
+        retirement="latest_valid retire set_aside sweep",
         verification="Checkpoint MANIFEST checkpoint_path is_sound read_arrays read_document read_manifest "
         "scan step_of verify",
         writing="Snapshot mark_best write_checkpoint",

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve
 
-from stepbus.base import CheckpointError
+from stepbus.base import CheckpointError, Retention
 from stepbus.storage import fsync_folder
 from stepbus.storage.checkpoints.removal import clear, empty_trash, ours, remove
 from stepbus.storage.checkpoints.verification import (
@@ -26,19 +26,6 @@ from stepbus.storage.checkpoints.verification import (
 _ID = "[0-9a-f]{32}"
 _HIDDEN = re.compile(rf"\.(tmp|(?:replaced|trash|quarantine)-step)-([0-9]+)-{_ID}")
 _HINT = re.compile(rf"\.tmp-{_ID}-(LATEST|BEST)")
-
-
-@frozen
-class Retention:
-    """How many checkpoints stay. Pinned ones stay besides, and none counts twice.
-
-    Args:
-        last: The newest ones that are not among the best; two stay whatever this says.
-        best: The best ones by the monitored metric; one stays whatever this says.
-    """
-
-    last: int = 2
-    best: int = 1
 
 
 def _hidden(folder: Path, kind: str) -> list[tuple[int, Path]]:
