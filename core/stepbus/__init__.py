@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.folders import read_tensors as read_tensors
-    from stepbus.compute.model import compose as compose
-    from stepbus.compute.model_keys import check_keys as check_keys
-    from stepbus.compute.model_keys import wrong_key as wrong_key
+    from stepbus.compute.models.model import compose as compose
+    from stepbus.compute.models.model_keys import check_keys as check_keys
+    from stepbus.compute.models.model_keys import wrong_key as wrong_key
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
     from stepbus.compute.optimizer import hoist as hoist
@@ -135,10 +135,10 @@ _HOME = {
     "TrainingConfig": "config.sections",
     "TrainingState": "kernel.state",
     "__version__": "base.version",
-    "check_keys": "compute.model_keys",
+    "check_keys": "compute.models.model_keys",
     "check_room": "plan.memory",
     "component": "base.settings",
-    "compose": "compute.model",
+    "compose": "compute.models.model",
     "counted": "base.wording",
     "cpu_streams": "device.backend",
     "create_model": "api.create",
@@ -164,7 +164,7 @@ _HOME = {
     "write_columns": "api.prediction_files",
     "write_predictions": "api.prediction_files",
     "write_text_atomically": "storage.durable",
-    "wrong_key": "compute.model_keys",
+    "wrong_key": "compute.models.model_keys",
 }
 
 # Modules that import MLX.
@@ -172,7 +172,7 @@ _NEEDS_MLX = {
     "api.create",
     "api.opening",
     "compute.folders",
-    "compute.model",
+    "compute.models.model",
     "compute.optimizer",
     "api.trainer",
     "plan.memory",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import BadInput, Problem, did_you_mean, show
 from stepbus.base.trees import plain
-from stepbus.compute import build_model
+from stepbus.compute.models import build_model
 from stepbus.fit.loaders import is_module
 from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
     from stepbus.api.trainer import Trainer
-    from stepbus.compute import Classifier
+    from stepbus.compute.models import Classifier
     from stepbus.config import Config
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.compute.building import build_model as build_model
-    from stepbus.compute.building import head_for as head_for
     from stepbus.compute.folders import INDEX as INDEX
     from stepbus.compute.folders import MAX_INDEX as MAX_INDEX
     from stepbus.compute.folders import WEIGHTS as WEIGHTS
@@ -14,13 +12,6 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.forward import Forward as Forward
     from stepbus.compute.forward import HeadForward as HeadForward
-    from stepbus.compute.head_adoption import adopt_head as adopt_head
-    from stepbus.compute.head_labels import keys_of as keys_of
-    from stepbus.compute.head_labels import meaning_in as meaning_in
-    from stepbus.compute.loading import LoadReport as LoadReport
-    from stepbus.compute.model import Classifier as Classifier
-    from stepbus.compute.model import initialise as initialise
-    from stepbus.compute.model_keys import check_keys as check_keys
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
     from stepbus.compute.optimizer import Optimizer as Optimizer
@@ -33,14 +24,8 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        building="build_model head_for",
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config",
         forward="Forward HeadForward",
-        head_adoption="adopt_head",
-        head_labels="keys_of meaning_in",
-        loading="LoadReport",
-        model="Classifier initialise",
-        model_keys="check_keys",
         module_forward="Loss ModuleForward",
         optimizer="Optimizer ParameterUpdater",
         scheduler="warmup_steps",

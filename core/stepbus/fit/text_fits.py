@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError
-from stepbus.compute import HeadForward, LoadReport, ParameterUpdater, adopt_head, initialise, keys_of, mix
+from stepbus.compute import HeadForward, ParameterUpdater, mix
+from stepbus.compute.models import LoadReport, adopt_head, initialise, keys_of
 from stepbus.fit import evaluation, persistence
 from stepbus.fit.builder import Exported
 from stepbus.fit.computing import new_optimizer, new_steps

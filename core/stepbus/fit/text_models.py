@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ModelError, Selected
-from stepbus.compute import build_model, check_keys, find_folder, read_config
+from stepbus.compute import find_folder, read_config
+from stepbus.compute.models import build_model, check_keys
 from stepbus.text import RowEncoder
 from stepbus.text.labels import LabelCodec
 from stepbus.text.tokens import Limits

@@ -9,7 +9,7 @@ import attrs
 
 from stepbus.author import powers, timeline
 from stepbus.base import Selected
-from stepbus.compute import head_for
+from stepbus.compute.models import head_for
 from stepbus.fit import for_fit
 from stepbus.kernel import RUN_HOOKS, SPECIFICATIONS, Bus
 

@@ -40,7 +40,8 @@ import attrs
 
 import stepbus.device.backend as backend
 from stepbus.base import ConfigError, Problem, StepbusError, values_without_secrets, without_secrets
-from stepbus.compute import find_folder, head_for
+from stepbus.compute import find_folder
+from stepbus.compute.models import head_for
 from stepbus.config import Config, load_config
 from stepbus.device import choice as device
 from stepbus.fit import TextFits, exclusions, known_config, refusals, text_of

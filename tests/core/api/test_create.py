@@ -15,7 +15,7 @@ import stepbus
 from stepbus.api.create import HEAD_TYPES, create_model, create_trainer
 from stepbus.base.components import Component, Components, Selected
 from stepbus.base.errors import BadInput, ConfigError, DataError, PluginError
-from stepbus.compute.building import build_model, head_for
+from stepbus.compute.models.building import build_model, head_for
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "bert"
 

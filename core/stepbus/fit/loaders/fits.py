@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem, listed
-from stepbus.compute import Classifier, CompiledSteps, HeadForward, ModuleForward, ParameterUpdater
+from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater
+from stepbus.compute.models import Classifier
 from stepbus.device import choice
 from stepbus.fit import Exported, chosen_metrics, evaluation, loop_notes, new_optimizer, new_steps, persistence
 from stepbus.fit.loaders.data import LoaderData

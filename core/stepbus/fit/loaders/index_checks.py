@@ -11,7 +11,7 @@ from stepbus.text.tokens import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stepbus.compute import Classifier
+    from stepbus.compute.models import Classifier
 
 
 class Classes:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from stepbus.base import BadInput, ModelError, one_line, read_foreign, refuse_half_characters, show
-from stepbus.compute import CompiledSteps, ParameterUpdater, meaning_in, read_config
+from stepbus.compute import CompiledSteps, ParameterUpdater, read_config
+from stepbus.compute.models import meaning_in
 from stepbus.device import choice
 from stepbus.fit import chosen_metrics, config_model, new_encoder
 from stepbus.fit.opened.prediction_config import UntrustedError, open_config

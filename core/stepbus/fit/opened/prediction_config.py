@@ -16,7 +16,7 @@ import attrs
 from attrs import frozen
 
 from stepbus.base import Component, ConfigError, ModelError, Selected, one_line, show
-from stepbus.compute import head_for
+from stepbus.compute.models import head_for
 from stepbus.config import Config, load_config
 from stepbus.config.discovery import NAME, installed, may_offer_components
 from stepbus.fit.opened.folder_code import CODE, from_folder

@@ -11,10 +11,10 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from attrs import evolve
 
-from stepbus.compute.head_labels import IN_UNITS, PROBLEM_TYPES, HeadMeaning
+from stepbus.compute.models.head_labels import IN_UNITS, PROBLEM_TYPES, HeadMeaning
 
 if TYPE_CHECKING:
-    from stepbus.compute.model import Classifier
+    from stepbus.compute.models.model import Classifier
     from stepbus.text.labels import LabelCodec
 
 

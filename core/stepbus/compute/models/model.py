@@ -15,12 +15,12 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
-from stepbus.compute.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
-from stepbus.compute.head_labels import HeadMeaning, keys_of, meaning_in
-from stepbus.compute.head_labels import label_keys as label_keys
-from stepbus.compute.loading import LoadReport as LoadReport
-from stepbus.compute.loading import match_names
-from stepbus.compute.model_keys import check_keys
+from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
+from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
+from stepbus.compute.models.head_labels import label_keys as label_keys
+from stepbus.compute.models.loading import LoadReport as LoadReport
+from stepbus.compute.models.loading import match_names
+from stepbus.compute.models.model_keys import check_keys
 from stepbus.config import ModelConfig
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stepbus.base import Components, DataError, Selected
 
 if TYPE_CHECKING:
-    from stepbus.compute.model import Classifier
+    from stepbus.compute.models.model import Classifier
 
 
 def head_for(components: Components, head: Selected | None, task: str) -> Selected:

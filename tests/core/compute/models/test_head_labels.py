@@ -10,9 +10,9 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-from stepbus.compute.head_adoption import adopt_head
-from stepbus.compute.head_labels import HeadMeaning, keys_of, meaning_in
-from stepbus.compute.loading import LoadReport
+from stepbus.compute.models.head_adoption import adopt_head
+from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
+from stepbus.compute.models.loading import LoadReport
 
 CLS = {"architectures": ["BertForSequenceClassification"]}
 

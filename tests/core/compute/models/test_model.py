@@ -16,7 +16,7 @@ from mlx.utils import tree_flatten
 
 from stepbus.base.components import Component, Selected
 from stepbus.base.errors import ModelError
-from stepbus.compute.model import Classifier, LoadReport, compose, initialise, label_keys
+from stepbus.compute.models.model import Classifier, LoadReport, compose, initialise, label_keys
 from stepbus.config.sections import ModelConfig
 
 VOCABULARY, D = 11, 4
@@ -415,7 +415,7 @@ def test_a_copy_is_a_model_of_its_own() -> None:
 
 
 def test_a_size_that_no_index_reaches_names_the_limit() -> None:
-    from stepbus.compute.model_keys import check_keys
+    from stepbus.compute.models.model_keys import check_keys
 
     with pytest.raises(ModelError, match=r"of at least 1 and at most 2,147,483,647, got 1000000000000; pick another"):
         check_keys({"vocab_size": 10**12}, "config.json")

@@ -1,0 +1,28 @@
+"""Models: an encoder, a pooling and a head as one, their files' names, and a pretrained head and its labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.compute.models.building import build_model as build_model
+    from stepbus.compute.models.building import head_for as head_for
+    from stepbus.compute.models.head_adoption import adopt_head as adopt_head
+    from stepbus.compute.models.head_labels import keys_of as keys_of
+    from stepbus.compute.models.head_labels import meaning_in as meaning_in
+    from stepbus.compute.models.loading import LoadReport as LoadReport
+    from stepbus.compute.models.model import Classifier as Classifier
+    from stepbus.compute.models.model import initialise as initialise
+    from stepbus.compute.models.model_keys import check_keys as check_keys
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        building="build_model head_for",
+        head_adoption="adopt_head",
+        head_labels="keys_of meaning_in",
+        loading="LoadReport",
+        model="Classifier initialise",
+        model_keys="check_keys",
+    )
