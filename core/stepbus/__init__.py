@@ -40,13 +40,15 @@ if TYPE_CHECKING:
     from stepbus.base.errors import ModelError as ModelError
     from stepbus.base.errors import PluginError as PluginError
     from stepbus.base.errors import PluginFailure as PluginFailure
-    from stepbus.base.errors import Problem as Problem
     from stepbus.base.errors import StepbusError as StepbusError
     from stepbus.base.errors import did_you_mean as did_you_mean
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.metric import Metric as Metric
+    from stepbus.base.problems import Problem as Problem
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
+    from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
+    from stepbus.base.version import __version__ as __version__
     from stepbus.base.wording import counted as counted
     from stepbus.base.wording import listed as listed
     from stepbus.compute.folders import find_folder as find_folder
@@ -83,7 +85,7 @@ if TYPE_CHECKING:
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
     from stepbus.run.plan import Plan as Plan
-    from stepbus.storage.checkpoints import Retention as Retention
+    from stepbus.storage.checkpoints.selection import Retention as Retention
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
@@ -118,8 +120,8 @@ _HOME = {
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
     "Predictions": "kernel.fits",
-    "Problem": "base.errors",
-    "Retention": "storage.checkpoints",
+    "Problem": "base.problems",
+    "Retention": "storage.checkpoints.selection",
     "Rows": "text.rows.table",
     "Run": "kernel.protocols",
     "Scheduler": "compute.scheduler",
@@ -132,6 +134,7 @@ _HOME = {
     "Trainer": "api.trainer",
     "TrainingConfig": "config.sections",
     "TrainingState": "kernel.state",
+    "__version__": "base.version",
     "check_keys": "compute.model_keys",
     "check_room": "plan.memory",
     "component": "base.settings",
@@ -174,7 +177,6 @@ _NEEDS_MLX = {
     "api.trainer",
     "plan.memory",
     "run.outer_loop",
-    "storage.checkpoints",
 }
 
 __all__ = sorted(_HOME)
@@ -191,4 +193,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__

@@ -10,7 +10,7 @@ import pytest
 
 from stepbus import create_trainer
 from stepbus.kernel import events
-from stepbus.kernel.bus import SPECIFICATIONS
+from stepbus.kernel.hook_checks import SPECIFICATIONS
 from stepbus.testing import Recorder, play
 
 BESIDE = {"on_message", "on_report", "on_artifact", "on_exception"}

@@ -35,7 +35,7 @@ from stepbus.config.discovery import plugins
 from stepbus.config.sections import BASES
 from stepbus.config.suggestions import setting_names
 from stepbus.device import choice as device
-from stepbus.fit import FitSession, TextFits, evaluation
+from stepbus.fit import FitSession, TextFits, evaluation, text_of
 from stepbus.kernel.fits import Fit
 from stepbus.plan.planning import describe_plan
 from stepbus.run import FolderStore, resume
@@ -128,10 +128,10 @@ def rows_seen(tools: Tools, tree: dict[str, Any]) -> Any:
     except StepbusError as error:
         return str(error)
     fits = [{name: rows.numbers.tolist() for name, rows in fit.sets.items()} for fit in trainer.run.fits]
-    tokens, source = trainer.tokens["train"], trainer.config.data.build()
+    tokens, source = text_of(trainer).tokens["train"], trainer.config.data.build()
     source.fit(trainer.fit.sets["train"])
-    arrays = [tokens.ids, tokens.offsets, tokens.labels, trainer.targets["train"]]
-    order = batches.epoch_order(trainer.shapes, tokens.lengths, seed=1, epoch=0)
+    arrays = [tokens.ids, tokens.offsets, tokens.labels, text_of(trainer).targets["train"]]
+    order = batches.epoch_order(text_of(trainer).shapes, tokens.lengths, seed=1, epoch=0)
     shapes = [(len(each.rows), each.size, each.length) for each in order]
     texts = source.texts(trainer.fit.sets["train"])
     return (
@@ -184,7 +184,7 @@ def evaluated(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     kept = batches.collate
     tools.patch.setattr(batches, "collate", collate)
     trainer.steps = SimpleNamespace(evaluate=evaluate)  # type: ignore[assignment]
-    evaluation.predict(trainer, trainer.tokens["validation"])
+    evaluation.predict(trainer.steps, trainer.data.sets["validation"])
     return seen, threads, ahead
 
 
@@ -344,7 +344,7 @@ def exactness(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     fit = Fit("fit", {}, 1)
     now = resume.conditions.current()
     try:
-        resume.check_finished(run, FitResult(fit, conditions={**now, "cores": 999}), allow_changed=False)
+        resume.check_finished(run, resume.Past(), FitResult(fit, conditions={**now, "cores": 999}))
     except StepbusError as error:
         return str(error)
     return said
@@ -363,7 +363,7 @@ def devices(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
 def tables(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     shown: list[str] = []
     trainer = SimpleNamespace(
-        encoder=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
+        data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
         report=lambda title, columns, rows: shown.append(title),
     )
     given = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])

@@ -47,6 +47,10 @@ class Falls:
 """
 CLOSES = """
     @hookimpl
+    def on_run_start(self):
+        self.note("begun")
+
+    @hookimpl
     def on_close(self, status):
         self.note("closed " + status)
 """
@@ -101,8 +105,8 @@ def train(
 @pytest.mark.parametrize("scope", ["fit", "run"])
 def test_it_stays_off_over_two_resumes_and_that_is_said(train: Callable[..., Any], scope: str, tmp_path: Path) -> None:
     calls, said = train(scope, falls="fit 13")
-    begun = ["fit 1", "fit 2", "fit 3"]
-    assert calls == [*begun, *["closed failed"] * (scope == "run")]
+    steps = ["fit 1", "fit 2", "fit 3"]
+    assert calls == (["begun", *steps, "closed failed"] if scope == "run" else steps)
     assert [text for level, text in said if level == "warning" and ERROR in text]
     for falls, end in (("fit 14", "closed failed"), ("", "closed ok")):
         calls, said = train(scope, falls=falls, resume=True)
@@ -115,7 +119,7 @@ def test_it_stays_off_over_two_resumes_and_that_is_said(train: Callable[..., Any
 def test_what_serves_the_whole_run_stays_off_in_fits_that_follow_a_finished_one(train: Callable[..., Any]) -> None:
     """Cut before the second fold's first checkpoint, only the ledger of the first knows."""
     calls, _ = train("run", falls="fold-2 2", folds=2)
-    assert calls == ["fold-1 1", "fold-1 2", "fold-1 3", "closed failed"]
+    assert calls == ["begun", "fold-1 1", "fold-1 2", "fold-1 3", "closed failed"]
     calls, said = train("run", folds=2, resume=True)
     assert calls == ["closed ok"]
     assert len([text for _, text in said if "stays switched off" in text]) == 1
@@ -158,3 +162,26 @@ def test_a_scripted_run_keeps_it_off_as_a_real_one_does() -> None:
     second = play((Breaks, {"on_error": "disable"}), resume_from=first.checkpoints[-1], epochs=2, steps_per_epoch=4)
     assert (Breaks.calls, second.disabled, second.status) == ([1], first.disabled, "ok")
     assert any(text.startswith("breaks stays switched off") for text in second.messages)
+
+
+def test_a_scripted_run_does_not_even_begin_for_one_that_serves_the_whole_run() -> None:
+    class Tracks:
+        scope = "run"
+        calls: list[str] = []  # noqa: RUF012 - of all runs of this test
+
+        @hookimpl
+        def on_run_start(self) -> None:
+            self.calls.append("begun")
+
+        @hookimpl
+        def on_step_end(self) -> None:
+            self.calls.append("step")
+            raise ValueError("of the tracker")
+
+        @hookimpl
+        def on_close(self) -> None:
+            self.calls.append("closed")
+
+    first = play((Tracks, {"on_error": "disable"}), interrupt_at=3, epochs=2, steps_per_epoch=4)
+    play((Tracks, {"on_error": "disable"}), resume_from=first.checkpoints[-1], epochs=2, steps_per_epoch=4)
+    assert Tracks.calls == ["begun", "step", "closed", "closed"]

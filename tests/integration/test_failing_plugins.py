@@ -11,7 +11,7 @@ import pytest
 
 from stepbus import PluginError, PluginFailure, Trainer, create_trainer, hookimpl
 from stepbus.kernel import events
-from stepbus.kernel.bus import SPECIFICATIONS
+from stepbus.kernel.hook_checks import SPECIFICATIONS
 from stepbus.storage import checkpoints
 
 PLUGIN = """
@@ -46,7 +46,7 @@ HOOKS = [name for name in SPECIFICATIONS if name != "on_exception"]
 
 @pytest.fixture
 def trainer_of(tmp_path: Path, tiny_config: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
-    def make(hook: str, policy: str) -> Any:
+    def make(hook: str, policy: str, *others: Any) -> Any:
         options = "(tryfirst=True)" if hook in ANSWERS else ""
         (tmp_path / "sample.py").write_text(PLUGIN.format(hook=hook, options=options))
         sample = {"use": str(tmp_path / "sample.py") + ":Breaks", "on_error": policy}
@@ -58,7 +58,7 @@ def trainer_of(tmp_path: Path, tiny_config: Callable[..., dict[str, Any]]) -> Ca
             sections["data"] = {"validation": None}
         path = tmp_path / "run.json"
         path.write_text(json.dumps(tiny_config(**sections)))
-        return create_trainer(config=path)
+        return create_trainer(config=path, plugins=others)
 
     return make
 
@@ -95,12 +95,20 @@ def test_disabled_it_is_out_and_the_run_goes_on(hook: str, trainer_of: Callable[
         with pytest.raises(PluginError, match=f"on_error: disable fits plugins that only watch.*{hook}"):
             trainer_of(hook, "disable").train()
         return
-    trainer = trainer_of(hook, "disable")
-    result = trainer.train()
+    runs: list[Any] = []
+
+    class Holds:
+        scope = "run"
+
+        @hookimpl
+        def on_close(self, run: Any) -> None:
+            runs.append(run)
+
+    result = trainer_of(hook, "disable", Holds).train()
     assert result.status == "ok"
     assert (tmp_path / "closed").read_text() == "ok"
     assert good_checkpoints(tmp_path / "run") > 0
-    (error,) = trainer.run.costs["sample"].disabled
+    (error,) = runs[0].costs["sample"].disabled
     assert f"{hook} raised ZeroDivisionError" in error
 
 
@@ -205,8 +213,9 @@ def test_an_interrupt_stays_one(tiny_config: Callable[..., dict[str, Any]]) -> N
 
 
 FILLS = """
-from stepbus import durable, hookimpl
-from stepbus.checkpoints import writing
+from stepbus import hookimpl
+from stepbus.storage import durable
+from stepbus.storage.checkpoints import writing
 
 def refuse(*_, **__):
     raise OSError(28, "No space left on device")

@@ -27,14 +27,19 @@ class Listen:
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.fit: Any = None
+
+    @hookimpl
+    def on_fit_start(self, trainer: Any) -> None:
+        self.fit = trainer
 
     @hookimpl
     def on_message(self, text: str) -> None:
         self.heard.append(text)
 
 
-def train(tree: dict[str, Any], **more: Any) -> tuple[Any, list[str]]:
-    listen = Listen()
+def train(tree: dict[str, Any], listen: Listen | None = None, **more: Any) -> tuple[Any, list[str]]:
+    listen = listen or Listen()
     trainer = create_trainer(config=tree, plugins=[listen], **more)
     trainer.train()
     return trainer, listen.heard
@@ -89,7 +94,7 @@ def test_a_token_beyond_the_table_is_refused_by_predict_and_evaluate(tiny_config
     add_token(tokenizer_folder)
     trainer, _ = train(tiny_config(training={"max_steps": 1}))
     frame = pd.DataFrame({"text": ["good", "so <new>"], "label": [0, 1]})
-    for opened in (trainer, open_trainer(trainer.directory)):
+    for opened in (trainer, open_trainer(trainer.result.directory)):
         for call in (opened.predict, opened.evaluate):
             with pytest.raises(
                 ModelError, match=r"(predict|evaluate) frame, row 2: expected token ids below 23, .* the token '<new>'"
@@ -107,9 +112,9 @@ def test_a_vocabulary_larger_than_the_model_is_refused_and_resized(
     tree["model"]["resize_embeddings"] = True
     trainer, _ = train(tree)
     assert trainer.model.encoder.embeddings.word_embeddings.weight.shape == (ROWS, 16)
-    assert read_config(trainer.directory / "model")["vocab_size"] == ROWS
+    assert read_config(trainer.result.directory / "model")["vocab_size"] == ROWS
     np.testing.assert_array_equal(
-        open_trainer(trainer.directory).predict(pd.DataFrame({"text": ["good end"]})),
+        open_trainer(trainer.result.directory).predict(pd.DataFrame({"text": ["good end"]})),
         trainer.predict(pd.DataFrame({"text": ["good end"]})),
     )
 
@@ -118,7 +123,7 @@ def test_new_rows_are_a_function_of_the_seed_and_the_old_ones_stay(
     tiny_config: Make, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     first, _ = train(tiny_config(training={"max_steps": 1}))
-    folder = str(foreign(first.directory / "model"))
+    folder = str(foreign(first.result.directory / "model"))
     name = "bert.embeddings.word_embeddings.weight"
     old = np.array(read_tensors(Path(folder))[name])
     add_token(Path(folder))  # as a user does who adds a token to a finished model
@@ -136,15 +141,15 @@ def test_new_rows_are_a_function_of_the_seed_and_the_old_ones_stay(
     tree["model"] = {"pretrained": folder, "resize_embeddings": True}
     second, heard = train(tree)
     assert f"{name} has 1 new rows after the file's 23" in heard
-    assert read_config(second.directory / "model")["vocab_size"] == 24
-    assert open_trainer(second.directory).predict(pd.DataFrame({"text": ["a <new> film"]})).shape == (1, 2)
+    assert read_config(second.result.directory / "model")["vocab_size"] == 24
+    assert open_trainer(second.result.directory).predict(pd.DataFrame({"text": ["a <new> film"]})).shape == (1, 2)
     assert describe_plan(tree)["ok"]
 
 
 @pytest.mark.parametrize(("key", "value"), [("vocab_size", 24), ("vocab_size", 22), ("type_vocab_size", 3)])
 def test_a_plan_sees_that_config_and_weights_disagree(key: str, value: int, tiny_config: Make) -> None:
     trainer, _ = train(tiny_config(training={"max_steps": 1}))
-    path = foreign(trainer.directory / "model") / "config.json"
+    path = foreign(trainer.result.directory / "model") / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
     tree = {**tiny_config(), "model": {"pretrained": str(path.parent)}}
     messages = [problem["message"] for problem in describe_plan(tree)["problems"]]
@@ -155,7 +160,7 @@ def test_a_plan_sees_that_config_and_weights_disagree(key: str, value: int, tiny
 
 def test_pairs_for_a_model_with_one_type_are_refused(tiny_config: Make, tmp_path: Path) -> None:
     trainer, _ = train(tiny_config(training={"max_steps": 1}))
-    folder = foreign(trainer.directory / "model")
+    folder = foreign(trainer.result.directory / "model")
     from safetensors.numpy import load_file, save_file
 
     tensors = load_file(folder / "model.safetensors")
@@ -184,12 +189,13 @@ def test_rows_are_cut_to_the_positions_and_batches_too(
     for path in review_files.values():
         spoil(path, " ".join(["film"] * 200))
     tree = tiny_config(model={"max_position_embeddings": positions}, data={"max_length": 128})
-    trainer, heard = train(tree, max_steps=3)
+    listen = Listen()
+    trainer, heard = train(tree, listen, max_steps=3)
     said = f"rows are cut to {positions} tokens in place of data.max_length 128: the model has {positions} positions"
     assert heard.count(said) == 1
-    assert max(bucket.length for bucket in trainer.shapes.buckets) == positions
+    assert max(bucket.length for bucket in listen.fit.data.shapes.buckets) == positions
     long, cut = ("film " * count for count in (500, positions - 2))
-    for opened in (trainer, open_trainer(trainer.directory)):
+    for opened in (trainer, open_trainer(trainer.result.directory)):
         found = opened.predict(pd.DataFrame({"text": [long, cut]}))
         np.testing.assert_array_equal(found[0], found[1])
     assert said in describe_plan(tree)["notes"]
@@ -197,9 +203,10 @@ def test_rows_are_cut_to_the_positions_and_batches_too(
 
 def test_the_tokenizers_own_limit_counts_where_it_is_one(tiny_config: Make, tokenizer_folder: Path) -> None:
     (tokenizer_folder / "tokenizer_config.json").write_text('{"model_max_length": 8}')
-    trainer, heard = train(tiny_config(training={"max_steps": 1}))
+    listen = Listen()
+    _, heard = train(tiny_config(training={"max_steps": 1}), listen)
     assert "rows are cut to 8 tokens in place of data.max_length 16: the tokenizer's model_max_length is 8" in heard
-    assert trainer.tokens["train"].lengths.max() == 8
+    assert listen.fit.data.tokens["train"].lengths.max() == 8
 
 
 def test_padding_on_the_left_is_said_and_the_export_pads_on_the_right(
@@ -209,9 +216,9 @@ def test_padding_on_the_left_is_said_and_the_export_pads_on_the_right(
     (tokenizer_folder / "tokenizer_config.json").write_text('{"padding_side": "left"}')
     trainer, heard = train(tiny_config(training={"max_steps": 1}))
     assert [text for text in heard if "pads on the left" in text]
-    exported = json.loads((trainer.directory / "model" / "tokenizer_config.json").read_text())
+    exported = json.loads((trainer.result.directory / "model" / "tokenizer_config.json").read_text())
     assert exported["padding_side"] == "right"
-    assert open_trainer(trainer.directory).encoder.notes == []
+    assert open_trainer(trainer.result.directory).encoder.notes == []
 
 
 # -- heads and exports -------------------------------------------------------------------------------------------------
@@ -239,22 +246,22 @@ def test_a_trained_head_keeps_its_accuracy_whatever_the_order_of_the_labels(
 ) -> None:
     rate = {"learning_rate": 3e-3 if pooling == "cls" else 2e-2}
     trainer, _ = train(tiny_config(model={"pooling": pooling}, training={"num_epochs": 12}, optimizer=rate))
-    before = trainer.state.metrics["eval_accuracy"]
+    before = trainer.result.metrics["eval_accuracy"]
     assert before >= 0.9
-    folder = foreign(trainer.directory / "model")
+    folder = foreign(trainer.result.directory / "model")
     config = json.loads((folder / "config.json").read_text())
     key, named = ("id2label", {"0": "bad", "1": "good"}) if pooling == "cls" else ("stepbus_labels", ["bad", "good"])
     (folder / "config.json").write_text(json.dumps({**config, key: named}))
     frame = good_and_bad(tmp_path, {0: "bad", 1: "good"})
     same, heard = continued(tiny_config(), folder, frame, pooling=pooling)
-    assert same.state.metrics["eval_accuracy"] == before
+    assert same.result.metrics["eval_accuracy"] == before
     assert not [text for text in heard if "head" in text or "initialised" in text]
     # Now the labels sort the other way round than the file has them: taken over by shape, every answer is wrong.
     named = {"0": "b", "1": "a"} if pooling == "cls" else ["b", "a"]
     (folder / "config.json").write_text(json.dumps({**config, key: named}))
     other, heard = continued(tiny_config(), folder, good_and_bad(tmp_path, {0: "b", 1: "a"}), pooling=pooling)
     assert other.encoder.codec.names == ["a", "b"]
-    assert other.state.metrics["eval_accuracy"] == before
+    assert other.result.metrics["eval_accuracy"] == before
     assert "the head's outputs were put in the order a, b; the file has b, a" in heard
     third, heard = continued(tiny_config(), folder, good_and_bad(tmp_path, {0: "x", 1: "y"}), pooling=pooling)
     assert "the head starts anew: the file's labels are b, a, and those of the data are x, y" in heard
@@ -267,7 +274,7 @@ def test_a_trained_head_keeps_its_accuracy_whatever_the_order_of_the_labels(
 
 def test_a_model_from_python_is_put_in_the_order_of_the_data_too(tiny_config: Make, tmp_path: Path) -> None:
     trainer, _ = train(tiny_config(model={"pooling": "cls"}, training={"num_epochs": 12}))
-    folder, before = foreign(trainer.directory / "model"), trainer.state.metrics["eval_accuracy"]
+    folder, before = foreign(trainer.result.directory / "model"), trainer.result.metrics["eval_accuracy"]
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "id2label": {"0": "b", "1": "a"}}))
     model = create_model(pretrained=str(folder), pooling="cls")
@@ -292,7 +299,7 @@ def test_a_regression_goes_on_in_its_own_units(tiny_config: Make, tmp_path: Path
     first = create_trainer(config=tree, num_epochs=3)
     first.train(frame)
     other = frame.assign(stars=frame["stars"] * 100 - 7)  # another mean, another deviation
-    tree = {**tree, "model": {"pretrained": str(first.directory / "model")}}
+    tree = {**tree, "model": {"pretrained": str(first.result.directory / "model")}}
     second = create_trainer(config=tree, learning_rate=1e-12, max_steps=1)
     second.train(other)
     np.testing.assert_allclose(second.predict(frame), first.predict(frame), rtol=1e-5)
@@ -301,7 +308,7 @@ def test_a_regression_goes_on_in_its_own_units(tiny_config: Make, tmp_path: Path
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max", "attention"])
 def test_an_export_says_truly_what_it_is(pooling: str, tiny_config: Make) -> None:
     trainer, _ = train(tiny_config(model={"pooling": pooling, "dropout": 0.3}, training={"max_steps": 1}))
-    config = read_config(trainer.directory / "model")
+    config = read_config(trainer.result.directory / "model")
     assert config["classifier_dropout"] == 0.3
     assert config["problem_type"] == "single_label_classification"
     if pooling == "cls":
@@ -316,7 +323,7 @@ def test_an_export_says_truly_what_it_is(pooling: str, tiny_config: Make) -> Non
 
 def test_null_in_config_json_means_the_default(tiny_config: Make, tmp_path: Path) -> None:
     trainer, _ = train(tiny_config(model={"pooling": "cls"}, training={"max_steps": 1}))
-    folder = trainer.directory / "model"
+    folder = trainer.result.directory / "model"
     frame = pd.DataFrame({"text": ["good film", "bad"]})
     before = open_trainer(folder).predict(frame)
     path = folder / "config.json"
@@ -331,5 +338,5 @@ def test_null_in_config_json_means_the_default(tiny_config: Make, tmp_path: Path
     tree["model"] = {"pretrained": str(folder), "pooling": "cls"}
     assert describe_plan(tree)["ok"]
     second, _ = train(tree)
-    left = {name for name, value in read_config(second.directory / "model").items() if value is None}
+    left = {name for name, value in read_config(second.result.directory / "model").items() if value is None}
     assert left == {"pad_token_id", "classifier_dropout"}  # where transformers, too, reads null

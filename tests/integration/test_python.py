@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from mlx.utils import tree_flatten
 
 from stepbus import BadInput, Callback, ConfigError, create_model, create_trainer, hookimpl, open_trainer, write_columns
 
@@ -253,3 +254,24 @@ def test_a_kind_that_the_training_rows_are_not(tiny_config: Callable[..., dict[s
         BadInput, match=r"rows\.csv:2: column 'Sex': expected a number, as data\.kinds says of Sex, got 'm"
     ):
         create_trainer(config=tree).train()
+
+
+def test_folds_keep_what_is_frozen_in_the_model_that_was_given(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    config = tiny_config(training={"max_steps": 2}, data={"validation": None})
+    section = {**config.pop("model")}
+    model = create_model("bert_with_head", head_type="binary_classification", **section)
+    model.encoder.freeze()
+    head = [name for name, _ in tree_flatten(model.trainable_parameters())]
+    before = {name: np.array(array) for name, array in model.tensors().items()}
+    seen: list[tuple[list[str], bool]] = []
+
+    class See:
+        @hookimpl
+        def on_fit_start(self, trainer: Any) -> None:
+            trained = trainer.model.trainable_parameters()
+            seen.append(([name for name, _ in tree_flatten(trained)], trainer.model is model))
+
+    create_trainer(model, config, plugins=[See()], cross_validation={"folds": 2}).train()
+    assert head and not any(name.startswith("encoder") for name in head)
+    assert seen == [(head, False), (head, False)]
+    assert all(np.array_equal(np.array(array), before[name]) for name, array in model.tensors().items())

@@ -26,7 +26,7 @@ def test_a_file_of_the_users_stops_a_run_before_weights_are_loaded(
     name: str, tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("stepbus.fit.assembly.assemble", lambda *_, **__: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("stepbus.fit.session.FitSession.assemble", lambda *_, **__: pytest.fail("weights were loaded"))
     place = tmp_path / "run" / name
     place.parent.mkdir(parents=True)
     place.write_text('{"mine": "years of work"}')

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from stepbus import CheckpointError, ModelError, create_model, create_trainer, hookimpl, import_module, open_trainer
-from stepbus.cli import main
+from stepbus.cli.main import main
 from stepbus.plan.planning import describe_plan
 from stepbus.storage.digests import unsealed
 from stepbus.storage.wheels import cache as wheel_cache

@@ -86,9 +86,10 @@ def test_without_it_nothing_is_told_and_everything_is_counted(tiny_config: Any) 
     heard = Recorder()
     trainer = Trainer(load_config(tiny_config(plugins={"costs": False}, training={"max_steps": 2})), plugins=[heard])
     trainer.train()
+    (run,) = [given["run"] for given in heard.of("on_close")]
     assert TITLE not in [given["title"] for given in heard.of("on_report")]
-    assert trainer.run.costs["recorder"].calls > 10
-    assert 0 < trainer.run.costs["recorder"].seconds < trainer.run.seconds
+    assert run.costs["recorder"].calls > 10
+    assert 0 < run.costs["recorder"].seconds < run.seconds
 
 
 def test_a_disabled_plugin_is_told_again_at_the_end(tmp_path: Path, tiny_config: Any) -> None:

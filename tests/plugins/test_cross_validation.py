@@ -60,7 +60,7 @@ class Run:
         self.shown: list[tuple[str, list[str], list[list[str]]]] = []
         self.kept: list[tuple[str, Path]] = []
         self.codec = LabelCodec(self.config.data.settings.label)
-        self.trainer = SimpleNamespace(encoder=SimpleNamespace(codec=self.codec))
+        self.trainer = SimpleNamespace(data=SimpleNamespace(codec=self.codec))
 
     def expand(self, plugin: CrossValidation, frame: pd.DataFrame, **sets: Rows) -> list[Fit]:
         self.fits = plugin.expand_fits(self, [Fit("fit", {"train": rows_of(frame), **sets}, seed=7)])

@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
 from stepbus import Component, ModelError
-from stepbus_plugins.heads import (
-    AttentionPooling,
-    ClsPooling,
-    Heads,
-    MaxPooling,
-    MeanPooling,
-    NoSettings,
-    SigmoidHead,
-    SoftmaxHead,
-    ValueHead,
-)
+from stepbus_plugins.heads import Heads, NoSettings
+from stepbus_plugins.heads.outputs import SigmoidHead, SoftmaxHead, ValueHead
+from stepbus_plugins.heads.poolings import AttentionPooling, ClsPooling, MaxPooling, MeanPooling
 
 D = 6
 POOLINGS = {"cls": ClsPooling, "mean": MeanPooling, "max": MaxPooling, "attention": AttentionPooling}

@@ -184,7 +184,7 @@ def test_tables_of_labels_of_many_classes_and_of_values() -> None:
 def test_tables_are_shown_after_the_final_evaluation_only() -> None:
     shown: list[str] = []
     trainer = SimpleNamespace(
-        encoder=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
+        data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
         report=lambda title, columns, rows: shown.append(title),
     )
     plugin, given_set = Metrics(Metrics.Config()), (np.array([0, 1]), two([0.1, 0.9]))
@@ -287,7 +287,7 @@ def test_the_tables_decide_as_the_metrics_do() -> None:
     training = load_config({"training": {"metrics": [{"type": "accuracy", "threshold": 0.3}, "auc_roc"]}}).training
     trainer = SimpleNamespace(
         config=SimpleNamespace(training=training),
-        encoder=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
+        data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
         report=lambda title, columns, rows: shown.append((title, rows)),
     )
     Metrics(Metrics.Config()).on_predictions(trainer, "validation", np.array([0, 1]), two([0.1, 0.4]), final=True)
@@ -295,3 +295,18 @@ def test_the_tables_decide_as_the_metrics_do() -> None:
         "validation: confusion (rows: true, columns: predicted, from a probability of 0.3 on)",
         [["no", "1", "0"], ["yes", "0", "1"]],
     )
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression", None])
+def test_labels_that_came_as_numbers_are_named_by_them(task: str | None) -> None:
+    shown: list[tuple[str, Any]] = []
+    trainer = SimpleNamespace(
+        data=SimpleNamespace(codec=None, task=task),
+        report=lambda title, columns, rows: shown.append((title, rows)),
+    )
+    predictions = np.array([1.0, 2.0]) if task == "regression" else np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])
+    Metrics(Metrics.Config()).on_predictions(trainer, "validation", np.array([0, 2]), predictions, final=True)
+    if task != "multiclass":
+        assert shown == []
+        return
+    assert shown[0][1] == [["0", "1", "0", "0"], ["1", "0", "0", "0"], ["2", "0", "0", "1"]]

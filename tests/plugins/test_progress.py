@@ -18,12 +18,18 @@ import pytest
 
 from stepbus import Control, LabelCodec, StepResult, Trainer, TrainingState, describe_machine, load_config
 from stepbus.kernel.state import Best
+from stepbus.testing import Recorder
 from stepbus.text.labels.numbers import labels_in_words
 from stepbus_plugins.progress import Progress
+from stepbus_plugins.progress.bar import bar_words
+from stepbus_plugins.progress.pace import Pace
 from stepbus_plugins.progress.screen import Screen
 from stepbus_plugins.progress.stream import TolerantFile
-from stepbus_plugins.progress.summary import steps_in_words
+from stepbus_plugins.progress.summary import fit_summary, steps_in_words
 from stepbus_plugins.progress.words import duration, number, rate
+
+# After the fast BLAS, which stepbus put in front.
+import mlx.nn as nn  # isort: skip
 
 SUMMARY = {"model": "bert, 22.7 M parameters", "rows": "train 64 · validation 16"}
 
@@ -275,10 +281,11 @@ def test_the_summary_says_what_is_about_to_happen(tiny_config: Any, capsys: Any)
     config = tiny_config(
         plugins={"progress": {"bar": "never"}, "costs": False}, data={"max_length": 8}, training={"max_steps": 15}
     )
-    trainer = Trainer(load_config(config))
-    trainer.train()
-    labels = np.bincount(trainer.targets["train"])
-    cut = int((np.array([len(text.split()) for text in trainer.fit.sets["train"].cells("text")]) + 2 > 8).sum())
+    heard = Recorder()
+    Trainer(load_config(config), plugins=[heard]).train()
+    (session,) = [given["trainer"] for given in heard.of("on_fit_end")]
+    labels = np.bincount(session.data.targets["train"])
+    cut = int((np.array([len(text.split()) for text in session.fit.sets["train"].cells("text")]) + 2 > 8).sum())
     machine = describe_machine()
     assert capsys.readouterr().out.startswith(
         "  model      bert (from scratch), 0.0 M parameters\n"
@@ -286,10 +293,10 @@ def test_the_summary_says_what_is_about_to_happen(tiny_config: Any, capsys: Any)
         "  rows       44 train, 20 validation\n"
         f"  labels     binary: 0 {labels[0]}, 1 {labels[1]}\n"
         "  task       binary, told by whole numbers with 2 different values (data.task sets another)\n"
-        f"  batches    {trainer.shapes.describe()}\n"
+        f"  batches    {session.data.shapes.describe()}\n"
         "  steps      15 of the 22 that 2 epochs would give\n"
         "  optimizer  adamw at 0.003, linear schedule\n"
-        f"  folder     {trainer.directory}\n"
+        f"  folder     {session.directory}\n"
         f"  cut        {cut} training rows are longer than 8 tokens\n"
         "step "
     )
@@ -306,6 +313,29 @@ def test_steps_and_labels_in_words() -> None:
     assert steps_in_words(2, 11, 22) == "22 (2 epochs of 11)"
     assert steps_in_words(1, 1100, 1100) == "1,100 (1 epoch of 1,100)"
     assert steps_in_words(1, 1100, 20) == "20 of the 1,100 that 1 epoch would give"
+    assert steps_in_words(3, 0, 1500) == "1,500"  # of epochs that nobody can count
+
+
+@pytest.mark.parametrize(("per_epoch", "words"), [(10, "3 of 4"), (0, "3")])
+def test_the_bar_says_how_many_epochs_there_are_where_that_is_known(per_epoch: int, words: str) -> None:
+    state = TrainingState(epoch=2, step=25, total_steps=40, steps_per_epoch=per_epoch)
+    _, (counts, _) = bar_words(state, Pace(), {}, "")
+    assert counts[0] == ("epoch", words)
+
+
+def test_a_module_of_ones_own_is_named_and_counted() -> None:
+    model = nn.Linear(3, 2)
+    trainer = SimpleNamespace(
+        config=load_config({}),
+        state=TrainingState(total_steps=9),
+        model=model,
+        directory=Path("runs"),
+        data=SimpleNamespace(rows={}, describe=lambda: {"batches": "as many as the loader gives"}),
+    )
+    found = fit_summary(trainer)
+    assert found["model"] == "Linear, 8 parameters"
+    assert "rows" not in found
+    assert (found["batches"], found["steps"]) == ("as many as the loader gives", "9")
     codec = LabelCodec("label", "multiclass")
     codec.names = [f"c{number}" for number in range(9)]
     counted = labels_in_words(codec, np.array([0] * 1200 + [8]))

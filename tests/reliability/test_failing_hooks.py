@@ -23,9 +23,8 @@ import pytest
 
 from stepbus import PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.kernel import events
-from stepbus.kernel.bus import SPECIFICATIONS
 from stepbus.kernel.fits import Fit, FitResult
-from stepbus.kernel.hook_results import RESULTS
+from stepbus.kernel.hook_checks import RESULTS, SPECIFICATIONS
 from stepbus.testing.comparing import comparable
 from stepbus.testing.playing import Played, begun, scripted_config
 from stepbus.testing.script import Script, Snapshot
@@ -340,9 +339,9 @@ def test_a_tracker_that_answers_itself(hook: str, policy: str, tmp_path: Path, u
             goes_on_from_its_checkpoints(run, tmp_path, False, undisturbed[False])
         else:
             assert error is None
-            (said,) = {member.disabled for member in run.members if member.disabled}
+            (said,) = set(run.disabled.values())
             assert f"{hook} raised RecursionError" in said
-            assert comparable(run.latest.state.state_dict()) == undisturbed[False][0]
+            assert comparable(run.trainer.state.state_dict()) == undisturbed[False][0]
             seen.refused(said)
         seen.went_on()
 
@@ -482,8 +481,8 @@ def test_a_number_that_is_none(case: tuple[str, str, int, str], tmp_path: Path, 
             assert run.result.status == ("stopped" if guarded and policy == "stop" else "ok")
             if guarded and policy != "off":
                 assert any(words in line for line in told), told
-        if where == "metric" and run.latest.state.best is not None:
-            best = run.latest.state.best.value
+        if where == "metric" and run.trainer.state.best is not None:
+            best = run.trainer.state.best.value
             assert best == (value if text == "-inf" else 0.8)
         # Every line is strict JSON, and the number is not lost.
         lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
@@ -495,11 +494,11 @@ def test_a_number_that_is_none(case: tuple[str, str, int, str], tmp_path: Path, 
                 again, failed = execute(tmp_path / "run", *plugins, resume_from=snapshot, **script)
                 assert failed is None, repr(failed)
                 assert outcome(again) == outcome(run)
-                assert comparable(again.latest.bus.members[-1].plugin.__dict__) is not None
+                assert comparable(again.trainer.bus.members[-1].plugin.__dict__) is not None
                 kept = [
                     comparable(member.plugin.state_dict())
                     for each in (run, again)
-                    for member in each.latest.bus.members
+                    for member in each.trainer.bus.members
                     if member.name == "remembers"
                 ]
                 assert kept[0] == kept[1]

@@ -24,8 +24,10 @@ from safetensors.numpy import save_file
 from stepbus.api.opening import open_trainer
 from stepbus.api.prediction_files import write_predictions
 from stepbus.base import reading
-from stepbus.base.errors import BadInput, ConfigError, DataError, ModelError, PluginError, Problem, without_secrets
+from stepbus.base.errors import BadInput, ConfigError, DataError, ModelError, PluginError
 from stepbus.base.paths import unusable
+from stepbus.base.problems import Problem
+from stepbus.base.quoting import without_secrets
 from stepbus.cli.main import main
 from stepbus.compute.folders import find_folder, read_config
 from stepbus.config.discovery.plugins import import_module

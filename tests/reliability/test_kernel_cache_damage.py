@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 # Two kernels; the folder is printed as MLX was told it, and TMPDIR as the process has it.
 COMPUTE = """
 import json, os, sys, tempfile
-from stepbus import backend
+from stepbus.device import backend
 import mlx.core as mx
 x = mx.arange(7.0) / 7
 functions = [lambda x: mx.exp(x) * 2 + 1, lambda x: mx.tanh(x) - x * x]

@@ -32,7 +32,7 @@ START = """
 import os, sys
 if sys.argv[1]:
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: int(sys.argv[1])]))
-from stepbus.cli import main
+from stepbus.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 

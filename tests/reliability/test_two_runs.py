@@ -40,8 +40,8 @@ class Waits:
 RACE = """
 import json, multiprocessing, os, sys, time
 from pathlib import Path
-from stepbus.durable import lock_folder
-from stepbus.errors import CheckpointError
+from stepbus.storage.locks import lock_folder
+from stepbus.base.errors import CheckpointError
 
 def enter(barrier, folder, answers):
     barrier.wait()

@@ -125,9 +125,21 @@ def test_a_new_file_runs_as_its_lines_say(own: Any, tmp_path: Path, tiny_config:
     module(tmp_path, "ruff", "format", "--no-cache", "--isolated", "--check", "--line-length", "120", "a b")
 
 
-def test_the_templates_are_in_the_wheel_of_stepbus(tmp_path: Path) -> None:
-    module(HERE.parents[1], "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path))
+def test_the_wheel_of_stepbus_holds_packages_types_templates_and_configs(tmp_path: Path) -> None:
+    root = HERE.parents[1]
+    module(root, "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path))
     [wheel] = tmp_path.glob("*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("stepbus/templates/")}
-    assert packed == {f"stepbus/templates/{path.name}" for path in scaffold.TEMPLATES.iterdir()}
-    assert {template for template in scaffold.DISTRIBUTION.values() if template} <= {Path(name).name for name in packed}
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    places = {root / "core" / "stepbus": "stepbus", root / "plugins" / "stepbus_plugins": "stepbus_plugins"}
+    places[root / "configs"] = "stepbus/configs"
+    assert packed == {
+        f"{name}/{path.relative_to(folder).as_posix()}"
+        for folder, name in places.items()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {"stepbus/py.typed", "stepbus_plugins/py.typed", "stepbus/kernel/engine.py"} <= packed
+    assert {"stepbus/configs/quickstart.yaml", "stepbus/configs/defaults.yaml"} <= packed
+    templates = {f"stepbus/author/templates/{path.name}" for path in scaffold.TEMPLATES.iterdir()}
+    assert templates <= packed
+    assert {name for name in scaffold.DISTRIBUTION.values() if name} <= {Path(name).name for name in templates}

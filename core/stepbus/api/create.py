@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import BadInput, did_you_mean
+from stepbus.base import BadInput, Problem, did_you_mean, show
 from stepbus.base.trees import plain
 from stepbus.compute import build_model
+from stepbus.fit.loaders import is_module
 from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
     from stepbus.api.trainer import Trainer
     from stepbus.compute import Classifier
+    from stepbus.config import Config
+
+
+log = logging.getLogger(__name__)
 
 # What a head type may be called -> the task, and the number of outputs where that is fixed.
 HEAD_TYPES: dict[str, tuple[str, int | None]] = {
@@ -54,6 +60,7 @@ def create_model(
     Raises:
         BadInput: A setting, the folder or the weights cannot be used.
     """
+    from stepbus.base.trees import plain
     from stepbus.config import load_config
 
     if head_type not in HEAD_TYPES:
@@ -72,10 +79,16 @@ def create_model(
     section |= {"pretrained": pretrained, "head": task, **settings}
     config = load_config(None, keywords={"model": section}, extra_plugins=_given(plugins))
     model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
+    # Defaults too: what lies under the model in another configuration must not take their place.
+    section = {**config.tree["model"], **_set(plain(config.model, places=True))}
     # No parts of the parameter tree.
-    object.__setattr__(model, "section", config.tree["model"])
+    object.__setattr__(model, "section", section)
     object.__setattr__(model, "settings", config.model)
     return model
+
+
+def _set(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in section.items() if value is not None}
 
 
 def create_trainer(
@@ -84,16 +97,19 @@ def create_trainer(
     *,
     plugins: Sequence[Any] = (),
     callbacks: Sequence[Any] = (),
+    loss: Callable[[Any, Any], Any] | None = None,
     **overrides: Any,
 ) -> Trainer:
     """Create a trainer.
 
     Args:
-        model: A model, as `create_model` returns it; or the section `model`, a name or a mapping; none builds the one
-            that the configuration describes.
+        model: A model, as `create_model` returns it; any `mlx.nn.Module`, which is trained on a loader; or the section
+            `model`, a name or a mapping; none builds the one that the configuration describes.
         config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
         plugins: Classes, instances and modules with hooks.
         callbacks: The same, by the name that other libraries give it; they come after `plugins`.
+        loss: The loss of a module, called with outputs and labels: a loss for each row [B], or their mean. None, where
+            its call takes `labels` and returns the loss, or loss and outputs.
         **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
 
     Returns:
@@ -101,24 +117,53 @@ def create_trainer(
 
     Raises:
         ConfigError: Something in the configuration is wrong; every problem at once.
+        ModelError: A module has no loss.
     """
     from stepbus.api.trainer import Trainer
     from stepbus.config import load_config
 
-    given = model if hasattr(model, "section") else None  # one is a mapping too
+    module = is_module(model)
+    given = model if module or hasattr(model, "section") else None  # one is a mapping too
     if given is None and not (model is None or isinstance(model, str | Mapping)):
         raise BadInput(
-            "model: expected a model as create_model returns it, a name, or the settings of the section model, got "
-            f"{f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
+            "model: expected a model as create_model returns it, any mlx.nn.Module, a name, or the settings of the "
+            f"section model, got {f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
         )
+    if loss is not None and not module:
+        raise BadInput(f"loss: expected none, because the loss of a {_kind(model)} is its head's; leave it out")
     # All settings of a model that is there: what a preset says of models in general does not change it.
-    settings = getattr(given, "settings", None)
-    described = given.section if settings is None and given is not None else plain(settings)
-    section = {} if model is None else {"model": model if given is None else described}
+    settings = None if module else getattr(given, "settings", None)
+    described = plain(settings) if settings is not None else getattr(given, "section", None)
+    section = {} if model is None or module else {"model": model if given is None else described}
     plugins = [*_given(plugins), *_given(callbacks)]
-    return Trainer(
-        load_config(config, keywords={**section, **overrides}, extra_plugins=plugins), given, plugins=plugins
-    )
+    loaded = load_config(config, keywords={**section, **overrides}, extra_plugins=plugins)
+    if given is not None and not module:
+        _say_unused(config, loaded, given.section)
+    return Trainer(loaded, given, plugins=plugins, loss=loss)
+
+
+def _kind(model: Any) -> str:
+    return "model of a configuration" if model is None or isinstance(model, str | Mapping) else type(model).__name__
+
+
+def _say_unused(config: Any, loaded: Config, section: Mapping[str, Any]) -> None:
+    """Say which settings of a model have no effect, because a model was given that has others."""
+    from stepbus.config import Config, read_layers
+
+    written = config.tree["model"] if isinstance(config, Config) else {}
+    for layer in [] if isinstance(config, Config) else read_layers(config, [])[0]:
+        if isinstance(layer.value, Mapping) and "model" in layer.value:
+            written = {**written, **(layer.value["model"].plain() or {})}
+    for name, value in written.items():
+        used, wished = _by_name(section.get(name)), _by_name(value)
+        if name in section and used != wished:
+            problem = Problem(f"model.{name}", f"{show(wished)} has no effect, because a model was given that has")
+            log.warning("%s %s; say it in create_model", loaded.locate(problem), show(used))
+
+
+def _by_name(value: Any) -> Any:
+    """Return a component without further settings as its name."""
+    return value["type"] if isinstance(value, Mapping) and set(value) == {"type"} else value
 
 
 def _given(plugins: Iterable[Any] | None) -> Sequence[Any]:

@@ -57,6 +57,11 @@ def write_predictions(trainer: Trainer, data: Any, output: str | Path, *, spread
     source = data.source if isinstance(data, Rows) else data
     place = find_output(output, [source, settings.train, settings.validation])
     _check_safe(place, spreadsheet_safe)
+    if trainer.codec is None:
+        raise BadInput(
+            "predictions of a model that was trained on a loader have no names to write: trainer.predict(loader) gives "
+            "them as an array"
+        )
     rows = read_rows(data, name="predict", config=settings)
     predictions, _ = trainer.predict_rows(rows)
     unknown = np.flatnonzero(~np.isfinite(predictions.values.reshape(len(rows), -1)).all(axis=1))

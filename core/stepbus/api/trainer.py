@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Any
 from stepbus.api.fits import FitModels, Mean, mean_of
 from stepbus.api.starting import Memories, model_changes
 from stepbus.base import BadInput, CheckpointError, Selected, usable
+from stepbus.compute import ModuleForward
 from stepbus.fit import FitSession, TextFits, persistence, put_tensors, score
+from stepbus.fit.loaders import LoaderData, LoaderFits, is_loader, is_module
 from stepbus.fit.opened import OpenedModel, Predictor, open_model
 from stepbus.run import FolderStore, Run, Start
 from stepbus.storage import checkpoints
+from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from stepbus.compute import Loss
     from stepbus.config import Config
     from stepbus.fit import FitBuilder
     from stepbus.kernel import FitResult, Predictions
+
 
 log = logging.getLogger(__name__)
 UNTRAINED = "this trainer has not been trained: call train first, or open a trained model's folder"
@@ -33,6 +38,7 @@ class Trainer:
         config: The configuration.
         model: A model of the caller's; none builds the one that the configuration describes.
         plugins: Classes, instances and modules with hooks, beside those that the configuration names.
+        loss: The loss of a module of the caller's; see `create_trainer`.
 
     Attributes:
         config: The configuration of the next `train`.
@@ -42,8 +48,12 @@ class Trainer:
         fits: The trained model of each fit of the latest run; each is a trainer.
     """
 
-    def __init__(self, config: Config, model: Any = None, *, plugins: Sequence[Any] = ()) -> None:
-        self.config, self.model = config.updated({}, plugins=plugins), model
+    def __init__(
+        self, config: Config, model: Any = None, *, plugins: Sequence[Any] = (), loss: Loss | None = None
+    ) -> None:
+        self.config, self.model, self.loss = config.updated({}, plugins=plugins), model, loss
+        if is_module(model):
+            ModuleForward(model, loss)  # which refuses one without a loss
         self.result: FitResult | None = None
         self.fits: Sequence[Trainer] = ()
         self._given = model
@@ -100,7 +110,9 @@ class Trainer:
         """Train on rows given here, or on those that the configuration names, from the present weights.
 
         Args:
-            train: A file, a pandas frame, or None for `data.train`.
+            train: A file, a pandas frame, or None for `data.train`; or an iterable of batches, dictionaries of arrays
+                with `labels` among them: a list, a function that yields them (of the epoch, if it takes one), an object
+                to iterate, with `set_epoch` or without.
             validation: The same for `data.validation`; a float is a fraction of the training rows.
             num_epochs: Epochs of this `train`; None takes `training.num_epochs`.
             resume: True to go on with the newest run of the output folder, or the path of a run or a checkpoint.
@@ -128,6 +140,8 @@ class Trainer:
 
     def _builder(self, config: Config, train: Any, validation: Any) -> FitBuilder:
         """Return what makes the parts of the next run's fits, which start from the present weights."""
+        if is_module(self.model) or is_loader(train) or is_loader(validation):
+            return LoaderFits(config, self.model, train, validation, self.loss)
         if self._made_from is None:
             raise BadInput(
                 f"this trainer is the mean of {len(self.fits)} fits, which cannot be trained as one; go on with one of "
@@ -160,15 +174,19 @@ class Trainer:
         if session is not None and hasattr(session, "steps"):
             predictor = Predictor(fit.name, session.data, session.steps, session.metrics)
             self.model, self._session = session.model, session
-        elif run.results and run.results[0].model_path is not None:  # a finished run that was resumed
+        elif not run.results or run.results[0].model_path is None:
+            return
+        elif isinstance(run.builder, LoaderFits):  # a finished run that was resumed
+            persistence.load_exported(self.model, run.results[0].model_path)
+            self._session, self._start, self._predictors, self.fits = None, None, None, (self,)
+            return
+        else:
             opened = open_model(run.results[0].model_path, trust=True, plugins=run.plugins, name=fit.name)
             predictor, self._session = opened.predictor, None
             if self.model is None:
                 self.model = opened.model
             else:
                 put_tensors(self.model, opened.model.tensors(), source=str(opened.folder), strict=True)
-        else:
-            return
         self._made_from, self._start, self.fits = config.model, None, (self,)
         self._predictors = lambda: iter([predictor])
 
@@ -186,7 +204,7 @@ class Trainer:
         """Return the metrics of labelled rows; of the mean of the fits' predictions, where a run had several.
 
         Args:
-            data: A file, a pandas frame, or rows.
+            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
             prefix: What stands before each metric's name.
         """
         mean = self._mean(data, labelled=True)
@@ -199,7 +217,7 @@ class Trainer:
         """Return predictions of rows, in their order: probabilities [N, K], or values [N] in the target's unit.
 
         Args:
-            data: A file, a pandas frame, or rows.
+            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
             return_logits: Return the model's raw outputs [N, K] instead.
         """
         mean = self._mean(data, raw=return_logits)
@@ -211,9 +229,7 @@ class Trainer:
         return mean.predictions, mean.logits
 
     def _mean(self, source: Any, *, labelled: bool = False, raw: bool = False) -> Mean:
-        if self._predictors is None:
-            raise BadInput(UNTRAINED)
-        return mean_of(self._predictors(), source, labelled=labelled, raw=raw)
+        return mean_of(self._all(source), source, labelled=labelled, raw=raw)
 
     @property
     def codec(self) -> Any:
@@ -226,9 +242,21 @@ class Trainer:
         return self._first().data.encoder  # type: ignore[attr-defined]  # TextData alone has it
 
     def _first(self) -> Predictor:
-        if self._predictors is None:
+        return next(self._all())
+
+    def _all(self, source: Any = None) -> Iterator[Predictor]:
+        """Give what predicts: of each fit, or of a module of the caller's as it is; `source` is to suit it."""
+        if self._predictors is not None:
+            predictors = self._predictors()
+        elif is_module(self.model):
+            predictors = iter([Predictor("model", *LoaderFits(self.config, self.model, loss=self.loss).prediction())])
+        else:
             raise BadInput(UNTRAINED)
-        return next(self._predictors())
+        for predictor in predictors:
+            if source is not None and is_loader(source) != isinstance(predictor.data, LoaderData):
+                wanted = "rows (a file, a frame)" if is_loader(source) else "a loader, an iterable of batches"
+                raise BadInput(f"expected {wanted}, as the model was trained on, got {a_thing(source)}")
+            yield predictor
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -260,14 +288,14 @@ class Trainer:
             CheckpointError: There is no such checkpoint, it is damaged or of another model, or no weights are there
                 to put it into.
         """
-        session = self._trained("load")
+        model = self.model if is_module(self.model) else self._trained("load").model
         place = usable(path, CheckpointError)
         if checkpoints.step_of(place.name) is None:
             found = checkpoints.scan(place)
             if not found:
                 raise CheckpointError(f"{place}: expected a checkpoint or a folder of some, found none")
             place = found[-1]
-        persistence.load_weights(session, place, optimizer=load_optimizer)
+        persistence.load_weights(self._session, model, place, optimizer=load_optimizer)
         self._start = Start(place, load_optimizer)
 
     def _trained(self, verb: str) -> FitSession:

@@ -70,7 +70,7 @@ def names(name: str) -> Names:
 def class_name(name: str) -> str:
     """Return the class that goes with a plugin's name: print_loss → PrintLoss."""
     cls = "".join(part.capitalize() for part in name.split("_"))
-    # `Trainer` and `None` mean something in the file already.
+    # `Session` and `None` mean something in the file already.
     imported = re.findall(r"import (.+)", (TEMPLATES / "plugin.py.tmpl").read_text(encoding="utf-8"))
     taken = {each for names in imported for each in names.split(", ")}
     return f"{cls}Plugin" if cls in taken or keyword.iskeyword(cls) else cls

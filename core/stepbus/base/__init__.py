@@ -18,15 +18,11 @@ if TYPE_CHECKING:
     from stepbus.base.errors import ModelError as ModelError
     from stepbus.base.errors import PluginError as PluginError
     from stepbus.base.errors import PluginFailure as PluginFailure
-    from stepbus.base.errors import Problem as Problem
     from stepbus.base.errors import StepbusError as StepbusError
     from stepbus.base.errors import did_you_mean as did_you_mean
     from stepbus.base.errors import mention as mention
-    from stepbus.base.errors import one_line as one_line
     from stepbus.base.errors import outcome as outcome
     from stepbus.base.errors import raise_first as raise_first
-    from stepbus.base.errors import values_without_secrets as values_without_secrets
-    from stepbus.base.errors import without_secrets as without_secrets
     from stepbus.base.json_output import strict_json as strict_json
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
@@ -34,6 +30,10 @@ if TYPE_CHECKING:
     from stepbus.base.paths import is_url as is_url
     from stepbus.base.paths import unusable as unusable
     from stepbus.base.paths import usable as usable
+    from stepbus.base.problems import Problem as Problem
+    from stepbus.base.quoting import one_line as one_line
+    from stepbus.base.quoting import values_without_secrets as values_without_secrets
+    from stepbus.base.quoting import without_secrets as without_secrets
     from stepbus.base.reading import MAX_DIGITS as MAX_DIGITS
     from stepbus.base.reading import json_of as json_of
     from stepbus.base.reading import once as once
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from stepbus.base.requests import as_caller as as_caller
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.saved_state import as_list as as_list
+    from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
     from stepbus.base.saved_state import fields_of as fields_of
     from stepbus.base.saved_state import named as named
@@ -77,15 +78,16 @@ else:
         arrays="IntArray LabelArray",
         components="Component Components Selected",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
-        "Problem StepbusError did_you_mean mention one_line outcome raise_first values_without_secrets "
-        "without_secrets",
+        "StepbusError did_you_mean mention outcome raise_first",
         json_output="strict_json",
         markers="hookimpl hookspec",
         paths="MAX_NAME is_url unusable usable",
+        problems="Problem",
+        quoting="one_line values_without_secrets without_secrets",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
         requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",
-        saved_state="as_list count fields_of named number text",
+        saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",
         version="HOOKS_VERSION __version__",

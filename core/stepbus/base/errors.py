@@ -14,69 +14,14 @@ StepbusError                exit code 1
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import field, frozen
-from attrs.converters import optional
+from stepbus.base.quoting import sentence
 
-# `//` may have become `/` where a URL was taken for a path. A password may hold what its URL should have escaped.
-_IN_URL = re.compile(r"([A-Za-z][\w+.-]+(?<!\.py):/+)(?:[^\s/@'\"<>:]*:(?!\d+[/?#])[^\s'\"<>]*|[^\s/?#'\"<>]*)@")
-_IN_QUERY = re.compile(
-    r"([?&;][\w-]*(?:token|secret|password|passwd|pwd|api_?key|access_?key|signature|credential)[\w-]*=)[^\s&;#'\"<>]+",
-    re.IGNORECASE,
-)
-
-
-def without_secrets(text: str) -> str:
-    """Return a text whose URLs have `***` in place of user and password, and of what a query names a secret."""
-    if ":/" not in text:
-        return text
-    return _IN_QUERY.sub(r"\1***", _IN_URL.sub(r"\1***@", text))
-
-
-def values_without_secrets(value: Any) -> Any:
-    """Return JSON values whose texts are `without_secrets`; what is stored holds no password.
-
-    Args:
-        value: Mappings, lists and scalars.
-    """
-    if isinstance(value, str):
-        return without_secrets(value)
-    if isinstance(value, dict):
-        return {key: values_without_secrets(item) for key, item in value.items()}
-    return [values_without_secrets(item) for item in value] if isinstance(value, list) else value
-
-
-# All control characters but the line break and the tabulator: a terminal would obey them.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def printable(text: str) -> str:
-    r"""Return a text with control characters as Python writes them (\x1b); line breaks and tabulators stay."""
-    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
-def one_line(text: str, most: int = 200) -> str:
-    """Return what somebody else wrote as a sentence can quote it: printable, without line breaks, never long.
-
-    Args:
-        text: The text.
-        most: Letters after which it is cut.
-    """
-    cut = text if len(text) <= most else f"{text[:most]} …"
-    return (
-        printable(cut)
-        .replace("\n", "\\n")
-        .replace("\t", "\\t")
-        .replace("\u2028", "\\u2028")
-        .replace("\u2029", "\\u2029")
-    )
-
-
-def _sentence(text: str) -> str:
-    return printable(without_secrets(text))
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stepbus.base.problems import Problem
 
 
 class StepbusError(Exception):
@@ -86,7 +31,7 @@ class StepbusError(Exception):
 
     def __init__(self, *words: Any) -> None:
         # Texts of libraries and of foreign folders are quoted in many sentences, and quote URLs in turn.
-        super().__init__(*(_sentence(word) if isinstance(word, str) else word for word in words))
+        super().__init__(*(sentence(word) if isinstance(word, str) else word for word in words))
 
 
 class BadInput(StepbusError):
@@ -121,20 +66,6 @@ class Interrupted(StepbusError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
-
-
-@frozen
-class Problem:
-    """One thing that is wrong with a configuration."""
-
-    path: str = field(converter=printable)
-    message: str = field(converter=_sentence)
-    file: str | None = field(default=None, converter=optional(without_secrets))
-    line: int | None = None
-
-    def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
 class ConfigError(BadInput):

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, frozen
 
-from stepbus.base import PluginError, did_you_mean
+from stepbus.base.errors import PluginError, did_you_mean
 
 # The words of `asks`, and what each asks for; `request_` and the word is the method of `trainer.control`.
 REQUESTS = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from stepbus.base.errors import CheckpointError
 from stepbus.base.settings import show
 
 # What steps, rows and tokens of any fit stay below.
 MOST = 2**63
+T = TypeVar("T")
 
 
 def fields_of(saved: Any, key: str, names: Iterable[str]) -> Mapping[str, Any]:
@@ -33,6 +34,22 @@ def fields_of(saved: Any, key: str, names: Iterable[str]) -> Mapping[str, Any]:
         if name not in wanted:
             raise CheckpointError(f"{key}: expected {', '.join(wanted)}, got {show(name)} too")
     return saved
+
+
+def built(cls: Callable[..., T], saved: Any, key: str, **read: Callable[[Any, str], Any]) -> T:
+    """Return an object of saved fields, each read by the function of its name.
+
+    Args:
+        cls: What takes the fields by name.
+        saved: What was read.
+        key: Where it stands in the file: "state.best".
+        **read: Field -> a function of its value and its place.
+
+    Raises:
+        CheckpointError: A field is missing or of another type, or there is another one.
+    """
+    found = fields_of(saved, key, read)
+    return cls(**{name: item(found[name], f"{key}.{name}") for name, item in read.items()})
 
 
 def count(value: Any, key: str) -> int:

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from typing import Any, TextIO
 
-from stepbus.base.errors import printable, without_secrets
+from stepbus.base.quoting import printable, without_secrets
 
 # What the user can mend by naming another place; a full disk or a failing one is no bad input.
 _PLACES = {

@@ -1,4 +1,4 @@
-"""The command line: what can be typed. What a command does stands in `stepbus.commands`, imported when it is typed."""
+"""The command line: what can be typed. What one does stands in `stepbus.cli.commands`, imported when it is typed."""
 
 from __future__ import annotations
 
@@ -142,6 +142,7 @@ def _settings(command: argparse.ArgumentParser) -> None:
 
 
 def _builtin(place: str) -> Callable[[argparse.Namespace], int | None]:
+    """Return the function of a command: it takes the parsed arguments and returns its exit code, or None for 0."""
     import importlib
 
     module, _, function = place.partition(":")
@@ -172,7 +173,7 @@ def _command_of(argv: Sequence[str] | None) -> int:
     import sys
 
     from stepbus.base import BadInput, did_you_mean, terminal
-    from stepbus.cli.commands.printing import flush
+    from stepbus.cli.commands import printing
     from stepbus.config.discovery import package_commands
 
     terminal.prepare()
@@ -188,5 +189,5 @@ def _command_of(argv: Sequence[str] | None) -> int:
         return int(command(words[1:]) or 0)
     arguments = top.parse_args(words)
     code = int(_builtin(arguments.place)(arguments) or 0)
-    flush(sys.stdout)
+    printing.flush(sys.stdout)
     return code

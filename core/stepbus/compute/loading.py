@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 from attrs import frozen
 

@@ -6,6 +6,9 @@ import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
 from stepbus.base import CheckpointError, PluginError, did_you_mean
-from stepbus.device import backend
 
 State = dict[str, mx.array]
 Scalars = dict[str, mx.array]

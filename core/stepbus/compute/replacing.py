@@ -1,4 +1,4 @@
-"""Whose the files are where a model is written: ours are replaced, everybody else's are carried over or refused."""
+"""Whose the files are where a model is written: ours are replaced, all others are carried over or refused."""
 
 from __future__ import annotations
 

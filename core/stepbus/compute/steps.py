@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 from attrs import frozen
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
+from stepbus.base import ModelError
 from stepbus.compute.forward import Arrays, Forward, HeadForward
 from stepbus.compute.optimizer import ParameterUpdater, hoist
 from stepbus.kernel import Batch, StepResult
@@ -76,6 +81,15 @@ def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
     return put_back
 
 
+def references(tree: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield each array, dictionary and list inside of a tree, outer ones first, with what holds it and its place."""
+    for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
+        if isinstance(value, mx.array | dict | list):
+            yield tree, key, value
+        if isinstance(value, dict | list):
+            yield from references(value)
+
+
 def _flat(model: nn.Module) -> list[tuple[str, mx.array]]:
     named: Any = tree_flatten(model.parameters())
     return list(named)
@@ -110,6 +124,7 @@ class CompiledSteps:
         self._names: list[str] = []
         self._home = time.perf_counter()
         state = [model.state, updater.state, mx.random.state]
+        self._traced: set[Any] = set()
         compiled = partial(mx.compile, inputs=state, outputs=state)
         self._train = compiled(self._train_step)
         self._micro = compiled(self._micro_step)
@@ -167,6 +182,43 @@ class CompiledSteps:
         losses, predictions, logits = self.forward.outputs(self.model, batch)
         return (losses * batch["weights"]).sum(), predictions, logits
 
+    @contextmanager
+    def _whole(self, function: str, batch: Arrays) -> Iterator[list[Any]]:
+        """Put the weights back where a function fails that is traced for the first time: MLX leaves its tracers there.
+
+        Args:
+            function: What is called.
+            batch: What it is called with.
+
+        Yields:
+            A list that takes what it returned.
+
+        Raises:
+            ModelError: It can be traced and cannot be computed.
+        """
+        key = (function, *((name, array.shape, array.dtype) for name, array in batch.items()))
+        if key in self._traced:
+            yield []
+            return
+        before = list(references([self.model.state, self.updater.state]))
+        results: list[Any] = []
+        try:
+            yield results
+            try:
+                mx.eval(results, self.model.state, self.updater.state)
+            except RuntimeError as error:
+                said = ", ".join(
+                    f"{name} {str(array.dtype).rpartition('.')[2]} {list(array.shape)}" for name, array in batch.items()
+                )
+                raise ModelError(f"the model cannot be computed on a batch of {said}: {error}") from error
+        except BaseException:
+            for holder, place, value in before:
+                holder[place] = value
+            if function != "evaluate":  # which captures no random state
+                mx.random.seed(self.seed)
+            raise
+        self._traced.add(key)
+
     # -- what the engine calls ----------------------------------------------------------------------------------------
 
     def launch(self, window: Sequence[Batch], number: int) -> Ticket:
@@ -180,18 +232,26 @@ class CompiledSteps:
         self.updater.set_learning_rate(rate)
         if len(window) == 1:
             mx.random.seed(mix(self.seed, number))
-            packed = self._train(to_device(window[0]))
+            batch = to_device(window[0])
+            with self._whole("train", batch) as results:
+                packed = self._train(batch)
+                results.append(packed)
         else:
             sums: Any = {
                 "gradients": tree_map(mx.zeros_like, self.model.trainable_parameters()),
                 "total": mx.zeros(()),
                 "weight": mx.zeros(()),
             }
-            for micro, batch in enumerate(window):
+            for micro, each in enumerate(window):
                 mx.random.seed(mix(self.seed, number, micro))
-                sums = self._micro(to_device(batch), sums)
+                batch = to_device(each)
+                with self._whole("micro", batch) as results:
+                    sums = self._micro(batch, sums)
+                    results.append(sums)
                 mx.async_eval(sums)  # else the graph of the whole window is held at once
-            packed = self._apply(sums)
+            with self._whole("apply", {}) as results:
+                packed = self._apply(sums)
+                results.append(packed)
         mx.async_eval(packed, self.model.state, self.updater.state)
         sequences, tokens = sum(batch.sequences for batch in window), sum(batch.tokens for batch in window)
         return Ticket(packed, rate, sequences, tokens)
@@ -213,10 +273,15 @@ class CompiledSteps:
 
     def evaluate(self, batch: Batch) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return a batch's loss sum by weight, its predictions [B, K] and its logits [B, K], without dropout."""
+        arrays = to_device(batch)
         self.model.eval()
-        loss, predictions, logits = self._evaluate(to_device(batch))
-        mx.eval(loss, predictions, logits)
-        self.model.train()
+        try:
+            with self._whole("evaluate", arrays) as results:
+                loss, predictions, logits = self._evaluate(arrays)
+                results += [loss, predictions, logits]
+            mx.eval(loss, predictions, logits)
+        finally:
+            self.model.train()
         return float(np.array(loss)), np.array(predictions), np.array(logits)
 
     def restart_clock(self) -> None:

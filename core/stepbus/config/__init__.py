@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from stepbus.config.choices import choice as choice
     from stepbus.config.layers import COMPONENT_SECTIONS as COMPONENT_SECTIONS
     from stepbus.config.layers import TOP_KEYS as TOP_KEYS
-    from stepbus.config.layers import Normaliser as Normaliser
     from stepbus.config.layers import merge as merge
     from stepbus.config.layers import merge_all as merge_all
     from stepbus.config.layers import read_layers as read_layers
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from stepbus.config.load import Config as Config
     from stepbus.config.load import check_schedule as check_schedule
     from stepbus.config.load import load_config as load_config
+    from stepbus.config.normaliser import Normaliser as Normaliser
     from stepbus.config.sections import BASES as BASES
     from stepbus.config.sections import DataConfig as DataConfig
     from stepbus.config.sections import ModelConfig as ModelConfig
@@ -32,8 +32,9 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         choices="POLICIES Plugins choice",
-        layers="COMPONENT_SECTIONS Normaliser TOP_KEYS merge merge_all read_layers shown",
+        layers="COMPONENT_SECTIONS TOP_KEYS merge merge_all read_layers shown",
         load="Config check_schedule load_config",
+        normaliser="Normaliser",
         sections="BASES DataConfig ModelConfig SchedulerConfig Task TrainingConfig",
         suggestions="Suggestions aliases",
     )

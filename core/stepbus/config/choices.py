@@ -9,8 +9,9 @@ import attrs
 from attrs import frozen
 
 from stepbus.base import Components, ConfigError, PluginError, Problem, show
-from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, show_path, structured
-from stepbus.config.layers import Normaliser, merge, merge_all
+from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, make_settings, show_path
+from stepbus.config.layers import merge, merge_all
+from stepbus.config.normaliser import Normaliser
 
 if TYPE_CHECKING:
     from stepbus.config.discovery import InstalledPlugin, LoadedPlugin
@@ -147,7 +148,7 @@ def choice(loaded: LoadedPlugin, root: Given, problems: list[Problem]) -> Plugin
         problems.append(policy.problem(f"expected raise or disable, got {show(policy.node.value)}"))
     if loaded.config_class is not None:
         with collecting(problems):
-            made = structured(given, loaded.config_class, ignore=("use", "on_error"))
+            made = make_settings(given, loaded.config_class, ignore=("use", "on_error"))
     else:
         names = [name for name in given.node.value if name not in ("use", "on_error")]
         problems += [given.inner(name).problem(f"expected no settings, got {name!r}") for name in names]

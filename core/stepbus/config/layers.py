@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,8 @@ from typing import Any
 import attrs
 
 from stepbus.base import ConfigError, Problem, did_you_mean, show, unusable, usable
-from stepbus.base.trees import Keys, Mark, Node, from_python, parse, read_tree, resolve_place, show_path
+from stepbus.base.trees import Keys, Mark, Node, from_python, parse, read_tree, resolve_place
 from stepbus.config.discovery import preset_path
-from stepbus.config.sections import BASES
-from stepbus.config.suggestions import Suggestions, aliases
 
 COMPONENT_SECTIONS = ("model", "data", "optimizer", "scheduler")
 SECTIONS = (*COMPONENT_SECTIONS, "training", "environment")
@@ -168,154 +166,3 @@ def override_layer(text: str, problems: list[Problem]) -> Node:
 def nest(keys: Keys, value: Node) -> Node:
     """Return mappings around a value, one for each key."""
     return reduce(lambda node, key: Node({key: node}, value.mark), reversed(keys), value)
-
-
-class Normaliser:
-    """Brings a layer into its one canonical shape: aliases moved, short forms written out, paths absolute.
-
-    Args:
-        known: The names of installed plugins, which may stand as sections of their own.
-        problems: Takes what is wrong.
-    """
-
-    def __init__(self, known: Collection[str], problems: list[Problem]) -> None:
-        self.known = known
-        self.problems = problems
-        self.notes: list[Problem] = []  # what is accepted and has no effect
-
-    def __call__(self, layer: Node) -> Node:
-        """Return a layer in canonical shape; what cannot be understood is left out and reported."""
-        top = dict(layer.value)
-        if "extends" in top:
-            self.refuse(("extends",), "expected extends only in a file", top.pop("extends"))
-        for name in SECTIONS:
-            if name in top:
-                top[name] = self.section(name, top[name])
-        if "plugins" in top:
-            top["plugins"] = self.mapping(("plugins",), top["plugins"], "a mapping from plugin names to settings")
-        if "hooks" in top:
-            top["hooks"] = self.hooks(top["hooks"])
-        for key in [key for key in top if key not in TOP_KEYS]:
-            self.plugin_section(top, key, layer.mark)
-        tree = Node(top, layer.mark)
-        for alias, path in aliases().items():
-            self.move(tree, alias, path)
-        if "plugins" in top:
-            top["plugins"] = self.plugins(top["plugins"])
-        return tree
-
-    def refuse(self, path: Keys, message: str, node: Node) -> None:
-        self.problems.append(Problem(show_path(path), message, node.mark.file, node.mark.line))
-
-    def mapping(self, path: Keys, node: Node, expected: str) -> Node:
-        if node.value is None:
-            return Node({}, node.mark)
-        if isinstance(node.value, dict):
-            return Node(dict(node.value), node.mark)
-        self.refuse(path, f"expected {expected}, got {show(node.value)}", node)
-        return Node({}, node.mark)
-
-    def section(self, name: str, node: Node) -> Node:
-        if name in COMPONENT_SECTIONS and isinstance(node.value, str):
-            return Node({"type": node}, node.mark)
-        return self.mapping((name,), node, "a mapping of settings")
-
-    def hooks(self, node: Node) -> Node:
-        """Return the hook modules as a list, files as absolute paths."""
-        nodes = node.value if isinstance(node.value, list) else [] if node.value is None else [node]
-        found = []
-        for index, item in enumerate(nodes):
-            place = ("hooks", index) if isinstance(node.value, list) else ("hooks",)
-            if isinstance(item.value, str) and item.value:
-                self.check_place(place, item)
-                found.append(Node(_module_place(item.value, item.mark), item.mark))
-            else:
-                message = f"expected a module's name or a .py file, got {show(item.value)}"
-                self.refuse(place, message, item)
-        return Node(found, node.mark)
-
-    def check_place(self, path: Keys, node: Node) -> None:
-        """Refuse a module or file whose name can be no path."""
-        reason = unusable(node.value.rpartition(":")[0] or node.value, node.mark.folder)
-        if reason is not None:
-            self.refuse(path, reason, node)
-
-    def plugin_section(self, top: dict[str, Node], key: str, mark: Mark) -> None:
-        """Move a top-level key that is a plugin's name under `plugins`."""
-        node = top.pop(key)
-        plugins = top.get("plugins", Node({}, mark))
-        if key not in self.known and key not in plugins.value:
-            near = Suggestions({(name,): cls for name, cls in BASES.items()}).at(
-                key, (), [*TOP_KEYS, "extends", *self.known], node.value
-            )
-            message = (
-                f"expected a section or an installed plugin, got {key!r}{near or '; sections: ' + ', '.join(TOP_KEYS)}"
-            )
-            self.refuse((key,), message, node)
-        elif key in plugins.value:
-            self.refuse((key,), f"expected either {key} or plugins.{key}, got both", node)
-        else:
-            plugins.value[key] = node
-            top["plugins"] = plugins
-
-    def move(self, tree: Node, alias: Keys, path: Keys | None) -> None:
-        """Move a setting from where an alias was written to where it belongs."""
-        *outer, last = alias
-        parent = _find(tree, tuple(outer))
-        if parent is None or last not in parent.value:
-            return
-        node = parent.value.pop(last)
-        if path is None:
-            message = "it has no effect: memory is unified, there is nothing to pin"
-            self.notes.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
-            return
-        node = Node(node.value, attrs.evolve(node.mark, written=show_path(alias)))
-        place = tree
-        for key in path[:-1]:
-            inside = place.value.setdefault(key, Node({}, node.mark))
-            if inside.value is False:
-                message = f"it has no effect, because {show_path(path[:2])} is switched off beside it"
-                self.notes.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
-                return
-            if inside.value is None or inside.value is True:
-                inside = place.value[key] = Node({}, inside.mark)
-            if not isinstance(inside.value, dict):
-                return
-            place = inside
-        if path[-1] in place.value:
-            if node.value is True:
-                # "On", said twice; the settings are in the other place.
-                return
-            self.refuse(alias, f"expected either {show_path(alias)} or {show_path(path)}, they mean the same", node)
-        place.value[path[-1]] = node
-
-    def plugins(self, node: Node) -> Node:
-        """Return the plugins with null and true as {}, and classes in files by absolute path."""
-        found = {}
-        for name, item in node.value.items():
-            if item.value is None or item.value is True:
-                item = Node({}, item.mark)
-            elif isinstance(item.value, dict):
-                use = item.value.get("use")
-                if use is not None and isinstance(use.value, str):
-                    self.check_place(("plugins", name, "use"), use)
-                    item = Node({**item.value, "use": Node(_module_place(use.value, use.mark), use.mark)}, item.mark)
-            elif item.value is not False:
-                self.refuse(("plugins", name), f"expected settings, true, false or null, got {show(item.value)}", item)
-                continue
-            found[name] = item
-        return Node(found, node.mark)
-
-
-def _find(tree: Node, path: Keys) -> Node | None:
-    for key in path:
-        if not isinstance(tree.value, dict) or key not in tree.value:
-            return None
-        tree = tree.value[key]
-    return tree if isinstance(tree.value, dict) else None
-
-
-def _module_place(text: str, mark: Mark) -> str:
-    """Return "./file.py" and "./file.py:Class" with the file's absolute path; module names stay."""
-    file, colon, attribute = text.rpartition(":") if not text.endswith(".py") else (text, "", "")
-    return resolve_place(file, mark, "file") + colon + attribute if file.endswith(".py") else text

@@ -17,12 +17,13 @@ import attrs
 from attrs import field, frozen
 
 from stepbus.base import Components, ConfigError, Problem, Selected, StepbusError, counted, values_without_secrets
-from stepbus.base.trees import Given, Mark, Node, collecting, plain, read_tree, select, show_path, structured
+from stepbus.base.trees import Given, Mark, Node, collecting, make_settings, plain, read_tree, select, show_path
 from stepbus.config.choices import Loader, PluginChoice, Plugins, choice
 from stepbus.config.discovery import configs_folder
 from stepbus.config.discovery import plugins as installed_plugins
 from stepbus.config.keywords import keyword_layer, late_keywords, section_classes
-from stepbus.config.layers import COMPONENT_SECTIONS, Normaliser, merge, merge_all, override_layer, read_layers, shown
+from stepbus.config.layers import COMPONENT_SECTIONS, merge, merge_all, override_layer, read_layers, shown
+from stepbus.config.normaliser import Normaliser
 from stepbus.config.sections import BASES as BASES
 from stepbus.config.sections import EnvironmentConfig, TrainingConfig
 from stepbus.config.suggestions import Suggestions, as_keyword
@@ -242,7 +243,7 @@ def _assemble(
     for name, cls in BASES.items():
         with collecting(problems):
             given = root.inner(name)
-            sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else structured(given, cls)
+            sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else make_settings(given, cls)
     choices = [choice(loaded, root, problems) for loaded in chosen.loaded.values()]
     if not problems:
         problems += _across(sections, tree)

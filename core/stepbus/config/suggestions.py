@@ -34,8 +34,8 @@ def other_names() -> dict[str, list[Keys]]:
 
 
 def setting_names(cls: type) -> list[str]:
-    """Return the names of a class's settings, as a file writes them."""
-    return [field.alias or field.name for field in attrs.fields(cls) if field.init]
+    """Return the names of a class's settings, as a file writes them; none for what is no class of settings."""
+    return [] if not attrs.has(cls) else [field.alias or field.name for field in attrs.fields(cls) if field.init]
 
 
 class Suggestions:

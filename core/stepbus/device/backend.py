@@ -1,48 +1,27 @@
 """MLX, behind a fast BLAS and with its compiled kernels in a folder of the user's own; import this before `mlx.core`.
 
-`stepbus.device.blas` says which BLAS, `stepbus.device.kernel_cache` where kernels lie. On macOS (Accelerate and Metal)
-and with MLX's CUDA wheels nothing is put in front; neither was at hand to test that here.
+`stepbus.device.before_mlx` loads what goes in front, `stepbus.device.kernel_cache` says where kernels lie. On macOS
+(Accelerate and Metal) and with MLX's CUDA wheels nothing is put in front; neither was at hand to test that here.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import shutil
 import sys
 import threading
 import warnings
 from typing import Any
 
 from stepbus.base import BadInput
-from stepbus.device import blas as blas_libraries
 from stepbus.device import kernel_cache
+from stepbus.device.before_mlx import blas as blas
+from stepbus.device.before_mlx import redirected
 from stepbus.device.machine import BackendWarning as BackendWarning
 from stepbus.device.machine import cores as cores
 from stepbus.device.machine import on_linux_cpu, version
 
 CACHE_LIMIT = 4 << 30
-
-
-def _redirect() -> kernel_cache.Redirect | None:
-    """Load what gives MLX's kernels a folder of the user's own; None where MLX compiles none."""
-    if not on_linux_cpu():
-        return None
-    # MLX compiles fused CPU kernels with g++, and without it runs them one operation at a time, silently.
-    mend = "install it, such as Debian's g++"
-    if shutil.which("g++") is None:
-        text = f"g++ is not on PATH, so steps are slower; mend: {mend}"
-    else:
-        try:
-            return kernel_cache.redirect()
-        except OSError as error:
-            text = f"it compiles nothing here ({error}), so steps are slower; mend: {mend}"
-    warnings.warn(f"mx.compile is off because {text}", BackendWarning, stacklevel=3)
-    return None
-
-
-blas = blas_libraries.choose()
-_given = _redirect()
 
 try:
     import mlx.core as mx
@@ -52,10 +31,10 @@ except ImportError as error:
 
 
 def _open_kernels() -> kernel_cache.KernelCache | None:
-    if _given is None:
+    if redirected is None:
         return None
     try:
-        return kernel_cache.open_cache(str(vars(mx)["__version__"]), _given)
+        return kernel_cache.open_cache(str(vars(mx)["__version__"]), redirected)
     except OSError as error:
         warnings.warn(
             f"mx.compile is off because no folder can hold its kernels ({error}), so steps are slower; mend: make "

@@ -38,8 +38,10 @@ def make_room(folder: Path, names: re.Pattern[str], unfinished: re.Pattern[str],
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return
+        except OSError:
+            pass  # a file system without locks; a reader keeps what it has opened
         found = []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -67,7 +69,11 @@ def _remove(path: Path) -> bool:
     except OSError:
         return not os.path.lexists(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):  # as above
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
         path.unlink()
     except OSError:
         return False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 
 from stepbus.base import BadInput

@@ -74,8 +74,9 @@ def current() -> dict[str, Any]:
 @functools.cache
 def _fixed() -> dict[str, Any]:
     from stepbus.base import __version__
-    from stepbus.device import backend, code_version, kernel_cache
+    from stepbus.device import backend, kernel_cache
     from stepbus.device.machine import version
+    from stepbus.device.sources import code_version
 
     return {
         "architecture": platform.machine(),

@@ -8,8 +8,12 @@ if TYPE_CHECKING:
     from stepbus.fit.builder import Exported as Exported
     from stepbus.fit.builder import FitBuilder as FitBuilder
     from stepbus.fit.builder import Fitting as Fitting
+    from stepbus.fit.computing import new_optimizer as new_optimizer
+    from stepbus.fit.computing import new_steps as new_steps
+    from stepbus.fit.effects import loop_notes as loop_notes
     from stepbus.fit.effects import refusals as refusals
     from stepbus.fit.effects import unevaluated as unevaluated
+    from stepbus.fit.evaluation import joined as joined
     from stepbus.fit.evaluation import metric_values as metric_values
     from stepbus.fit.evaluation import predict as predict
     from stepbus.fit.evaluation import score as score
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from stepbus.fit.members import prototypes as prototypes
     from stepbus.fit.members import restore_state as restore_state
     from stepbus.fit.members import run_scoped as run_scoped
+    from stepbus.fit.members import source_digest as source_digest
     from stepbus.fit.members import state_of as state_of
     from stepbus.fit.metrics import chosen_metrics as chosen_metrics
     from stepbus.fit.session import FitSession as FitSession
@@ -40,10 +45,11 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         builder="Exported FitBuilder Fitting",
-        effects="refusals unevaluated",
-        evaluation="metric_values predict score",
+        computing="new_optimizer new_steps",
+        effects="loop_notes refusals unevaluated",
+        evaluation="joined metric_values predict score",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
-        "restore_state run_scoped state_of",
+        "restore_state run_scoped source_digest state_of",
         metrics="chosen_metrics",
         session="FitSession",
         text_fits="TextFits text_of",

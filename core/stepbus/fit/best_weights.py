@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from stepbus.base import CheckpointError
 from stepbus.fit.effects import unevaluated
 from stepbus.fit.weights import put_tensors, tensors_of
 
@@ -52,6 +53,9 @@ def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
     Args:
         session: The fit.
         stored: The weights that the checkpoint keeps beside the model's, if any.
+
+    Raises:
+        CheckpointError: They are not those of this model.
     """
     session.best_arrays = {}
     best = session.state.best
@@ -60,6 +64,15 @@ def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
     if best.step == session.state.step:
         keep(session)  # at the best step itself, the model is the best
     elif stored is not None:
+        own, kept = (
+            {name: getattr(value, "shape", ()) for name, value in tensors.items()}
+            for tensors in (tensors_of(session.model), stored)
+        )
+        if wrong := [name for name in sorted({*own, *kept}) if own.get(name) != kept.get(name)]:
+            raise CheckpointError(
+                f"expected {wrong[0]} of shape {own.get(wrong[0], 'none')}, as the model has it, got "
+                f"{kept.get(wrong[0], 'none')}"
+            )
         session.best_arrays = dict(stored)
     else:
         session.state.best = None

@@ -52,6 +52,34 @@ def unevaluated(training: TrainingConfig, monitored: bool, steps_per_epoch: int,
     return ""
 
 
+def loop_notes(config: Config, monitored: bool, steps_per_epoch: int, total_steps: int) -> list[tuple[str, str]]:
+    """Return (setting, message) for what of the section `training` has another effect than it seems to have.
+
+    Args:
+        config: The configuration.
+        monitored: Whether there is a set to evaluate.
+        steps_per_epoch: Updates of one epoch of the first fit; 0 where nobody knows.
+        total_steps: Updates of the first fit.
+    """
+    training = config.training
+    found: list[tuple[str, str]] = []
+    every = training.num_epochs * steps_per_epoch
+    if steps_per_epoch and training.max_steps is not None and training.max_steps > every:
+        epochs = counted(training.num_epochs, "epoch")
+        found.append(
+            (
+                "training.max_steps",
+                f"{counted(training.max_steps, 'update')} are never reached, because there are {every:,} in {epochs}; "
+                "a larger training.num_epochs trains longer",
+            )
+        )
+    why = unevaluated(training, monitored, steps_per_epoch, total_steps)
+    if why and monitored and training.eval_strategy != "no":
+        path = "training.eval_steps" if training.eval_strategy == "steps" else "training.max_steps"
+        found.append((path, f"nothing is evaluated before the end of the training: {why}"))
+    return found
+
+
 def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps: int, longest: int) -> list[str]:
     """Return a sentence for each setting that has no effect, or another one than it seems to have.
 
@@ -62,22 +90,8 @@ def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps
         total_steps: Updates of the first fit.
         longest: Tokens of its longest training row.
     """
-    training, data = config.training, config.data.settings
-    found: list[tuple[str, str]] = []
-    every = training.num_epochs * steps_per_epoch
-    if training.max_steps is not None and training.max_steps > every:
-        epochs = counted(training.num_epochs, "epoch")
-        found.append(
-            (
-                "training.max_steps",
-                f"{counted(training.max_steps, 'update')} are never reached, because there are {every:,} in {epochs}; "
-                "a larger training.num_epochs trains longer",
-            )
-        )
-    why = unevaluated(training, fits[0].monitored is not None, steps_per_epoch, total_steps)
-    if why and fits[0].monitored is not None and training.eval_strategy != "no":
-        path = "training.eval_steps" if training.eval_strategy == "steps" else "training.max_steps"
-        found.append((path, f"nothing is evaluated before the end of the training: {why}"))
+    data = config.data.settings
+    found = loop_notes(config, fits[0].monitored is not None, steps_per_epoch, total_steps)
     if not isinstance(data.validation, float) and not grown_axes(fits):
         if data.stratify and "data.stratify" in config.marks:
             found.append(("data.stratify", "it has no effect, because no rows are split here"))

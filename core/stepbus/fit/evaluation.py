@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stepbus.base import DataError
 from stepbus.fit import best_weights
 from stepbus.kernel import Best, Predictions
 
@@ -38,9 +39,26 @@ def predict(steps: Steps, rows: ScoredSet) -> tuple[Predictions, float, Array]:
             raw.append(logits[real])
             total += loss
     order = np.argsort(np.concatenate(places), kind="stable")
-    values, logits = np.concatenate(said)[order], np.concatenate(raw)[order]
+    values, logits = joined(said, "predictions")[order], joined(raw, "outputs")[order]
     loss = float("nan") if rows.targets is None else total / rows.weight
     return Predictions(rows.row_ids, rows.to_units(values), rows.targets), loss, logits
+
+
+def joined(parts: Sequence[Array], what: str) -> Array:
+    """Return the arrays of all batches as one.
+
+    Args:
+        parts: Arrays [B, …].
+        what: What they are, for a message.
+
+    Raises:
+        DataError: Their other axes differ.
+    """
+    shapes = list(dict.fromkeys(part.shape[1:] for part in parts))
+    if len(shapes) > 1:
+        said = " and ".join(str(list(shape)) for shape in shapes[:2])
+        raise DataError(f"{what}: expected rows of one shape in all batches, got {said}; pad them to one length")
+    return np.concatenate(parts)
 
 
 def metric_values(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any) -> dict[str, float]:

@@ -10,13 +10,22 @@ if TYPE_CHECKING:
     from stepbus.config import Config
 
 
-def chosen_metrics(config: Config, task: str) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
+def chosen_metrics(config: Config, task: str | None) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
     """Return the metrics of a task, built, and the direction of everything that will be computed.
 
     Args:
         config: The configuration; `training.metrics` names them, or the task's own are taken.
-        task: binary, multiclass, multilabel or regression.
+        task: binary, multiclass, multilabel or regression; without one there is the loss alone.
+
+    Raises:
+        ConfigError: A metric is not for the task, or there is none that it could be for.
     """
+    if task is None and config.training.metrics:
+        words = (
+            "expected data.task beside it (binary, multiclass, multilabel or regression), because batches do not say "
+            "what their labels are, got none; set it, or leave metrics out"
+        )
+        raise ConfigError([config.locate(Problem("training.metrics", words))])
     offered = [part for part, _ in config.components if part.kind == "metric"]
     usual = [Selected(part, part.config()) for part in offered if task in part.metadata.get("default", ())]
     chosen = usual if config.training.metrics is None else config.training.metrics

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 
 from stepbus.base import CheckpointError, StepbusError, fields_of, named, number, show, text, values_without_secrets
 from stepbus.compute import folders
-from stepbus.device import backend, conditions
+from stepbus.device import conditions
 from stepbus.fit import best_weights
 from stepbus.fit.builder import Exported
 from stepbus.fit.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
@@ -100,7 +103,10 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
     stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
-    best_weights.take_back(session, stored)
+    try:
+        best_weights.take_back(session, stored)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / 'best.safetensors'}: {error}") from error
     return checkpoint
 
 
@@ -123,11 +129,12 @@ def save_by_hand(session: Fitting, folder: Path | None = None, *, optimizer: boo
     return save(session, folder, optimizer=optimizer)
 
 
-def load_weights(session: Fitting, path: Path, *, optimizer: bool = True) -> None:
-    """Put the weights of a checkpoint into the model of a fit.
+def load_weights(session: Fitting | None, model: Any, path: Path, *, optimizer: bool = True) -> None:
+    """Put the weights of a checkpoint into a model.
 
     Args:
-        session: The fit that the model comes from.
+        session: The fit that the model comes from, if there was one.
+        model: The model.
         path: The checkpoint's folder.
         optimizer: Whether the optimizer's state will be wanted as well.
 
@@ -142,15 +149,28 @@ def load_weights(session: Fitting, path: Path, *, optimizer: bool = True) -> Non
             "load_checkpoint(path, load_optimizer=False) takes the rest"
         )
     was: Any = checkpoints.read_document(checkpoint, DESCRIPTION)
-    if _labels(was["encoder"] if isinstance(was, dict) and "encoder" in was else None) != _labels(
-        session.builder.exported(session).state
-    ):
+    own = None if session is None else _labels(session.builder.exported(session).state)
+    if session is not None and _labels(was.get("encoder") if isinstance(was, dict) else None) != own:
         raise CheckpointError(
             f"{path}: expected the labels of this trainer's model, got those of another one, for which its head was "
             "trained; open_trainer(PATH) opens it as it is"
         )
     source = str(path / "model.safetensors")
-    put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    put_tensors(model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+
+
+def load_exported(model: Any, folder: Path) -> None:
+    """Put the weights of a model's folder into a model that is there.
+
+    Args:
+        model: The model.
+        folder: The folder, which is verified.
+
+    Raises:
+        ModelError: It is damaged, or of another model.
+    """
+    found = folders.find_folder(str(folder))
+    put_tensors(model, folders.read_tensors(found), source=str(found / folders.WEIGHTS), strict=True)
 
 
 def _labels(state: Any) -> Any:

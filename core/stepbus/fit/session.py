@@ -94,9 +94,10 @@ class FitSession:
             path: The checkpoint's folder.
             optimizer: Put the optimizer's state back as well.
         """
-        planned = self.state.total_steps, self.state.steps_per_epoch
+        total, per_epoch = self.state.total_steps, self.state.steps_per_epoch
         self.disk.load(self, path, optimizer=optimizer)
-        self.state.total_steps, self.state.steps_per_epoch = planned
+        # Where nobody can count the updates of an epoch, the first one has told.
+        self.state.total_steps, self.state.steps_per_epoch = total, per_epoch or self.state.steps_per_epoch
         self.message(f"resumed at step {self.state.step} from {path}")
 
     def compile(self) -> None:
@@ -131,6 +132,24 @@ class FitSession:
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""
         self.run.report(title, columns, rows)
+
+    def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
+        """Write a checkpoint now, in a folder or the fit's own, and return where it lies.
+
+        Args:
+            path: The folder to write it in; none takes the fit's own.
+            save_optimizer: Keep the optimizer's state, without which no resume is exact.
+        """
+        return self.disk.save(self, None if path is None else Path(path), optimizer=save_optimizer)
+
+    def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
+        """Put back what a checkpoint holds.
+
+        Args:
+            path: The checkpoint's folder.
+            load_optimizer: Put the optimizer's state back as well.
+        """
+        self.disk.load(self, Path(path), optimizer=load_optimizer)
 
     # -- what the engine calls ----------------------------------------------------------------------------------------
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError
-from stepbus.compute import (
-    CompiledSteps,
-    HeadForward,
-    LoadReport,
-    ParameterUpdater,
-    adopt_head,
-    initialise,
-    keys_of,
-    mix,
-)
+from stepbus.compute import HeadForward, LoadReport, ParameterUpdater, adopt_head, initialise, keys_of, mix
 from stepbus.fit import evaluation, persistence
 from stepbus.fit.builder import Exported
+from stepbus.fit.computing import new_optimizer, new_steps
 from stepbus.fit.effects import run_notes
 from stepbus.fit.metrics import chosen_metrics
 from stepbus.fit.text_models import config_model, new_encoder
@@ -117,8 +110,9 @@ class TextFits:
                 f"the model has {given.outputs} {given.task} outputs, and the labels are {codec.task} with "
                 f'{codec.outputs}; use create_model(head_type="{codec.task}", num_labels={codec.outputs})'
             )
-        if given is not None and session.run.alone and not (other or self.changed):
-            model = given
+        if given is not None and not (other or self.changed):
+            # Each fold has a copy of its own, with whatever is frozen in it.
+            model = given if session.run.alone else copy.deepcopy(given)
         else:
             model = config_model(self.config, codec, seed, given)
 
@@ -168,44 +162,3 @@ def text_of(session: Fitting) -> TextData:
     """Return the data of a fit that trains on rows of text."""
     assert isinstance(session.data, TextData)
     return session.data
-
-
-def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
-    """Return the optimizer of a fit whose model is there, with the settings that plugins give single parameters.
-
-    Args:
-        config: The configuration.
-        session: The fit.
-    """
-    groups: dict[str, dict[str, float]] = {}
-    for given in session.bus.in_order("parameter_groups", trainer=session, model=session.model):
-        for name, group in given.items():
-            own = groups.setdefault(name, {})
-            scale = own.get("learning_rate_scale", 1.0) * group.get("learning_rate_scale", 1.0)
-            own.update(group, learning_rate_scale=scale)
-    settings = config.optimizer.settings
-    made = ParameterUpdater(config.optimizer.build(), settings.learning_rate, settings.weight_decay, groups)
-    made.init(session.model.trainable_parameters())
-    return made
-
-
-def new_steps(config: Config, session: Fitting, forward: Any) -> CompiledSteps:
-    """Return the compiled functions of a fit.
-
-    Args:
-        config: The configuration.
-        session: The fit; weights, optimizer state and restored values are in place.
-        forward: What a model makes of a batch.
-    """
-    state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
-    transforms = list(session.bus.in_order("transform_gradients", trainer=session))
-    session.model.train()
-    return CompiledSteps(
-        session.model,
-        optimizer,
-        transforms,
-        rate=lambda step: scheduler.rate(step, state.total_steps, optimizer.learning_rate),
-        seed=session.fit.seed,
-        precision=config.training.precision,
-        forward=forward,
-    )

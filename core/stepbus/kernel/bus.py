@@ -15,9 +15,7 @@ from attrs import define
 from stepbus.base import Asker, BadInput, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
-from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
-from stepbus.kernel.hook_checks import hooks_of as hooks_of
-from stepbus.kernel.hook_results import checked, words_of
+from stepbus.kernel.hook_checks import checked, hooks_of
 from stepbus.kernel.state import Control
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
@@ -225,8 +223,12 @@ def failure(member: Member, what: str, error: BaseException) -> StepbusError:
 
 
 def _raised(member: Member, what: str, error: BaseException) -> str:
+    try:
+        words = str(error)
+    except Exception as inner:
+        words = f"(its text cannot be had: {type(inner).__name__})"
     # It goes into checkpoints, where a StepbusError's own look at passwords does not reach.
-    words = without_secrets(words_of(error))
+    words = without_secrets(words)
     return f"{member.label}: {what.format(type(error).__name__)}: {words}; {_switch_off(member)}"
 
 

@@ -82,11 +82,12 @@ def commit(session: Session, ticket: Any) -> None:
 def boundary(session: Session, epoch_ends: bool) -> bool:
     """Do what is due after the update that was just committed; return True when the fit is to end."""
     state, control = session.state, session.control
+    if epoch_ends:
+        state.steps_per_epoch = state.step_in_epoch  # of batches that nobody could count before
     if reason := _evaluation_reason(session, epoch_ends):
         control.evaluation.clear()
         session.evaluate_monitored(reason)
     if epoch_ends:
-        state.steps_per_epoch = state.step_in_epoch  # of batches that nobody could count before
         session.hook.on_epoch_end(trainer=session, state=state)
         state.epoch += 1
         state.step_in_epoch = 0

@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from attrs import define, field, frozen
 
 from stepbus.kernel.state import Best
 
-if TYPE_CHECKING:
-    Array = np.ndarray[Any, Any]
-
 # The axes that fits can grow along, innermost first: the order in which results are combined.
 AXES = ("fold", "member", "round")
-
-
-class Rows(Protocol):
-    """Rows of a set, however they are held.
-
-    Attributes:
-        source: Where they come from, for messages.
-        ids: What names each row, [N].
-        numbers: Its number there, int [N].
-    """
-
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def ids(self) -> Array: ...
-
-    @property
-    def numbers(self) -> Array: ...
-
-    def __len__(self) -> int: ...
 
 
 @frozen(eq=False)
@@ -125,12 +101,7 @@ def grown_axes(fits: list[Fit]) -> list[str]:
 
 
 def groups_along(axis: str, results: list[FitResult]) -> list[list[FitResult]]:
-    """Group results that differ in one axis only, in order.
-
-    Args:
-        axis: The axis that a group varies along.
-        results: Results whose fits have a place on that axis, or not.
-    """
+    """Group results that differ in one axis only, in order; those without a place on it may be among them."""
     groups: dict[tuple[tuple[str, int], ...], list[FitResult]] = {}
     for result in results:
         rest = tuple(sorted((name, place) for name, place in result.fit.scope.items() if name != axis))

@@ -27,55 +27,48 @@ class LoopSettings(Protocol):
     """Section `training`, as far as the loop reads it."""
 
     @property
-    def log_steps(self) -> int:
-        """Updates of a log interval."""
+    def log_steps(self) -> int: ...  # updates of a log interval
+    @property
+    def eval_strategy(self) -> str: ...  # when the set that decides is evaluated: epoch, steps or no
+    @property
+    def eval_steps(self) -> int | None: ...  # updates between two evaluations, with eval_strategy: steps
+
+
+class Rows(Protocol):
+    """Rows of a set, however they are held."""
 
     @property
-    def eval_strategy(self) -> str:
-        """When the set that decides is evaluated: epoch, steps or no."""
-
+    def source(self) -> str: ...  # where they come from, for messages
     @property
-    def eval_steps(self) -> int | None:
-        """Updates between two evaluations, with eval_strategy: steps."""
+    def ids(self) -> Array: ...  # what names each row, [N]
+    @property
+    def numbers(self) -> Array: ...  # its number there, int [N]
+    def __len__(self) -> int: ...
 
 
 class Batch(Protocol):
-    """Rows of one shape, collated.
-
-    Attributes:
-        rows: Place of each row in its set, int [B]; -1 in padding rows.
-        sequences: Real rows.
-        tokens: Real tokens; rows, where there are no tokens.
-    """
+    """Rows of one shape, collated."""
 
     @property
-    def rows(self) -> Array: ...
-
+    def rows(self) -> Array: ...  # place of each row in its set, int [B]; -1 in padding rows
     @property
-    def sequences(self) -> int: ...
-
+    def sequences(self) -> int: ...  # real rows
     @property
-    def tokens(self) -> int: ...
-
+    def tokens(self) -> int: ...  # real tokens; rows, where there are no tokens
     @property
     def arrays(self) -> Mapping[str, Any]:
         """Name -> array [B, …] as the device takes it; labels and weights among them, None where there are none."""
 
 
 class ScoredSet(Protocol):
-    """A named set of a fit that is not trained on."""
+    """A named set of a fit that is not trained on; what it knows of its rows, it knows once its batches were read."""
 
     @property
-    def row_ids(self) -> Array:
-        """What names each row, [N]; known once its batches were read."""
-
+    def row_ids(self) -> Array: ...  # what names each row, [N]
     @property
-    def targets(self) -> Array | None:
-        """Labels in their own unit, [N] or [N, K]; None without; known once its batches were read."""
-
+    def targets(self) -> Array | None: ...  # labels in their own unit, [N] or [N, K]; None without
     @property
-    def weight(self) -> float:
-        """Sum of the rows' weights; known once its batches were read."""
+    def weight(self) -> float: ...  # sum of the rows' weights
 
     def batches(self) -> AbstractContextManager[Iterator[Batch]]:
         """Give every row once, in batches."""
@@ -85,30 +78,18 @@ class ScoredSet(Protocol):
 
 
 class FitData(Protocol):
-    """What a fit trains on and scores.
-
-    Attributes:
-        sets: Name -> a set to score, in order.
-        notes: What a user should know of it, a sentence each.
-    """
+    """What a fit trains on and scores."""
 
     @property
-    def sets(self) -> Mapping[str, ScoredSet]: ...
-
+    def sets(self) -> Mapping[str, ScoredSet]: ...  # name -> a set to score, in order
     @property
-    def notes(self) -> Sequence[str]: ...
-
+    def notes(self) -> Sequence[str]: ...  # what a user should know of it, a sentence each
     @property
-    def codec(self) -> Any:
-        """What turns labels into numbers and back; None where the batches came with numbers."""
-
+    def codec(self) -> Any: ...  # turns labels into numbers and back; None where the batches came with numbers
     @property
-    def task(self) -> str | None:
-        """What the labels are: binary, multiclass, multilabel or regression; None where nobody said it."""
-
+    def task(self) -> str | None: ...  # binary, multiclass, multilabel or regression; None where nobody said it
     @property
-    def rows(self) -> Mapping[str, int]:
-        """Set name -> rows, the training set's among them, as far as they are known."""
+    def rows(self) -> Mapping[str, int]: ...  # set name -> rows, the training set's too, as far as they are known
 
     def describe(self) -> dict[str, str]:
         """Return what a user wants to see of it before the first step, in words, by name."""
@@ -117,12 +98,7 @@ class FitData(Protocol):
         """Return the updates of an epoch, and those of the whole fit."""
 
     def windows(self, epoch: int, start: int) -> AbstractContextManager[Iterator[Sequence[Batch]]]:
-        """Give the accumulation windows of an epoch; that there is no other one means the epoch's end.
-
-        Args:
-            epoch: The epoch, from 0.
-            start: Windows of it that are already done.
-        """
+        """Give the accumulation windows of an epoch, from 0, but for the first `start`; no other one means its end."""
 
     def digests(self) -> Mapping[str, str]:
         """Return set name -> a digest of all that training sees of it, for a later resume to compare."""
@@ -134,32 +110,17 @@ class FitData(Protocol):
         """Take over what `progress` returned; what is read again has to be the same."""
 
     def other(self, source: Any, name: str, *, labelled: bool) -> ScoredSet:
-        """Return further rows as a set to score or to predict.
-
-        Args:
-            source: What holds them.
-            name: What it is for, in messages.
-            labelled: Whether labels are wanted.
-        """
+        """Return further rows as a set to score, or without labels to predict; `name` is what messages call it."""
 
 
 class Steps(Protocol):
-    """What computes: updates that are launched and come home later, and evaluations.
-
-    Attributes:
-        traces: How often a function was traced.
-    """
+    """What computes: updates that are launched and come home later, and evaluations."""
 
     @property
-    def traces(self) -> int: ...
+    def traces(self) -> int: ...  # how often a function was traced
 
     def launch(self, window: Any, number: int) -> Any:
-        """Start an update, and return a ticket for it; the host does not wait.
-
-        Args:
-            window: The batches whose gradients make the update.
-            number: The number of the update, from 1.
-        """
+        """Start the update of a window of batches, counted from 1, and return a ticket; the host does not wait."""
 
     def read(self, ticket: Any) -> StepResult:
         """Wait for an update and return its numbers."""
@@ -187,75 +148,56 @@ class Checkpointer(Protocol):
         """Write the model, and return its folder."""
 
 
-class Session(Protocol):
-    """One fit in progress: what hooks get as `trainer`. Read-only, but for `control` and the optimizer's rate.
-
-    Attributes:
-        fit: What it does: name, sets, seed, place on each axis.
-        config: The configuration.
-        state: Where it stands: epoch, step, metrics, history, best.
-        control: Takes requests: stop, evaluation, checkpoint, best.
-        model: The model.
-        optimizer: The optimizer; its `learning_rate` is the base rate, which plugins may change.
-        directory: The folder of its files.
-        monitor: The metric that says which evaluation is the best.
-        directions: Metric -> whether greater is better; None: it has no direction.
-    """
-
-    fit: Fit
-    config: Any
-    state: TrainingState
-    control: Control
-    model: Any
-    optimizer: Any
-    directory: Path
-    monitor: str
-    directions: dict[str, bool | None]
-
-    @property
-    def fit_name(self) -> str:
-        """The name of its fit: "fit", "fold-1"."""
-
-    @property
-    def run(self) -> Run:
-        """The run that it belongs to."""
-
-    @property
-    def hook(self) -> HookRelay:
-        """The hooks of its bus, to call."""
-
-    @property
-    def data(self) -> FitData:
-        """What it trains on and scores."""
-
-    @property
-    def steps(self) -> Steps:
-        """What computes."""
-
-    @property
-    def settings(self) -> LoopSettings:
-        """Section `training`."""
-
-    @property
-    def pipeline_depth(self) -> int:
-        """How many steps the device may run ahead of the host."""
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal asked for the end."""
-
-    @property
-    def asked(self) -> bool:
-        """Whether anybody asked for something at the next boundary."""
-
-    def log(self, numbers: Mapping[str, float]) -> None:
-        """Send a record to everybody who listens to `on_log`."""
+class Voice(Protocol):
+    """What speaks to the user, through the plugins that listen."""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
 
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""
+
+
+class Session(Voice, Protocol):
+    """One fit in progress: what hooks get as `trainer`. Read-only, but for `control` and the optimizer's rate."""
+
+    fit: Fit  # what it does: name, sets, seed, place on each axis
+    config: Any  # the configuration
+    state: TrainingState  # where it stands: epoch, step, metrics, history, best
+    control: Control  # takes requests: stop, evaluation, checkpoint, best
+    model: Any  # the model
+    optimizer: Any  # the optimizer; its `learning_rate` is the base rate, which plugins may change
+    directory: Path  # the folder of its files
+    monitor: str  # the metric that says which evaluation is the best
+    directions: dict[str, bool | None]  # metric -> whether greater is better; None: it has no direction
+
+    @property
+    def fit_name(self) -> str: ...  # the name of its fit: "fit", "fold-1"
+    @property
+    def run(self) -> Run: ...  # the run that it belongs to
+    @property
+    def hook(self) -> HookRelay: ...  # the hooks of its bus, to call
+    @property
+    def data(self) -> FitData: ...  # what it trains on and scores
+    @property
+    def steps(self) -> Steps: ...  # what computes
+    @property
+    def settings(self) -> LoopSettings: ...  # section `training`
+    @property
+    def pipeline_depth(self) -> int: ...  # how many steps the device may run ahead of the host
+    @property
+    def interrupted(self) -> bool: ...  # whether a signal asked for the end
+    @property
+    def asked(self) -> bool: ...  # whether anybody asked for something at the next boundary
+
+    def log(self, numbers: Mapping[str, float]) -> None:
+        """Send a record to every plugin that listens to `on_log`."""
+
+    def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
+        """Write a checkpoint now, in a folder or the fit's own, and return where it lies."""
+
+    def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
+        """Put back what a checkpoint holds."""
 
     def evaluate_monitored(self, reason: str) -> None:
         """Evaluate the set that decides, keep the best, and let the plugins decide."""
@@ -267,53 +209,29 @@ class Session(Protocol):
         """Return whether a signal ends the loop here; a checkpoint is asked for then."""
 
 
-class Run(Protocol):
-    """The outer loop: a plan of fits in one folder.
+class Run(Voice, Protocol):
+    """The outer loop: a plan of fits in one folder."""
 
-    Attributes:
-        id: Its own number.
-        config: The configuration.
-        directory: Its folder.
-        fits: The plan.
-        results: What came out so far.
-        signal: The signal that asked for the end, if one did.
-    """
-
-    id: str
-    config: Any
-    directory: Path
-    fits: list[Fit]
-    results: list[FitResult]
-    signal: int | None
+    id: str  # its own number
+    config: Any  # the configuration
+    directory: Path  # its folder
+    fits: list[Fit]  # the plan
+    results: list[FitResult]  # what came out so far
+    signal: int | None  # the signal that asked for the end, if one did
 
     @property
-    def alone(self) -> bool:
-        """Whether the plan has one fit only."""
-
+    def alone(self) -> bool: ...  # whether the plan has one fit only
     @property
-    def codec(self) -> Any:
-        """What turns labels into numbers and back."""
-
+    def codec(self) -> Any: ...  # what turns labels into numbers and back
     @property
-    def seconds(self) -> float:
-        """Wall time since it was opened."""
-
+    def next_command(self) -> str: ...  # what to type next, as it stands
     @property
-    def costs(self) -> Mapping[str, Cost]:
-        """Plugin name -> seconds, calls and errors of its hooks up to now."""
-
+    def seconds(self) -> float: ...  # wall time since it was opened
     @property
-    def next_command(self) -> str:
-        """What to type next, as it stands."""
+    def costs(self) -> Mapping[str, Cost]: ...  # plugin name -> seconds, calls and errors of its hooks up to now
 
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit: the run's own when it is alone."""
-
-    def message(self, text: str, level: str = "info") -> None:
-        """Tell the user something in one sentence; level is info or warning."""
-
-    def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show the user a table."""
 
     def artifact(self, kind: str, path: Path) -> None:
         """Say that a file worth keeping was written."""
@@ -323,29 +241,17 @@ class Run(Protocol):
 
 
 class Plan(Protocol):
-    """What is going to happen, known before weights are loaded.
+    """What is going to happen, known before weights are loaded."""
 
-    Attributes:
-        config: The configuration.
-        fits: The fits.
-        task: binary, multiclass, multilabel or regression; None where nobody said it.
-        metrics: Every metric that will be computed -> whether greater is better (None: it has no direction).
-        monitor: The metric that says which evaluation is the best.
-        total_steps: Updates of the first fit.
-        rows: Set name -> rows of the first fit.
-        has_validation: Whether anything is evaluated during training.
-        unevaluated: Why nothing is, and what to do about it; "" where something is.
-    """
-
-    config: Any
-    fits: list[Fit]
-    task: str | None
-    metrics: dict[str, bool | None]
-    monitor: str
-    total_steps: int
-    rows: dict[str, int]
-    has_validation: bool
-    unevaluated: str
+    config: Any  # the configuration
+    fits: list[Fit]  # the fits
+    task: str | None  # binary, multiclass, multilabel or regression; None where nobody said it
+    metrics: dict[str, bool | None]  # every metric that will be computed -> whether greater is better; None: neither
+    monitor: str  # the metric that says which evaluation is the best
+    total_steps: int  # updates of the first fit
+    rows: dict[str, int]  # set name -> rows of the first fit
+    has_validation: bool  # whether anything is evaluated during training
+    unevaluated: str  # why nothing is, and what to do about it; "" where something is
 
     def unknown_metric(self, name: str, path: str) -> Any:
         """Return the problem of a metric that is watched and never computed."""

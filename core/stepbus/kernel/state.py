@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
-from stepbus.base import REQUESTS, Caller, PluginError, as_caller, as_list, count, fields_of, named, number, text
+from stepbus.base import REQUESTS, Caller, PluginError, as_caller, as_list, built, count, fields_of, named, number, text
 
 _COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
 _KINDS = tuple(REQUESTS)
@@ -82,14 +82,9 @@ class TrainingState:
     def add_to_interval(self, step: StepResult) -> None:
         """Add one update to the sums of the log interval."""
         sums = self.interval
-        for name, value in (
-            ("loss", step.loss * step.weight),
-            ("weight", step.weight),
-            ("sequences", step.sequences),
-            ("tokens", step.tokens),
-            ("seconds", step.seconds),
-        ):
-            sums[name] = sums.get(name, 0.0) + value
+        sums["loss"] = sums.get("loss", 0.0) + step.loss * step.weight
+        for name in ("weight", "sequences", "tokens", "seconds"):
+            sums[name] = sums.get(name, 0.0) + getattr(step, name)
         for name, value in step.scalars.items():
             sums["last_" + name] = value
 
@@ -129,7 +124,8 @@ class TrainingState:
             _record(record, f"state.history[{index}]")
             for index, record in enumerate(as_list(checked["history"], "state.history"))
         ]
-        found["best"] = None if checked["best"] is None else _best(checked["best"])
+        best = checked["best"]
+        found["best"] = None if best is None else built(Best, best, "state.best", metric=text, value=number, step=count)
         for name, value in found.items():
             setattr(self, name, value)
 
@@ -232,7 +228,7 @@ class Control:
         checked = fields_of(saved, "control", _KINDS)
         found = {
             kind: [
-                _request(ask, f"control.{kind}[{index}]")
+                built(Request, ask, f"control.{kind}[{index}]", plugin=text, reason=text, step=count)
                 for index, ask in enumerate(as_list(checked[kind], f"control.{kind}"))
             ]
             for kind in _KINDS
@@ -246,21 +242,3 @@ def _record(saved: Any, key: str) -> dict[str, Any]:
     record = named(saved, key, number)
     count(record.get("step"), f"{key}.step")
     return record
-
-
-def _best(saved: Any) -> Best:
-    found = fields_of(saved, "state.best", ("metric", "value", "step"))
-    return Best(
-        text(found["metric"], "state.best.metric"),
-        number(found["value"], "state.best.value"),
-        count(found["step"], "state.best.step"),
-    )
-
-
-def _request(saved: Any, key: str) -> Request:
-    found = fields_of(saved, key, ("plugin", "reason", "step"))
-    return Request(
-        text(found["plugin"], f"{key}.plugin"),
-        text(found["reason"], f"{key}.reason"),
-        count(found["step"], f"{key}.step"),
-    )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stepbus.run.folders import FITS as FITS
     from stepbus.run.folders import read_run as read_run
     from stepbus.run.outer_loop import Run as Run
+    from stepbus.run.plan import Plan as Plan
     from stepbus.run.resume import Start as Start
 else:
     from stepbus.base.lazy import lazily
@@ -18,5 +19,6 @@ else:
         folder_store="FolderStore",
         folders="FITS read_run",
         outer_loop="Run",
+        plan="Plan",
         resume="Start",
     )

@@ -96,7 +96,7 @@ class FolderStore:
         writes = run_files.written_by_plugins(run)
         written = run_folders.run_documents(run.id, facts, to_yaml(run.config.resolved()), writes)
         if self.resumed:
-            resume.check_run(run, self.past)
+            resume.check_run(run, self.past, self.named)
             run_files.note_writes(run)
         for name, content in written.items():
             path = run.directory / name

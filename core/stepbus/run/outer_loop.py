@@ -23,7 +23,7 @@ from stepbus.base import (
     raise_first,
     without_secrets,
 )
-from stepbus.fit import FitSession, exclusions, keep_disabled, metric_values, prototypes, refusals, run_scoped
+from stepbus.fit import FitSession, exclusions, metric_values, prototypes, refusals, run_scoped
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter, groups_along, grown_axes
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
@@ -134,8 +134,8 @@ class Run:
 
     @property
     def next_command(self) -> str:
-        """What to type next, as it stands."""
-        return f"stepbus predict {shlex.quote(str(self.directory))} FILE"
+        """What to type next, as it stands: of a run of several fits, `stepbus predict` takes them all."""
+        return f"stepbus predict {shlex.quote(str(self.directory))} FILE" if self.fits else ""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
@@ -240,7 +240,6 @@ class Run:
         """Return the result of one fit: the one that is kept, or go on where it was cut, or do it."""
         known = self.store.finished(self, fit, lambda: self._session(fit))
         if known is not None:
-            keep_disabled(self.bus, known.disabled)  # who serves the whole run stays off in the fits that follow
             return known
         session = self._session(fit)
         self.store.begin(self.directory_of(fit))

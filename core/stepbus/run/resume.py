@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 from stepbus.base import CheckpointError, counted
 from stepbus.base.trees import to_yaml
 from stepbus.device import conditions
-from stepbus.fit import compare_watchers, persistence
-from stepbus.kernel import FitResult
+from stepbus.fit import compare_watchers, keep_disabled, persistence
+from stepbus.kernel import Fit, FitResult
 from stepbus.run import ledger
 from stepbus.run.files import RUN_FILE, read_run_file
 from stepbus.run.folders import CONFIG_FILE, read_run, run_documents, writing
@@ -115,7 +115,7 @@ def restore(run: Run, session: FitSession, past: Past, named: Path | None) -> No
     session.restore(checkpoint.path)
 
 
-def check_run(run: Run, past: Past) -> None:
+def check_run(run: Run, past: Past, named: Path | None) -> None:
     """Hold a resumed run against what it began as, and every finished fit of it, before any weights are loaded.
 
     Raises:
@@ -133,7 +133,23 @@ def check_run(run: Run, past: Past) -> None:
         run.message(f"{error}; it only shows what the run began with, and nothing reads it", "warning")
     # A damaged result of the last fold is worth knowing before the first ones are done again.
     for fit in run.fits:
-        ledger.read(run.directory_of(fit), fit, run.id)
+        known = ledger.read(run.directory_of(fit), fit, run.id)
+        # Who serves the whole run and was switched off is not even told that it begins.
+        keep_disabled(run.bus, _disabled_at_last(run, fit, named) if known is None else known.disabled)
+
+
+def _disabled_at_last(run: Run, fit: Fit, named: Path | None) -> dict[str, str]:
+    """Return the plugins that an error had switched off at the checkpoint that an unfinished fit goes on from."""
+    folder = run.directory_of(fit) / "checkpoints"
+    own = named is not None and named.parent == folder.resolve()
+    for path in [named] if own and named is not None else reversed(checkpoints.scan(folder)):
+        try:
+            saved = checkpoints.read_document(checkpoints.read_manifest(path), "state.json")
+        except CheckpointError:
+            continue  # when it is restored it is said, and the one before is taken
+        found = saved.get("disabled") if isinstance(saved, dict) else None
+        return {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
+    return {}
 
 
 def accept_changes(run: Run, past: Past) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from attrs import asdict
 
 from stepbus.base import CheckpointError, ModelError, read_file
-from stepbus.storage.checkpoints.verification import MANIFEST, is_sound, read_manifest, step_of, verify
+from stepbus.storage.checkpoints import MANIFEST, is_sound, read_manifest, step_of, verify
 from stepbus.storage.digests import check_file, sealed, unsealed, written_table
 from stepbus.storage.durable import Written, from_json, to_json
 

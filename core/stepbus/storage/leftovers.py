@@ -6,8 +6,8 @@ Hidden names in the folder of a run or of a fit, ID 32 hexadecimal digits:
     .tmp-model-ID     a model folder that was being written
     .old-model-ID     the model that gave way to it; put back where the new one had not come yet
 
-Those in a folder of checkpoints are listed in `stepbus.storage.checkpoints`. Links are never followed, and a folder
-with anything in it that no model has stays, unless the model beside it has the same file: it was carried over.
+Those in a folder of checkpoints are listed in `stepbus.storage.checkpoints.writing`. Links are never followed, and a
+folder with anything in it that no model has stays, unless the model beside it has the same file: it was carried over.
 """
 
 from __future__ import annotations

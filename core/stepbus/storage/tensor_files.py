@@ -6,7 +6,6 @@ places each tensor, and the tensors' bytes without a hole. MLX's own writer neit
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -153,7 +152,9 @@ def read_tensors(path: Path) -> dict[str, mx.array]:
     Raises:
         CheckpointError: The file cannot be read.
     """
-    importlib.import_module("stepbus.device.backend")  # puts the fast BLAS in front of MLX
+    from stepbus.device import backend  # noqa: F401  # puts the fast BLAS in front of MLX
+
+    # isort: split
     import mlx.core as mx
 
     try:

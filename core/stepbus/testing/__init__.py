@@ -38,8 +38,7 @@ are built with a model. Such a plugin is tried on a real tiny model as well.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.testing.conformance import assert_conforms as assert_conforms
@@ -51,28 +50,14 @@ if TYPE_CHECKING:
     from stepbus.testing.recorder import Recorder as Recorder
     from stepbus.testing.script import Asked as Asked
     from stepbus.testing.script import Snapshot as Snapshot
+else:
+    # pytest imports this package in every session, whatever is tested.
+    from stepbus.base.lazy import lazily
 
-# Public name -> the module that defines it: pytest imports this package in every session, whatever is tested.
-_HOME = {
-    "Asked": "script",
-    "Event": "recorder",
-    "LateRecorder": "recorder",
-    "Played": "playing",
-    "Recorder": "recorder",
-    "Snapshot": "script",
-    "assert_conforms": "conformance",
-    "bus_of": "playing",
-    "play": "playing",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'stepbus.testing' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"stepbus.testing.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        conformance="assert_conforms",
+        playing="Played bus_of play",
+        recorder="Event LateRecorder Recorder",
+        script="Asked Snapshot",
+    )

@@ -11,7 +11,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from stepbus.kernel import Fit, FitResult, Plan
+from stepbus.kernel import Fit, FitResult
+from stepbus.run import Plan
 
 
 def comparable(value: Any) -> Any:

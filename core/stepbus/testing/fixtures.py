@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 @pytest.fixture
 def stepbus_no_discovery(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Find no entry point of any package while the test runs."""
-    from stepbus.config.discovery import plugins
+    from stepbus.config.discovery import entry_points
 
-    monkeypatch.setattr(plugins, "distributions", lambda: ())
-    plugins.entries.cache_clear()
+    monkeypatch.setattr(entry_points, "distributions", lambda: ())
+    entry_points.entries.cache_clear()
     yield
-    plugins.entries.cache_clear()
+    entry_points.entries.cache_clear()
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stepbus.fit import keep_disabled
+
 if TYPE_CHECKING:
     from stepbus.base import Problem
     from stepbus.fit import FitSession
@@ -36,7 +38,11 @@ class MemoryStore:
         """Nobody else is there."""
 
     def describe(self, run: Run) -> None:
-        """Nobody asks later."""
+        """Keep switched off what was off in the snapshot; nobody asks later what the run is."""
+        if self.resume_from is not None:
+            for known in self.resume_from.done:
+                keep_disabled(run.bus, known.disabled)
+            keep_disabled(run.bus, self.resume_from.disabled)
 
     def finished(self, run: Run, fit: Fit, session: Callable[[], FitSession]) -> FitResult | None:
         """Return the result of a fit that was done when the snapshot was taken."""

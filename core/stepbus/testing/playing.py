@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stepbus.base import Component, Components, ConfigError, Interrupted, PluginError, Problem, Selected, snake_case
-from stepbus.base.trees import Given, Mark, collecting, from_python, structured
+from stepbus.base.trees import Given, Mark, collecting, from_python, make_settings
 from stepbus.config import BASES, Config, Suggestions, choice
 from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import FitSession, Prototype, for_fit, prototypes, state_of
@@ -253,7 +253,7 @@ def scripted_config(
     for name, cls in BASES.items():
         with collecting(problems):
             # What a section picks is scripted, whatever the plugins offer.
-            made = structured(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
+            made = make_settings(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
             part = Component(name, "scripted", cls, _never)
             sections[name] = made if name in ("training", "environment") else Selected(part, made)
     if problems:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from attrs import define, evolve
 
-from stepbus import Fit, FitResult, LabelCodec, Problem, Rows, hookimpl, setting, write_columns
+from stepbus import Fit, FitResult, LabelCodec, Problem, Rows, hookimpl, label_counts, setting, write_columns
 from stepbus_plugins.cross_validation.folds import Array, set_aside, split
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
 from stepbus_plugins.cross_validation.report import combined_metrics, fold_scores, report_rows
@@ -139,14 +139,14 @@ class CrossValidation:
         elif groups is not None and (number := len(np.unique(groups))) < folds:
             self._refuse("folds", f"expected at least one group in each of {folds} folds, got {number} groups")
         elif strategy in ("stratified", "stratified_group") and codec.task in ("binary", "multiclass"):
-            counts = np.bincount(labels, minlength=len(codec.names))
-            rarest = int(counts.argmin())
+            counts = label_counts(codec, labels)
+            rarest = min(counts, key=lambda name: counts[name])
             if counts[rarest] < folds:
                 other = "kfold" if strategy == "stratified" else "group"
                 self._refuse(
                     "folds",
                     f"expected at least {folds} rows of each class, one a fold, got {counts[rarest]} of "
-                    f"{codec.names[rarest]!r}; use fewer folds, or strategy: {other}",
+                    f"{rarest!r}; use fewer folds, or strategy: {other}",
                 )
 
     def _refuse(self, name: str, message: str) -> None:

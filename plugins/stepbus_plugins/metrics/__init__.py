@@ -101,8 +101,12 @@ class Metrics:
             return
         from stepbus_plugins.metrics.tables import tables
 
-        threshold = self._threshold(trainer)
-        for title, columns, rows in tables(labels, predictions, trainer.data.codec.names, threshold):
+        threshold, codec = self._threshold(trainer), trainer.data.codec
+        if codec is None and trainer.data.task is None:
+            return
+        # Labels that came as numbers have no other names.
+        names = [str(number) for number in range(predictions.shape[-1])] if codec is None else codec.names
+        for title, columns, rows in tables(labels, predictions, names, threshold):
             trainer.report(f"{name}: {title}", columns, rows)
 
     def _threshold(self, trainer: Any) -> float:

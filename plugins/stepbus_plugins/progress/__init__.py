@@ -14,7 +14,7 @@ from stepbus_plugins.progress.bar import bar_words
 from stepbus_plugins.progress.evaluations import Evaluations
 from stepbus_plugins.progress.pace import Pace
 from stepbus_plugins.progress.summary import fit_summary
-from stepbus_plugins.progress.words import best_of, log_line, number, place, places, rate, took
+from stepbus_plugins.progress.words import log_line, metric_rows, place, places, rate, took
 
 if TYPE_CHECKING:
     from stepbus_plugins.progress.screen import Screen
@@ -176,10 +176,7 @@ class Progress:
         speed = f", {rate(pace.sequences)} sequences/s, {rate(pace.tokens)} tokens/s" if pace else ""
         screen.line(("  trained ", "dim"), f"{counted(state.step, 'step')} in {took(self.fit_began)}{speed}")
         if result.metrics and len(trainer.run.fits) == 1:
-            rows = [
-                [name, number(value), *best_of(name, state.history, trainer.directions.get(name))]
-                for name, value in result.metrics.items()
-            ]
+            rows = metric_rows(result.metrics, state.history, trainer.directions)
             screen.table("  Metrics", ["metric", "final", "best", "at step"], rows)
 
     # Drawing ---------------------------------------------------------------------------------------------------------

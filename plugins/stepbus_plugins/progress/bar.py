@@ -11,6 +11,14 @@ from stepbus_plugins.progress.words import duration, number, rate
 Pairs = list[tuple[str, str]]
 
 
+def _epochs(state: TrainingState) -> str:
+    """Return the epoch, and how many there are where that is known."""
+    if not state.steps_per_epoch:
+        return str(state.epoch + 1)
+    epochs = -(-state.total_steps // state.steps_per_epoch)
+    return f"{min(state.epoch + 1, epochs)} of {epochs}"
+
+
 def bar_words(state: TrainingState, pace: Pace, record: dict[str, Any], status: str) -> tuple[str, list[Pairs]]:
     """Return what stands behind the bar, and the lines below it as (name, value) pairs.
 
@@ -22,9 +30,8 @@ def bar_words(state: TrainingState, pace: Pace, record: dict[str, Any], status: 
     """
     percent = f"{100 * state.step // max(state.total_steps, 1)}%"
     right = f"{percent:>4}  {duration(pace.left(state))} left" if pace else f"{percent:>4}"
-    epochs = -(-state.total_steps // state.steps_per_epoch) if state.steps_per_epoch else 1
     counts = [
-        ("epoch", f"{min(state.epoch + 1, epochs)} of {epochs}"),
+        ("epoch", _epochs(state)),
         ("step", f"{state.step:,} of {state.total_steps:,}"),
     ]
     if status:

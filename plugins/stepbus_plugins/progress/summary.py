@@ -24,15 +24,23 @@ def fit_summary(trainer: Session) -> dict[str, str]:
     parameters: Any = tree_flatten(trainer.model.trainable_parameters())
     numbers = sum(array.size for _, array in parameters)
     source = config.model.settings.pretrained or "from scratch"
+    told = dict(trainer.data.describe())
+    cut = {"cut": told.pop("cut")} if "cut" in told else {}  # a loss, which stands where it is seen
+    named = f"{config.model.name} ({source})"
+    if not hasattr(trainer.model, "section"):  # a module of the user's own, which no configuration describes
+        named = type(trainer.model).__name__
+    size = f"{numbers / 1e6:.1f} M" if numbers >= 1e5 else f"{numbers:,}"
+    rows = ", ".join(f"{number:,} {name}" for name, number in trainer.data.rows.items())
     return {
-        "model": f"{config.model.name} ({source}), {numbers / 1e6:.1f} M parameters",
+        "model": f"{named}, {size} parameters",
         "device": f"{machine['device']}, BLAS {machine['blas']}",
-        "rows": ", ".join(f"{number:,} {name}" for name, number in trainer.data.rows.items()),
-        **trainer.data.describe(),
+        **({"rows": rows} if rows else {}),
+        **told,
         "steps": steps_in_words(config.training.num_epochs, state.steps_per_epoch, state.total_steps),
         "optimizer": f"{config.optimizer.name} at {config.optimizer.settings.learning_rate:g}, "
         f"{config.scheduler.name} schedule",
         "folder": str(trainer.directory),
+        **cut,
     }
 
 
@@ -41,9 +49,11 @@ def steps_in_words(epochs: int, steps_per_epoch: int, total_steps: int) -> str:
 
     Args:
         epochs: Epochs that were asked for.
-        steps_per_epoch: Updates of one.
+        steps_per_epoch: Updates of one; 0 where nobody knows.
         total_steps: Updates of the fit.
     """
+    if not steps_per_epoch:
+        return f"{total_steps:,}"
     every, said = epochs * steps_per_epoch, counted(epochs, "epoch")
     if total_steps == every:
         return f"{total_steps:,} ({said} of {steps_per_epoch:,})"

@@ -97,3 +97,10 @@ def best_of(name: str, history: list[dict[str, Any]], greater_is_better: bool | 
         return ["", ""]
     value, step = (max if greater_is_better else min)(known, key=lambda pair: pair[0])
     return [number(value), str(step)]
+
+
+def metric_rows(
+    metrics: dict[str, float], history: list[dict[str, Any]], directions: dict[str, bool | None]
+) -> list[list[str]]:
+    """Return a row for each final metric: its name, its value, the best over all evaluations and that one's step."""
+    return [[name, number(value), *best_of(name, history, directions.get(name))] for name, value in metrics.items()]

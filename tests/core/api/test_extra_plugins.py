@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from stepbus import BadInput, Metric, PluginError, Trainer, create_trainer, hookimpl, load_config, open_trainer
+from stepbus import (
+    BadInput,
+    Metric,
+    PluginError,
+    Trainer,
+    create_model,
+    create_trainer,
+    hookimpl,
+    load_config,
+    open_trainer,
+)
 from stepbus.cli.main import main
 from stepbus.testing import play
 
@@ -126,3 +137,36 @@ def test_words_that_exclude_each_other_are_refused(words: list[str], capsys: pyt
         main(words)
     assert ended.value.code == 2
     assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_the_settings_of_a_model_that_was_given_are_those_of_its_export(
+    tiny_config: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    tree = tiny_config(training={"max_steps": 2})
+    model = create_model("bert_with_head", **{name: value for name, value in tree["model"].items() if name != "type"})
+    tree["model"] = {"pooling": "max", "hidden_size": 16, "num_hidden_layers": 3}
+    trainer = create_trainer(model, config=tree)
+    assert [record.getMessage() for record in caplog.records] == [
+        "model.pooling: 'max' has no effect, because a model was given that has 'mean'; say it in create_model",
+        "model.num_hidden_layers: 3 has no effect, because a model was given that has 2; say it in create_model",
+    ]
+    folder = trainer.train().model_path
+    assert folder is not None
+    dev = tree["data"]["validation"]
+    assert np.array_equal(trainer.predict(dev), open_trainer(folder).predict(dev))
+
+
+def test_a_changed_model_is_built_anew_and_opens_as_what_it_is(
+    tiny_config: Callable[..., dict[str, Any]],
+) -> None:
+    tree = tiny_config(training={"max_steps": 1})
+    trainer = create_trainer(config=tree)
+    trainer.update_config(pooling="cls")  # there are no weights yet
+    assert trainer.train().status == "ok"
+    trainer.update_config(pooling="max")
+    folder = trainer.train().model_path
+    assert folder is not None
+    opened = open_trainer(folder)
+    assert opened.config.model.settings.pooling.name == "max"
+    dev = tree["data"]["validation"]
+    assert np.array_equal(trainer.predict(dev), opened.predict(dev))

@@ -8,7 +8,7 @@ import pytest
 
 from stepbus.author.abilities import MEANINGS, powers
 from stepbus.base.requests import REQUESTS
-from stepbus.kernel.bus import hooks_of
+from stepbus.kernel.hook_checks import hooks_of
 from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping
 from stepbus_plugins.gradient_clipping import GradientClipping

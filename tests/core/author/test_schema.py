@@ -21,8 +21,8 @@ from stepbus.base.errors import ConfigError
 from stepbus.base.trees.yaml_tree import read_tree
 from stepbus.config.discovery.plugins import LoadedPlugin, import_module
 from stepbus.config.discovery.presets import configs_folder, preset_names, preset_path
-from stepbus.config.layers import aliases
 from stepbus.config.load import load_config
+from stepbus.config.suggestions import aliases
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 fakes = import_module(str(FIXTURES / "fake_plugins.py"))

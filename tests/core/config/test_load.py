@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus.base.errors import ConfigError, DataError, Problem
+from stepbus.base.errors import ConfigError, DataError
+from stepbus.base.problems import Problem
 from stepbus.base.trees.python_tree import from_python
 from stepbus.base.trees.yaml_tree import Mark, Node, parse
 from stepbus.base.trees.yaml_writer import to_yaml

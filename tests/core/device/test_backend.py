@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ import json, sys, warnings
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     try:
-        from stepbus import backend
+        from stepbus.device import backend
         facts = backend.describe_machine()
     except Exception as error:
         facts = {"error": f"{type(error).__name__}: {error}"}
@@ -129,3 +130,21 @@ def test_work_is_spread_over_streams():
     streams = backend.row_streams()
     assert len(streams) == (2 if backend.cores() > 1 else 0)
     assert streams == backend.cpu_streams()
+
+
+CORE = Path(machine.__file__).parents[1]
+NEEDS_MLX = [
+    file for file in sorted(CORE.rglob("*.py")) if re.search("^(import|from) mlx", file.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("file", NEEDS_MLX, ids=lambda file: str(file.relative_to(CORE)))
+def test_whoever_imports_mlx_has_the_fast_blas_first(file):
+    imported = [line for line in file.read_text().splitlines() if re.match("(import|from) (mlx|stepbus)", line)]
+    assert imported[0].startswith("from stepbus.device import backend as backend")
+
+
+@linux_cpu
+@pytest.mark.parametrize("first", ["stepbus.api import open_trainer", "stepbus.device import choice"])
+def test_the_fast_blas_comes_first_whatever_is_imported(first):
+    assert report(f"from {first}\n", OPENBLAS_CORETYPE="Haswell")["blas"].startswith("OpenBLAS")

@@ -76,14 +76,14 @@ def test_the_conditions_of_this_process_are_known_and_go_through_json() -> None:
     ],
 )  # fmt: skip
 def test_each_difference_is_a_sentence(changed: dict[str, Any], sentence: str) -> None:
-    run = SimpleNamespace(told=set(), directory=Path("run"))
-    (said,) = resume._other_conditions(run, "run", NOW, NOW | changed)
+    run, past = SimpleNamespace(directory=Path("run")), resume.Past()
+    (said,) = resume._other_conditions(run, past, "run", NOW, NOW | changed)
     assert said.startswith(sentence)
-    assert resume._other_conditions(run, "run/checkpoints/step-00000004", NOW, NOW | changed) == []  # said before
+    assert resume._other_conditions(run, past, "run/checkpoints/step-00000004", NOW, NOW | changed) == []  # said before
     # A checkpoint that was made with something else again.
     (name,) = changed
     other = NOW | {name: "else"}
-    (said,) = resume._other_conditions(run, "run/checkpoints/step-00000004", other, NOW | changed)
+    (said,) = resume._other_conditions(run, past, "run/checkpoints/step-00000004", other, NOW | changed)
     assert ", its checkpoint was made with " in said
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from stepbus import PluginError, create_trainer, hookimpl
+from stepbus import CheckpointError, PluginError, create_trainer, hookimpl
 from stepbus.testing import play
 
 # The best of four evaluations is the second, at step 10.
@@ -69,6 +70,14 @@ def test_a_best_without_its_weights_is_forgotten_and_said(tmp_path: Path) -> Non
     assert "the best weights are back: eval_loss 0.4000 at step 15" in played.messages
 
 
+@pytest.mark.parametrize("stored", [{"step": 10, "more": 1}, {"steps": 10}])
+def test_a_stored_best_of_another_model_is_refused(stored: dict[str, int], tmp_path: Path) -> None:
+    late = asks_best("on_metrics", 20)
+    first = play(late, **SCRIPT, interrupt_at=12, directory=tmp_path).checkpoints[-1]
+    with pytest.raises(CheckpointError, match=r"expected .* of shape .*, as the model has it, got"):
+        play(late, **SCRIPT, resume_from=evolve(first, best=stored), directory=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("plugin", "script", "words"),
     [
@@ -100,7 +109,7 @@ def test_outside_of_a_fit_nothing_can_be_asked() -> None:
         def ask(self: Any, run: Any) -> None:
             for kind in ("stop", "evaluation", "checkpoint", "best"):
                 with pytest.raises(PluginError, match=f"{hook} asks for .*, but (no fit has begun|the fit has ended)"):
-                    getattr(run.trainer.control, f"request_{kind}")("so")
+                    getattr(run.first.control, f"request_{kind}")("so")
             run.message(f"asked in {hook}")
 
         ask.__name__ = hook
@@ -179,3 +188,27 @@ def test_a_real_fit_exports_the_weights_of_its_best_evaluation(
     exported = read_tensors(find_folder(str(result.model_path)))
     if result.best.step == 6:
         assert all(np.array_equal(np.array(exported[name]), kept[name]) for name in kept)
+
+
+@pytest.mark.parametrize("cut", [None, 7, 13])
+def test_every_fit_of_a_plan_keeps_its_own(cut: int | None, tmp_path: Path) -> None:
+    class Folds:
+        scope = "run"
+
+        @hookimpl
+        def expand_fits(self, fits: list[Any]) -> list[Any]:
+            return [evolve(fit, name=f"fold-{n}", scope={"fold": n}) for fit in fits for n in (1, 2)]
+
+        @hookimpl
+        def combine_results(self, results: list[Any]) -> Any:
+            return results[-1]
+
+    plugins, script = (Folds, asks_best("on_metrics", 20)), {**SCRIPT, "directory": tmp_path}
+    if cut is None:
+        played = play(*plugins, **script)
+        assert played.messages.count(BACK) == 2
+    else:
+        first = play(*plugins, **script, interrupt_at=cut)
+        played = play(*plugins, **script, resume_from=first.checkpoints[-1])
+        assert played.messages.count(BACK) == 2
+    assert played.trainer.model.step == 10

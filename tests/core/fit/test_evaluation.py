@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
-from stepbus import Predictions
-from stepbus.fit.evaluation import metric_values, score
+from stepbus import DataError, Predictions
+from stepbus.fit.evaluation import joined, metric_values, predict, score
 from stepbus.run.outer_loop import Run
 
 LABELS = np.array([0, 1, 1, 1])
@@ -41,3 +43,30 @@ def test_a_fit_and_its_run_score_alike() -> None:
     assert list(of_fit) == ["dev_loss", *(f"dev_{name}" for name in of_run)]
     assert str(of_fit) == str({"dev_loss": 0.5} | {f"dev_{name}": value for name, value in of_run.items()})
     assert said == "undefined on these rows: nothing (a class may be absent)"
+
+
+def test_batches_are_joined_where_their_rows_have_one_shape() -> None:
+    assert joined([np.zeros((2, 3)), np.ones((1, 3))], "predictions").shape == (3, 3)
+    with pytest.raises(
+        DataError, match=r"^predictions: expected rows of one shape in all batches, got \[3\] and \[4\]; pad"
+    ):
+        joined([np.zeros((2, 3)), np.ones((1, 4))], "predictions")
+
+
+def test_outputs_of_several_shapes_are_said() -> None:
+    class Steps:
+        def evaluate(self, batch: Any) -> Any:
+            return 0.0, np.zeros((1, batch)), np.zeros((1, batch))
+
+    class Batches:
+        targets, row_ids, weight = None, np.arange(2), 2.0
+
+        @contextmanager
+        def batches(self) -> Any:
+            yield iter([Lengths(3), Lengths(4)])
+
+    class Lengths(int):
+        rows = np.array([0])
+
+    with pytest.raises(DataError, match=r"^predictions: expected rows of one shape"):
+        predict(Steps(), Batches())  # type: ignore[arg-type]

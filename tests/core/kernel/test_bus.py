@@ -16,8 +16,9 @@ from attrs import define, evolve
 
 from stepbus import BadInput, Control, Fit, PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.base.callback import Callback
-from stepbus.kernel.bus import SPECIFICATIONS, Bus, Member, check_policy, hooks_of
+from stepbus.kernel.bus import Bus, Member, check_policy
 from stepbus.kernel.costs import Cost, Meter
+from stepbus.kernel.hook_checks import SPECIFICATIONS, hooks_of
 
 
 class Recorder:

@@ -17,23 +17,23 @@ class Teller:
 
     @hookimpl
     def on_epoch_start(self, trainer: Any, state: TrainingState) -> None:
-        trainer.run.moves.append(f"epoch {state.epoch} starts")
+        trainer.run.builder.heard.moves.append(f"epoch {state.epoch} starts")
 
     @hookimpl
     def on_epoch_end(self, trainer: Any, state: TrainingState) -> None:
-        trainer.run.moves.append(f"epoch {state.epoch} ends")
+        trainer.run.builder.heard.moves.append(f"epoch {state.epoch} ends")
 
     @hookimpl
     def on_log(self, trainer: Any, record: dict[str, float]) -> None:
-        trainer.run.moves.append(f"log {record['step']} {record['loss']:.3f}")
+        trainer.run.builder.heard.moves.append(f"log {record['step']} {record['loss']:.3f}")
 
     @hookimpl
     def on_evaluate_start(self, trainer: Any, state: TrainingState, reason: str) -> None:
-        trainer.run.moves.append(f"evaluate {state.step} {reason}")
+        trainer.run.builder.heard.moves.append(f"evaluate {state.step} {reason}")
 
     @hookimpl
     def on_checkpoint(self, trainer: Any, state: TrainingState) -> None:
-        trainer.run.moves.append(f"checkpoint {state.step} {state.epoch}.{state.step_in_epoch}")
+        trainer.run.builder.heard.moves.append(f"checkpoint {state.step} {state.epoch}.{state.step_in_epoch}")
 
 
 def told(*plugins: Any, per_epoch: int = 3, depth: int = 0, **script: Any) -> Played:

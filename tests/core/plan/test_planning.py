@@ -16,9 +16,11 @@ import pytest
 
 from stepbus import Trainer, load_config
 from stepbus.base.errors import PluginError
+from stepbus.fit.text_fits import TextFits, text_of
 from stepbus.plan.memory import as_shapes, estimate
 from stepbus.plan.planning import describe_plan
 from stepbus.plan.words import render
+from stepbus.run.folder_store import FolderStore
 from stepbus.run.outer_loop import Run
 
 PLUGINS = """
@@ -78,9 +80,9 @@ def test_a_run_does_what_its_plan_says(case: str, make: Make, tmp_path: Path) ->
     plan = describe_plan(values)
     assert plan["ok"], plan["problems"]
     assert not (tmp_path / "run").exists()
-    trainer, trace = Trainer(load_config(values)), io.StringIO()
+    config, trace = load_config(values), io.StringIO()
     with redirect_stderr(trace):
-        run = Run(trainer, trace_hooks=True)
+        run = Run(config, TextFits(config), FolderStore(config), trace_hooks=True)
         run.execute()
     planned = {each["event"]: [call["plugin"] for call in each["calls"]] for each in plan["events"]}
     heard = called(trace.getvalue())
@@ -95,8 +97,8 @@ def test_a_run_does_what_its_plan_says(case: str, make: Make, tmp_path: Path) ->
             name: len(rows) for name, rows in result.fit.sets.items()
         }
         assert fit["warmup_steps"] == math.ceil(0.2 * fit["steps"]) * (case == "accumulation")
-    assert plan["monitor"] == trainer.monitor
-    assert plan["metrics"] == trainer.directions
+    assert plan["monitor"] == run.first.monitor
+    assert plan["metrics"] == run.first.directions
     assert plan["folder"] == str(run.directory)
 
 
@@ -117,16 +119,18 @@ def test_shapes_labels_and_memory(make: Make) -> None:
     assert fit["exact"] is True
     assert fit["sets"]["train"]["rows"] == 44 == sum(fit["sets"]["train"]["labels"].values())
     assert fit["batches"] == 11 == sum(each["batches"] for each in fit["shapes"])
-    trainer = Trainer(load_config(make()))
-    trainer.train()
+    config = load_config(make())
+    run = Run(config, TextFits(config), FolderStore(config))
+    run.execute()
+    session = run.first
     assert fit["traces"] == len({(each["rows"], each["tokens"]) for each in fit["shapes"]})
     tokens = sum(each["rows"] * each["tokens"] * each["batches"] for each in fit["shapes"])
-    real = int(trainer.tokens["train"].lengths.sum())
+    real = int(text_of(session).tokens["train"].lengths.sum())
     assert fit["padding"] == pytest.approx(1 - real / tokens, abs=1e-4)
     memory = plan["memory"]
-    assert memory["parameters"] == sum(array.size for array in trainer.model.tensors().values())
+    assert memory["parameters"] == sum(array.size for array in session.model.tensors().values())
     assert memory["weights"] == memory["gradients"] == 4 * memory["parameters"]
-    assert memory["optimizer"] == sum(array.nbytes for array in flat(trainer.optimizer.state["parameters"]))
+    assert memory["optimizer"] == sum(array.nbytes for array in flat(session.optimizer.state["parameters"]))
 
 
 def flat(tree: Any) -> list[Any]:

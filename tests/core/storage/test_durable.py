@@ -182,7 +182,7 @@ def test_json_refuses_what_it_would_not_write(text: str, message: str) -> None:
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from stepbus.durable import lock_folder
+from stepbus.storage.locks import lock_folder
 with lock_folder(Path(sys.argv[1])):
     if sys.argv[2:] == ["fork"]:
         heard, said = os.pipe()

@@ -23,7 +23,7 @@ from stepbus import CheckpointError, create_trainer, hookimpl
 from stepbus.storage.checkpoints import Snapshot, read_arrays, read_document, write_checkpoint
 from stepbus.storage.durable import from_json, to_json
 from stepbus.storage.plugin_state import MLX, NUMPY, decode_state, encode_state, frozen_state
-from stepbus.testing import assert_conforms, play
+from stepbus.testing import Recorder, assert_conforms, play
 
 
 def same(one: Any, other: Any) -> bool:
@@ -297,11 +297,10 @@ def test_double_precision_nested_by_class_conforms_and_resumes_to_the_same_bits(
                 raise KeyError("the lights went out")
 
     def trained(folder: str, *plugins: Any, resume: bool = False) -> dict[int, Any]:
-        trainer = create_trainer(
-            config=tiny_config(environment={"output_dir": str(tmp_path / folder)}), plugins=plugins
-        )
-        trainer.train(resume=resume)
-        sums: dict[int, Any] = next(m.plugin.sums for m in trainer.bus.members if m.name == "sums")
+        heard, tree = Recorder(), tiny_config(environment={"output_dir": str(tmp_path / folder)})
+        create_trainer(config=tree, plugins=[*plugins, heard]).train(resume=resume)
+        (session,) = [given["trainer"] for given in heard.of("on_fit_end")]
+        sums: dict[int, Any] = next(m.plugin.sums for m in session.bus.members if m.name == "sums")
         return sums
 
     whole = trained("whole", Sums, Falls) if not setattr(Falls, "falls", False) else {}

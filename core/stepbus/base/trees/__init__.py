@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.base.trees.python_tree import from_python as from_python
     from stepbus.base.trees.python_tree import plain as plain
+    from stepbus.base.trees.structuring import make_settings as make_settings
     from stepbus.base.trees.structuring import select as select
     from stepbus.base.trees.structuring import structure as structure
-    from stepbus.base.trees.structuring import structured as structured
     from stepbus.base.trees.typed_values import Given as Given
     from stepbus.base.trees.typed_values import Invalid as Invalid
     from stepbus.base.trees.typed_values import collecting as collecting
@@ -28,7 +28,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         python_tree="from_python plain",
-        structuring="select structure structured",
+        structuring="make_settings select structure",
         typed_values="Given Invalid collecting resolve_place show_path typed",
         yaml_tree="Keys Mark Node parse read_tree",
         yaml_writer="to_yaml",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import math
 import os
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,9 +79,11 @@ def plain(value: Any, *, places: bool = True, finite: bool = False) -> Any:
     if attrs.has(type(value)):
         kept = [each for each in attrs.fields(type(value)) if each.init and (places or not _is_mere_place(value, each))]
         value = {each.alias or each.name: getattr(value, each.name) for each in kept}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.init}
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item, places=places, finite=finite) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple | set | frozenset | deque):
         items = [plain(item, places=places, finite=finite) for item in value]
         return sorted(items, key=str) if isinstance(value, set | frozenset) else items
     if isinstance(value, float):

@@ -47,12 +47,12 @@ def structure(
     keys = tuple(path.split(".")) if path else ()
     try:
         given = Given(from_python(tree, Mark(), path), keys, label=label, components=components, near=near)
-        return typing.cast(T, structured(given, cls))
+        return typing.cast(T, make_settings(given, cls))
     except Invalid as error:
         raise ConfigError(error.problems) from error
 
 
-def structured(given: Given, cls: type, ignore: tuple[str, ...] = ()) -> Any:
+def make_settings(given: Given, cls: type, ignore: tuple[str, ...] = ()) -> Any:
     """Return an instance of an attrs class.
 
     Args:
@@ -66,6 +66,9 @@ def structured(given: Given, cls: type, ignore: tuple[str, ...] = ()) -> Any:
     tree = given.node.value
     if not isinstance(tree, dict):
         raise given.refused(f"expected a mapping of settings, got {show(tree)}")
+    if not attrs.has(cls):
+        name = getattr(cls, "__qualname__", repr(cls))
+        raise given.refused(f"{name} is no attrs class: write @define(frozen=True, kw_only=True) above it")
     try:
         known, make = _settings_of(cls)
     except (NameError, TypeError) as error:
@@ -116,13 +119,13 @@ def select(given: Given, kind: str, base: type | None = None) -> Selected:
         if nested and base is not None:
             shared = {each.alias: node.value[each.alias] for each in attrs.fields(base) if each.alias in node.value}
             with collecting(problems):
-                structured(attrs.evolve(given, node=Node(shared, node.mark)), base)
+                make_settings(attrs.evolve(given, node=Node(shared, node.mark)), base)
         if not given.incomplete or did_you_mean(picked.value, given.components.names(kind)):
             problems.append((given.inner("type") if nested else given).problem(str(error)))
         raise Invalid(problems) from None
     label = given.components.provider(part) or given.label
     inner = attrs.evolve(given, node=node if nested else Node({}, node.mark), label=label)
-    return Selected(part, structured(inner, part.config, ignore=("type",)))
+    return Selected(part, make_settings(inner, part.config, ignore=("type",)))
 
 
 @frozen(eq=False)
@@ -186,7 +189,7 @@ def _checked(given: Given, setting: _Setting) -> Any:
     return value
 
 
-CONVERTER.register_structure_hook_func(lambda hint: isinstance(hint, type) and attrs.has(hint), structured)
+CONVERTER.register_structure_hook_func(lambda hint: isinstance(hint, type) and attrs.has(hint), make_settings)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import enum
 import os
 import re
@@ -216,9 +217,11 @@ def _union(given: Given, hint: Any) -> Any:
 def _holds(hint: Any, value: Any) -> bool:
     """Say whether a collection is of the hinted shape, whatever is in it."""
     kind = typing.get_origin(hint) or hint
-    if isinstance(value, dict):
-        return isinstance(kind, type) and (attrs.has(kind) or issubclass(kind, abc.Mapping))
-    return isinstance(value, list) and kind in _LISTS
+    if not isinstance(kind, type) or not isinstance(value, dict | list):
+        return False
+    if isinstance(value, list):
+        return kind in _LISTS or issubclass(kind, tuple)
+    return attrs.has(kind) or dataclasses.is_dataclass(kind) or issubclass(kind, abc.Mapping)
 
 
 def _choice(given: Given, hint: Any) -> Any:
@@ -236,7 +239,11 @@ def _list(given: Given, hint: Any) -> Any:
     if not isinstance(value, list):
         raise given.unlike(hint)
     if kind is not tuple or arguments[-1] is Ellipsis or not typing.get_args(hint):
-        return _LISTS[kind](given.each(lambda item: typed(item, arguments[0])))
+        items = given.each(lambda item: typed(item, arguments[0]))
+        try:
+            return _LISTS[kind](items)
+        except TypeError as error:  # lists and mappings are no items of a set
+            raise given.unlike(hint, f": {error}") from error
     if len(value) != len(arguments):
         raise given.refused(f"expected a list of {len(arguments)}, got one of {len(value)}")
     return tuple(given.each(lambda item: typed(item, arguments[int(item.path[-1])])))

@@ -16,7 +16,6 @@ import attrs
 import yaml
 from attrs import frozen
 from yaml.composer import Composer, ComposerError
-from yaml.resolver import BaseResolver
 
 from stepbus.base import ConfigError, Problem, show
 
@@ -190,12 +189,11 @@ def parse(text: str, mark: Mark) -> Node | None:
         raise _error(f"the text is no YAML: {error}", mark.file, 1) from error
 
 
-class _Composer(Composer, BaseResolver):
+class _Composer(Composer):
     """The library's composer, which refuses on the way what could surprise, before anything grows."""
 
     def __init__(self, text: str, mark: Mark) -> None:
         Composer.__init__(self)
-        BaseResolver.__init__(self)
         parser = _LOADER(text)
         self.check_event, self.peek_event, self.get_event = parser.check_event, parser.peek_event, parser.get_event
         self.mark = mark
@@ -220,10 +218,22 @@ class _Composer(Composer, BaseResolver):
             self.check_key(event, line)
         elif self.depth >= MAX_DEPTH and not is_scalar:
             raise self.refuse(TOO_DEEP, line)
+        if is_scalar:
+            return self.compose_scalar_node(None)  # type: ignore[arg-type]  # its stub asks for all anchors
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        """Return no tag: what a scalar means is said by `scalar`."""
+        return ""
+
+    def descend_resolver(self, parent: Any, index: Any) -> None:
+        """Do nothing: no tag goes by a path."""
+
+    def ascend_resolver(self) -> None:
+        """Do nothing, as on the way down."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose a mapping, no key of which comes twice."""

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Sequence
 
 from stepbus.base import PluginError
-from stepbus.config.discovery.plugins import Entry, entries
+from stepbus.config.discovery.entry_points import Entry, entries
 
 GROUP = "stepbus.commands"
 BUILTIN = ("train", "plan", "evaluate", "predict", "plugins", "hooks", "config", "info")

@@ -8,15 +8,15 @@ import importlib.util
 import inspect
 import re
 import sys
-from functools import cache
-from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from stepbus.base import HOOKS_VERSION, PluginError, asks_of, did_you_mean, unusable
+from stepbus.config.discovery.entry_points import Entry as Entry
+from stepbus.config.discovery.entry_points import entries as entries
 
 GROUP = "stepbus.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -85,37 +85,6 @@ class LoadedPlugin:
         return list(getattr(self.cls, "components", ()))
 
 
-@frozen
-class Entry:
-    """One line of an entry-point table, with the package that wrote it."""
-
-    name: str
-    value: str
-    distribution: str
-    version: str
-    root: Path | None = field(default=None, eq=False)
-
-
-@cache
-def entries(group: str) -> tuple[Entry, ...]:
-    """Return every entry point of a group, importing none."""
-    found: dict[tuple[str, str, str], Entry] = {}
-    for distribution in distributions():
-        for name, value in _declared(distribution, group):
-            owner = str(distribution.metadata["Name"])
-            # An editable install can show the same distribution twice: its folder and its metadata.
-            found.setdefault((name, value, owner), Entry(name, value, owner, distribution.version))
-    return tuple(found.values())
-
-
-def _declared(distribution: Distribution, group: str) -> list[tuple[str, str]]:
-    # Reading the text first skips the metadata of a hundred packages that have nothing to say.
-    text = distribution.read_text("entry_points.txt")
-    if not text or f"[{group}]" not in text:
-        return []
-    return [(point.name, point.value) for point in distribution.entry_points if point.group == group]
-
-
 def installed() -> dict[str, InstalledPlugin]:
     """Return the installed plugins by name; none of them is imported."""
     found: dict[str, list[InstalledPlugin]] = {}
@@ -165,7 +134,7 @@ def _require_plugin(loaded: LoadedPlugin, use: str | None) -> None:
 
 
 def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
-    import stepbus.device.backend  # noqa: F401  # a plugin may import MLX, and the fast BLAS must be there before
+    from stepbus.device import before_mlx  # noqa: F401  # a plugin may import MLX
 
     if not NAME.fullmatch(name):
         raise PluginError(f"expected a plugin name of small letters, digits and _, got {name!r}")

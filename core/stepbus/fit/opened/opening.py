@@ -65,6 +65,7 @@ def open_model(
     place = folder / DESCRIPTION
     try:
         saved = _description(place)
+        _refuse_module(folder, saved["encoder"])
         config, granted = open_config(saved["config"], folder, str(place), trust=trust, plugins=plugins)
     except UntrustedError:
         raise
@@ -96,6 +97,21 @@ def open_model(
     unused = ParameterUpdater(config.optimizer.build(), 0.0)
     steps = CompiledSteps(model, unused, [], rate=lambda step: 0.0, seed=0)
     return OpenedModel(folder, config, model, Predictor(name or str(folder), data, steps, metrics))
+
+
+def _refuse_module(folder: Path, encoder: Any) -> None:
+    """Refuse a model whose code or batches are somebody's own: a folder is data, and nothing in it can build those.
+
+    Raises:
+        UntrustedError: It is one.
+    """
+    if isinstance(encoder, dict) and isinstance(made := encoder.get("module"), str):
+        weights = folder / "model.safetensors"
+        raise UntrustedError(
+            f"{folder}: its model was made in Python ({one_line(made)}) and trained on a loader, so it cannot be "
+            f'opened from here; make the model in Python, model.load_weights("{weights}"), and create_trainer(model, …)'
+            " evaluates, predicts and trains on"
+        )
 
 
 def _check_outputs(folder: Path, place: Path, codec: LabelCodec) -> None:

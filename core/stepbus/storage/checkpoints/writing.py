@@ -1,4 +1,15 @@
-"""Writing a checkpoint: whole or not at all, and never at the cost of an older one."""
+"""Writing a checkpoint: whole or not at all, and never at the cost of an older one.
+
+A hidden folder beside, every file synced, the manifest last, read back and verified, then renamed. When one is read,
+the truth is a scan plus verification; `LATEST` and `BEST` are hints for people. Whoever writes, resumes or retires
+holds the run's folder (`stepbus.storage.lock_folder`). Hidden names in a folder of checkpoints, N a step:
+
+    .tmp-N-ID                being written; removed at the next retirement, or when the run is started again
+    .replaced-step-N-ID      gave its name to a new checkpoint of the same step; removed once that one stands
+    .trash-step-N-ID         being removed
+    .quarantine-step-N-ID    found damaged; never removed
+    .superseded-step-N-ID    later than the checkpoint that a run was told to resume from; never removed
+"""
 
 from __future__ import annotations
 

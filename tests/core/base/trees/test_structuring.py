@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import subprocess
 import sys
@@ -242,6 +243,17 @@ def test_a_new_type_is_as_strict_as_what_it_is_of() -> None:
     ]
 
 
+def test_a_class_of_settings_without_its_decorator_is_said() -> None:
+    class Forgotten:
+        every: int = 1
+
+    mend = "is no attrs class: write @define(frozen=True, kw_only=True) above it"
+    (problem,) = problems(Forgotten, {"every": 3}, path="plugins.mine", label="mine, mine.py")
+    assert problem.startswith("plugins.mine: ") and problem.endswith(f"Forgotten {mend} (mine, mine.py)")
+    assert problems(dataclasses.make_dataclass("Data", []), {}) == [f"Data {mend}"]
+    assert problems(3, {}) == [f"3 {mend}"]  # type: ignore[arg-type]  # whatever somebody calls Config
+
+
 @define(frozen=True, kw_only=True)
 class Base:
     rate: float = setting(1.0, check=lambda value: value > 0, expected="a number above 0")
@@ -320,13 +332,25 @@ def test_a_setting_of_another_type_falls_away_and_one_of_ones_own_does_not(parts
 
 
 def test_settings_trees_and_structuring_import_in_one_direction() -> None:
-    order = ["settings", "components", "yaml_tree", "python_tree", "typed_values", "structuring"]
-    above = {"stepbus.config.sections", "stepbus.presets", "stepbus.config.suggestions", "stepbus.plugins"}
+    order = [
+        "settings",
+        "components",
+        "trees.yaml_tree",
+        "trees.python_tree",
+        "trees.typed_values",
+        "trees.structuring",
+    ]
+    above = {
+        "stepbus.config.sections",
+        "stepbus.config.discovery.presets",
+        "stepbus.config.suggestions",
+        "stepbus.config.discovery.plugins",
+    }
     code = (
         "import sys\n"
         f"for name in {order}:\n"
-        "    __import__(f'stepbus.{name}')\n"
-        f"    print(*[other for other in {order} if f'stepbus.{{other}}' in sys.modules])\n"
+        "    __import__(f'stepbus.base.{name}')\n"
+        f"    print(*[other for other in {order} if f'stepbus.base.{{other}}' in sys.modules])\n"
         f"print(*sorted({above} & set(sys.modules)))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

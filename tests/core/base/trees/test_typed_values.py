@@ -36,8 +36,16 @@ def said(given: Given, hint: Any) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-class Pair(TypedDict):
+class Left(TypedDict):
     left: int
+
+
+class Pair(Left, total=False):
+    right: str
+
+
+Odd = TypedDict("Odd", {"from": int}, total=False)
+Other = TypedDict("Other", {"a-b": int})
 
 
 class Span(NamedTuple):
@@ -99,11 +107,17 @@ def test_what_was_typed_is_text_only_where_nothing_else_fits(text: str, hint: An
         ([3.7, "x"], Span, "[0]: expected int, got 3.7"),
         ([3], Span, "expected a list of 2, got one of 1"),
         ({"start": 3}, Span, "expected a list, got a mapping"),
+        ([[1], [2]], set[Any], "expected a list of anything, got a list: unhashable type: 'list'"),
         (["3"], collections.deque[int], "[0]: expected int, got '3'"),
         ({"size": "3"}, Box, ".size: expected int, got '3'"),
+        ({"size": "3"}, int | Box | list[int], ".size: expected int, got '3'"),
+        (["3", "x"], int | Span | Box, "[0]: expected int, got '3'"),
+        ({"left": "3"}, int | Pair | None, ".left: expected int, got '3'"),
         ({"size": 1, "inner": {"size": True}}, Box, ".inner.size: expected int, got true"),
         ({"size": -1}, Box, "Box refuses its settings: no box is smaller than nothing"),
         ([1], Box, "expected Box, got a list"),
+        ({"from": 1.5}, Odd, ".from: expected int, got 1.5"),
+        ({"a-b": "x"}, Other, ".a-b: expected int, got 'x'"),
     ],
 )
 def test_what_does_not_fit_is_told_where_it_stands(value: Any, hint: Any, message: str) -> None:
@@ -126,6 +140,10 @@ def test_what_does_not_fit_is_told_where_it_stands(value: Any, hint: Any, messag
         ("2024-02-29", datetime.date, datetime.date(2024, 2, 29)),
         (["x"], collections.deque[str], collections.deque(["x"])),
         ({"left": 1}, Pair, {"left": 1}),
+        ({"left": 1, "right": "x"}, Pair, {"left": 1, "right": "x"}),
+        ({}, Odd, {}),
+        ({"from": 3}, Odd, {"from": 3}),
+        ({"a-b": 3}, Other, {"a-b": 3}),
         ([3, "x"], Span, Span(3, "x")),
         ({"size": 3, "inner": {"size": 4}}, Box, Box(3, Box(4))),
     ],

