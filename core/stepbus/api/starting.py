@@ -70,3 +70,19 @@ def model_changes(before: Selected, now: Selected) -> bool:
             "already, from which it trains on; create another trainer to start from others"
         )
     return bool(was != wanted)
+
+
+def why_none(fits: int) -> str:
+    """Return why a trainer has no training state to save or to load into, and what to do about it.
+
+    Args:
+        fits: How many models it has.
+    """
+    if not fits:
+        return "call train first, or train(resume=PATH) to go on from a checkpoint"
+    if fits == 1:
+        return "this model was opened from a folder, which keeps none; train, or open another folder"
+    return (
+        "each fit of the run has checkpoints of its own, in fits/NAME/checkpoints; train(resume=PATH) goes on from "
+        "one, and open_trainer(PATH) opens it"
+    )

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.api.fits import FitModels, Mean, mean_of
-from stepbus.api.starting import Memories, model_changes
+from stepbus.api.starting import Memories, model_changes, why_none
 from stepbus.base import BadInput, CheckpointError, Selected, usable
 from stepbus.compute import ModuleForward
 from stepbus.fit import FitSession, TextFits, persistence, put_tensors, score
 from stepbus.fit.loaders import LoaderData, LoaderFits, is_loader, is_module
 from stepbus.fit.opened import OpenedModel, Predictor, open_model
 from stepbus.run import FolderStore, Run, Start
-from stepbus.storage import checkpoints
 from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
@@ -289,12 +288,7 @@ class Trainer:
                 to put it into.
         """
         model = self.model if is_module(self.model) else self._trained("load").model
-        place = usable(path, CheckpointError)
-        if checkpoints.step_of(place.name) is None:
-            found = checkpoints.scan(place)
-            if not found:
-                raise CheckpointError(f"{place}: expected a checkpoint or a folder of some, found none")
-            place = found[-1]
+        place = persistence.named_checkpoint(usable(path, CheckpointError))
         persistence.load_weights(self._session, model, place, optimizer=load_optimizer)
         self._start = Start(place, load_optimizer)
 
@@ -302,13 +296,5 @@ class Trainer:
         """Return the fit that the model comes from."""
         if self._session is not None:
             return self._session
-        if len(self.fits) == 1:
-            why = "this model was opened from a folder, which keeps none; train, or open another folder"
-        elif self.fits:
-            why = (
-                "each fit of the run has checkpoints of its own, in fits/NAME/checkpoints; train(resume=PATH) goes on "
-                "from one, and open_trainer(PATH) opens it"
-            )
-        else:
-            why = "call train first, or train(resume=PATH) to go on from a checkpoint"
-        raise CheckpointError(f"there is no training state to {verb}{'' if verb == 'save' else ' into'}: {why}")
+        into = "" if verb == "save" else " into"
+        raise CheckpointError(f"there is no training state to {verb}{into}: {why_none(len(self.fits))}")

@@ -139,6 +139,20 @@ def save_by_hand(session: Fitting, folder: Path | None = None, *, optimizer: boo
     return save(session, folder, optimizer=optimizer)
 
 
+def named_checkpoint(place: Path) -> Path:
+    """Return the checkpoint that a path means: itself, or the newest one in it.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if checkpoints.step_of(place.name) is not None:
+        return place
+    found = checkpoints.scan(place)
+    if not found:
+        raise CheckpointError(f"{place}: expected a checkpoint or a folder of some, found none")
+    return found[-1]
+
+
 def load_weights(session: Fitting | None, model: Any, path: Path, *, optimizer: bool = True) -> None:
     """Put the weights of a checkpoint into a model.
 
