@@ -287,8 +287,9 @@ def test_the_summary_says_what_is_about_to_happen(tiny_config: Any, capsys: Any)
     labels = np.bincount(session.data.targets["train"])
     cut = int((np.array([len(text.split()) for text in session.fit.sets["train"].cells("text")]) + 2 > 8).sum())
     machine = describe_machine()
+    numbers = sum(array.size for array in session.model.tensors().values())
     assert capsys.readouterr().out.startswith(
-        "  model      bert (from scratch), 0.0 M parameters\n"
+        f"  model      bert (from scratch), {numbers:,} parameters\n"
         f"  device     {machine['device']}, BLAS {machine['blas']}\n"
         "  rows       44 train, 20 validation\n"
         f"  labels     binary: 0 {labels[0]}, 1 {labels[1]}\n"
