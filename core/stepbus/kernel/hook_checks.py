@@ -72,8 +72,8 @@ def _check_arguments(hook: str, function: Any, found: Any, plugin: Any, label: s
     """Hold what an implementation takes against what the hook gives; the first argument of a method is the plugin."""
     parameters = list(inspect.signature(function).parameters.values())
     known = SPECIFICATIONS[hook]
-    static = isinstance(inspect.getattr_static(plugin, hook), staticmethod)
-    if inspect.ismethod(found) or (inspect.isclass(plugin) and not static):
+    of_class = inspect.isclass(plugin) and inspect.isfunction(inspect.getattr_static(plugin, hook))
+    if inspect.ismethod(found) or of_class:
         names = [parameter.name for parameter in parameters]
         if not names or names[0] in known:
             raise PluginError(
