@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepbus import BadInput, CheckpointError, ModelError, Trainer, create_trainer, hookimpl, open_trainer
+from stepbus import BadInput, CheckpointError, ModelError, Trainer, create_model, create_trainer, hookimpl, open_trainer
 from stepbus.base import PluginFailure
 
 Make = Callable[..., dict[str, Any]]
@@ -330,3 +330,38 @@ def test_the_best_weights_are_not_those_of_the_last_step(tiny_config: Make, tmp_
     spoil(trainer)
     trainer.load_checkpoint(place)
     assert_same(weights(trainer), before)
+
+
+def test_a_given_model_takes_a_checkpoint_before_it_is_trained(tiny_config: Make, tmp_path: Path) -> None:
+    def fresh(head: str = "binary", **more: Any) -> Trainer:
+        tree = tiny_config(training={"max_steps": 5})
+        return create_trainer(create_model(head_type=head, seed=3, **tree.pop("model"), **more), tree)
+
+    first = fresh()
+    first.train()
+    first.save_checkpoint(tmp_path / "mine")
+    saved = weights(first)
+    other = fresh()
+    other.load_checkpoint(tmp_path / "mine")
+    assert_same(weights(other), saved)
+    first.load_checkpoint(tmp_path / "mine")
+    for each in (first, other):
+        each.update_config(max_steps=9)
+        each.train()
+    assert_same(weights(other), weights(first))
+    wrong = fresh("multilabel", num_labels=2)
+    before = weights(wrong)
+    with pytest.raises(
+        CheckpointError, match=r"expected a checkpoint of a multilabel model, got one of a binary model"
+    ):
+        wrong.load_checkpoint(tmp_path / "mine")
+    assert_same(weights(wrong), before)
+
+
+def test_a_file_is_no_place_for_a_checkpoint(tiny_config: Make, tmp_path: Path) -> None:
+    trainer = create_trainer(config=tiny_config(training={"max_steps": 2}))
+    trainer.train()
+    (tmp_path / "mine").write_text("notes")
+    with pytest.raises(CheckpointError, match=r"mine: expected a folder to write the checkpoint in, got a file"):
+        trainer.save_checkpoint(tmp_path / "mine")
+    assert (tmp_path / "mine").read_text() == "notes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +365,44 @@ def test_another_loader_is_refused_at_a_resume(make: Callable[..., Any]) -> None
     with pytest.raises(BadInput, match="an iterator"):
         make(num_epochs=2, max_steps=12).train(iter(SMALL), resume=True)
     assert make(num_epochs=2, max_steps=12).train(lambda: iter(SMALL), resume=True).steps == 12
+
+
+def through_a_helper(outputs: mx.array, labels: mx.array) -> mx.array:
+    return nn.losses.cross_entropy(outputs, labels)
+
+
+LOSSES = {
+    "MLX's": nn.losses.cross_entropy,
+    "with settings": partial(nn.losses.cross_entropy, label_smoothing=0.1, axis=-1),
+    "own": lambda outputs, labels: nn.losses.cross_entropy(outputs, labels).mean(),
+    "helper": lambda outputs, labels: through_a_helper(outputs, labels),
+    "the module's": None,
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_labels_beyond_the_outputs_are_refused_without_a_task(name: str, make: Callable[..., Any]) -> None:
+    def trainer() -> Any:
+        return make(new(OwnLoss) if LOSSES[name] is None else None, loss=LOSSES[name], num_epochs=1)
+
+    beyond = [SMALL[0], {**SMALL[1], "labels": SMALL[1]["labels"] + 10}]
+    said = r"batch \d: labels: expected class numbers below 10, for the model has so many outputs, got 1\d"
+    for call in (lambda t: t.train(beyond), lambda t: t.train(SMALL, beyond), lambda t: t.evaluate(beyond)):
+        with pytest.raises(BadInput, match=said):
+            call(trainer())
+    assert trainer().train(SMALL, SMALL).status == "ok"
+
+
+def test_labels_below_0_are_refused_where_mlx_looks_them_up(make: Callable[..., Any]) -> None:
+    with pytest.raises(BadInput, match=r"batch 1: labels: expected class numbers from 0, .*, got -100; leave such"):
+        make(num_epochs=1).train([{**SMALL[0], "labels": np.where(SMALL[0]["labels"] > 4, -100, 0)}])
+
+
+def test_labels_that_nobody_looks_up_are_any_numbers(make: Callable[..., Any]) -> None:
+    def distance(outputs: mx.array, labels: mx.array) -> mx.array:
+        return mx.abs(outputs[:, 0] - labels)
+
+    far = [{**each, "labels": each["labels"] * 100 - 300} for each in SMALL]
+    assert make(loss=distance, num_epochs=1).train(far, far).status == "ok"
+    shares = [{**each, "labels": np.eye(10, dtype=np.float32)[each["labels"]]} for each in SMALL]
+    assert make(num_epochs=1).train(shares, shares).status == "ok"

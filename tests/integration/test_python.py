@@ -13,7 +13,17 @@ import pytest
 import yaml
 from mlx.utils import tree_flatten
 
-from stepbus import BadInput, Callback, ConfigError, create_model, create_trainer, hookimpl, open_trainer, write_columns
+from stepbus import (
+    BadInput,
+    Callback,
+    ConfigError,
+    create_model,
+    create_trainer,
+    hookimpl,
+    open_trainer,
+    write_columns,
+    write_predictions,
+)
 
 
 class Count(Callback):
@@ -275,3 +285,51 @@ def test_folds_keep_what_is_frozen_in_the_model_that_was_given(tiny_config: Call
     assert head and not any(name.startswith("encoder") for name in head)
     assert seen == [(head, False), (head, False)]
     assert all(np.array_equal(np.array(array), before[name]) for name, array in model.tensors().items())
+
+
+def test_a_model_that_is_frozen_as_a_whole_is_refused(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    config = tiny_config(training={"max_steps": 2})
+    model = create_model("bert_with_head", head_type="binary_classification", **config.pop("model"))
+    model.freeze()
+    trainer = create_trainer(model, config)
+    with pytest.raises(BadInput, match=r"^model: expected parameters to train, .* frozen; .*model\.unfreeze\(\)"):
+        trainer.train()
+    assert not Path(config["environment"]["output_dir"]).exists()
+    model.head.unfreeze()
+    assert trainer.train().steps == 2
+
+
+def test_a_result_is_a_few_lines(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    result = create_trainer(config=tiny_config()).train()
+    assert "sets=<train, validation>" in repr(result) and "predictions=<validation>" in repr(result)
+    assert len(repr(result)) < 1200
+
+
+def test_metrics_without_a_prefix(tiny_config: Callable[..., dict[str, Any]], review_files: dict[str, Path]) -> None:
+    trainer = create_trainer(config=tiny_config())
+    trainer.train()
+    named = trainer.evaluate(review_files["dev"])
+    assert trainer.evaluate(review_files["dev"], prefix="") == {
+        name.removeprefix("eval_"): value for name, value in named.items()
+    }
+
+
+@pytest.mark.parametrize(("config", "kind"), [(5, "int"), ([{"data": {}}], "list")])
+def test_what_is_no_configuration_is_one_sentence(config: Any, kind: str) -> None:
+    with pytest.raises(
+        BadInput, match=f"^config: expected a preset's name, a path, a mapping or a configuration, got {kind}$"
+    ):
+        create_trainer(config=config)
+
+
+def test_numbers_of_numpy_are_settings(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    rates = np.logspace(-4, -2, 3)
+    trainer = create_trainer(config=tiny_config(), learning_rate=rates[1], text=pd.Index(["text"]))
+    assert trainer.config.optimizer.settings.learning_rate == rates[1]
+    assert trainer.train(num_epochs=np.int64(1)).steps == 11
+
+
+def test_predictions_of_no_trainer_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^trainer: expected a trained or opened one, got a str; open_trainer"):
+        write_predictions("runs", "test.csv", tmp_path / "p.csv")  # type: ignore[arg-type]
+    assert not (tmp_path / "p.csv").exists()

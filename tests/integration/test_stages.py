@@ -14,6 +14,7 @@ import pytest
 
 from stepbus import (
     BadInput,
+    CheckpointError,
     ConfigError,
     DataError,
     ModelError,
@@ -417,3 +418,31 @@ def test_a_model_that_was_opened_trains_on(tiny_config: Make, tmp_path: Path) ->
     on = opened.train(tiny_config()["data"]["train"])
     assert on.directory == tmp_path / "on"
     assert any(not np.array_equal(before[name], array) for name, array in weights(opened.model).items())
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_a_finished_run_of_other_rows_is_not_the_one_that_was_asked_for(
+    folds: bool, tiny_config: Make, review_files: dict[str, Path]
+) -> None:
+    rows = pd.read_csv(review_files["train"])
+    held_out = None if folds else pd.read_csv(review_files["dev"])
+    plugins = {"progress": False, **({"cross_validation": {"folds": 2}} if folds else {})}
+    tree = tiny_config(training={"max_steps": 2}, data={"train": None, "validation": None}, plugins=plugins)
+
+    def resumed(train: Any, validation: Any = held_out, **settings: Any) -> Any:
+        return create_trainer(config=tree).train(train, validation, resume=True, **settings)
+
+    first = create_trainer(config=tree).train(rows, held_out)
+    assert resumed(rows).metrics == first.metrics
+    changed = rows.assign(label=[1 - rows.label[0], *rows.label[1:]])
+    for other in (rows.head(30), changed, pd.concat([rows, rows.tail(2)], ignore_index=True)):
+        with pytest.raises(CheckpointError, match=r"(?s)began with other settings.*rows\.train was '\w+', is '\w+'"):
+            resumed(other)
+    if held_out is not None:
+        with pytest.raises(CheckpointError, match=r"rows\.validation was '\w+', is '\w+'"):
+            resumed(rows, held_out.head(5))
+        with pytest.raises(CheckpointError, match=r"rows\.validation was '\w+', is not set"):
+            resumed(rows, None)
+        # Allowed, it is what was done, and that is said.
+        assert resumed(changed, allow_changed=True).metrics == first.metrics
+    assert resumed(rows).metrics == first.metrics

@@ -17,7 +17,7 @@ import numpy as np
 from stepbus.api.output_files import Output, find_output, write_output
 from stepbus.base import BadInput, DataError
 from stepbus.text.labels import Column, distinct
-from stepbus.text.rows import Rows, read_rows, shown
+from stepbus.text.rows import Rows, a_thing, read_rows, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +53,10 @@ def write_predictions(trainer: Trainer, data: Any, output: str | Path, *, spread
     Raises:
         BadInput: The rows cannot be read, or the output cannot be written; what was there is as it was.
     """
+    if not hasattr(trainer, "predict_rows"):
+        raise BadInput(
+            f"trainer: expected a trained or opened one, got {a_thing(trainer)}; open_trainer(FOLDER) opens it"
+        )
     settings = trainer.config.data.settings
     source = data.source if isinstance(data, Rows) else data
     place = find_output(output, [source, settings.train, settings.validation])

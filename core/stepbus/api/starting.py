@@ -79,7 +79,10 @@ def why_none(fits: int) -> str:
         fits: How many models it has.
     """
     if not fits:
-        return "call train first, or train(resume=PATH) to go on from a checkpoint"
+        return (
+            "call train first, or train(resume=PATH) to go on from a run's checkpoint; open_trainer(PATH) opens the "
+            "model of any checkpoint"
+        )
     if fits == 1:
         return "this model was opened from a folder, which keeps none; train, or open another folder"
     return (

@@ -272,9 +272,8 @@ class Trainer:
         Raises:
             CheckpointError: There is nothing to save yet, or the folder cannot be written.
         """
-        session = self._trained("save")
         folder = None if path is None else usable(path, CheckpointError)
-        return persistence.save_by_hand(session, folder, optimizer=save_optimizer)
+        return persistence.save_by_hand(self._trained("save"), folder, optimizer=save_optimizer)
 
     def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
         """Put back the weights of a checkpoint; the next `train` goes on with it where its plan is the same.
@@ -284,10 +283,11 @@ class Trainer:
             load_optimizer: Put the optimizer's state back as well.
 
         Raises:
-            CheckpointError: There is no such checkpoint, it is damaged or of another model, or no weights are there
-                to put it into.
+            CheckpointError: There is no such checkpoint, it is damaged or of another model, or no model is there yet to
+                put it into.
         """
-        model = self.model if is_module(self.model) else self._trained("load").model
+        untrained = self._predictors is None and self.model is not None  # one of the caller's, as it came
+        model = self.model if untrained or is_module(self.model) else self._trained("load").model
         place = persistence.named_checkpoint(usable(path, CheckpointError))
         persistence.load_weights(self._session, model, place, optimizer=load_optimizer)
         self._start = Start(place, load_optimizer)

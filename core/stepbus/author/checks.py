@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import typing
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -59,10 +58,12 @@ def _role_problems(loaded: LoadedPlugin, *, hooks_known: bool) -> list[str]:
 def _hook_problems(loaded: LoadedPlugin) -> list[str]:
     problems = []
     for name in dir(loaded.cls):
+        if name.startswith("__"):
+            continue  # no hook, and a class made with it might be another one
         function = inspect.getattr_static(loaded.cls, name)
         try:
             # Each by itself, so that one does not hide the next.
-            hooks_of(SimpleNamespace(**{name: function}), loaded.label, loaded.scope)
+            hooks_of(type("Hooks", (), {name: function}), loaded.label, loaded.scope)
         except PluginError as error:
             problems.append(str(error).removeprefix(f"{loaded.label}: "))
     if not problems and not implemented(loaded.cls) and not loaded.components:

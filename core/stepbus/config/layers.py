@@ -82,6 +82,9 @@ def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Pr
         path = preset_path(source)
         tree = _of_preset(read_tree(path, shown(path)))
     else:
+        if not isinstance(source, str | bytes | os.PathLike):
+            got = type(source).__name__
+            raise _BadPath(f"config: expected a preset's name, a path, a mapping or a configuration, got {got}")
         path = usable(source, _BadPath)
         if not path.exists():
             near = did_you_mean(path.name, os.listdir(path.parent) if path.parent.is_dir() else [])  # noqa: PTH208

@@ -90,7 +90,8 @@ def score(
     found = metric_values(metrics, predictions.labels, predictions.values)
     undefined = [name for name, value in found.items() if value != value]
     words = f"undefined on these rows: {', '.join(undefined)} (a class may be absent)" if undefined else ""
-    return {f"{prefix}_loss": loss} | {f"{prefix}_{name}": value for name, value in found.items()}, words
+    before = f"{prefix}_" if prefix else ""
+    return {f"{before}loss": loss} | {f"{before}{name}": value for name, value in found.items()}, words
 
 
 def score_set(session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:

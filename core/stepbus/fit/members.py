@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # How to do without a plugin that was handed over in Python.
 LEFT_OUT = "leave it out of plugins=[…]"
+PASSED = "(passed in Python)"
 
 
 @define(eq=False)
@@ -88,9 +89,14 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
     taken: set[str] = set()
     for each in found:
         if each.name in taken:
-            raise PluginError(
-                f"two plugins are called {each.name!r}; give one another name, under plugins: or as a file"
-            )
+            if any(each.plugin is other.plugin for other in found if other is not each):
+                raise PluginError(
+                    f"the plugin {each.name!r} was passed twice; plugins= and callbacks= are one list: leave one out"
+                )
+            mend = "under plugins: or as a file"
+            if each.label.endswith(PASSED):
+                mend += f", in Python by a class of its own: class Other({type(each.plugin).__name__})"
+            raise PluginError(f"two plugins are called {each.name!r}; give one another name, {mend}")
         taken.add(each.name)
         asks_of(each.plugin, each.label)
         watches(each.plugin, each.label)
@@ -145,7 +151,7 @@ def _extra(extra: Any, config: Config) -> Prototype:
     if isinstance(extra, ModuleType):
         return _module(extra, extra.__name__, LEFT_OUT)
     cls = extra if inspect.isclass(extra) else type(extra)
-    name, label = snake_case(cls.__name__), f"{cls.__name__} (passed in Python)"
+    name, label = snake_case(cls.__name__), f"{cls.__name__} {PASSED}"
     check_hooks_version(extra, label, name)
     if not hooks_of(extra, label) and not getattr(extra, "components", ()):
         raise PluginError(f"{label}: it has neither hooks nor components; write @hookimpl above its methods")

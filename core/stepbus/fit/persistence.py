@@ -129,8 +129,11 @@ def save_by_hand(session: Fitting, folder: Path | None = None, *, optimizer: boo
         optimizer: Keep the optimizer's state.
 
     Raises:
-        CheckpointError: The fit's own folder would get weights under the number of a step that they are not of.
+        CheckpointError: The fit's own folder would get weights under the number of a step that they are not of; or what
+            was named is no folder.
     """
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: expected a folder to write the checkpoint in, got a file; name another place")
     if folder is None and (why := session.not_of_step):
         raise CheckpointError(
             f"{checkpoint_folder(session)}: the present weights are not those of step {session.state.step} of its run, "
@@ -173,8 +176,14 @@ def load_weights(session: Fitting | None, model: Any, path: Path, *, optimizer: 
             "load_checkpoint(path, load_optimizer=False) takes the rest"
         )
     was: Any = checkpoints.read_document(checkpoint, DESCRIPTION)
-    own = None if session is None else _labels(session.builder.exported(session).state)
-    if session is not None and _labels(was.get("encoder") if isinstance(was, dict) else None) != own:
+    labels = _labels(was.get("encoder") if isinstance(was, dict) else None)
+    task = getattr(model, "task", None)
+    if session is None and task is not None and isinstance(labels, dict) and labels.get("task") != task:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of a {task} model, got one of a {labels.get('task')} model; "
+            f'create_model(head_type="{labels.get("task")}", …) makes a model that it suits'
+        )
+    if session is not None and labels != _labels(session.builder.exported(session).state):
         raise CheckpointError(
             f"{path}: expected the labels of this trainer's model, got those of another one, for which its head was "
             "trained; open_trainer(PATH) opens it as it is"

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import DataError
+from stepbus.base import DataError, ModelError
 from stepbus.compute import HeadForward, ParameterUpdater, mix
 from stepbus.compute.models import LoadReport, adopt_head, initialise, keys_of
 from stepbus.fit import evaluation, persistence
@@ -103,6 +103,8 @@ class TextFits:
 
     def model(self, session: Fitting) -> Any:
         """Return the model of a fit: the caller's own, or a new one from the configuration and the seed."""
+        from mlx.utils import tree_flatten
+
         data = text_of(session)
         codec, given, seed = data.encoder.codec, self.given, mix(session.fit.seed, 0) % 2**32
         other = given is not None and (given.task, given.outputs) != (codec.task, codec.outputs)
@@ -122,6 +124,11 @@ class TextFits:
             initialise(model, seed, spread, model.head_names)
 
         adopt_head(model, codec, renew)
+        if not tree_flatten(model.trainable_parameters()):
+            raise ModelError(
+                "model: expected parameters to train, got a model in which everything is frozen; leave some of it "
+                "unfrozen: model.head.unfreeze(), or model.unfreeze()"
+            )
         data.take_limits(Limits.of(model.config))
         return model
 

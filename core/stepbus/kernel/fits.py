@@ -27,7 +27,7 @@ class Fit:
     """
 
     name: str
-    sets: dict[str, Any]
+    sets: dict[str, Any] = field(repr=lambda sets: f"<{', '.join(sets)}>")
     seed: int
     scope: dict[str, int] = field(factory=dict)
     notice: str = ""
@@ -82,16 +82,17 @@ class FitResult:
     fit: Fit
     status: str = "ok"
     metrics: dict[str, float] = field(factory=dict)
-    predictions: dict[str, Predictions] = field(factory=dict)
+    # A notebook shows what `train` returns: rows, predictions and conditions would be pages.
+    predictions: dict[str, Predictions] = field(factory=dict, repr=lambda sets: f"<{', '.join(sets)}>")
     directory: Path = field(factory=Path)
     model_path: Path | None = None
     best: Best | None = None
-    history: list[dict[str, Any]] = field(factory=list)
+    history: list[dict[str, Any]] = field(factory=list, repr=lambda records: f"<{len(records)} evaluations>")
     steps: int = 0
     reason: str = ""
     traces: int = 0
     seconds: float = 0.0
-    conditions: dict[str, Any] = field(factory=dict)
+    conditions: dict[str, Any] = field(factory=dict, repr=False)
     disabled: dict[str, str] = field(factory=dict)
 
 

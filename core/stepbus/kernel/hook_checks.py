@@ -41,6 +41,7 @@ def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[
             continue
         _check(name, function, options, label, scope)
         found[name] = getattr(plugin, name)
+        _check_arguments(name, function, found[name], plugin, label)
     return found
 
 
@@ -50,15 +51,6 @@ def _check(name: str, function: Any, options: dict[str, Any], label: str, scope:
         raise PluginError(f"{label}: {name}: specname= would hide which hook it is; give the method the hook's name")
     if hook not in SPECIFICATIONS:
         raise PluginError(f"{label}: there is no hook {hook!r}{did_you_mean(hook, SPECIFICATIONS)}")
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name in ("self", "cls"):
-            continue
-        if parameter.name not in SPECIFICATIONS[hook]:
-            known = ", ".join(SPECIFICATIONS[hook])
-            near = did_you_mean(parameter.name, SPECIFICATIONS[hook])
-            raise PluginError(f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {known}")
-        if parameter.default is not parameter.empty:
-            raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise PluginError(f"{label}: {hook} is an async function, which nobody would wait for; write def")
     if inspect.isgeneratorfunction(function) and not (options.get("wrapper") or options.get("hookwrapper")):
@@ -74,6 +66,30 @@ def _check(name: str, function: Any, options: dict[str, Any], label: str, scope:
         raise PluginError(f"{label}: {hook} reaches each plugin by itself, so it cannot be a wrapper")
     if hook in events.RUN_HOOKS and scope == "fit":
         raise PluginError(f'{label}: {hook} belongs to the run; write scope = "run" in the class')
+
+
+def _check_arguments(hook: str, function: Any, found: Any, plugin: Any, label: str) -> None:
+    """Hold what an implementation takes against what the hook gives; the first argument of a method is the plugin."""
+    parameters = list(inspect.signature(function).parameters.values())
+    known = SPECIFICATIONS[hook]
+    of_class = inspect.isclass(plugin) and inspect.isfunction(inspect.getattr_static(plugin, hook))
+    if inspect.ismethod(found) or of_class:
+        names = [parameter.name for parameter in parameters]
+        if not names or names[0] in known:
+            raise PluginError(
+                f"{label}: {hook}({', '.join(names)}): expected self before what the hook gives, because it is a "
+                f"method; write {hook}({', '.join(['self', *names])})"
+            )
+        if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+            del parameters[0]
+    for parameter in parameters:
+        if parameter.name not in known:
+            near = did_you_mean(parameter.name, known)
+            raise PluginError(
+                f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {', '.join(known)}"
+            )
+        if parameter.default is not parameter.empty:
+            raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
 
 
 def _problems(value: Any) -> bool:

@@ -92,6 +92,8 @@ class FolderStore:
         config = wheel_cache.with_digests(run.config.deciding())
         facts = {"fits": fits, "config": config, "plugins": plugin_table(run.members)}
         facts["conditions"] = conditions.current()
+        # Between them the sets of the first fit hold every row, and the other fits share them out by the same settings.
+        facts["rows"] = {name: told[:16] for name, told in run.first.data.digests().items()}
         self.past.facts = facts
         writes = run_files.written_by_plugins(run)
         written = run_folders.run_documents(run.id, facts, to_yaml(run.config.resolved()), writes)

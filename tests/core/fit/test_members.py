@@ -90,8 +90,13 @@ def test_what_listens_to_nothing_is_refused(members: Callable[..., Any]) -> None
 
 
 def test_two_of_one_name_are_refused(members: Callable[..., Any]) -> None:
-    with pytest.raises(PluginError, match="two plugins are called 'plain'"):
+    with pytest.raises(PluginError, match=r"two plugins are called 'plain'; .* in Python .*: class Other\(Plain\)$"):
         members(Plain(), Plain())
+    same = Plain()
+    with pytest.raises(
+        PluginError, match=r"^the plugin 'plain' was passed twice; plugins= and callbacks= are one list"
+    ):
+        members(same, same)
 
 
 def test_two_plugins_that_offer_one_component_are_both_named() -> None:

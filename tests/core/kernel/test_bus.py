@@ -286,6 +286,21 @@ class WrongArgument:
     def on_step_end(self, stepp: Any) -> None: ...
 
 
+class WithoutSelf:
+    @hookimpl
+    def on_step_end(state: Any, step: Any) -> None: ...  # type: ignore[misc]
+
+
+class WithoutAnything:
+    @hookimpl
+    def on_step_end() -> None: ...  # type: ignore[misc]
+
+
+class AnyArguments:
+    @hookimpl
+    def on_step_end(*arguments: Any) -> None: ...  # type: ignore[misc]
+
+
 class Default:
     @hookimpl
     def on_step_end(self, step: Any = None) -> None: ...
@@ -328,6 +343,16 @@ class RunHookInFit:
     [
         (Misspelt, "there is no hook 'on_step_ends' (did you mean 'on_step_end'?)"),
         (WrongArgument, "on_step_end gives no argument 'stepp' (did you mean 'step'?); it gives: trainer, state, step"),
+        (
+            WithoutSelf,
+            "on_step_end(state, step): expected self before what the hook gives, because it is a method; write "
+            "on_step_end(self, state, step)",
+        ),
+        (
+            WithoutAnything,
+            "on_step_end(): expected self before what the hook gives, because it is a method; write on_step_end(self)",
+        ),
+        (AnyArguments, "on_step_end gives no argument 'arguments'; it gives: trainer, state, step"),
         (Default, "on_step_end(step=…): an argument with a default would never be filled"),
         (Forgotten, "on_step_end is a hook's name; write @hookimpl above it"),
         (ThreadedWrapper, "expand_fits passes a value along, so it cannot be a wrapper"),
@@ -567,3 +592,29 @@ def test_a_hook_under_another_name_is_refused() -> None:
 
     with pytest.raises(PluginError, match="hidden: cleaned: specname= would hide which hook it is"):
         hooks_of(Hidden(), "hidden")
+
+
+def test_the_first_argument_of_a_method_may_have_any_name() -> None:
+    class Counts:
+        seen: list[Any] = []  # noqa: RUF012
+
+        @hookimpl
+        def on_step_end(this, step: Any) -> None:
+            this.seen.append((type(this).__name__, step))
+
+        @staticmethod
+        @hookimpl
+        def on_log(record: Any) -> None:
+            Counts.seen.append(record)
+
+        @classmethod
+        @hookimpl
+        def on_epoch_end(kind, state: Any) -> None:
+            kind.seen.append((kind.__name__, state))
+
+    bus = Bus([member(Counts(), "counts")])
+    bus.hook.on_step_end(trainer=None, state=None, step=7)
+    bus.hook.on_log(trainer=None, state=None, record="logged")
+    bus.hook.on_epoch_end(trainer=None, state="over")
+    assert Counts.seen == [("Counts", 7), "logged", ("Counts", "over")]
+    assert set(hooks_of(Counts, "Counts")) == {"on_step_end", "on_log", "on_epoch_end"}

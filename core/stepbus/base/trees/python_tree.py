@@ -35,6 +35,8 @@ def from_python(value: Any, mark: Mark, path: str = "", depth: int = 0) -> Node:
         value = _given(value)
     elif isinstance(value, enum.Enum):
         value = value.value
+    elif hasattr(value, "tolist") and not isinstance(value, type):
+        value = value.tolist()  # a number or an array of NumPy's, columns of a frame
     if isinstance(value, Mapping):
         wrong = next((key for key in value if not isinstance(key, str) or key == ""), None)
         if wrong is not None:

@@ -55,7 +55,8 @@ class LoaderFits:
     ) -> None:
         self.config, self.given, self.loss = config, model, loss
         self._sources = {"train": train, "validation": validation}
-        self._classes = Classes()
+        by_task = self.task in ("binary", "multiclass")
+        self._classes = Classes() if by_task else Classes.of_loss(model, loss)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class LoaderFits:
 
     def _data(self, loaders: Mapping[str, Loader]) -> LoaderData:
         facts = {name: digest for name, digest in self._facts().items() if digest}
-        check: Check | None = self._classes.check if self.task in ("binary", "multiclass") else None
+        check: Check | None = self._classes.check if self._classes is not None else None
         if isinstance(self.given, Classifier):
             check = token_check(self.given)
         return LoaderData(self.config, loaders, self.task, facts, check)
@@ -200,7 +201,7 @@ class LoaderFits:
         if isinstance(self.given, Classifier):
             return HeadForward()
         precision = self.config.training.precision
-        learn = self._classes.learn if self.task in ("binary", "multiclass") else None
+        learn = self._classes.learn if self._classes is not None else None
         return ModuleForward(self.given, self.loss, self.task, precision, say=say, weighted=weighted, learn=learn)
 
     def prediction(self) -> tuple[LoaderData, CompiledSteps, list[tuple[str, Any]]]:

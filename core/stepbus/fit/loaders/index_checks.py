@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError
@@ -14,29 +17,64 @@ if TYPE_CHECKING:
     from stepbus.compute.models import Classifier
 
 
+# The losses of MLX that look labels up among outputs.
+_LOOK_UPS = ("cross_entropy", "nll_loss")
+
+
 class Classes:
     """The classes of a module's outputs, which the first traced step tells, and the labels that have to be among them.
+
+    Args:
+        axis: The axis of the outputs that the classes are on.
+        only: Whether labels are nothing but class numbers, so that none may be below 0.
 
     Attributes:
         known: How many there are; None before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, axis: int = -1, *, only: bool = False) -> None:
+        self.axis, self.only = axis, only
         self.known: int | None = None
         self._largest, self._where = -1, ""
+
+    @classmethod
+    def of_loss(cls, model: Any, loss: Any) -> Classes | None:
+        """Return what checks the labels of a loss that looks them up among outputs; None for any other loss.
+
+        Args:
+            model: The module.
+            loss: Its loss, or None where the module computes it.
+        """
+        import mlx.nn as nn
+
+        settings: dict[str, Any] = {}
+        while isinstance(loss, partial):
+            settings, loss = {**loss.keywords, **settings}, loss.func
+        if any(loss is getattr(nn.losses, name) for name in _LOOK_UPS):
+            axis = settings.get("axis", -1)
+            return cls(axis, only=True) if isinstance(axis, int) else None
+        return cls() if _names(type(model).__call__ if loss is None else loss, _LOOK_UPS, set()) else None
 
     def check(self, batch: LoaderBatch, where: str) -> None:
         """Refuse labels beyond the classes; those of the first batches are held against them later."""
         if "labels" not in batch.arrays:
             return
-        largest = int(as_values(batch.arrays["labels"]).max())
+        labels = as_values(batch.arrays["labels"])
+        if labels.dtype.kind not in "iu" or not labels.size:
+            return  # probabilities
+        if self.only and labels.min() < 0:
+            raise DataError(
+                f"{where}: labels: expected class numbers from 0, which the loss looks up, got {labels.min()}; leave "
+                "such rows out, or give them any class and the weight 0"
+            )
+        largest = int(labels.max())
         if largest > self._largest:
             self._largest, self._where = largest, where
         self._compare()
 
     def learn(self, outputs: tuple[int, ...]) -> None:
         """Take over the shape [B, …] of the module's outputs."""
-        width = outputs[-1] if len(outputs) > 1 else 1
+        width = outputs[self.axis] if -len(outputs) <= self.axis < len(outputs) and len(outputs) > 1 else 1
         self.known = max(width, 2)
         self._compare()
 
@@ -47,6 +85,18 @@ class Classes:
                 f"{self._where}: labels: expected class numbers below {self.known}, for the model has so many outputs, "
                 f"got {largest}"
             )
+
+
+def _names(function: Any, names: Collection[str], seen: set[Any]) -> bool:
+    """Say whether a function of the caller's, or one that it calls by its name, names any of some functions of MLX."""
+    if not inspect.isfunction(function) or function in seen:
+        return False
+    seen.add(function)
+    if not set(names).isdisjoint(function.__code__.co_names):
+        return True
+    found = inspect.getclosurevars(function)
+    called = [*found.globals.values(), *found.nonlocals.values()]
+    return any(getattr(each, "__name__", "") in names or _names(each, names, seen) for each in called)
 
 
 def token_check(model: Classifier) -> Callable[[LoaderBatch, str], None]:

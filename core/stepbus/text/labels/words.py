@@ -112,8 +112,11 @@ def _looks(name: str) -> str:
     text = "".join(" " if char.isspace() else char for char in text)
     text = "".join(char for char in text if unicodedata.category(char) not in ("Cf", "Cc") and not _selects(char))
     text = " ".join(text.split()).casefold()
-    number = re.fullmatch(r"[+-]?0*([0-9]+)(\.0*)?", text)
-    return number[1] if number else text
+    number = re.fullmatch(r"(?:\+|(-)?)0*([0-9]+)(\.0*)?", text)
+    if number is None:
+        return text
+    sign = number[1] if number[1] and number[2] != "0" else ""
+    return sign + number[2]
 
 
 def _selects(char: str) -> bool:

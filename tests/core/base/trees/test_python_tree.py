@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import pandas as pd
 import pytest
 from attrs import define, field
 
@@ -147,3 +148,29 @@ def test_depth_is_bounded_and_marked_values_stay() -> None:
     assert len(path) == MAX_DEPTH and node.mark.line == 3
     with pytest.raises(ConfigError, match="at most 20 levels"):
         from_python([value], Mark())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (np.float64(1e-5), 1e-5),
+        (np.float32(0.5), 0.5),
+        (np.int64(8), 8),
+        (np.bool_(False), False),
+        (np.str_("text"), "text"),
+        (np.array(["a", "b"]), ["a", "b"]),
+        (np.array([[1, 2]]), [[1, 2]]),
+        ([np.int32(1), np.float64(2.0)], [1, 2.0]),
+        (pd.Index(["a", "b"]), ["a", "b"]),
+        (pd.Series([1.5, 2.5]), [1.5, 2.5]),
+    ],
+)
+def test_numbers_and_columns_of_numpy_and_pandas_are_what_they_hold(given: Any, expected: Any) -> None:
+    found = from_python(given, Mark()).plain()
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_what_an_array_holds_is_checked_as_well() -> None:
+    with pytest.raises(ConfigError, match=r"dates\[0\]: expected a number, text, .* got datetime"):
+        from_python({"dates": np.array(["2024-01-01"], dtype="datetime64[s]")}, Mark())

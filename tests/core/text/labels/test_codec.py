@@ -139,6 +139,8 @@ def test_labels_are_single_values(value: Any) -> None:
         (["\ufeffpos", "pos"], r"'pos' and '\ufeffpos'"),
         (["\uff30os", "Pos"], r"'Pos' and '\uff30os'"),
         (["007", "7"], r"'007' and '7'"),
+        (["-007", "-7"], r"'-007' and '-7'"),
+        (["-00", "0"], r"'-00' and '0'"),
     ],
 )
 def test_classes_that_look_alike_are_said_so_that_one_sees_it(
@@ -150,6 +152,13 @@ def test_classes_that_look_alike_are_said_so_that_one_sees_it(
     assert len(codec.names) == 3
     with pytest.raises(DataError, match=r"looks like it and is another: .* is not "):
         fitted([values[0], "other"]).encode(rows([values[1]]))
+
+
+@pytest.mark.parametrize("values", [[-1, 1], ["-1", "0", "1"], ["-1", "+1"], ["-007", "7"]])
+def test_a_number_and_its_negative_do_not_look_alike(values: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert len(fitted(values).names) == len(values)
+    assert "look alike" not in caplog.text
 
 
 def test_other_marks_are_other_classes_and_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
