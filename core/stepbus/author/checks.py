@@ -13,7 +13,8 @@ from stepbus.base import Component, ConfigError, PluginError, asks_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
-from stepbus.fit import make, watches
+from stepbus.fit import make
+from stepbus.fit.plugins import memory_problem, watches
 from stepbus.kernel import hooks_of
 
 
@@ -32,8 +33,8 @@ def problems_of(loaded: LoadedPlugin) -> list[str]:
     if loaded.config_class is not None:
         problems += settings_problems(loaded.config_class, "Config")
     problems += component_problems(loaded)
-    if hasattr(cls, "state_dict") != hasattr(cls, "load_state_dict"):
-        problems.append("expected both state_dict and load_state_dict, or neither")
+    if problem := memory_problem(cls):
+        problems.append(problem)
     # One that is wrong already would only say the same again.
     return problems or _build_problems(loaded)
 
@@ -161,11 +162,8 @@ def component_problems(loaded: LoadedPlugin) -> list[str]:
         if (part.kind, part.name) in seen:
             problems.append(f"the {where} is offered twice")
         seen.add((part.kind, part.name))
-        if not callable(part.build):
-            problems.append(f"the {where}: expected a function as build, got {show(part.build)}")
-        base = BASES.get(part.kind)
-        if base is not None and not (inspect.isclass(part.config) and issubclass(part.config, base)):
-            problems.append(f"the {where}: its settings must extend stepbus.{base.__name__}")
+        if problem := part.unfit(BASES.get(part.kind)):
+            problems.append(problem)
         if part.config not in checked:
             checked.add(part.config)
             problems += settings_problems(part.config, getattr(part.config, "__name__", where))
@@ -179,6 +177,7 @@ def _build_problems(loaded: LoadedPlugin) -> list[str]:
         return []
     try:
         make(loaded.cls, cls() if cls is not None else None)
-    except (Exception, SystemExit) as error:
-        return [f"it cannot be built from its default settings: {type(error).__name__}: {error}"]
+    except Exception as error:
+        why = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error
+        return [f"it cannot be built from its default settings: {type(why).__name__}: {why}"]
     return []

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stepbus.base.components import Component as Component
     from stepbus.base.components import Components as Components
     from stepbus.base.components import Selected as Selected
+    from stepbus.base.components import components_of as components_of
     from stepbus.base.errors import BadInput as BadInput
     from stepbus.base.errors import CheckpointError as CheckpointError
     from stepbus.base.errors import ConfigError as ConfigError
@@ -77,7 +78,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         arrays="IntArray LabelArray",
-        components="Component Components Selected",
+        components="Component Components Selected components_of",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
         "StepbusError did_you_mean mention outcome raise_first",
         json_output="strict_json",

@@ -7,8 +7,14 @@ from typing import Any
 
 from attrs import field, frozen
 
-from stepbus.base.errors import PluginError, did_you_mean
+from stepbus.base.errors import PluginError, StepbusError, did_you_mean
 from stepbus.base.settings import show
+
+# Kind -> what its metadata must say, and how it is written.
+WANTED: dict[str, dict[str, str]] = {
+    "head": {"task": '"binary" (or multiclass, multilabel, regression, or None for any)'},
+    "metric": {"tasks": '("binary", …)', "greater_is_better": "True (or False, or None)"},
+}
 
 
 @frozen
@@ -34,6 +40,21 @@ class Component:
     build: Callable[..., Any]
     metadata: dict[str, Any] = field(factory=dict)
 
+    def unfit(self, base: type | None = None) -> str:
+        """Return why no configuration can pick it, whatever its settings, or nothing.
+
+        Args:
+            base: The class that the settings of its section extend.
+        """
+        where = f"the {self.kind} {self.name!r}"
+        if not callable(self.build):
+            return f"{where}: expected a function as build, got {show(self.build)}"
+        if base is not None and not (isinstance(self.config, type) and issubclass(self.config, base)):
+            return f"{where}: its settings must extend stepbus.{base.__name__}"
+        wanted = WANTED.get(self.kind, {})
+        missing = ", ".join(f'"{name}": {wanted[name]}' for name in wanted if name not in self.metadata)
+        return f"{where}: expected metadata={{{missing}}} in its Component, got none" if missing else ""
+
 
 @frozen
 class Selected:
@@ -47,8 +68,37 @@ class Selected:
         return self.component.name
 
     def build(self, *args: Any, **kwargs: Any) -> Any:
-        """Build the part; the arguments are those of its kind."""
-        return self.component.build(self.settings, *args, **kwargs)
+        """Build the part; the arguments are those of its kind.
+
+        Raises:
+            PluginError: Its build raised, `sys.exit` included, which would end a run in silence, or gave nothing.
+        """
+        where = f"the {self.component.kind} {self.name!r}"
+        try:
+            part = self.component.build(self.settings, *args, **kwargs)
+        except (KeyboardInterrupt, MemoryError, StepbusError):
+            raise
+        except BaseException as error:
+            raise PluginError(f"{where} cannot be built: {type(error).__name__}: {error}; pick another one") from error
+        if part is None:
+            raise PluginError(f"{where} cannot be built: its build returned None; return the part")
+        return part
+
+
+def components_of(plugin: Any, label: str) -> list[Component]:
+    """Return the components that a plugin offers.
+
+    Args:
+        plugin: A class, an instance or a module.
+        label: How messages name it.
+
+    Raises:
+        PluginError: `components` is no list of them.
+    """
+    found = getattr(plugin, "components", ())
+    if not isinstance(found, list | tuple) or not all(isinstance(part, Component) for part in found):
+        raise PluginError(f"{label}: expected components = [stepbus.Component(…), …], got {show(found)}")
+    return list(found)
 
 
 class Components:

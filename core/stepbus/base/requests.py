@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, frozen
 
 from stepbus.base.errors import PluginError, did_you_mean
+from stepbus.base.quoting import without_secrets
 
 # The words of `asks`, and what each asks for; `request_` and the word is the method of `trainer.control`.
 REQUESTS = {
@@ -83,6 +84,16 @@ class Asker:
             f"{self.said} asks for {REQUESTS[kind]} (request_{kind}), and does not declare that it may; "
             f"write asks = {_written(words)} in {self.place}"
         )
+
+    def reason(self, kind: str, given: Any) -> str:
+        """Return a reason as checkpoints and results may keep it: without passwords.
+
+        Raises:
+            PluginError: It is no text, which no resume would read.
+        """
+        if not isinstance(given, str):
+            raise PluginError(f"{self.said}: request_{kind}: expected its reason as a text, got {given!r}")
+        return without_secrets(given)
 
     @property
     def said(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import attrs
 from attrs import frozen
 
-from stepbus.base import Components, ConfigError, PluginError, Problem, show
+from stepbus.base import Components, ConfigError, PluginError, Problem, components_of, show
 from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, make_settings, show_path
 from stepbus.config.layers import merge, merge_all
 from stepbus.config.normaliser import Normaliser
@@ -120,12 +120,17 @@ class Plugins:
 
     def components(self, extras: tuple[Any, ...]) -> Components:
         """Return what the plugins and the objects passed in Python offer."""
-        offered = [(loaded.components, loaded.label, self.marks[name]) for name, loaded in self.loaded.items()]
+        offered = [(loaded.cls, loaded.label, self.marks[name]) for name, loaded in self.loaded.items()]
         for extra in extras:
             label = f"{getattr(extra, '__name__', type(extra).__name__)} (passed in Python)"
-            offered.append((list(getattr(extra, "components", ())), label, Mark()))
+            offered.append((extra, label, Mark()))
         components = Components()
-        for parts, label, mark in offered:
+        for plugin, label, mark in offered:
+            try:
+                parts = components_of(plugin, label)
+            except PluginError as error:
+                self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
+                continue
             for part in parts:
                 try:
                     components.add(part, label)

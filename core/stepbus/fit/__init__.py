@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from stepbus.fit.members import make as make
     from stepbus.fit.members import plugin_table as plugin_table
     from stepbus.fit.members import prototypes as prototypes
-    from stepbus.fit.members import restore_state as restore_state
     from stepbus.fit.members import run_scoped as run_scoped
     from stepbus.fit.members import source_digest as source_digest
-    from stepbus.fit.members import state_of as state_of
     from stepbus.fit.metrics import chosen_metrics as chosen_metrics
     from stepbus.fit.session import FitSession as FitSession
     from stepbus.fit.text_fits import TextFits as TextFits
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
     from stepbus.fit.text_models import config_model as config_model
     from stepbus.fit.text_models import known_config as known_config
     from stepbus.fit.text_models import new_encoder as new_encoder
-    from stepbus.fit.watchers import compare_watchers as compare_watchers
-    from stepbus.fit.watchers import watches as watches
     from stepbus.fit.weights import put_tensors as put_tensors
 else:
     from stepbus.base.lazy import lazily
@@ -49,11 +45,10 @@ else:
         effects="loop_notes refusals unevaluated",
         evaluation="joined metric_values predict score",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
-        "restore_state run_scoped source_digest state_of",
+        "run_scoped source_digest",
         metrics="chosen_metrics",
         session="FitSession",
         text_fits="TextFits text_of",
         text_models="config_model known_config new_encoder",
-        watchers="compare_watchers watches",
         weights="put_tensors",
     )

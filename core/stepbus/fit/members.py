@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define
 
-from stepbus.base import PluginError, Problem, asks_of, snake_case, values_without_secrets
+from stepbus.base import (
+    PluginError,
+    Problem,
+    StepbusError,
+    asks_of,
+    snake_case,
+    values_without_secrets,
+)
 from stepbus.base.trees import plain
 from stepbus.config.discovery import check_hooks_version, import_module
 from stepbus.device import code_version
-from stepbus.fit.watchers import watches
-from stepbus.kernel import Member, check_policy, failure, hooks_of
+from stepbus.fit.plugins import check_memory, watches
+from stepbus.kernel import Member, check_policy, hooks_of
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -51,7 +58,7 @@ class Prototype(Member):
 
     def fresh(self) -> Member:
         """Return a member of one fit, with an instance of its own."""
-        plugin = make(type(self.plugin), self.settings)
+        plugin = make(type(self.plugin), self.settings, self.label)
         return Member(self.name, self.label, plugin, self.on_error, mend=self.mend)
 
 
@@ -68,7 +75,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
     found: list[Prototype] = []
     for choice in config.plugins:
         loaded = choice.loaded
-        plugin = make(loaded.cls, choice.settings)
+        plugin = make(loaded.cls, choice.settings, loaded.label)
         if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
             raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
         version = _version(loaded)
@@ -100,6 +107,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
         taken.add(each.name)
         asks_of(each.plugin, each.label)
         watches(each.plugin, each.label)
+        check_memory(each)
     return found
 
 
@@ -142,9 +150,27 @@ def exclusions(config: Config, members: Iterable[Prototype]) -> list[Problem]:
     return list(found.values())
 
 
-def make(cls: Any, settings: Any) -> Any:
-    """Return an instance of a plugin class; a plugin without a Config takes no settings."""
-    return cls(settings) if settings is not None else cls()
+def make(cls: Any, settings: Any, label: str = "") -> Any:
+    """Return an instance of a plugin class; a plugin without a Config takes no settings.
+
+    Args:
+        cls: The class.
+        settings: Its settings, or None.
+        label: How messages name it; its own name without one.
+
+    Raises:
+        PluginError: Its constructor raised, `sys.exit` included, which would end a run in silence.
+    """
+    try:
+        return cls(settings) if settings is not None else cls()
+    except (KeyboardInterrupt, StepbusError):
+        raise
+    except BaseException as error:
+        wants = isinstance(error, TypeError) and not hasattr(cls, "Config")
+        mend = "a class without a Config is given nothing: write one in it" if wants else "mend it, or do without it"
+        raise PluginError(
+            f"{label or cls.__name__}: its constructor raised {type(error).__name__}: {error}; {mend}"
+        ) from error
 
 
 def _extra(extra: Any, config: Config) -> Prototype:
@@ -157,7 +183,9 @@ def _extra(extra: Any, config: Config) -> Prototype:
         raise PluginError(f"{label}: it has neither hooks nor components; write @hookimpl above its methods")
     if inspect.isclass(extra):
         settings = cls.Config() if hasattr(cls, "Config") else None
-        found = Prototype(name, label, make(cls, settings), scope=getattr(cls, "scope", "fit"), settings=settings)
+        found = Prototype(
+            name, label, make(cls, settings, label), scope=getattr(cls, "scope", "fit"), settings=settings
+        )
     else:
         # An object is the caller's own and stays one, unless it holds the settings to build another from.
         settings = getattr(extra, "config", None)
@@ -196,11 +224,11 @@ def for_fit(
             each = each.fresh()
         members.append(each)
     mend = "pick another type: for {}"
-    return members + [
-        Member(name, name, part, mend=mend.format(name.partition(".")[0]))
-        for name, part in parts
-        if hooks_of(part, name, "fit")
-    ]
+    for name, part in parts:
+        if hooks_of(part, name, "fit"):
+            members.append(Member(name, name, part, mend=mend.format(name.partition(".")[0])))
+            check_memory(members[-1])
+    return members
 
 
 def run_scoped(run: Iterable[Member]) -> list[Member]:
@@ -243,18 +271,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def state_of(members: Iterable[Member]) -> dict[str, Any]:
-    """Return name -> state of every member that has memory."""
-    states = {}
-    for member in members:
-        if hasattr(member.plugin, "state_dict"):
-            try:
-                states[member.name] = member.plugin.state_dict()
-            except Exception as error:
-                raise failure(member, "state_dict raised {}", error) from error
-    return states
-
-
 def disabled_of(members: Iterable[Member]) -> dict[str, str]:
     """Return name -> error of every member that an error switched off."""
     return {member.name: member.disabled for member in members if member.disabled}
@@ -273,10 +289,3 @@ def keep_disabled(bus: Bus, saved: Mapping[str, str]) -> None:
             member.disabled = error
             bus.meter.of(member.name).disabled.append(error)
             bus.on_disabled(f"{member.name} stays switched off, as it was before the resume: {error}")
-
-
-def restore_state(members: Iterable[Member], saved: dict[str, Any]) -> None:
-    """Give every member its saved state back; one that was not there before starts afresh."""
-    for member in members:
-        if member.name in saved and hasattr(member.plugin, "load_state_dict"):
-            member.plugin.load_state_dict(saved[member.name])

@@ -14,7 +14,6 @@ import mlx.core as mx
 from stepbus.base import (
     CheckpointError,
     Retention,
-    StepbusError,
     fields_of,
     named,
     number,
@@ -26,8 +25,9 @@ from stepbus.compute import folders
 from stepbus.device import conditions
 from stepbus.fit import best_weights
 from stepbus.fit.builder import Exported
-from stepbus.fit.members import disabled_of, keep_disabled, plugin_table, restore_state, state_of
+from stepbus.fit.members import disabled_of, keep_disabled, plugin_table
 from stepbus.fit.opened import prediction_tree
+from stepbus.fit.plugins import restore_state, state_of
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
 from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state, from_json, to_json
@@ -50,7 +50,7 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
     exported = session.builder.exported(session)
     plain: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
-    for name, state in state_of(session.bus.members).items():
+    for name, state in state_of(session.bus).items():
         plain[name], found = encode_state(name, state)
         arrays |= found
     stems: dict[str, dict[str, Any]] = {"model": tensors_of(session.model)}
@@ -256,16 +256,7 @@ def _take_over(session: Fitting, checkpoint: Checkpoint, saved: Any, *, optimize
     if arrays:
         raise CheckpointError(f"plugins: expected a place of the array {show(min(arrays))}, got none")
     disabled = named(saved["disabled"], "disabled", text)
-    for member in session.bus.members:
-        try:
-            restore_state([member], states)
-        except StepbusError:
-            raise
-        except Exception as error:  # a plugin reads its own state, and this one may be anything
-            raise CheckpointError(
-                f"plugins.{member.name}: expected what its state_dict returned, got something that its load_state_dict "
-                f"cannot read ({type(error).__name__}: {error})"
-            ) from error
+    restore_state(session.bus, states)
     keep_disabled(session.bus, disabled)
 
 

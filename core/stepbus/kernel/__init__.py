@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from stepbus.kernel.bus import Bus as Bus
     from stepbus.kernel.bus import Member as Member
     from stepbus.kernel.bus import check_policy as check_policy
-    from stepbus.kernel.bus import failure as failure
     from stepbus.kernel.costs import Cost as Cost
     from stepbus.kernel.costs import Meter as Meter
     from stepbus.kernel.engine import run_fit as run_fit
     from stepbus.kernel.events import BUILD_HOOKS as BUILD_HOOKS
+    from stepbus.kernel.events import FIRST_DECIDES as FIRST_DECIDES
     from stepbus.kernel.events import RUN_HOOKS as RUN_HOOKS
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
@@ -39,10 +39,10 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        bus="Bus Member check_policy failure",
+        bus="Bus Member check_policy",
         costs="Cost Meter",
         engine="run_fit",
-        events="BUILD_HOOKS RUN_HOOKS",
+        events="BUILD_HOOKS FIRST_DECIDES RUN_HOOKS",
         fits="Fit FitResult Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
         protocols="Batch Checkpointer FitData LoopSettings Run ScoredSet Session Steps",

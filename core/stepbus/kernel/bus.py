@@ -105,7 +105,7 @@ class Bus:
                 except KeyboardInterrupt:
                     raise  # the user's own
                 except BaseException as error:  # one that calls sys.exit must not end a run in silence
-                    return self._blame(member, hook, error)
+                    return self.blame(member, hook, error)
                 finally:
                     depth -= 1
                     elapsed = clock() - start
@@ -123,10 +123,11 @@ class Bus:
 
         def begun(*arguments: Any) -> Any:
             around = function(*arguments)
-            next(around)
+            if next(around, around) is around:
+                raise RuntimeError("a wrapper yields once, and it returned before")
             return around
 
-        begin, finish = watch(begun), watch(_finish)
+        begin, finish = watch(begun), watch(checked(hook, _finish, around=True))
 
         @functools.wraps(function)
         def guarded_wrapper(*arguments: Any) -> Generator[None, Any, Any]:
@@ -144,13 +145,14 @@ class Bus:
 
         return guarded_wrapper
 
-    def _blame(self, member: Member, hook: str, error: BaseException) -> None:
+    def blame(self, member: Member, hook: str, error: BaseException) -> None:
+        """Raise what a plugin raised as its failure, or switch it off where its policy says so."""
         if member.on_error == "disable" and not isinstance(error, StepbusError):
             member.disabled = message = _raised(member, f"{hook} raised {{}} at step {self.control.step}", error)
             self.meter.of(member.name).disabled.append(message)
             self.on_disabled(message)
             return
-        failed = failure(member, f"{hook} raised {{}} at step {self.control.step}", error)
+        failed = _failure(member, f"{hook} raised {{}} at step {self.control.step}", error)
         raise failed from (None if failed is error else error)
 
     def has(self, hook: str) -> bool:
@@ -204,16 +206,10 @@ class Bus:
         return raised
 
 
-def failure(member: Member, what: str, error: BaseException) -> StepbusError:
-    """Return an error of a plugin as the user sees it, naming plugin and mend.
-
-    Args:
-        member: The plugin.
-        what: "on_log raised {} at step 3", where {} stands for the error's type.
-        error: What it raised; what was said on purpose keeps its words.
-    """
+def _failure(member: Member, what: str, error: BaseException) -> StepbusError:
+    """Return an error of a plugin as the user sees it; `what` is "on_log raised {} at step 3", {} the error's type."""
     if isinstance(error, StepbusError):
-        return error
+        return error  # what was said on purpose keeps its words
     if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
         return BadInput(
             f"{error.filename}: {member.label} cannot read or write here: {error.strerror}; make room or give access, "

@@ -355,6 +355,9 @@ def on_close(run: Run, status: str) -> None:
 # Hooks whose value goes through the implementations in order, and the argument that carries it.
 THREADED = {"expand_fits": "fits"}
 
+# Hooks that the first plugin with an answer decides.
+FIRST_DECIDES = frozenset({"combine_results", "checkpoint_retention"})
+
 # Hooks that belong to the run rather than to one fit: a fit-scoped plugin cannot implement them.
 RUN_HOOKS = frozenset(
     {

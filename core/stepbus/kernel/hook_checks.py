@@ -45,10 +45,9 @@ def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[
     return found
 
 
-def _check(name: str, function: Any, options: dict[str, Any], label: str, scope: str) -> None:
-    hook = name
+def _check(hook: str, function: Any, options: dict[str, Any], label: str, scope: str) -> None:
     if options.get("specname"):
-        raise PluginError(f"{label}: {name}: specname= would hide which hook it is; give the method the hook's name")
+        raise PluginError(f"{label}: {hook}: specname= would hide which hook it is; give the method the hook's name")
     if hook not in SPECIFICATIONS:
         raise PluginError(f"{label}: there is no hook {hook!r}{did_you_mean(hook, SPECIFICATIONS)}")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -88,6 +87,10 @@ def _check_arguments(hook: str, function: Any, found: Any, plugin: Any, label: s
             raise PluginError(
                 f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {', '.join(known)}"
             )
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            raise PluginError(
+                f"{label}: {hook}(*, {parameter.name}): hooks are called without keywords; take the * out"
+            )
         if parameter.default is not parameter.empty:
             raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
 
@@ -117,10 +120,6 @@ def _yes_or_no(value: Any) -> bool:
     return isinstance(value, int) or type(value).__name__ in ("bool", "bool_")
 
 
-def _retention(value: Any) -> bool:
-    return isinstance(value, Retention)
-
-
 # Hook -> whether a value will do, and what is expected in words. What other hooks give is not looked at.
 RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "validate_plan": (_problems, "a list of stepbus.Problem"),
@@ -129,25 +128,35 @@ RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expand_fits": (_fits, "a list of at least one stepbus.Fit"),
     "combine_results": (_result, "a stepbus.FitResult"),
     "is_boundary": (_yes_or_no, "true or false"),
-    "checkpoint_retention": (_retention, "a stepbus.Retention"),
+    "checkpoint_retention": (lambda value: isinstance(value, Retention), "a stepbus.Retention"),
 }
 
 
-def checked(hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def checked(hook: str, function: Callable[..., Any], *, around: bool = False) -> Callable[..., Any]:
     """Return a hook implementation that raises TypeError where it gives back what the hook cannot take.
 
     Args:
         hook: The hook.
-        function: Its implementation, which is no wrapper.
+        function: Its implementation; or the second half of a wrapper, which takes the generator and the result inside
+            it, and gives another result and None.
+        around: It is such a half.
     """
     if hook not in RESULTS:
         return function
     fits, expected = RESULTS[hook]
+    several = around and hook not in events.FIRST_DECIDES
 
     def implementation(*arguments: Any) -> Any:
-        value = function(*arguments)
-        if value is None or fits(value):
-            return value
-        raise TypeError(f"expected {expected} or None from it, got {show(value)}")
+        given = function(*arguments)
+        value = given[0] if around else given
+        if several:
+            fine = isinstance(value, list | tuple) and all(each is None or fits(each) for each in value)
+        else:
+            fine = fits(value) if value is not None else not around or arguments[1] is None
+        if fine:
+            return given
+        words = f"a list, each item {expected} or None," if several else f"{expected} or None"
+        mend = "; end it with return what the yield gave" if around else ""
+        raise TypeError(f"expected {words} from it, got {show(value)}{mend}")
 
     return implementation

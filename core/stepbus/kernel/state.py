@@ -181,19 +181,14 @@ class Control:
         """Note a request.
 
         Raises:
-            PluginError: The plugin does not declare it, or it can have no effect any more.
+            PluginError: The plugin does not declare it, it can have no effect any more, or the reason is no text.
         """
         asker = self.caller.now
         if kind not in asker.asks:
             raise asker.undeclared(kind)
         if kind in self.refused:
             raise PluginError(f"{asker.said} asks for {REQUESTS[kind]} (request_{kind}), but {self.refused[kind]}")
-        getattr(self, kind).append(Request(asker.plugin, reason, self.step))
-
-    @property
-    def asking(self) -> str:
-        """The plugin whose hook is running, or "engine"."""
-        return self.caller.now.plugin
+        getattr(self, kind).append(Request(asker.plugin, asker.reason(kind, reason), self.step))
 
     def why(self, kind: str) -> str:
         """Return the requests of one kind as words: "early_stopping at step 1200: …"."""

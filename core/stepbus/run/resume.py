@@ -10,7 +10,8 @@ from attrs import define, field, frozen
 from stepbus.base import CheckpointError, counted
 from stepbus.base.trees import to_yaml
 from stepbus.device import conditions
-from stepbus.fit import compare_watchers, keep_disabled, persistence
+from stepbus.fit import keep_disabled, persistence
+from stepbus.fit.plugins import compare_watchers
 from stepbus.kernel import Fit, FitResult
 from stepbus.run import ledger
 from stepbus.run.files import RUN_FILE, read_run_file

@@ -13,7 +13,8 @@ from stepbus.base import Component, Components, ConfigError, Interrupted, Plugin
 from stepbus.base.trees import Given, Mark, collecting, from_python, make_settings
 from stepbus.config import BASES, Config, Suggestions, choice
 from stepbus.config.discovery import LoadedPlugin
-from stepbus.fit import FitSession, Prototype, for_fit, prototypes, state_of
+from stepbus.fit import FitSession, Prototype, for_fit, prototypes
+from stepbus.fit.plugins import state_of
 from stepbus.kernel import Bus, Control, FitResult, TrainingState
 from stepbus.run import Run
 from stepbus.testing.memory_store import MemoryStore
@@ -180,7 +181,7 @@ class Played:
     @property
     def plugin_states(self) -> dict[str, Any]:
         """The state of each plugin that has one, by name, as a checkpoint would give it back."""
-        return frozen_states(state_of(self.trainer.bus.members))
+        return frozen_states(state_of(self.trainer.bus))
 
     @property
     def disabled(self) -> dict[str, str]:

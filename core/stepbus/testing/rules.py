@@ -10,7 +10,7 @@ import attrs
 from stepbus.author import problems_of
 from stepbus.base import ConfigError
 from stepbus.base.trees import plain, structure
-from stepbus.kernel import BUILD_HOOKS, RUN_HOOKS
+from stepbus.kernel import BUILD_HOOKS, FIRST_DECIDES, RUN_HOOKS
 from stepbus.storage import from_json, to_json
 from stepbus.testing.comparing import class_values, comparable, difference, without
 from stepbus.testing.playing import Played, play
@@ -20,8 +20,6 @@ from stepbus.testing.watching import device_calls, files_touched
 
 # What any plugin may cause at any time.
 TOLD = frozenset({"on_message", "on_report", "on_artifact", "on_log"})
-# Where one plugin's answer decides, those after it are not asked.
-FIRST_DECIDES = frozenset({"checkpoint_retention", "combine_results"})
 
 
 def check_class(subject: Subject) -> None:
@@ -125,7 +123,7 @@ def check_order(subject: Subject) -> None:
 def _check_arguments(subject: Subject, rule: str, played: Played, late: LateRecorder) -> None:
     for name in dict.fromkeys(played.names):
         if name in BUILD_HOOKS or name in FIRST_DECIDES:
-            continue
+            continue  # where one plugin's answer decides, those after it are not asked
         early = [event.arguments for event in played.events if event.name == name]
         if found := difference(comparable(early), comparable(late.of(name))):
             subject.fail(rule, f"after it, others are given something else by {name}: {found}")

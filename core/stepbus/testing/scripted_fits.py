@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.fit import Exported, best_weights, disabled_of, keep_disabled, restore_state, state_of
+from stepbus.fit import Exported, best_weights, disabled_of, keep_disabled
+from stepbus.fit.plugins import restore_state, state_of
 from stepbus.kernel import FitData, Predictions, StepResult
 from stepbus.storage import from_json, frozen_state, to_json
 from stepbus.testing.script import (
@@ -120,7 +121,7 @@ class ScriptedCheckpoints:
             path=path,
             state=from_json(state),
             control=from_json(to_json(session.control.state_dict())),
-            plugins=frozen_states(state_of(session.bus.members)),
+            plugins=frozen_states(state_of(session.bus)),
             learning_rate=float(session.optimizer.learning_rate),
             best=dict(session.best_arrays),
             done=tuple(session.run.results),
@@ -137,7 +138,7 @@ class ScriptedCheckpoints:
         session.state.load_state_dict(from_json(to_json(kept.state)))
         session.control.load_state_dict(from_json(to_json(kept.control)))
         session.control.step = session.state.step
-        restore_state(session.bus.members, frozen_states(kept.plugins))
+        restore_state(session.bus, frozen_states(kept.plugins))
         session.optimizer.learning_rate = kept.learning_rate
         session.model.step = kept.step
         best_weights.take_back(session, kept.best or None)

@@ -101,7 +101,7 @@ def test_scope_and_state() -> None:
 
     assert problems(Odd) == [
         'expected scope = "run" or "fit", got \'epoch\'',
-        "expected both state_dict and load_state_dict, or neither",
+        "expected both state_dict and load_state_dict, or neither, as methods",
     ]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from attrs import define
 
-from stepbus.base.components import Component, Components, Selected
+from stepbus.base.components import Component, Components, Selected, components_of
 from stepbus.base.errors import PluginError
 
 
@@ -49,3 +53,47 @@ def test_one_that_nobody_offers_and_one_that_two_do(parts: Components) -> None:
         parts.get("head", "wide")
     with pytest.raises(PluginError, match="two plugins offer the pooling 'mean': more, mine 2 and third"):
         parts.add(part("pooling", "mean"), "third")
+
+
+def picked(build: Any, kind: str = "pooling") -> Selected:
+    return Selected(Component(kind, "mine", Width, build), Width())
+
+
+def exits(settings: Any) -> None:
+    sys.exit(0)
+
+
+def test_one_that_cannot_be_built_says_so() -> None:
+    with pytest.raises(
+        PluginError, match=r"^the pooling 'mine' cannot be built: ZeroDivisionError: .*pick another one$"
+    ):
+        picked(lambda settings: 1 / 0).build()
+    with pytest.raises(PluginError, match=r"^the pooling 'mine' cannot be built: SystemExit: 0; pick another one$"):
+        picked(exits).build()
+    with pytest.raises(PluginError, match=r"^the metric 'mine' cannot be built: its build returned None; return the"):
+        picked(lambda settings: None, "metric").build()
+
+
+def test_what_a_plugin_offers_is_a_list_of_components() -> None:
+    mine = part("metric", "mine")
+    assert components_of(SimpleNamespace(components=(mine,)), "mine") == [mine]
+    assert components_of(object(), "mine") == []
+    for wrong in (mine, "metric", ["metric"], None, {"mine": mine}):
+        with pytest.raises(PluginError, match=r"^mine, mine\.py: expected components = \[stepbus\.Component\(…\), …\]"):
+            components_of(SimpleNamespace(components=wrong), "mine, mine.py")
+
+
+def test_what_its_kind_wants_known_is_said() -> None:
+    facts = {"tasks": ("binary",), "greater_is_better": None}
+    assert Component("metric", "mine", Width, print, facts).unfit() == ""
+    assert Component("pooling", "mine", Width, print).unfit() == ""
+    assert part("metric", "mine").unfit() == (
+        'the metric \'mine\': expected metadata={"tasks": ("binary", …), "greater_is_better": True (or False, or '
+        "None)} in its Component, got none"
+    )
+    assert 'metadata={"task": "binary" (or ' in part("head", "mine").unfit()
+    assert Component("metric", "mine", Width, None, facts).unfit() == (  # type: ignore[arg-type]  # that is what is tried
+        "the metric 'mine': expected a function as build, got null"
+    )
+    other = type("Base", (), {})
+    assert part("optimizer", "mine").unfit(other) == "the optimizer 'mine': its settings must extend stepbus.Base"

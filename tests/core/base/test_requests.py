@@ -162,3 +162,33 @@ def test_the_commands_show_and_check_it(
         assert command[0] == "plugins" or "run.yaml:2" in said.out + said.err
     assert main(["plugins", "doctor", "--config", "run.yaml"]) != 0
     assert "got 'stpo' (did you mean 'stop'?)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("reason", [None, 5, b"so", ["so"]])
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_reason_that_no_resume_could_read_is_refused_at_once(kind: str, reason: Any) -> None:
+    """It went into the checkpoint, and made that one useless."""
+
+    class Asks:
+        asks = tuple(REQUESTS)
+
+        @hookimpl
+        def on_step_end(self, trainer: Any) -> None:
+            getattr(trainer.control, f"request_{kind}")(reason)
+
+    with pytest.raises(PluginError, match=f"on_step_end: request_{kind}: expected its reason as a text, got "):
+        play(Asks, metrics=METRICS)
+
+
+def test_a_reason_is_kept_without_its_password() -> None:
+    class Asks:
+        asks = ("stop", "checkpoint")
+
+        @hookimpl
+        def on_step_end(self, trainer: Any) -> None:
+            trainer.control.request_checkpoint("told by https://me:hunter2@example.org/run")
+            trainer.control.request_stop("told by https://me:hunter2@example.org/run")
+
+    played = play(Asks)
+    assert played.stopped_by == "asks at step 1: told by https://***@example.org/run"
+    assert "hunter2" not in repr((played.checkpoints, played.asked, played.result))

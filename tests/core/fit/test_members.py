@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,7 @@ from attrs import define
 
 from stepbus import Component, PluginError, hookimpl, load_config
 from stepbus.base.components import Components
-from stepbus.fit.members import Prototype, for_fit, plugin_table, prototypes, restore_state, run_scoped, state_of
+from stepbus.fit.members import Prototype, for_fit, plugin_table, prototypes, run_scoped
 from stepbus.kernel.bus import Member
 
 
@@ -70,16 +71,6 @@ def test_each_fit_has_instances_of_its_own(members: Callable[..., Any]) -> None:
 def test_a_built_component_with_hooks_joins_under_its_name(members: Callable[..., Any]) -> None:
     found = for_fit(members(), [("scheduler.mine", Plain()), ("scheduler.quiet", object())], alone=True)
     assert [member.name for member in found][-1] == "scheduler.mine"
-
-
-def test_states_go_by_name_and_a_new_plugin_starts_afresh(members: Callable[..., Any]) -> None:
-    found = for_fit(members(Remembers), [], alone=True)
-    found[-1].plugin.count = 9
-    saved = state_of(found)
-    assert saved["remembers"] == {"count": 9}
-    fresh = for_fit(members(Remembers), [], alone=True)
-    restore_state(fresh, {name: state for name, state in saved.items() if name != "early_stopping"})
-    assert fresh[-1].plugin.count == 9
 
 
 def test_what_listens_to_nothing_is_refused(members: Callable[..., Any]) -> None:
@@ -179,3 +170,36 @@ def test_a_fits_members_are_made_from_prototypes_and_know_what_messages_say(memb
         before.name, before.label, before.on_error, before.mend
     )  # fmt: skip
     assert [type(each) for each in for_fit([Member("mine", "mine", Plain())], [], alone=False)] == [Member]
+
+
+def test_a_constructor_that_raises_is_named(members: Callable[..., Any]) -> None:
+    """It was a traceback; and one that exits ended the command with code 0 and nothing done."""
+
+    class Wants(Plain):
+        def __init__(self, config: Any) -> None: ...
+
+    class Exits(Plain):
+        def __init__(self) -> None:
+            sys.exit(0)
+
+    with pytest.raises(
+        PluginError, match=r"^Wants \(passed in Python\): its constructor raised TypeError: .*write one in it$"
+    ):
+        members(Wants)
+    with pytest.raises(
+        PluginError, match=r"^Exits \(passed in Python\): its constructor raised SystemExit: 0; mend it"
+    ):
+        members(Exits)
+
+
+def test_so_is_one_that_raises_for_its_fit_alone(members: Callable[..., Any]) -> None:
+    class Once(Plain):
+        made = 0
+
+        def __init__(self) -> None:
+            type(self).made += 1
+            if self.made > 1:
+                raise ValueError("once is enough")
+
+    with pytest.raises(PluginError, match=r"^Once \(passed in Python\): its constructor raised ValueError: once is"):
+        for_fit(members(Once), [], alone=False)

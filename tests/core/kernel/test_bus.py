@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from attrs import define, evolve
 
-from stepbus import BadInput, Control, Fit, PluginError, PluginFailure, StepbusError, hookimpl
+from stepbus import BadInput, Control, Fit, PluginError, PluginFailure, Retention, StepbusError, hookimpl
 from stepbus.base.callback import Callback
 from stepbus.kernel.bus import Bus, Member, check_policy
 from stepbus.kernel.costs import Cost, Meter
@@ -97,7 +97,7 @@ def test_a_request_says_who_asked_and_why() -> None:
     control.step = 7
     end_step(Bus([member(Stop(), "early_stopping")], control))
     assert control.why("stop") == "early_stopping at step 7: enough"
-    assert control.asking == "engine"
+    assert control.caller.now.plugin == "engine"
 
 
 class Breaks:
@@ -618,3 +618,62 @@ def test_the_first_argument_of_a_method_may_have_any_name() -> None:
     bus.hook.on_epoch_end(trainer=None, state="over")
     assert Counts.seen == [("Counts", 7), "logged", ("Counts", "over")]
     assert set(hooks_of(Counts, "Counts")) == {"on_step_end", "on_log", "on_epoch_end"}
+
+
+def around(hook: str, *ending: Any) -> type:
+    """Return a plugin that goes around a hook, and ends with a value or without one."""
+
+    def implementation(self: Any) -> Any:
+        yield
+        return ending[0] if ending else None
+
+    implementation.__name__ = hook
+    return type("Around", (), {hook: hookimpl(wrapper=True)(implementation)})
+
+
+@pytest.mark.parametrize("ending", [(), (5,), ([5],), ("yes",)], ids=repr)
+@pytest.mark.parametrize("hook", ["is_boundary", "parameter_groups", "transform_gradients", "validate_plan"])
+def test_a_wrapper_gives_what_its_hook_can_take(hook: str, ending: tuple[Any, ...]) -> None:
+    if (hook, ending) == ("is_boundary", ([5],)):
+        return  # a number is true or false
+    bus = Bus([member(around(hook, *ending)(), "around")])
+    with pytest.raises(PluginFailure, match=rf"{hook} raised TypeError at step 0: expected a list, .*the yield gave"):
+        getattr(bus.hook, hook)(**dict.fromkeys(SPECIFICATIONS[hook]))
+
+
+@pytest.mark.parametrize("ending", [(), (5,)], ids=repr)
+def test_a_wrapper_does_not_lose_what_decides(ending: tuple[Any, ...]) -> None:
+    class Decides:
+        @hookimpl
+        def checkpoint_retention(self) -> Any:
+            return Retention(last=2)
+
+    bus = Bus([member(Decides(), "decides"), member(around("checkpoint_retention", *ending)(), "around")])
+    with pytest.raises(PluginFailure, match=r"expected a stepbus\.Retention or None from it, .*the yield gave"):
+        bus.hook.checkpoint_retention(trainer=None)
+
+
+def test_a_wrapper_without_anything_inside_may_give_nothing() -> None:
+    bus = Bus([member(around("checkpoint_retention")(), "around")])
+    assert bus.hook.checkpoint_retention(trainer=None) is None
+
+
+def test_a_wrapper_that_never_yields_is_blamed_in_words() -> None:
+    class Around:
+        @hookimpl(wrapper=True)
+        def on_step_end(self, step: Any) -> Any:
+            if step is None:
+                return
+            yield
+
+    with pytest.raises(PluginFailure, match="RuntimeError at step 0: a wrapper yields once, and it returned before"):
+        end_step(Bus([member(Around(), "around")]))
+
+
+def test_an_argument_that_would_want_a_keyword_is_refused_before_it_fails() -> None:
+    class Keyword:
+        @hookimpl
+        def on_step_end(self, *, state: Any) -> None: ...
+
+    with pytest.raises(PluginError, match=r"on_step_end\(\*, state\): .*take the \* out"):
+        Bus([member(Keyword(), "keyword")])

@@ -124,6 +124,8 @@ def select(given: Given, kind: str, base: type | None = None) -> Selected:
             problems.append((given.inner("type") if nested else given).problem(str(error)))
         raise Invalid(problems) from None
     label = given.components.provider(part) or given.label
+    if problem := part.unfit(base):
+        raise attrs.evolve(given, label=label).refused(problem)
     inner = attrs.evolve(given, node=node if nested else Node({}, node.mark), label=label)
     return Selected(part, make_settings(inner, part.config, ignore=("type",)))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import frozen
 
-from stepbus.base import HOOKS_VERSION, PluginError, asks_of, did_you_mean, unusable
+from stepbus.base import HOOKS_VERSION, PluginError, asks_of, components_of, did_you_mean, unusable
 from stepbus.config.discovery.entry_points import Entry as Entry
 from stepbus.config.discovery.entry_points import entries as entries
 
@@ -115,6 +115,7 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
     check_hooks_version(loaded.cls, loaded.label, loaded.name)
     asks_of(loaded.cls, loaded.label)
     _require_plugin(loaded, use)
+    components_of(loaded.cls, loaded.label)
     return loaded
 
 

@@ -63,7 +63,9 @@ def test_a_broken_import_names_the_package_and_the_mend(monkeypatch: pytest.Monk
 
 
 def test_a_file_is_found_beside_the_base(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("class Mine:\n    components = [1]\n")
+    (tmp_path / "mine.py").write_text(
+        "from stepbus import hookimpl\nclass Mine:\n    @hookimpl\n    def on_step_end(self): ...\n"
+    )
     loaded = load_class("mine", "./mine.py:Mine", tmp_path)
     assert (loaded.cls.__name__, loaded.origin, loaded.label) == ("Mine", "local", "mine, mine.py")
 

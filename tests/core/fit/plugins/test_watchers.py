@@ -9,7 +9,7 @@ import pytest
 from attrs import define
 
 from stepbus import CheckpointError, PluginError, create_trainer, hookimpl
-from stepbus.fit.watchers import compare_watchers, watches
+from stepbus.fit.plugins.watchers import compare_watchers, watches
 from stepbus.testing import Recorder, assert_conforms
 
 
