@@ -61,7 +61,8 @@ def test_a_run_tells_them_once_before_it_ends() -> None:
     assert (title, columns) == (TITLE, ["plugin", "calls", "time", "of the run"])
     assert [row[:2] for row in rows if row[0] == "counted"] == [["counted", "3"]]
     assert "costs" not in [row[0] for row in rows], "its own call has not ended yet"
-    assert played.names[-2:] == ["on_report", "on_close"]
+    # A run of milliseconds may well be worth a word on who took one of them.
+    assert [name for name in played.names if name != "on_message"][-2:] == ["on_report", "on_close"]
 
 
 def test_a_run_that_was_cut_tells_them_before_it_is_closed() -> None:

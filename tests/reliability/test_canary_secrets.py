@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from stepbus.base import errors
 from stepbus.cli.main import main
 
 ROW = "7 canary secrets"
@@ -180,7 +179,6 @@ def addresses() -> Iterator[tuple[str, str, str]]:
                 yield place, str(number), command
 
 
-@pytest.mark.skipif(not hasattr(errors, "without_secrets"), reason="addresses in sentences are not stripped yet")
 @pytest.mark.generated("case", addresses(), sample=12)
 def test_no_password_of_an_address_is_printed_or_written(
     case: tuple[str, str, str], workplace: Any, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
@@ -205,7 +203,6 @@ def test_no_password_of_an_address_is_printed_or_written(
             seen.went_on()
 
 
-@pytest.mark.skipif(not hasattr(errors, "without_secrets"), reason="addresses in sentences are not stripped yet")
 @pytest.mark.parametrize("policy", ["raise", "disable"])
 @pytest.mark.parametrize("hook", ["on_run_start", "on_step_end", "on_log", "on_close"])
 def test_a_tracker_that_is_down_does_not_tell_its_password(

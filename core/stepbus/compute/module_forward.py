@@ -6,6 +6,9 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
 import mlx.core as mx
 from attrs import frozen
 
