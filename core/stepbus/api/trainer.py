@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepbus.api.checkpoints_by_hand import load_weights, named_checkpoint, save_by_hand
 from stepbus.api.fits import FitModels, Mean, mean_of
 from stepbus.api.starting import Memories, model_changes, why_none
 from stepbus.base import BadInput, CheckpointError, Selected, usable
@@ -273,7 +274,7 @@ class Trainer:
             CheckpointError: There is nothing to save yet, or the folder cannot be written.
         """
         folder = None if path is None else usable(path, CheckpointError)
-        return persistence.save_by_hand(self._trained("save"), folder, optimizer=save_optimizer)
+        return save_by_hand(self._trained("save"), folder, optimizer=save_optimizer)
 
     def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
         """Put back the weights of a checkpoint; the next `train` goes on with it where its plan is the same.
@@ -283,13 +284,12 @@ class Trainer:
             load_optimizer: Put the optimizer's state back as well.
 
         Raises:
-            CheckpointError: There is no such checkpoint, it is damaged or of another model, or no model is there yet to
-                put it into.
+            CheckpointError: There is none, it is damaged or of another model, or no model is there to put it into.
         """
         untrained = self._predictors is None and self.model is not None  # one of the caller's, as it came
         model = self.model if untrained or is_module(self.model) else self._trained("load").model
-        place = persistence.named_checkpoint(usable(path, CheckpointError))
-        persistence.load_weights(self._session, model, place, optimizer=load_optimizer)
+        place = named_checkpoint(usable(path, CheckpointError))
+        load_weights(self._session, model, place, optimizer=load_optimizer)
         self._start = Start(place, load_optimizer)
 
     def _trained(self, verb: str) -> FitSession:

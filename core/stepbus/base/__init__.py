@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stepbus.base.errors import mention as mention
     from stepbus.base.errors import outcome as outcome
     from stepbus.base.errors import raise_first as raise_first
+    from stepbus.base.hook_arguments import check_arguments as check_arguments
     from stepbus.base.json_output import strict_json as strict_json
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
@@ -81,6 +82,7 @@ else:
         components="Component Components Selected components_of",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
         "StepbusError did_you_mean mention outcome raise_first",
+        hook_arguments="check_arguments",
         json_output="strict_json",
         markers="hookimpl hookspec",
         paths="MAX_NAME is_url unusable usable",

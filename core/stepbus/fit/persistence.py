@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from stepbus.fit.opened import prediction_tree
 from stepbus.fit.plugins import restore_state, state_of
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
-from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state, from_json, to_json
+from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state
 from stepbus.storage.checkpoints import Checkpoint, Snapshot
 from stepbus.storage.wheels import cache as wheel_cache
 
@@ -120,78 +119,6 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     return checkpoint
 
 
-def save_by_hand(session: Fitting, folder: Path | None = None, *, optimizer: bool = True) -> Path:
-    """Write a checkpoint of a fit that has ended, and return its folder.
-
-    Args:
-        session: The fit.
-        folder: Where; none takes the fit's own.
-        optimizer: Keep the optimizer's state.
-
-    Raises:
-        CheckpointError: The fit's own folder would get weights under the number of a step that they are not of; or what
-            was named is no folder.
-    """
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder}: expected a folder to write the checkpoint in, got a file; name another place")
-    if folder is None and (why := session.not_of_step):
-        raise CheckpointError(
-            f"{checkpoint_folder(session)}: the present weights are not those of step {session.state.step} of its run, "
-            f"because {why}; name another folder to save them in"
-        )
-    return save(session, folder, optimizer=optimizer)
-
-
-def named_checkpoint(place: Path) -> Path:
-    """Return the checkpoint that a path means: itself, or the newest one in it.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    if checkpoints.step_of(place.name) is not None:
-        return place
-    found = checkpoints.scan(place)
-    if not found:
-        raise CheckpointError(f"{place}: expected a checkpoint or a folder of some, found none")
-    return found[-1]
-
-
-def load_weights(session: Fitting | None, model: Any, path: Path, *, optimizer: bool = True) -> None:
-    """Put the weights of a checkpoint into a model.
-
-    Args:
-        session: The fit that the model comes from, if there was one.
-        model: The model.
-        path: The checkpoint's folder.
-        optimizer: Whether the optimizer's state will be wanted as well.
-
-    Raises:
-        CheckpointError: It is damaged, of a model for other labels, or lacks the optimizer's state.
-        ModelError: It is of another model.
-    """
-    checkpoint = checkpoints.verify(path)
-    if optimizer and "optimizer.safetensors" not in checkpoint.files:
-        raise CheckpointError(
-            f"{path}: expected the optimizer's state, found none, since it was saved without; "
-            "load_checkpoint(path, load_optimizer=False) takes the rest"
-        )
-    was: Any = checkpoints.read_document(checkpoint, DESCRIPTION)
-    labels = _labels(was.get("encoder") if isinstance(was, dict) else None)
-    task = getattr(model, "task", None)
-    if session is None and task is not None and isinstance(labels, dict) and labels.get("task") != task:
-        raise CheckpointError(
-            f"{path}: expected a checkpoint of a {task} model, got one of a {labels.get('task')} model; "
-            f'create_model(head_type="{labels.get("task")}", …) makes a model that it suits'
-        )
-    if session is not None and labels != _labels(session.builder.exported(session).state):
-        raise CheckpointError(
-            f"{path}: expected the labels of this trainer's model, got those of another one, for which its head was "
-            "trained; open_trainer(PATH) opens it as it is"
-        )
-    source = str(path / "model.safetensors")
-    put_tensors(model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
-
-
 def load_exported(model: Any, folder: Path) -> None:
     """Put the weights of a model's folder into a model that is there.
 
@@ -204,11 +131,6 @@ def load_exported(model: Any, folder: Path) -> None:
     """
     found = folders.find_folder(str(folder))
     put_tensors(model, folders.read_tensors(found), source=str(found / folders.WEIGHTS), strict=True)
-
-
-def _labels(state: Any) -> Any:
-    """Return what the state of a model's data says of labels, as JSON gives it back."""
-    return from_json(to_json(state["labels"])) if isinstance(state, Mapping) and "labels" in state else None
 
 
 def standing(checkpoint: Checkpoint) -> tuple[TrainingState, Control]:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepbus.base import PluginError, Problem, Retention, did_you_mean, show
+from stepbus.base import PluginError, Problem, Retention, check_arguments, did_you_mean, show
 from stepbus.kernel import events
 
 # Every hook and its arguments.
@@ -41,7 +41,7 @@ def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[
             continue
         _check(name, function, options, label, scope)
         found[name] = getattr(plugin, name)
-        _check_arguments(name, function, found[name], plugin, label)
+        check_arguments(name, function, found[name], plugin, label, SPECIFICATIONS[name])
     return found
 
 
@@ -65,34 +65,6 @@ def _check(hook: str, function: Any, options: dict[str, Any], label: str, scope:
         raise PluginError(f"{label}: {hook} reaches each plugin by itself, so it cannot be a wrapper")
     if hook in events.RUN_HOOKS and scope == "fit":
         raise PluginError(f'{label}: {hook} belongs to the run; write scope = "run" in the class')
-
-
-def _check_arguments(hook: str, function: Any, found: Any, plugin: Any, label: str) -> None:
-    """Hold what an implementation takes against what the hook gives; the first argument of a method is the plugin."""
-    parameters = list(inspect.signature(function).parameters.values())
-    known = SPECIFICATIONS[hook]
-    of_class = inspect.isclass(plugin) and inspect.isfunction(inspect.getattr_static(plugin, hook))
-    if inspect.ismethod(found) or of_class:
-        names = [parameter.name for parameter in parameters]
-        if not names or names[0] in known:
-            raise PluginError(
-                f"{label}: {hook}({', '.join(names)}): expected self before what the hook gives, because it is a "
-                f"method; write {hook}({', '.join(['self', *names])})"
-            )
-        if parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
-            del parameters[0]
-    for parameter in parameters:
-        if parameter.name not in known:
-            near = did_you_mean(parameter.name, known)
-            raise PluginError(
-                f"{label}: {hook} gives no argument {parameter.name!r}{near}; it gives: {', '.join(known)}"
-            )
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            raise PluginError(
-                f"{label}: {hook}(*, {parameter.name}): hooks are called without keywords; take the * out"
-            )
-        if parameter.default is not parameter.empty:
-            raise PluginError(f"{label}: {hook}({parameter.name}=…): an argument with a default would never be filled")
 
 
 def _problems(value: Any) -> bool:
