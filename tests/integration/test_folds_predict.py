@@ -231,6 +231,42 @@ def test_a_damaged_fold_is_named(
     assert open_trainer(run / "fits" / "fold-1").predict(frame).shape == (24, 2)
 
 
+def test_a_model_that_another_fold_wrote_has_no_part(tiny_config: Make) -> None:
+    frame = rows("binary")
+    run = folds(tiny_config).train(frame).directory
+    one, other = (run / "fits" / name / "model" for name in ("fold-1", "fold-3"))
+    shutil.rmtree(other)
+    shutil.copytree(one, other)
+    with pytest.raises(BadInput, match=r"fold-3/model: expected the model that fold-3 of .* wrote, got another one"):
+        open_trainer(run)
+    assert open_trainer(other).predict(frame).shape == (24, 2)
+
+
+def test_the_plan_of_the_run_says_which_models_are_its(tiny_config: Make) -> None:
+    frame = rows("binary")
+    tree = tiny_config(training={"num_epochs": 1})
+    tree["data"] = {"batch_size": 4, "max_length": 16, "id": "key", "label": "label"}
+    run = create_trainer(config=tree).train(frame).directory
+    alone = open_trainer(run).predict(frame)
+    folded = folds(tiny_config)
+    folded.train(frame, resume=True, allow_changed=True)
+    np.testing.assert_array_equal(open_trainer(run).predict(frame), folded.predict(frame))
+    assert not np.array_equal(open_trainer(run).predict(frame), alone)
+    assert np.array_equal(open_trainer(run / "model").predict(frame), alone)
+
+
+def test_a_run_without_a_model_says_how_to_get_one(tiny_config: Make) -> None:
+    frame = rows("binary")
+    run = folds(tiny_config).train(frame).directory
+    shutil.rmtree(run / "fits")
+    (run / "fits").mkdir()
+    with pytest.raises(BadInput, match="no model of fold-1, fold-2, fold-3 yet; go on with `stepbus train"):
+        open_trainer(run)
+    (run / "run.json").unlink()
+    with pytest.raises(BadInput, match=r"found no stepbus\.json in it; of a run, run\.json is missing"):
+        open_trainer(run)
+
+
 def test_folds_that_mean_different_things_have_no_mean(tiny_config: Make) -> None:
     frame = rows("multiclass")
     first = folds(tiny_config).train(rows("binary")).directory
