@@ -17,6 +17,9 @@ import yaml
 from stepbus import BadInput, Trainer, create_trainer, hookimpl, open_trainer, write_predictions
 from stepbus.base import PluginFailure
 from stepbus.cli.main import main
+from stepbus.storage.digests import sealed, unsealed
+from stepbus.storage.durable import write_json_atomically
+from stepbus.storage.exports import check_export
 from stepbus.text.rows import table
 
 Make = Callable[..., dict[str, Any]]
@@ -273,6 +276,11 @@ def test_folds_that_mean_different_things_have_no_mean(tiny_config: Make) -> Non
     second = folds(tiny_config, "multiclass").train(frame).directory
     shutil.rmtree(first / "fits" / "fold-2" / "model")
     shutil.copytree(second / "fits" / "fold-2" / "model", first / "fits" / "fold-2" / "model")
+    # An entry that vouches for it, as one of a plugin's own folds might.
+    entry = first / "fits" / "fold-2" / "result.json"
+    saved = unsealed(entry.read_bytes())
+    saved["model"]["digest"] = check_export(first / "fits" / "fold-2" / "model")[1]
+    write_json_atomically(entry, sealed(saved))
     with pytest.raises(
         BadInput,
         match=r"outputs of fold-1 stand for no, yes, and those of fold-2 for maybe, no, yes, so they have no mean",

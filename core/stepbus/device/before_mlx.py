@@ -24,7 +24,8 @@ def _redirect() -> kernel_cache.Redirect | None:
         try:
             return kernel_cache.redirect()
         except OSError as error:
-            text = f"it compiles nothing here ({error}), so steps are slower; mend that, or name another folder by XDG_CACHE_HOME"
+            mend = "mend that, or name another folder by XDG_CACHE_HOME"
+            text = f"it compiles nothing here ({error}), so steps are slower; {mend}"
     warnings.warn(f"mx.compile is off because {text}", BackendWarning, stacklevel=3)
     return None
 

@@ -154,8 +154,8 @@ class FolderStore:
 def _reopen(run: Run, begun: Fit) -> None:
     """Take back that a fit which goes on is done, and that the later ones are: they are asked for more as well.
 
-    A kill from here on finds them unfinished, each to go on from its last checkpoint; nobody takes its old model, or one whose
-    entry was not written yet, for what the run is now.
+    A kill from here on finds them unfinished, each to go on from its last checkpoint; nobody takes its old model, or
+    one whose entry was not written yet, for what the run is now.
     """
     if not ledger.is_kept(run.directory_of(begun)):
         return

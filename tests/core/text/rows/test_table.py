@@ -156,7 +156,7 @@ def test_absent_files_folders_encodings_and_frames(tmp_path: Path) -> None:
         read("https://x.y/train.csv")
     os.mkfifo(tmp_path / "pipe.csv")
     for odd in ("/dev/null", tmp_path / "pipe.csv"):
-        with pytest.raises(DataError, match="expected a file, got a device or a pipe, which cannot be read twice"):
+        with pytest.raises(DataError, match="expected a file, got a device or a pipe, which is read once; save it"):
             read(odd)
     for odd in ("a\0b.csv", "x" * 5000):
         with pytest.raises(DataError, match=r"expected a path, got '(a.x00b|xxx)"):
