@@ -212,3 +212,12 @@ def test_a_warning_of_ours_is_one_sentence(tmp_path: Path) -> None:
     first, *others = ran.stderr.splitlines()
     assert first == "stepbus: slow"
     assert "UserWarning: other" in others[0]
+
+
+def test_a_working_directory_that_is_gone_is_named(write: Callable[..., Path], tmp_path: Path) -> None:
+    config, gone = write(), tmp_path / "gone"
+    gone.mkdir()
+    words = f"rmdir {gone} && exec {sys.executable} -m stepbus.cli plan {config}"
+    ran = subprocess.run(["sh", "-c", words], cwd=gone, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr == "stepbus: the working directory was removed; change to one that is there\n"

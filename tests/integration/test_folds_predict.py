@@ -17,6 +17,9 @@ import yaml
 from stepbus import BadInput, Trainer, create_trainer, hookimpl, open_trainer, write_predictions
 from stepbus.base import PluginFailure
 from stepbus.cli.main import main
+from stepbus.storage.digests import sealed, unsealed
+from stepbus.storage.durable import write_json_atomically
+from stepbus.storage.exports import check_export
 from stepbus.text.rows import table
 
 Make = Callable[..., dict[str, Any]]
@@ -231,12 +234,53 @@ def test_a_damaged_fold_is_named(
     assert open_trainer(run / "fits" / "fold-1").predict(frame).shape == (24, 2)
 
 
+def test_a_model_that_another_fold_wrote_has_no_part(tiny_config: Make) -> None:
+    frame = rows("binary")
+    run = folds(tiny_config).train(frame).directory
+    one, other = (run / "fits" / name / "model" for name in ("fold-1", "fold-3"))
+    shutil.rmtree(other)
+    shutil.copytree(one, other)
+    with pytest.raises(BadInput, match=r"fold-3/model: expected the model that fold-3 of .* wrote, got another one"):
+        open_trainer(run)
+    assert open_trainer(other).predict(frame).shape == (24, 2)
+
+
+def test_the_plan_of_the_run_says_which_models_are_its(tiny_config: Make) -> None:
+    frame = rows("binary")
+    tree = tiny_config(training={"num_epochs": 1})
+    tree["data"] = {"batch_size": 4, "max_length": 16, "id": "key", "label": "label"}
+    run = create_trainer(config=tree).train(frame).directory
+    alone = open_trainer(run).predict(frame)
+    folded = folds(tiny_config)
+    folded.train(frame, resume=True, allow_changed=True)
+    np.testing.assert_array_equal(open_trainer(run).predict(frame), folded.predict(frame))
+    assert not np.array_equal(open_trainer(run).predict(frame), alone)
+    assert np.array_equal(open_trainer(run / "model").predict(frame), alone)
+
+
+def test_a_run_without_a_model_says_how_to_get_one(tiny_config: Make) -> None:
+    frame = rows("binary")
+    run = folds(tiny_config).train(frame).directory
+    shutil.rmtree(run / "fits")
+    (run / "fits").mkdir()
+    with pytest.raises(BadInput, match="no model of fold-1, fold-2, fold-3 yet; go on with `stepbus train"):
+        open_trainer(run)
+    (run / "run.json").unlink()
+    with pytest.raises(BadInput, match=r"found no stepbus\.json in it; of a run, run\.json is missing"):
+        open_trainer(run)
+
+
 def test_folds_that_mean_different_things_have_no_mean(tiny_config: Make) -> None:
     frame = rows("multiclass")
     first = folds(tiny_config).train(rows("binary")).directory
     second = folds(tiny_config, "multiclass").train(frame).directory
     shutil.rmtree(first / "fits" / "fold-2" / "model")
     shutil.copytree(second / "fits" / "fold-2" / "model", first / "fits" / "fold-2" / "model")
+    # An entry that vouches for it, as one of a plugin's own folds might.
+    entry = first / "fits" / "fold-2" / "result.json"
+    saved = unsealed(entry.read_bytes())
+    saved["model"]["digest"] = check_export(first / "fits" / "fold-2" / "model")[1]
+    write_json_atomically(entry, sealed(saved))
     with pytest.raises(
         BadInput,
         match=r"outputs of fold-1 stand for no, yes, and those of fold-2 for maybe, no, yes, so they have no mean",

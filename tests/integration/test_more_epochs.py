@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from stepbus import CheckpointError, create_trainer, hookimpl, open_trainer
+from stepbus import BadInput, CheckpointError, create_trainer, hookimpl, open_trainer
 from stepbus.cli.main import main
 from stepbus.storage.digests import unsealed
 
@@ -174,3 +175,83 @@ def test_a_change_that_was_allowed_is_carried_to_its_end(folds: int, tiny_config
     assert second.steps == 5 * per_epoch * folds
     _, words = train(more, resume=True)
     assert words.steps == []
+
+
+class Killed(BaseException):
+    """What nothing catches, in place of a kill."""
+
+
+@pytest.mark.parametrize("before", ["write_bytes_atomically", "write_json_atomically"])
+def test_a_kill_between_model_and_entry_goes_on(
+    before: str, tiny_config: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tiny_config(training={"num_epochs": 3}, environment={"output_dir": str(tmp_path / "whole")})
+    for tree in (tiny_config(), whole):
+        train({**tree, "training": {**tree["training"], "num_epochs": 2}})
+    once, _ = train(whole, resume=True, allow_changed=True)
+    more = tiny_config(training={"num_epochs": 3})
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(f"stepbus.run.ledger.{before}", killed)
+        train(more, resume=True, allow_changed=True)
+    again, _ = train(more, resume=True)
+    assert again.steps == 33
+    same = [path.joinpath("model.safetensors").read_bytes() for path in (again.model_path, once.model_path)]
+    assert same[0] == same[1]
+
+
+def test_folds_of_before_and_after_have_no_mean(tiny_config: Tree, tmp_path: Path) -> None:
+    sections: dict[str, Any] = {
+        "plugins": {"progress": False, "cross_validation": {"folds": 3}},
+        "data": {"validation": None},
+    }
+    first, _ = train(tiny_config(**sections, training={"num_epochs": 1}))
+
+    class FallsInTheSecond(Words):
+        affects_result = False
+
+        @hookimpl
+        def on_step_end(self, trainer: Any, state: Any) -> None:
+            if trainer.fit.name == "fold-2":
+                raise KeyboardInterrupt
+
+    more = tiny_config(**sections, training={"num_epochs": 2})
+    with pytest.raises(KeyboardInterrupt):
+        create_trainer(config=more, plugins=[Words(), FallsInTheSecond()]).train(resume=True, allow_changed=True)
+    with pytest.raises(BadInput, match=r"3 fits, and no model of fold-2, fold-3 yet"):
+        open_trainer(first.directory)
+    train(more, resume=True)
+    assert len(open_trainer(first.directory).fits) == 3
+
+
+def test_a_single_model_of_before_is_said(tiny_config: Tree, caplog: pytest.LogCaptureFixture) -> None:
+    first, _ = train(tiny_config())
+    words = Words()
+    words.falls_at = 25
+    more = tiny_config(training={"num_epochs": 3})
+    with pytest.raises(KeyboardInterrupt):
+        create_trainer(config=more, plugins=[words]).train(resume=True, allow_changed=True)
+    open_trainer(first.directory)
+    assert "this run is not done, and its model may be from before it went on" in caplog.text
+    caplog.clear()
+    train(more, resume=True)
+    open_trainer(first.directory)
+    assert caplog.text == ""
+
+
+def test_folds_of_other_rows_are_refused_before_the_rest_is_trained(tiny_config: Tree) -> None:
+    def folded(seed: int) -> dict[str, Any]:
+        plugins = {"progress": False, "cross_validation": {"folds": 3, "seed": seed}}
+        return tiny_config(plugins=plugins, data={"validation": None}, training={"num_epochs": 1})
+
+    first, _ = train(folded(1))
+    shutil.rmtree(first.directory / "fits" / "fold-3")
+    words = Words()
+    with pytest.raises(CheckpointError, match="fold-1: fold-1 was done with other validation rows than the plan gives"):
+        create_trainer(config=folded(2), plugins=[words]).train(resume=True, allow_changed=True)
+    assert words.steps == []
+    again, _ = train(folded(1), resume=True)
+    assert again.metrics == first.metrics

@@ -11,35 +11,32 @@ from stepbus.api.fits import FitModels
 from stepbus.api.trainer import Trainer
 from stepbus.base import ModelError, usable
 from stepbus.fit.opened import open_model
-from stepbus.run import FITS, read_run
+from stepbus.run import RUN_FILE, is_run, models_of
 from stepbus.storage import DESCRIPTION
 
 
 def model_folders(path: Path) -> dict[str, Path]:
-    """Return the model folders meant by a path, by the name of their fit: nothing of them is read.
+    """Return the model folders meant by a path, by the name of their fit.
 
     Args:
         path: A model's folder, a checkpoint, the folder of a fit, or that of a run.
 
     Raises:
-        ModelError: Nothing there was written by stepbus, or a run of several fits is not done.
+        ModelError: Nothing there was written by stepbus, or a run is not done.
     """
     if not path.exists():
         raise ModelError(f"{path}: there is no such folder; `stepbus train` says at its end where the model lies")
-    for folder in (path, path / "model"):
-        if os.path.lexists(folder / DESCRIPTION):
-            return {"": folder}
-    found = {each.parent.parent.name: each.parent for each in sorted((path / FITS).glob(f"*/model/{DESCRIPTION}"))}
-    if not found:
-        inside = path / "model" if (path / "model").is_dir() else path
-        raise ModelError(f"{inside}: expected a folder that stepbus wrote, found no {DESCRIPTION} in it")
-    wanted = [fit["name"] for fit in read_run(path)["facts"]["fits"]]
-    if missing := [name for name in wanted if name not in found]:
-        raise ModelError(
-            f"{path}: this run has {len(wanted)} fits, and no model of {', '.join(missing)} yet; go on with "
-            f"`stepbus train … --resume {path}`, or name one of {', '.join(map(str, found.values()))}"
-        )
-    return {name: found[name] for name in wanted}
+    if os.path.lexists(path / DESCRIPTION):
+        return {"": path}
+    if is_run(path):
+        return models_of(path)
+    inside = path / "model" if (path / "model").is_dir() else path
+    if not os.path.lexists(inside / DESCRIPTION):
+        why = ""
+        if (path / "fits").is_dir():
+            why = f"; of a run, {RUN_FILE} is missing: bring it back from a copy, or name a model's folder in fits"
+        raise ModelError(f"{inside}: expected a folder that stepbus wrote, found no {DESCRIPTION} in it{why}")
+    return {"": inside}
 
 
 def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any] = (), **overrides: Any) -> Trainer:

@@ -82,9 +82,19 @@ def end_of(error: OSError) -> int:
     """Tell a refusal of the system in one sentence, and return the exit code."""
     if error.strerror is None:
         return report(error)  # no refusal of the system, but a library's word
+    if isinstance(error, FileNotFoundError) and error.filename is None and _is_nowhere():
+        return end("the working directory was removed; change to one that is there", 2)
     place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     bad_input = error.filename is not None and error.errno in _PLACES
     return end(without_secrets(f"{place}the system says: {error.strerror}"), 2 if bad_input else 1)
+
+
+def _is_nowhere() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd is the same
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def report(error: Exception) -> int:

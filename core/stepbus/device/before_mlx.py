@@ -18,14 +18,14 @@ def _redirect() -> kernel_cache.Redirect | None:
     if not on_linux_cpu():
         return None
     # MLX compiles fused CPU kernels with g++, and without it runs them one operation at a time, silently.
-    mend = "install it, such as Debian's g++"
     if shutil.which("g++") is None:
-        text = f"g++ is not on PATH, so steps are slower; mend: {mend}"
+        text = "g++ is not on PATH, so steps are slower; mend: install it, such as Debian's g++"
     else:
         try:
             return kernel_cache.redirect()
         except OSError as error:
-            text = f"it compiles nothing here ({error}), so steps are slower; mend: {mend}"
+            mend = "mend that, or name another folder by XDG_CACHE_HOME"
+            text = f"it compiles nothing here ({error}), so steps are slower; {mend}"
     warnings.warn(f"mx.compile is off because {text}", BackendWarning, stacklevel=3)
     return None
 

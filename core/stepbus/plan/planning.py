@@ -127,7 +127,8 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
         run = Run(config, TextFits(config), FolderStore(config))
     if run is None:
         return
-    run.store.open(run)
+    with _collecting(problems, config):
+        run.store.open(run)
     plan["folder"] = str(run.directory)
     with _collecting(problems, config):
         problems += [*refusals(config), *exclusions(config, run.members)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.run.files import RUN_FILE as RUN_FILE
     from stepbus.run.folder_store import FolderStore as FolderStore
-    from stepbus.run.folders import FITS as FITS
-    from stepbus.run.folders import read_run as read_run
+    from stepbus.run.models import is_run as is_run
+    from stepbus.run.models import models_of as models_of
     from stepbus.run.outer_loop import Run as Run
     from stepbus.run.plan import Plan as Plan
     from stepbus.run.resume import Start as Start
@@ -16,8 +17,9 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        files="RUN_FILE",
         folder_store="FolderStore",
-        folders="FITS read_run",
+        models="is_run models_of",
         outer_loop="Run",
         plan="Plan",
         resume="Start",

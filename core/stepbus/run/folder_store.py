@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stepbus.base import CheckpointError, counted
+from stepbus.base import BadInput, CheckpointError, ConfigError, counted
 from stepbus.base.trees import to_yaml
 from stepbus.device import choice, conditions
 from stepbus.fit import plugin_table
@@ -55,7 +55,10 @@ class FolderStore:
     def open(self, run: Run) -> None:
         """Find the run to go on with, or a folder that no other run uses."""
         self._run = run
-        choice.choose(self.device)
+        try:
+            choice.choose(self.device)
+        except BadInput as error:
+            raise ConfigError([run.config.place(error)]) from error
         if self.given is False or self.given is None:
             run.directory = run_folders.free_folder(self.wanted)
             return
@@ -138,6 +141,7 @@ class FolderStore:
         if self.resumed and self._run is not None:
             resume.restore(self._run, session, self.past, self.named)
             resume.accept_changes(self._run, self.past)
+            _reopen(self._run, session.fit)
         elif self.start is not None:
             resume.begin_with(session, self.start)
 
@@ -147,6 +151,23 @@ class FolderStore:
         if result.status != "interrupted":
             with run_folders.writing(result.directory):
                 ledger.write(result.directory, result, run.id)
+
+
+def _reopen(run: Run, begun: Fit) -> None:
+    """Take back that a fit which goes on is done, and that the later ones are: they are asked for more as well.
+
+    A kill from here on finds them unfinished, each to go on from its last checkpoint; nobody takes its old model, or
+    one whose entry was not written yet, for what the run is now.
+    """
+    if not ledger.is_kept(run.directory_of(begun)):
+        return
+    for fit in run.fits[run.fits.index(begun) :]:
+        directory = run.directory_of(fit)
+        known = ledger.read(directory, fit, run.id)
+        # One that was stopped stays so, and one without a checkpoint would begin anew: each is asked in its turn.
+        if known is not None and known.status == "ok" and checkpoints.scan(directory / run_folders.CHECKPOINTS):
+            with run_folders.writing(directory):
+                ledger.take_back(directory)
 
 
 def _goes_on(run: Run, session: FitSession, known: FitResult) -> bool:

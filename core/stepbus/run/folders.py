@@ -228,6 +228,8 @@ def read_run(directory: Path) -> dict[str, Any]:
         [facts["config"] for facts in found.get("earlier", [])]
     except CheckpointError as error:
         raise CheckpointError(f"{error}; {mend}") from error
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: the file is missing; {mend}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: expected what a run is, got a damaged file ({error}); {mend}") from error
     return found

@@ -24,6 +24,7 @@ from stepbus.storage import (
     Written,
     check_export,
     check_file,
+    fsync_folder,
     sealed,
     unsealed,
     write_bytes_atomically,
@@ -113,6 +114,35 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             dict(saved.get("disabled", {})),
         )
     except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(place, error) from error
+
+
+def is_kept(directory: Path) -> bool:
+    """Whether there is a result of a finished fit, unread."""
+    return os.path.lexists(directory / RESULT)
+
+
+def take_back(directory: Path) -> None:
+    """Remove the entry of a fit that is to go on; its model and predictions stay until they are written anew."""
+    (directory / RESULT).unlink(missing_ok=True)
+    fsync_folder(directory)
+
+
+def kept_model(directory: Path, name: str, run_id: str) -> str | None:
+    """Return the digest of the model that the entry of a fit vouches for; None where there is no entry.
+
+    Raises:
+        CheckpointError: The entry is damaged, or that of another fit.
+    """
+    place = directory / RESULT
+    if not is_kept(directory):
+        return None
+    try:
+        saved = unsealed(read_file(place, CheckpointError, links=False))
+        if (saved["run"], saved["fit"]) != (run_id, name):
+            raise ValueError(f"it is that of {saved['fit']}{'' if saved['run'] == run_id else ' of another run'}")
+        return str(saved["model"]["digest"]) if saved["model"] else ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error
 
 

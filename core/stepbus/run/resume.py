@@ -135,8 +135,26 @@ def check_run(run: Run, past: Past, named: Path | None) -> None:
     # A damaged result of the last fold is worth knowing before the first ones are done again.
     for fit in run.fits:
         known = ledger.read(run.directory_of(fit), fit, run.id)
+        if known is not None and not run.alone:
+            _refuse_other_rows(fit, known)
         # Who serves the whole run and was switched off is not even told that it begins.
         keep_disabled(run.bus, _disabled_at_last(run, fit, named) if known is None else known.disabled)
+
+
+def _refuse_other_rows(fit: Fit, known: FitResult) -> None:
+    """Refuse a finished fit that predicted other rows than its sets have now: nothing of it can be put together.
+
+    Raises:
+        CheckpointError: It did, because rows, folds or their seed were changed and that was allowed.
+    """
+    for name, predictions in known.predictions.items():
+        ids = getattr(fit.sets.get(name), "ids", predictions.row_ids)
+        if list(map(str, predictions.row_ids)) != list(map(str, ids)):
+            raise CheckpointError(
+                f"{known.directory}: {fit.name} was done with other {name} rows than the plan gives it now; give the "
+                "old rows and folds back, remove this folder to do the fit again, or start a new run without --resume "
+                "(in Python: resume)"
+            )
 
 
 def _disabled_at_last(run: Run, fit: Fit, named: Path | None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stepbus import Trainer, load_config
+from stepbus import BadInput, Trainer, load_config
 from stepbus.base.errors import PluginError
 from stepbus.fit.text_fits import TextFits, text_of
 from stepbus.plan.memory import as_shapes, estimate
@@ -317,3 +317,17 @@ def test_what_a_model_says_of_its_shapes_is_looked_at(said: Any) -> None:
 def test_shapes_that_a_model_says_are_what_memory_is_estimated_from() -> None:
     said = as_shapes({"a.weight": (2, 3), "a.bias": (2,), "scale": ()}, "mine")
     assert estimate(said, optimizer=0, kept=0).parameters == 9
+
+
+def test_a_device_that_is_not_there_is_said_once_with_its_line_and_the_rest_is_planned(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(wanted: str) -> None:
+        raise BadInput(f"environment.device: expected a GPU, and MLX finds none here, got {wanted}")
+
+    monkeypatch.setattr("stepbus.device.choice.choose", refuse)
+    plan = describe_plan(make())
+    assert [(problem["path"], problem["message"]) for problem in plan["problems"]] == [
+        ("environment.device", "expected a GPU, and MLX finds none here, got auto")
+    ]
+    assert plan["fits"][0]["steps"] == 22

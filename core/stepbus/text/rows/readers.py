@@ -57,6 +57,8 @@ def read_table(source: str, encoding: str, separator: str | None = None) -> Tabl
         return _bundled(source), None
     path = usable(source, DataError)
     if not path.is_file():
+        if path.exists() and not path.is_dir():
+            raise DataError(f"{source}: expected a file, got a device or a pipe, which is read once; save it first")
         got = "a folder" if path.is_dir() else "nothing"
         raise DataError(f"{source}: expected a file, got {got}{_nearby(source, path)}")
     kind = _kind(path)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from stepbus.base import is_url
 from stepbus.device import cache_folder as own
 from stepbus.device import cache_limits
 from stepbus.text.tokens.arrays import Tokens
@@ -65,6 +66,9 @@ def cache_folder(setting: bool | str) -> Path | None:
     if isinstance(setting, str):
         return Path(setting)
     root = os.environ.get("STEPBUS_CACHE")
+    if root and is_url(root):  # a path would make folders of it, password included
+        log.warning("the tokens cannot be cached: STEPBUS_CACHE: expected a folder of this machine, got a URL")
+        return None
     if root:
         return Path(root) / "tokens"
     try:

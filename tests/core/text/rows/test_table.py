@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,10 @@ def test_absent_files_folders_encodings_and_frames(tmp_path: Path) -> None:
         read(tmp_path / "nowhere" / "train.csv")
     with pytest.raises(DataError, match=r"https://x\.y/train\.csv: expected a file, got nothing; fetch it first"):
         read("https://x.y/train.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for odd in ("/dev/null", tmp_path / "pipe.csv"):
+        with pytest.raises(DataError, match="expected a file, got a device or a pipe, which is read once; save it"):
+            read(odd)
     for odd in ("a\0b.csv", "x" * 5000):
         with pytest.raises(DataError, match=r"expected a path, got '(a.x00b|xxx)"):
             read(odd)

@@ -328,6 +328,18 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert cache_folder(True) == tmp_path / "own" / "tokens"
 
 
+def test_no_cache_is_made_of_a_url(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    monkeypatch.setenv("STEPBUS_CACHE", "https://me:secret@example.com/cache")
+    encode_cached(tokenizer(folder), TEXTS, None, cache_folder(True))
+    assert set(tmp_path.iterdir()) == before
+    assert "STEPBUS_CACHE: expected a folder of this machine, got a URL" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_the_cache_folder_is_private(folder: Path, tmp_path: Path) -> None:
     encode_cached(tokenizer(folder), TEXTS, None, tmp_path / "made")
     assert os.stat(tmp_path / "made").st_mode & 0o077 == 0  # noqa: PTH116 - the mode is the point
