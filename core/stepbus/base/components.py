@@ -84,6 +84,18 @@ class Selected:
             raise PluginError(f"{where} cannot be built: its build returned None; return the part")
         return part
 
+    def build_a(self, cls: type, *args: Any) -> Any:
+        """Build the part, which is to be an instance of a class.
+
+        Raises:
+            PluginError: It is something else, or cannot be built.
+        """
+        part = self.build(*args)
+        if not isinstance(part, cls):
+            words = f"expected its build to return a {cls.__module__.split('.')[0]}.{cls.__name__}, got {show(part)}"
+            raise PluginError(f"the {self.component.kind} {self.name!r} cannot be built: {words}")
+        return part
+
 
 def components_of(plugin: Any, label: str) -> list[Component]:
     """Return the components that a plugin offers.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.scheduler import Scheduler as Scheduler
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
     from stepbus.compute.steps import CompiledSteps as CompiledSteps
     from stepbus.compute.steps import mix as mix
@@ -28,6 +29,6 @@ else:
         forward="Forward HeadForward",
         module_forward="Loss ModuleForward",
         optimizer="Optimizer ParameterUpdater",
-        scheduler="warmup_steps",
+        scheduler="Scheduler warmup_steps",
         steps="CompiledSteps mix",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stepbus.compute import CompiledSteps, ParameterUpdater
+from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
 
 if TYPE_CHECKING:
     from stepbus.compute import Forward
@@ -26,7 +26,8 @@ def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
             scale = own.get("learning_rate_scale", 1.0) * group.get("learning_rate_scale", 1.0)
             own.update(group, learning_rate_scale=scale)
     settings = config.optimizer.settings
-    made = ParameterUpdater(config.optimizer.build(), settings.learning_rate, settings.weight_decay, groups)
+    optimizer = config.optimizer.build_a(Optimizer)
+    made = ParameterUpdater(optimizer, settings.learning_rate, settings.weight_decay, groups)
     made.init(session.model.trainable_parameters())
     return made
 

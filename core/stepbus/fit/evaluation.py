@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import DataError
+from stepbus.base import DataError, PluginFailure, StepbusError, show
 from stepbus.fit import best_weights
 from stepbus.kernel import Best, Predictions
 
@@ -68,12 +68,26 @@ def metric_values(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: 
         metrics: Name -> what computes it; one that gives a mapping gives several.
         labels: [N] or [N, K].
         predictions: [N, K] probabilities, or [N] values.
+
+    Raises:
+        PluginFailure: A metric raised, `sys.exit` included, or gave no number.
     """
     found: dict[str, float] = {}
     for name, metric in metrics:
-        value = metric(labels, predictions)
-        found |= value if isinstance(value, dict) else {name: value}
-    return {name: float(value) for name, value in found.items()}
+        try:
+            value = metric(labels, predictions)
+        except (KeyboardInterrupt, MemoryError, StepbusError):
+            raise
+        except BaseException as error:
+            words = f"the metric {name!r} raised {type(error).__name__}: {error}; leave it out of training.metrics"
+            raise PluginFailure(words) from error
+        for inner, score in (value if isinstance(value, dict) else {name: value}).items():
+            try:
+                found[inner] = float(score)
+            except (TypeError, ValueError):
+                words = f"the metric {name!r}: expected a number, or numbers by name, from it, got {show(value)}"
+                raise PluginFailure(f"{words}; leave it out of training.metrics") from None
+    return found
 
 
 def score(

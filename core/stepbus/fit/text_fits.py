@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError, ModelError
-from stepbus.compute import HeadForward, ParameterUpdater, mix
+from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, mix
 from stepbus.compute.models import LoadReport, adopt_head, initialise, keys_of
 from stepbus.fit import evaluation, persistence
 from stepbus.fit.builder import Exported
@@ -99,7 +99,7 @@ class TextFits:
 
     def parts(self) -> list[tuple[str, Any]]:
         """Return the scheduler, with its name on the bus."""
-        return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build())]
+        return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build_a(Scheduler))]
 
     def model(self, session: Fitting) -> Any:
         """Return the model of a fit: the caller's own, or a new one from the configuration and the seed."""

@@ -40,7 +40,7 @@ import attrs
 
 import stepbus.device.backend as backend
 from stepbus.base import ConfigError, Problem, StepbusError, values_without_secrets, without_secrets
-from stepbus.compute import find_folder
+from stepbus.compute import Optimizer, find_folder
 from stepbus.compute.models import head_for
 from stepbus.config import Config, load_config
 from stepbus.device import choice as device
@@ -191,7 +191,7 @@ def _describe_memory(
     largest = max(batches, key=lambda bucket: sizes[bucket])
     estimate = memory.estimate(
         shapes,
-        optimizer=memory.state_bytes(config.optimizer.build(), shapes),
+        optimizer=memory.state_bytes(config.optimizer.build_a(Optimizer), shapes),
         kept=sizes[largest],
         fits=len(plan["fits"]),
         accumulates=config.training.gradient_accumulation_steps > 1,

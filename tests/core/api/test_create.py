@@ -54,6 +54,16 @@ def test_a_head_that_was_picked_stays(components: Components) -> None:
     assert head_for(components, focal, "binary") is focal
 
 
+def test_a_head_for_any_labels_is_taken_and_told_them(components: Components) -> None:
+    """The built-in head of the labels came in its place, without a word."""
+    components.add(part("free", None), "toys")
+    free = selected(components, "free")
+    for task in ("binary", "regression"):
+        found = head_for(components, free, task)
+        assert (found.name, found.component.build, found.settings) == ("free", free.component.build, free.settings)
+        assert found.component.metadata == {"task": task}
+
+
 def test_a_head_for_other_labels_is_refused(components: Components) -> None:
     with pytest.raises(DataError, match=r"model\.head: focal is for binary labels, and the labels are regression"):
         head_for(components, selected(components, "focal"), "regression")

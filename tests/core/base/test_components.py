@@ -74,6 +74,14 @@ def test_one_that_cannot_be_built_says_so() -> None:
         picked(lambda settings: None, "metric").build()
 
 
+def test_one_of_another_kind_is_refused() -> None:
+    assert picked(lambda settings: settings.width).build_a(int) == 1
+    with pytest.raises(
+        PluginError, match=r"^the optimizer 'mine' cannot be built: .* return a stepbus\.Selected, got 5$"
+    ):
+        picked(lambda settings: 5, "optimizer").build_a(Selected)
+
+
 def test_what_a_plugin_offers_is_a_list_of_components() -> None:
     mine = part("metric", "mine")
     assert components_of(SimpleNamespace(components=(mine,)), "mine") == [mine]

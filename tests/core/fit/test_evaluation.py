@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepbus import DataError, Predictions
+from stepbus import DataError, PluginFailure, Predictions
 from stepbus.fit.evaluation import joined, metric_values, predict, score
 from stepbus.run.outer_loop import Run
 
@@ -34,6 +35,24 @@ def test_a_metric_gives_one_number_or_several_by_name() -> None:
     assert {name: value for name, value in found.items() if name != "nothing"} == {"right": 0.75, "rows": 4.0}
     assert math.isnan(found["nothing"])
     assert {type(value) for value in found.values()} == {float}
+
+
+def exits(labels: Any, values: Any) -> Any:
+    sys.exit(0)
+
+
+def test_a_metric_that_raises_is_named() -> None:
+    """It was a traceback; and one that exits ended the command with code 0, its run lost."""
+    with pytest.raises(PluginFailure, match=r"^the metric 'mine' raised ZeroDivisionError: .*training\.metrics$"):
+        metric_values([("mine", lambda labels, values: 1 / 0)], LABELS, VALUES)
+    with pytest.raises(PluginFailure, match=r"^the metric 'mine' raised SystemExit: 0; leave it out of training"):
+        metric_values([("mine", exits)], LABELS, VALUES)
+
+
+@pytest.mark.parametrize("value", ["high", None, [1, 2], 1j, VALUES, {"mine": None}], ids=repr)
+def test_what_is_no_number_is_named(value: Any) -> None:
+    with pytest.raises(PluginFailure, match=r"^the metric 'mine': expected a number, or numbers by name, from it, got"):
+        metric_values([("mine", lambda labels, values: value)], LABELS, VALUES)
 
 
 def test_a_fit_and_its_run_score_alike() -> None:

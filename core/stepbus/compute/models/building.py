@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from stepbus.base import Components, DataError, Selected
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def head_for(components: Components, head: Selected | None, task: str) -> Selected:
-    """Return the head that was picked, or for `auto` the one that fits the labels.
+    """Return the head that was picked, for these labels where it is for any, or for `auto` the one that fits them.
 
     Args:
         components: What the plugins offer.
@@ -24,9 +26,12 @@ def head_for(components: Components, head: Selected | None, task: str) -> Select
     meant = head.component.metadata["task"] if head is not None else None
     if head is not None and meant == task:
         return head
-    if head is None or meant is None:
+    if head is None or head.name == "auto":
         part = components.get("head", task)
         return Selected(part, part.config())
+    if meant is None:
+        part = evolve(head.component, metadata={**head.component.metadata, "task": task})
+        return Selected(part, head.settings)
     raise DataError(
         f"model.head: {head.name} is for {meant} labels, and the labels are {task}; set data.task, or leave head out"
     )

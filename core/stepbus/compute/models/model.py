@@ -253,7 +253,7 @@ def compose(
         ModelError: The weights do not fit the encoder, or a key of the configuration holds what no model can use.
     """
     check_keys(config, source)
-    pooling = settings.pooling.build(encoder.hidden_size)
+    pooling = settings.pooling.build_a(nn.Module, encoder.hidden_size)
     dropout = settings.dropout
     if dropout is None:
         dropout = config.get("classifier_dropout")
@@ -262,7 +262,7 @@ def compose(
     model = Classifier(
         encoder,
         pooling,
-        head.build(encoder.hidden_size, outputs),
+        head.build_a(nn.Module, encoder.hidden_size, outputs),
         task=head.component.metadata["task"],
         outputs=outputs,
         dropout=float(dropout or 0.0),

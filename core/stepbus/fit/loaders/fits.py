@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem, listed
-from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater
+from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater, Scheduler
 from stepbus.compute.models import Classifier
 from stepbus.device import choice
 from stepbus.fit import Exported, chosen_metrics, evaluation, loop_notes, new_optimizer, new_steps, persistence
@@ -168,7 +168,7 @@ class LoaderFits:
 
     def parts(self) -> list[tuple[str, Any]]:
         """Return the scheduler, with its name on the bus."""
-        return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build())]
+        return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build_a(Scheduler))]
 
     def model(self, session: Fitting) -> Any:
         """Return the caller's model."""
