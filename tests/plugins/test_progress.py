@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -216,6 +217,25 @@ def test_a_narrow_encoding_gets_question_marks() -> None:
     file = TolerantFile(io.TextIOWrapper(raw, encoding="ascii", write_through=True))
     file.write("a · b")
     assert raw.getvalue() == b"a ? b"
+
+
+def test_a_full_disk_is_said_once_and_a_reader_that_left_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    class Refuses(io.StringIO):
+        def __init__(self, code: int) -> None:
+            super().__init__()
+            self.code = code
+
+        def flush(self) -> None:
+            raise OSError(self.code, os.strerror(self.code))
+
+    for code in (errno.ENOSPC, errno.EPIPE):
+        file = TolerantFile(Refuses(code))
+        for _ in range(2):
+            file.write("a")
+            file.flush()
+    assert [record.getMessage() for record in caplog.records] == [
+        "progress cannot be shown any more: No space left on device; the run goes on"
+    ]
 
 
 SCRIPT = """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from typing import IO
+
+log = logging.getLogger(__name__)
 
 
 class TolerantFile:
@@ -56,3 +59,5 @@ class TolerantFile:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self.file.fileno())
                 os.close(nowhere)
+        elif isinstance(error, OSError):
+            log.warning("progress cannot be shown any more: %s; the run goes on", error.strerror)

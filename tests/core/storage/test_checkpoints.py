@@ -518,3 +518,10 @@ def test_facts_that_went_through_a_checkpoint_are_the_same(tmp_path: Path) -> No
     facts = FACTS | {"config": {"betas": (0.9, 0.999), "limit": math.inf, "odd": math.nan, "none": None, "empty": {}}}
     saved = verify(write_checkpoint(tmp_path, snapshot(1, facts=facts)).path).facts
     assert compare_facts(saved, facts) == []
+
+
+def test_another_plan_of_fits_is_told_by_their_names() -> None:
+    folds = {"fits": [{"name": f"fold-{number}", "scope": {"fold": number}} for number in range(3)]}
+    assert compare_facts({"fits": [{"name": "fit", "scope": {}}]}, folds) == [
+        "fits was fit, is fold-0, fold-1 and fold-2"
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stepbus.base import listed
 from stepbus.storage import from_json, to_json
 
 
@@ -101,5 +102,8 @@ def _same(before: Any, after: Any) -> bool:
 def _words(name: str, facts: Mapping[str, Any]) -> str:
     if name not in facts:
         return "off" if _is_plugin(name) else "not set"
-    text = repr(facts[name])
+    value = facts[name]
+    if name == "fits" and isinstance(value, list):
+        return listed(str(fit.get("name")) if isinstance(fit, dict) else str(fit) for fit in value)
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
