@@ -22,6 +22,7 @@ from stepbus import (
     CheckpointError,
     Component,
     ConfigError,
+    PluginError,
     PluginFailure,
     Problem,
     Retention,
@@ -765,3 +766,37 @@ def test_a_schedule_that_listens_is_held_to_the_rules() -> None:
     words = r'^Provider: scheduler\.falling breaks the rule "resume equals uninterrupted": cut after update 2, .*rate'
     with pytest.raises(AssertionError, match=words):
         assert_conforms(Provider)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"steps_per_epoch": 0}, "steps_per_epoch: expected a number of at least 1, got 0"),
+        ({"steps_per_epoch": 1.5}, "steps_per_epoch: expected a number of at least 1, got 1.5"),
+        ({"interrupt_at": 0}, "interrupt_at: expected an update from 1 to 10, got 0"),
+        ({"interrupt_at": 11}, "interrupt_at: expected an update from 1 to 10, got 11"),
+        ({"losses": "abc"}, "losses: expected a list of numbers, got 'abc'"),
+        ({"losses": [0.5, None]}, "losses: expected a list of numbers, got a list"),
+        ({"metrics": {"eval_loss": 1.0}}, "metrics: expected a list of mappings, one for each time, got a mapping"),
+        ({"metrics": [{"eval_loss": "low"}]}, "metrics: expected numbers by name, got 'low'"),
+        ({"scalars": [{"gradient_norm": None}]}, "scalars: expected numbers by name, got null"),
+        ({"resume_from": "step-5"}, "resume_from: expected a snapshot, as earlier.checkpoints[-1], got 'step-5'"),
+    ],
+    ids=str,
+)
+def test_a_script_that_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
+    """An interruption that never came was the most silent of these."""
+    with pytest.raises(ConfigError) as caught:
+        play(**given)
+    assert str(caught.value) == said
+
+
+def test_a_tuple_is_a_class_and_its_settings() -> None:
+    for wrong in ((Recorder,), (Recorder, {}, 1)):
+        with pytest.raises(PluginError, match=r"expected \(class, settings\), got a tuple of [13]"):
+            play(wrong)
+
+
+def test_only_a_class_can_conform() -> None:
+    with pytest.raises(TypeError, match="expected the class of a plugin, got "):
+        assert_conforms(Recorder())  # type: ignore[arg-type]  # that is what is tried

@@ -30,7 +30,7 @@ class Memories:
             if known and hasattr(plugin, "state_dict") and hasattr(plugin, "load_state_dict"):
                 try:
                     self.kept.append((plugin, copy.deepcopy(plugin.state_dict())))
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     raise _failure(plugin, "state_dict", error) from error
 
     def put_back(self) -> None:
@@ -42,11 +42,11 @@ class Memories:
         for plugin, memory in self.kept:
             try:
                 plugin.load_state_dict(copy.deepcopy(memory))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise _failure(plugin, "load_state_dict", error) from error
 
 
-def _failure(plugin: Any, method: str, error: Exception) -> PluginError:
+def _failure(plugin: Any, method: str, error: BaseException) -> PluginError:
     return PluginError(
         f"{type(plugin).__name__} (passed in Python): {method} raised {type(error).__name__}: {error}; each train "
         "starts with the state from before the first one"

@@ -111,7 +111,7 @@ class Plugins:
             return self.normalise(from_python(loaded.cls.expand(settings) or {}, mark))
         except ConfigError as error:
             reason: Any = "; ".join(str(problem) for problem in error.problems)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
         self.refuse(("plugins", name), f"its expand() cannot be used: {reason} ({loaded.label})", node)
         # Asking again would report it again.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from stepbus.base import PluginFailure, StepbusError
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
 
 if TYPE_CHECKING:
@@ -47,8 +48,23 @@ def new_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSte
         session.model,
         optimizer,
         transforms,
-        rate=lambda step: scheduler.rate(step, state.total_steps, optimizer.learning_rate),
+        rate=lambda step: _rate(scheduler, step, state.total_steps, optimizer.learning_rate),
         seed=session.fit.seed,
         precision=config.training.precision,
         forward=forward,
     )
+
+
+def _rate(scheduler: Any, step: int, total_steps: int, base: float) -> float:
+    """Return the learning rate of one update, from 0.
+
+    Raises:
+        PluginFailure: The schedule raised, `sys.exit` included, or gave no number.
+    """
+    try:
+        return float(scheduler.rate(step, total_steps, base))
+    except (KeyboardInterrupt, MemoryError, StepbusError):
+        raise
+    except BaseException as error:
+        words = f"expected its rate of update {step + 1} as a number, got {type(error).__name__}: {error}"
+        raise PluginFailure(f"the schedule {type(scheduler).__name__}: {words}; pick another scheduler.type") from error

@@ -173,6 +173,17 @@ def make(cls: Any, settings: Any, label: str = "") -> Any:
         ) from error
 
 
+def _default_settings(cls: Any, label: str) -> Any:
+    if not hasattr(cls, "Config"):
+        return None
+    try:
+        return cls.Config()
+    except Exception as error:
+        mend = f"pass an object with its settings, {cls.__name__}({cls.__name__}.Config(…))"
+        words = f"{label}: its Config cannot be made of nothing: {type(error).__name__}: {error}; {mend}"
+        raise PluginError(words) from error
+
+
 def _extra(extra: Any, config: Config) -> Prototype:
     if isinstance(extra, ModuleType):
         return _module(extra, extra.__name__, LEFT_OUT)
@@ -182,10 +193,9 @@ def _extra(extra: Any, config: Config) -> Prototype:
     if not hooks_of(extra, label) and not getattr(extra, "components", ()):
         raise PluginError(f"{label}: it has neither hooks nor components; write @hookimpl above its methods")
     if inspect.isclass(extra):
-        settings = cls.Config() if hasattr(cls, "Config") else None
-        found = Prototype(
-            name, label, make(cls, settings, label), scope=getattr(cls, "scope", "fit"), settings=settings
-        )
+        settings = _default_settings(cls, label)
+        plugin = make(cls, settings, label)
+        found = Prototype(name, label, plugin, scope=getattr(cls, "scope", "fit"), settings=settings)
     else:
         # An object is the caller's own and stays one, unless it holds the settings to build another from.
         settings = getattr(extra, "config", None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 from collections.abc import Sequence
 from typing import Any
 
+from stepbus.base import show
 from stepbus.kernel import hooks_of
 from stepbus.testing import rules
 from stepbus.testing.playing import loaded_class
@@ -71,6 +73,8 @@ def assert_conforms(
     Raises:
         AssertionError: A rule is broken; the message names plugin and rule and says what was seen.
     """
+    if not inspect.isclass(plugin):
+        raise TypeError(f"expected the class of a plugin, got {show(plugin)}")
     subject = Subject(loaded_class(plugin), settings, tuple(beside), tuple(varying), {**SCRIPT, **script})
     # What a plugin prints is no concern of its author's test.
     with contextlib.redirect_stdout(io.StringIO()):

@@ -75,13 +75,13 @@ def play(
         PluginError: A plugin cannot be used.
         PluginFailure: A plugin raised.
     """
-    if wrong := sorted({name for each in metrics for name in each if not name.startswith("eval_")}):
-        raise ConfigError([Problem("metrics", f"expected names that begin with eval_, got {', '.join(wrong)}")])
+    script = Script(losses, scalars, metrics, seconds, interrupt_at)
+    if problems := script.problems(steps_per_epoch, training.get("num_epochs", epochs), resume_from):
+        raise ConfigError(problems)
     with ExitStack() as stack:
         folder = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepbus-")))
         settings = {"num_epochs": epochs, "pipeline_depth": 0, **training}
         config, extras = scripted_config(plugins, settings, {"batch_size": 4, "label": "label", **(data or {})}, folder)
-        script = Script(losses, scalars, metrics, seconds, interrupt_at)
         played = begun(
             config,
             extras,
@@ -235,6 +235,8 @@ def scripted_config(
         folder: The folder of the run.
     """
     pairs = [each if isinstance(each, tuple) else (each, {}) for each in plugins]
+    if wrong := [pair for pair in pairs if len(pair) != 2]:
+        raise PluginError(f"expected (class, settings), got a tuple of {len(wrong[0])}")
     named = [(loaded_class(cls), settings) for cls, settings in pairs if inspect.isclass(cls)]
     extras = tuple(plugin for plugin, _ in pairs if not inspect.isclass(plugin))
     for plugin, settings in pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import field, frozen
 
+from stepbus.base import Problem, show
 from stepbus.kernel import Control, FitResult, Predictions, Request
 from stepbus.text.labels import LabelCodec
 
@@ -35,9 +37,43 @@ class Script:
     seconds: float = 0.01
     interrupt_at: int | None = None
 
+    def problems(self, steps_per_epoch: Any, epochs: Any, resume_from: Any) -> list[Problem]:
+        """Return why it cannot be played, where what it was given cannot be meant.
+
+        Args:
+            steps_per_epoch: Updates of one epoch.
+            epochs: Times that the training rows are seen.
+            resume_from: A snapshot, or None.
+        """
+        found = []
+        if type(steps_per_epoch) is not int or steps_per_epoch < 1:
+            found.append(Problem("steps_per_epoch", f"expected a number of at least 1, got {show(steps_per_epoch)}"))
+        elif self.interrupt_at is not None and type(epochs) is int and epochs > 0:
+            last = epochs * steps_per_epoch
+            if self.interrupt_at not in range(1, last + 1):
+                found.append(Problem("interrupt_at", f"expected an update from 1 to {last}, got {self.interrupt_at}"))
+        if isinstance(self.losses, str) or not all(map(_is_number, self.losses)):
+            found.append(Problem("losses", f"expected a list of numbers, got {show(self.losses)}"))
+        for name, given, prefix in (("metrics", self.metrics, "eval_"), ("scalars", self.scalars, "")):
+            if isinstance(given, str | Mapping) or not all(isinstance(each, Mapping) for each in given):
+                found.append(Problem(name, f"expected a list of mappings, one for each time, got {show(given)}"))
+                continue
+            if wrong := sorted({key for each in given for key in each if not key.startswith(prefix)}):
+                found.append(Problem(name, f"expected names that begin with {prefix}, got {', '.join(wrong)}"))
+            if odd := [value for each in given for value in each.values() if not _is_number(value)]:
+                found.append(Problem(name, f"expected numbers by name, got {show(odd[0])}"))
+        if resume_from is not None and not isinstance(resume_from, Snapshot):
+            words = f"expected a snapshot, as earlier.checkpoints[-1], got {show(resume_from)}"
+            found.append(Problem("resume_from", words))
+        return found
+
     def loss(self, number: int) -> float:
         """Return the loss of an update; without a script it falls as 1 / number."""
         return float(at(self.losses, number - 1)) if self.losses else 1 / number
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real | np.generic)
 
 
 def at(values: Sequence[Any], index: int) -> Any:

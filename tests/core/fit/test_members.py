@@ -203,3 +203,19 @@ def test_so_is_one_that_raises_for_its_fit_alone(members: Callable[..., Any]) ->
 
     with pytest.raises(PluginError, match=r"^Once \(passed in Python\): its constructor raised ValueError: once is"):
         for_fit(members(Once), [], alone=False)
+
+
+def test_a_class_whose_settings_have_no_default_wants_an_object(members: Callable[..., Any]) -> None:
+    class Wanting(Plain):
+        @define(frozen=True, kw_only=True)
+        class Config:
+            goal: float
+
+        def __init__(self, config: Any) -> None: ...
+
+    words = (
+        r"Wanting \(passed in Python\): its Config cannot be made of nothing: .*goal.*Wanting\(Wanting\.Config\(…\)\)$"
+    )
+    with pytest.raises(PluginError, match=words):
+        members(Wanting)
+    assert members(Wanting(Wanting.Config(goal=0.5)))[-1].name == "wanting"

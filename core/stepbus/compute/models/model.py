@@ -86,7 +86,11 @@ class Classifier(nn.Module):
             batch.get("token_type_ids"),
             first_token_only=getattr(self.pooling, "first_token_only", False),
         )
-        logits: mx.array = self.head(self.dropout(self.pooling(hidden, mask)))
+        pooled = self.pooling(hidden, mask)
+        if (got := getattr(pooled, "shape", None)) != (wanted := (hidden.shape[0], hidden.shape[-1])):
+            name = type(self.pooling).__name__
+            raise ModelError(f"the pooling {name}: expected [B, D], here {list(wanted)}, got {got and list(got)}")
+        logits: mx.array = self.head(self.dropout(pooled))
         return logits
 
     @property

@@ -421,3 +421,19 @@ def test_a_size_that_no_index_reaches_names_the_limit() -> None:
         check_keys({"vocab_size": 10**12}, "config.json")
     with pytest.raises(ModelError, match=r"a whole number of at least 1, got 0; pick another"):
         check_keys({"vocab_size": 0}, "config.json")
+
+
+@pytest.mark.parametrize("given", [lambda hidden: hidden, lambda hidden: None, lambda hidden: hidden[..., 0]])
+def test_a_pooling_that_gives_another_shape_is_named(given: Any) -> None:
+    class Odd(nn.Module):
+        def __call__(self, hidden: mx.array, mask: mx.array) -> Any:
+            return given(hidden)
+
+    class Whole(Odd):
+        def __init__(self, size: int) -> None:
+            super().__init__()
+
+    model = build(Whole)
+    ids = mx.array([[1, 2, 3], [4, 5, 6]])
+    with pytest.raises(ModelError, match=r"^the pooling Whole: expected \[B, D\], here \[2, "):
+        model({"input_ids": ids, "attention_mask": mx.ones((2, 3))})

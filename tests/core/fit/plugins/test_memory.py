@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stepbus import CheckpointError, PluginError, PluginFailure, hookimpl
+from stepbus.api.starting import Memories
 from stepbus.fit.plugins.memory import memory_problem, restore_state, state_of
 from stepbus.kernel.bus import Bus, Member
 from stepbus.testing import play
@@ -142,3 +143,10 @@ def test_what_is_asked_for_while_it_is_saved_wants_declaring_too() -> None:
         play(AsksSaving, Saves)
     played = play(type("AsksSaving", (AsksSaving,), {"asks": ("stop",)}), Saves)
     assert played.stopped_by == "asks_saving at step 5: while it is saved"
+
+
+def test_an_object_that_leaves_before_its_first_run_is_named() -> None:
+    with pytest.raises(
+        PluginError, match=r"ExitsSaving \(passed in Python\): state_dict raised SystemExit: 0; each train"
+    ):
+        Memories([ExitsSaving()])

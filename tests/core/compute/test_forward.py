@@ -1,0 +1,69 @@
+"""What a head gives is held to its shapes, since what broadcasts would be a wrong loss without a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from stepbus import ModelError
+from stepbus.compute.forward import HeadForward
+
+LOGITS = mx.array([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
+BATCH = {"labels": mx.array([1, 0, 1]), "weights": mx.array([1.0, 1.0, 0.0])}
+
+
+class Head:
+    def __init__(self, loss: Any, predictions: Any = LOGITS) -> None:
+        self.given, self.said = loss, predictions
+
+    def loss(self, logits: mx.array, labels: mx.array) -> Any:
+        return self.given
+
+    def predictions(self, logits: mx.array) -> Any:
+        return self.said
+
+
+class Model:
+    def __init__(self, head: Any) -> None:
+        self.head = head
+
+    def __call__(self, batch: Any) -> mx.array:
+        return LOGITS
+
+
+def test_a_head_by_the_rules_is_taken_as_it_is() -> None:
+    model = Model(Head(mx.array([1.0, 2.0, 3.0])))
+    assert HeadForward().losses(model, BATCH).tolist() == [1.0, 2.0, 3.0]
+    losses, predictions, _ = HeadForward().outputs(model, BATCH)
+    assert (losses.tolist(), predictions.shape) == ([1.0, 2.0, 3.0], (3, 2))
+
+
+@pytest.mark.parametrize(
+    ("loss", "got"),
+    [
+        (mx.array(2.0), "an array []"),
+        (mx.ones((3, 1)), "an array [3, 1]"),
+        (LOGITS, "an array [3, 2]"),
+        (None, "a NoneType"),
+    ],
+    ids=["their mean", "a column", "logits", "nothing"],
+)
+def test_a_loss_that_is_not_one_a_row_is_refused(loss: Any, got: str) -> None:
+    """A column made [B, B] of it with the weights, and a mean counted the padding rows."""
+    for call in (HeadForward().losses, HeadForward().outputs):
+        with pytest.raises(ModelError) as caught:
+            call(Model(Head(loss)), BATCH)
+        assert str(caught.value) == f"the head Head: loss: expected one for each row, [3], got {got}"
+
+
+@pytest.mark.parametrize("said", [mx.ones(3), mx.ones((2, 2)), mx.array(1.0), 0.5, None], ids=repr)
+def test_predictions_of_another_shape_are_refused(said: Any) -> None:
+    with pytest.raises(ModelError, match=r"^the head Head: predictions: expected \[3, K\], got an? "):
+        HeadForward().outputs(Model(Head(mx.ones(3), said)), BATCH)
+
+
+def test_a_head_without_methods_is_named() -> None:
+    with pytest.raises(ModelError, match=r"^the head object: expected methods loss and predictions, got no loss$"):
+        HeadForward().losses(Model(object()), BATCH)

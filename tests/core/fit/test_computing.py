@@ -1,0 +1,67 @@
+"""The optimizer and the steps of a fit: what a schedule or an optimizer of somebody's own gives is held to its kind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stepbus import Component, OptimizerConfig, PluginError, PluginFailure, Scheduler, SchedulerConfig, create_trainer
+
+
+class Own(Scheduler):
+    """A schedule that gives what is tried."""
+
+    given: Any = None
+
+    def rate(self, step: int, total_steps: int, base: float) -> Any:
+        if self.given == "exit":
+            sys.exit(0)
+        return self.given
+
+
+class Offers:
+    components = (
+        Component("scheduler", "mine", SchedulerConfig, Own),
+        Component("scheduler", "no_schedule", SchedulerConfig, lambda settings: 5),
+        Component("optimizer", "no_optimizer", OptimizerConfig, lambda settings: 5),
+    )
+
+
+@pytest.fixture
+def train(tiny_config: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+    def run(**sections: Any) -> Any:
+        config = tiny_config(training={"max_steps": 2, "num_epochs": 1}, **sections)
+        return create_trainer(config=config, plugins=[Offers]).train()
+
+    return run
+
+
+@pytest.mark.parametrize("given", [None, "fast", [1.0], "exit"])
+def test_a_schedule_that_gives_no_number_is_named(
+    train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
+    monkeypatch.setattr(Own, "given", given)
+    words = r"^the schedule Own: expected its rate of update 1 as a number, got \w+: .*; pick another scheduler\.type$"
+    with pytest.raises(PluginFailure, match=words):
+        train(scheduler={"type": "mine"})
+
+
+def test_a_number_of_numpy_will_do(train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Own, "given", np.float32(0.25))
+    assert train(scheduler={"type": "mine"}).steps == 2
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "expected"),
+    [("scheduler", "no_schedule", "stepbus.Scheduler"), ("optimizer", "no_optimizer", "stepbus.Optimizer")],
+)
+def test_what_is_no_part_of_its_kind_is_refused(
+    train: Callable[..., Any], section: str, name: str, expected: str
+) -> None:
+    words = f"the {section} '{name}' cannot be built: expected its build to return a {expected}, got 5"
+    with pytest.raises(PluginError, match=words):
+        train(**{section: {"type": name}})
