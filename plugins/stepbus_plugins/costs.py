@@ -9,8 +9,9 @@ from stepbus import hookimpl
 if TYPE_CHECKING:
     from stepbus import Run
 
-# A plugin above this share of the run's time gets a sentence.
+# A plugin above this share of the run's time gets a sentence, where that is time that anybody would notice.
 WORTH_A_WORD = 0.01
+NOTICED_SECONDS = 0.1
 
 
 class Costs:
@@ -46,7 +47,7 @@ def report(run: Run) -> None:
     ]
     run.report("time in plugins' hooks", ["plugin", "calls", "time", "of the run"], rows)
     for name, cost in run.costs.items():
-        if cost.seconds > WORTH_A_WORD * total:
+        if cost.seconds > max(WORTH_A_WORD * total, NOTICED_SECONDS):
             run.message(f"{name} spent {cost.seconds:.2f} s, {cost.seconds / total:.1%} of the run, in its hooks")
         for error in cost.disabled:
             run.message(f"switched off by an error: {error}", "warning")

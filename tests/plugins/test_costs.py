@@ -48,6 +48,15 @@ def test_the_table_and_the_sentences_of_known_counts() -> None:
     ]
 
 
+def test_a_large_share_of_no_time_is_worth_no_word() -> None:
+    """A run of milliseconds said something else each time, of the kit's own recorder."""
+    said: list[str] = []
+    costs = {"quick": Cost(0.05, 3, ()), "slow": Cost(0.15, 3, ())}
+    run = SimpleNamespace(seconds=0.2, costs=costs, report=lambda *_: None, message=lambda text: said.append(text))
+    report(run)  # type: ignore[arg-type]  # as much of a run as it reads
+    assert said == ["slow spent 0.15 s, 75.0% of the run, in its hooks"]
+
+
 class Counted:
     """Heard at each step."""
 
