@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define
 
-from stepbus.base import (
-    PluginError,
-    Problem,
-    StepbusError,
-    asks_of,
-    snake_case,
-    values_without_secrets,
-)
+from stepbus.base import PluginError, Problem, StepbusError, asks_of, snake_case, values_without_secrets
 from stepbus.base.trees import plain
 from stepbus.config.discovery import check_hooks_version, import_module
 from stepbus.device import code_version
