@@ -741,7 +741,10 @@ def test_a_file_named_in_a_configuration_that_is_no_path(tmp_path: Path, text: s
 
 
 SETTINGS_OF_DATA = SimpleNamespace(train=None, validation=None)
-TRAINER = SimpleNamespace(config=SimpleNamespace(data=SimpleNamespace(settings=SETTINGS_OF_DATA)))
+TRAINER = SimpleNamespace(
+    config=SimpleNamespace(data=SimpleNamespace(settings=SETTINGS_OF_DATA)),
+    predict_rows=lambda rows: pytest.fail("rows were predicted"),
+)
 CALLS: dict[str, tuple[Callable[[str], Any], type[BadInput]]] = {
     "load_config": (load_config, ConfigError),
     "read_layers": (lambda text: read_layers(Path(text), []), ConfigError),

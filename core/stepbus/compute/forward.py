@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from stepbus.base import ModelError
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
 
 # isort: split
 import mlx.core as mx
+
+from stepbus.base import ModelError
 
 Arrays = dict[str, mx.array]
 
