@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -124,7 +123,7 @@ class CompiledSteps:
         self._names: list[str] = []
         self._home = time.perf_counter()
         state = [model.state, updater.state, mx.random.state]
-        self._traced: set[Any] = set()
+        self._traced: set[tuple[Any, ...]] = set()
         compiled = partial(mx.compile, inputs=state, outputs=state)
         self._train = compiled(self._train_step)
         self._micro = compiled(self._micro_step)
@@ -160,7 +159,7 @@ class CompiledSteps:
         self.model.update(master)
         return tree_map(lambda a, b: a + b, sums, {"gradients": gradients, "total": total, "weight": weight})
 
-    def _apply_step(self, sums: Any) -> mx.array:
+    def _apply_step(self, _: Arrays, sums: Any) -> mx.array:
         """Update the parameters from the sums of a whole accumulation window."""
         self.traces += 1
         scale = hoist(1 / mx.maximum(sums["weight"], 1e-12))
@@ -182,30 +181,33 @@ class CompiledSteps:
         losses, predictions, logits = self.forward.outputs(self.model, batch)
         return (losses * batch["weights"]).sum(), predictions, logits
 
-    @contextmanager
-    def _whole(self, function: str, batch: Arrays) -> Iterator[list[Any]]:
-        """Put the weights back where a function fails that is traced for the first time: MLX leaves its tracers there.
+    def _call(self, function: Callable[..., Any], batch: Arrays, *more: Any) -> Any:
+        """Call a compiled function; on shapes that it has not seen yet, with the weights put back where it fails.
 
         Args:
-            function: What is called.
+            function: The compiled function.
             batch: What it is called with.
+            *more: Further arguments.
+        """
+        # Two loops in C: this stands in the way of every step.
+        key = (function, *batch, *[array.shape for array in batch.values()], *[array.dtype for array in batch.values()])
+        if key in self._traced:
+            return function(batch, *more)
+        result = self._first_call(function, batch, *more)
+        self._traced.add(key)
+        return result
 
-        Yields:
-            A list that takes what it returned.
+    def _first_call(self, function: Callable[..., Any], batch: Arrays, *more: Any) -> Any:
+        """Call a function that is traced now, and compute it; MLX leaves its tracers in a model where that fails.
 
         Raises:
             ModelError: It can be traced and cannot be computed.
         """
-        key = (function, *((name, array.shape, array.dtype) for name, array in batch.items()))
-        if key in self._traced:
-            yield []
-            return
         before = list(references([self.model.state, self.updater.state]))
-        results: list[Any] = []
         try:
-            yield results
+            result = function(batch, *more)
             try:
-                mx.eval(results, self.model.state, self.updater.state)
+                mx.eval(result, self.model.state, self.updater.state)
             except RuntimeError as error:
                 said = ", ".join(
                     f"{name} {str(array.dtype).rpartition('.')[2]} {list(array.shape)}" for name, array in batch.items()
@@ -214,10 +216,10 @@ class CompiledSteps:
         except BaseException:
             for holder, place, value in before:
                 holder[place] = value
-            if function != "evaluate":  # which captures no random state
+            if function is not self._evaluate:  # which captures no random state
                 mx.random.seed(self.seed)
             raise
-        self._traced.add(key)
+        return result
 
     # -- what the engine calls ----------------------------------------------------------------------------------------
 
@@ -232,10 +234,7 @@ class CompiledSteps:
         self.updater.set_learning_rate(rate)
         if len(window) == 1:
             mx.random.seed(mix(self.seed, number))
-            batch = to_device(window[0])
-            with self._whole("train", batch) as results:
-                packed = self._train(batch)
-                results.append(packed)
+            packed = self._call(self._train, to_device(window[0]))
         else:
             sums: Any = {
                 "gradients": tree_map(mx.zeros_like, self.model.trainable_parameters()),
@@ -244,14 +243,9 @@ class CompiledSteps:
             }
             for micro, each in enumerate(window):
                 mx.random.seed(mix(self.seed, number, micro))
-                batch = to_device(each)
-                with self._whole("micro", batch) as results:
-                    sums = self._micro(batch, sums)
-                    results.append(sums)
+                sums = self._call(self._micro, to_device(each), sums)
                 mx.async_eval(sums)  # else the graph of the whole window is held at once
-            with self._whole("apply", {}) as results:
-                packed = self._apply(sums)
-                results.append(packed)
+            packed = self._call(self._apply, {}, sums)
         mx.async_eval(packed, self.model.state, self.updater.state)
         sequences, tokens = sum(batch.sequences for batch in window), sum(batch.tokens for batch in window)
         return Ticket(packed, rate, sequences, tokens)
@@ -276,9 +270,7 @@ class CompiledSteps:
         arrays = to_device(batch)
         self.model.eval()
         try:
-            with self._whole("evaluate", arrays) as results:
-                loss, predictions, logits = self._evaluate(arrays)
-                results += [loss, predictions, logits]
+            loss, predictions, logits = self._call(self._evaluate, arrays)
             mx.eval(loss, predictions, logits)
         finally:
             self.model.train()
