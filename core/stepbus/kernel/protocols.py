@@ -219,7 +219,7 @@ class Run(Voice, Protocol):
     def costs(self) -> Mapping[str, Cost]: ...  # plugin name -> seconds, calls and errors of its hooks up to now
 
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
+        """Return the folder of one fit."""
 
     def artifact(self, kind: str, path: Path) -> None:
         """Say that a file worth keeping was written."""

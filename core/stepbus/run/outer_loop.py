@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from attrs import evolve
+
 from stepbus.base import (
     BadInput,
     Caller,
@@ -25,6 +27,7 @@ from stepbus.base import (
 )
 from stepbus.fit import FitSession, exclusions, metric_values, prototypes, refusals, run_scoped
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter, groups_along, grown_axes
+from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
 
@@ -129,8 +132,8 @@ class Run:
         return self.meter.costs
 
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
-        return self.directory if self.alone else self.directory / "fits" / fit.name
+        """Return the folder of one fit."""
+        return self.directory / FITS / fit.name
 
     @property
     def next_command(self) -> str:
@@ -261,7 +264,8 @@ class Run:
                 for group in groups_along(axis, results)
             ]
         (result,) = results
-        return result
+        # Also of one fit alone, what a run gives lies in the run's folder.
+        return evolve(result, directory=self.directory)
 
     def _heed_signal(self, *, saved: bool = False) -> None:
         """End the run where a signal asked for it; `saved` says that the fit wrote a checkpoint for that."""
