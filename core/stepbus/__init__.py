@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from stepbus.device.backend import cpu_streams as cpu_streams
     from stepbus.device.backend import describe_machine as describe_machine
     from stepbus.device.backend import row_streams as row_streams
+    from stepbus.kernel.fits import Axis as Axis
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
     from stepbus.kernel.fits import Predictions as Predictions
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
 
 # Public name -> the module that defines it.
 _HOME = {
+    "Axis": "kernel.fits",
     "BadInput": "base.errors",
     "Callback": "base.callback",
     "CheckpointError": "base.errors",

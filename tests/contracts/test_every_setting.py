@@ -36,7 +36,7 @@ from stepbus.config.sections import BASES
 from stepbus.config.suggestions import setting_names
 from stepbus.device import choice as device
 from stepbus.fit import FitSession, TextFits, evaluation, text_of
-from stepbus.kernel.fits import Fit
+from stepbus.kernel.fits import Fit, Predictions
 from stepbus.plan.planning import describe_plan
 from stepbus.run import FolderStore, resume
 from stepbus.run.outer_loop import Run
@@ -366,8 +366,8 @@ def tables(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
         data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
         report=lambda title, columns, rows: shown.append(title),
     )
-    given = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
-    Metrics(Metrics.Config(**settings)).on_predictions(trainer, "validation", *given, final=True)
+    given = Predictions(np.arange(2), np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+    Metrics(Metrics.Config(**settings)).on_predictions(trainer, "validation", given, final=True)
     return shown
 
 

@@ -12,7 +12,7 @@ from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus import BadInput, Metric, load_config
+from stepbus import BadInput, Metric, Predictions, load_config
 from stepbus_plugins.metrics import Metrics
 from stepbus_plugins.metrics.tables import confusion, tables
 
@@ -181,17 +181,21 @@ def test_tables_of_labels_of_many_classes_and_of_values() -> None:
     assert tables(np.zeros(2, int), np.full((2, 2), np.nan), ["a", "b"]) == []
 
 
+def labelled(labels: Any, values: Any) -> Predictions:
+    return Predictions(np.arange(len(labels)), values, labels)
+
+
 def test_tables_are_shown_after_the_final_evaluation_only() -> None:
     shown: list[str] = []
     trainer = SimpleNamespace(
         data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
         report=lambda title, columns, rows: shown.append(title),
     )
-    plugin, given_set = Metrics(Metrics.Config()), (np.array([0, 1]), two([0.1, 0.9]))
-    plugin.on_predictions(trainer, "validation", *given_set, final=False)
-    Metrics(Metrics.Config(tables=False)).on_predictions(trainer, "validation", *given_set, final=True)
+    plugin, given_set = Metrics(Metrics.Config()), labelled(np.array([0, 1]), two([0.1, 0.9]))
+    plugin.on_predictions(trainer, "validation", given_set, final=False)
+    Metrics(Metrics.Config(tables=False)).on_predictions(trainer, "validation", given_set, final=True)
     assert shown == []
-    plugin.on_predictions(trainer, "validation", *given_set, final=True)
+    plugin.on_predictions(trainer, "validation", given_set, final=True)
     assert shown == ["validation: confusion (rows: true, columns: predicted)", "validation: each class"]
 
 
@@ -290,7 +294,9 @@ def test_the_tables_decide_as_the_metrics_do() -> None:
         data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
         report=lambda title, columns, rows: shown.append((title, rows)),
     )
-    Metrics(Metrics.Config()).on_predictions(trainer, "validation", np.array([0, 1]), two([0.1, 0.4]), final=True)
+    Metrics(Metrics.Config()).on_predictions(
+        trainer, "validation", labelled(np.array([0, 1]), two([0.1, 0.4])), final=True
+    )
     assert shown[0] == (
         "validation: confusion (rows: true, columns: predicted, from a probability of 0.3 on)",
         [["no", "1", "0"], ["yes", "0", "1"]],
@@ -305,7 +311,7 @@ def test_labels_that_came_as_numbers_are_named_by_them(task: str | None) -> None
         report=lambda title, columns, rows: shown.append((title, rows)),
     )
     predictions = np.array([1.0, 2.0]) if task == "regression" else np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])
-    Metrics(Metrics.Config()).on_predictions(trainer, "validation", np.array([0, 2]), predictions, final=True)
+    Metrics(Metrics.Config()).on_predictions(trainer, "validation", labelled(np.array([0, 2]), predictions), final=True)
     if task != "multiclass":
         assert shown == []
         return

@@ -60,10 +60,8 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import hookspec
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from stepbus.base import Problem
-    from stepbus.kernel.fits import Fit, FitResult
+    from stepbus.kernel.fits import Fit, FitResult, Predictions
     from stepbus.kernel.protocols import Plan, Run, Session
     from stepbus.kernel.state import StepResult, TrainingState
 
@@ -242,17 +240,15 @@ def on_evaluate_start(trainer: Session, state: TrainingState, name: str, reason:
 
 
 @hookspec
-def on_predictions(
-    trainer: Session, state: TrainingState, name: str, labels: np.ndarray, predictions: np.ndarray, final: bool
-) -> None:
-    """Fires when the predictions of a whole labelled set are on the host.
+def on_predictions(trainer: Session, state: TrainingState, name: str, predictions: Predictions, final: bool) -> None:
+    """Fires when the predictions of a whole set are on the host.
 
     Args:
         trainer: The session of this fit.
         state: Where it stands.
         name: The set.
-        labels: [N] class numbers, [N, K] 0/1, or [N] values in their own unit.
-        predictions: [N, K] probabilities, or [N] values in their own unit.
+        predictions: Row ids [N]; values, [N, K] probabilities or [N] in their own unit; labels, [N] class numbers,
+            [N, K] 0/1 or [N] values, None for a set without labels; weights [N] or None.
         final: True for the last evaluation of the fit.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,25 @@ from attrs import define, field, frozen
 from stepbus.kernel.state import Best
 
 # The axes that fits can grow along, innermost first: the order in which results are combined.
-AXES = ("fold", "member", "round")
+AXES = ("fold", "repeat", "member", "round", "trial")
+
+
+@frozen
+class Axis:
+    """A direction that a plan grows in: the folds of a cross-validation, the members of an ensemble.
+
+    A plugin that grows a plan says so in its class: `grows = (Axis("fold"),)`.
+
+    Args:
+        name: The axis; fold, repeat, member, round and trial are known, innermost first.
+        combined_by: The plugin, by its name in the configuration, that combines what lies along it; "" is the one that
+            grows it.
+        after: The axis that a new one comes after, which is combined before it.
+    """
+
+    name: str
+    combined_by: str = ""
+    after: str = ""
 
 
 @frozen(eq=False)
@@ -20,10 +39,17 @@ class Fit:
 
     Args:
         name: A folder name: "fit", "fold-1".
-        sets: Named rows: `train`; `validation`, which is scored; `stop`, which decides when there is one.
+        sets: Named rows: `train`; `validation`, which is scored; `stop`, which decides when there is one; `test`,
+            which is predicted.
         seed: Where its randomness starts.
         scope: Its place on each axis: {"fold": 0}.
         notice: Something a reader of its score must know ("selected on validation").
+        roles: Set name -> its roles, of train, stop, score and predict; where a set is not in it, its name says them.
+        overrides: Setting -> value, where this fit differs from the configuration: {"optimizer.learning_rate": 1e-5}.
+        starts_from: The fit whose weights it starts with, by name, or the folder of a model; "" takes what
+            the configuration says.
+        after: The fits, by name, whose results it needs.
+        auxiliary: Whether it serves another purpose than the run's predictions and is combined with no other.
     """
 
     name: str
@@ -31,11 +57,37 @@ class Fit:
     seed: int
     scope: dict[str, int] = field(factory=dict)
     notice: str = ""
+    roles: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    overrides: Mapping[str, Any] = field(factory=dict)
+    starts_from: str = ""
+    after: tuple[str, ...] = ()
+    auxiliary: bool = False
+
+    def roles_of(self, name: str) -> tuple[str, ...]:
+        """Return what a set is for: train, stop, score, predict.
+
+        Args:
+            name: The set.
+        """
+        if name in self.roles:
+            return self.roles[name]
+        if name == "validation":
+            return ("score",) if self._decided_elsewhere else ("stop", "score")
+        return {"train": ("train",), "stop": ("stop",), "test": ("predict",)}.get(name, ("score",))
+
+    def with_role(self, role: str) -> list[str]:
+        """Return the names of the sets that have a role, in order."""
+        return [name for name in self.sets if role in self.roles_of(name)]
+
+    @property
+    def _decided_elsewhere(self) -> bool:
+        """Whether another set than `validation` decides."""
+        return any(name != "validation" and "stop" in self.roles.get(name, (name,)) for name in self.sets)
 
     @property
     def monitored(self) -> str | None:
         """The set that is evaluated during training, if there is one."""
-        return next((name for name in ("stop", "validation") if name in self.sets), None)
+        return next(iter(self.with_role("stop")), None)
 
     @property
     def lineage(self) -> frozenset[str]:
@@ -51,11 +103,15 @@ class Predictions:
         row_ids: [N].
         values: [N, K] probabilities, or [N] values in their own unit.
         labels: [N], [N, K], or None for rows without labels.
+        weights: What each row counts, [N]; None counts all alike.
+        fold: Where several were put together, the place of the fit that each row is from, int [N]; None of one fit.
     """
 
     row_ids: np.ndarray[Any, Any]
     values: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any] | None = None
+    weights: np.ndarray[Any, Any] | None = None
+    fold: np.ndarray[Any, Any] | None = None
 
 
 @define(eq=False)
@@ -77,6 +133,7 @@ class FitResult:
         seconds: Wall time of the loop: updates, evaluations and checkpoints; tracing too.
         conditions: What its last bits depend on, see `stepbus.device.conditions`.
         disabled: The plugins that an error had switched off at its end, with the error.
+        parts: What was combined, where several were.
     """
 
     fit: Fit
@@ -94,6 +151,7 @@ class FitResult:
     seconds: float = 0.0
     conditions: dict[str, Any] = field(factory=dict, repr=False)
     disabled: dict[str, str] = field(factory=dict)
+    parts: tuple[FitResult, ...] = field(default=(), repr=False)
 
 
 def grown_axes(fits: list[Fit]) -> list[str]:

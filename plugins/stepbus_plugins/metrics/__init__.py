@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from attrs import define
 
-from stepbus import Component, Problem, hookimpl, setting
+from stepbus import Component, Predictions, Problem, hookimpl, setting
 from stepbus_plugins.metrics.settings import AveragedConfig, DecisionConfig, RankConfig, ValueConfig, meaningless
-
-if TYPE_CHECKING:
-    import numpy as np
 
 CLASSES = ("binary", "multiclass", "multilabel")
 VALUES = ("regression",)
@@ -88,16 +85,9 @@ class Metrics:
         ]
 
     @hookimpl
-    def on_predictions(
-        self,
-        trainer: Any,
-        name: str,
-        labels: np.ndarray[Any, Any],
-        predictions: np.ndarray[Any, Any],
-        final: bool,
-    ) -> None:
-        """Show the tables of a set that was evaluated for the last time."""
-        if not (final and self.config.tables):
+    def on_predictions(self, trainer: Any, name: str, predictions: Predictions, final: bool) -> None:
+        """Show the tables of a labelled set that was evaluated for the last time."""
+        if not (final and self.config.tables) or predictions.labels is None:
             return
         from stepbus_plugins.metrics.tables import tables
 
@@ -105,8 +95,8 @@ class Metrics:
         if codec is None and trainer.data.task is None:
             return
         # Labels that came as numbers have no other names.
-        names = [str(number) for number in range(predictions.shape[-1])] if codec is None else codec.names
-        for title, columns, rows in tables(labels, predictions, names, threshold):
+        names = [str(number) for number in range(predictions.values.shape[-1])] if codec is None else codec.names
+        for title, columns, rows in tables(predictions.labels, predictions.values, names, threshold):
             trainer.report(f"{name}: {title}", columns, rows)
 
     def _threshold(self, trainer: Any) -> float:
