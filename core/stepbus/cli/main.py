@@ -86,6 +86,10 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--config", metavar="CONFIG", help="check the plugins and settings of this configuration as well"
     )
+    doctor.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=10.0,
+        help="how long the imports of one package may take before it counts as hanging (10)",
+    )  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     new = _command(plugins, "new", "write a new plugin to start from", "plugins_new:plugins_new")
     new.add_argument("name", metavar="NAME", help="its name: small letters, digits and _")
