@@ -188,7 +188,7 @@ def _command_of(argv: Sequence[str] | None) -> int:
     elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
         command = package_commands.find(words[0])
         if command is None:
-            near = did_you_mean(words[0], package_commands.BUILTIN)
+            near = did_you_mean(words[0], [*package_commands.BUILTIN, *package_commands.names()])
             raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
         return int(command(words[1:]) or 0)
     arguments = top.parse_args(words)
