@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stepbus.fit.evaluation import metric_values as metric_values
     from stepbus.fit.evaluation import predict as predict
     from stepbus.fit.evaluation import score as score
+    from stepbus.fit.evaluation import unweighed as unweighed
     from stepbus.fit.members import Prototype as Prototype
     from stepbus.fit.members import disabled_of as disabled_of
     from stepbus.fit.members import exclusions as exclusions
@@ -43,7 +44,7 @@ else:
         builder="Exported FitBuilder Fitting",
         computing="new_optimizer new_steps",
         effects="loop_notes refusals unevaluated",
-        evaluation="joined metric_values predict score",
+        evaluation="joined metric_values predict score unweighed",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
         "run_scoped source_digest",
         metrics="chosen_metrics",

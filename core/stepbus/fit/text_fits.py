@@ -56,6 +56,7 @@ class TextFits:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation)
         self._told = False
+        self._said: set[str] = set()
         if trained and model is not None:
             model.loaded = LoadReport()
 
@@ -92,8 +93,13 @@ class TextFits:
 
     def notes(self, session: Fitting, fits: Sequence[Fit]) -> list[str]:
         """Return what was set and has no effect."""
-        longest = int(text_of(session).tokens["train"].lengths.max())
-        return run_notes(self.config, list(fits), session.state.steps_per_epoch, session.state.total_steps, longest)
+        longest, state = int(text_of(session).tokens["train"].lengths.max()), session.state
+        found = run_notes(self.config, list(fits), state.steps_per_epoch, state.total_steps, longest)
+        weighed = any(rows.weights is not None for fit in fits for name, rows in fit.sets.items() if name != "train")
+        if weighed and (words := evaluation.unweighed(session.metrics)):
+            self._said.add(words)
+            found.append(words)
+        return found
 
     # -- what computes ------------------------------------------------------------------------------------------------
 
@@ -148,7 +154,7 @@ class TextFits:
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""
-        return evaluation.score_set(session, name, prefix)
+        return evaluation.score_set(session, name, prefix, self._said)
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""

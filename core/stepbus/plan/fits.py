@@ -11,6 +11,7 @@ from stepbus.compute import warmup_steps
 from stepbus.fit import text_of
 from stepbus.text import count_steps, epoch_shapes
 from stepbus.text.labels import label_counts
+from stepbus.text.rows import rows_that_count
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -52,10 +53,10 @@ def known_rows(session: FitSession) -> KnownRows:
     """
     places: dict[tuple[str, int], int] = {}
     data = text_of(session)
-    for rows in session.fit.sets.values():
+    for rows in data.encoded.values():
         for number in rows.numbers.tolist():
             places[rows.source, number] = len(places)
-    names = list(session.fit.sets)
+    names = list(data.encoded)
     return KnownRows(
         places,
         np.concatenate([data.tokens[name].lengths for name in names]),
@@ -94,10 +95,11 @@ def _described(
             return None
         return label_counts(first.codec, known.targets[place])
 
-    found = {name: None if known is None else known.find(rows) for name, rows in fit.sets.items()}
+    given = {name: rows_that_count(rows) if name == "train" else rows for name, rows in fit.sets.items()}
+    found = {name: None if known is None else known.find(rows) for name, rows in given.items()}
     sets = {
         name: {"rows": len(rows), "labels": labels(place)}
-        for (name, rows), place in zip(fit.sets.items(), found.values(), strict=True)
+        for (name, rows), place in zip(given.items(), found.values(), strict=True)
     }
     train, shapes = found.get("train"), None if own is None else own.shapes
     if shapes is None and first is not None and known is not None and train is not None:

@@ -140,7 +140,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     if task is not None and session is not None:
         wheels = wheel_cache.sources(config.deciding())
         plan["wheels"] = {f"model.{key}": {"file": each.file, "sha256": each.sha256} for key, each in wheels.items()}
-        plan.update(task=task, metrics=session.directions, told=text_of(session).encoder.told())
+        plan.update(task=task, metrics=session.directions, told=text_of(session).told())
     with _collecting(problems, config):
         members = planned_members(run)
         plan["events"] = describe_events(run, members)

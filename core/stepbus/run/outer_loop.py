@@ -154,9 +154,9 @@ class Run:
         """Say that a file worth keeping was written, of a fit or of the whole run."""
         self.bus.hook.on_artifact(run=self, fit=fit, kind=kind, path=path)
 
-    def score(self, labels: Any, predictions: Any) -> dict[str, float]:
-        """Return every metric of predictions that are in the label's own unit, without prefix."""
-        return metric_values(self.first.metrics, labels, predictions)
+    def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
+        """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
+        return metric_values(self.first.metrics, labels, predictions, weights)
 
     # -- the outer loop -----------------------------------------------------------------------------------------------
 

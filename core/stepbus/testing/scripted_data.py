@@ -21,6 +21,8 @@ class ScriptedSet:
         codec: Their labels.
     """
 
+    weights = None
+
     def __init__(self, rows: Any, codec: Any) -> None:
         self.said = scripted_predictions(rows, codec)
         self.row_ids, self.targets, self.weight = self.said.row_ids, self.said.labels, float(len(rows))

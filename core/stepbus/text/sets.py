@@ -10,7 +10,7 @@ import numpy as np
 
 from stepbus.base import DataError
 from stepbus.text.labels import LabelCodec
-from stepbus.text.rows import Rows, read_rows, set_aside, split_rows
+from stepbus.text.rows import Rows, read_rows, refuse_weightless, rows_that_count, set_aside, split_rows, weighed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ def read_sets(config: Config, train: Any = None, validation: Any = None) -> dict
     source = train if train is not None else settings.train
     if source is None:
         raise DataError("data.train: expected a file of training rows, got none")
-    sets = {"train": read_rows(source, name="train", config=settings)}
+    sets = {"train": weighed(read_rows(source, name="train", config=settings), settings, training=True)}
     held_out = validation if validation is not None else settings.validation
     if isinstance(held_out, bool | int | float | np.number | np.bool_):
         if isinstance(held_out, bool | np.bool_) or not 0 < held_out < 1:
@@ -50,7 +50,7 @@ def read_sets(config: Config, train: Any = None, validation: Any = None) -> dict
             )
         sets["train"], sets["validation"] = _split(config, sets["train"], float(held_out))
     elif held_out is not None:
-        sets["validation"] = read_rows(held_out, name="validation", config=settings)
+        sets["validation"] = weighed(read_rows(held_out, name="validation", config=settings), settings)
         _warn_of_the_same(sets["train"], sets["validation"], settings.id)
     return sets
 
@@ -116,8 +116,11 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
     for fit in fits:
         codec = LabelCodec.of(config)
         try:
-            codec.fit(fit.sets["train"])
+            for rows in fit.sets.values():
+                refuse_weightless(rows)
+            codec.fit(rows_that_count(fit.sets["train"]))
             for name, rows in fit.sets.items():
+                codec.for_loss(rows_that_count(rows) if name == "train" else rows)
                 if name != "train":
                     codec.encode(rows)
         except DataError as error:

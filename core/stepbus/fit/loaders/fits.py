@@ -55,6 +55,7 @@ class LoaderFits:
     ) -> None:
         self.config, self.given, self.loss = config, model, loss
         self._sources = {"train": train, "validation": validation}
+        self._said: set[str] = set()
         by_task = self.task in ("binary", "multiclass")
         self._classes = Classes() if by_task else Classes.of_loss(model, loss)
 
@@ -215,7 +216,7 @@ class LoaderFits:
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""
-        return evaluation.score_set(session, name, prefix)
+        return evaluation.score_set(session, name, prefix, self._said)
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""
