@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 @frozen(eq=False)
 class KnownRows:
-    """What is known of single rows since the first fit was prepared; other fits deal the same rows out otherwise.
+    """What is known of labelled rows since the first fit was prepared; other fits deal the same ones out otherwise.
 
     Args:
         places: Source and number of a row -> its place in the arrays.
@@ -50,12 +50,10 @@ def known_rows(session: FitSession) -> KnownRows:
     Args:
         session: A fit whose data is prepared.
     """
-    places: dict[tuple[str, int], int] = {}
-    data = text_of(session)
-    for rows in session.fit.sets.values():
-        for number in rows.numbers.tolist():
-            places[rows.source, number] = len(places)
-    names = list(session.fit.sets)
+    data, fit = text_of(session), session.fit
+    names = [name for name in fit.sets if fit.is_labelled(name)]
+    every = [(rows.source, number) for name in names for rows in [fit.sets[name]] for number in rows.numbers.tolist()]
+    places = {row: place for place, row in enumerate(every)}  # one that stands in two sets is the same in both
     return KnownRows(
         places,
         np.concatenate([data.tokens[name].lengths for name in names]),
@@ -94,9 +92,12 @@ def _described(
             return None
         return label_counts(first.codec, known.targets[place])
 
-    found = {name: None if known is None else known.find(rows) for name, rows in fit.sets.items()}
+    found = {
+        name: None if known is None or not fit.is_labelled(name) else known.find(rows)
+        for name, rows in fit.sets.items()
+    }
     sets = {
-        name: {"rows": len(rows), "labels": labels(place)}
+        name: {"rows": len(rows), "roles": list(fit.roles_of(name)), "labels": labels(place)}
         for (name, rows), place in zip(fit.sets.items(), found.values(), strict=True)
     }
     train, shapes = found.get("train"), None if own is None else own.shapes

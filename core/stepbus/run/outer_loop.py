@@ -23,7 +23,7 @@ from stepbus.base import (
     raise_first,
     without_secrets,
 )
-from stepbus.fit import FitSession, exclusions, metric_values, prototypes, refusals, run_scoped
+from stepbus.fit import FitSession, exclusions, metric_values, prototypes, run_scoped
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter, groups_along, grown_axes
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
@@ -196,7 +196,7 @@ class Run:
 
     def _plan(self) -> None:
         """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
-        _refuse([*refusals(self.config), *exclusions(self.config, self.members)])
+        _refuse(exclusions(self.config, self.members))
         try:
             self.plan_fits()
             self.prepare_first()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -102,19 +102,30 @@ class TextData:
         encoder: Knows the labels once it has seen the training rows.
         sets: The rows of the fit by set name, `train` among them.
         seed: The fit's own.
+        unlabelled: The sets whose labels are not read.
 
     Raises:
         DataError: A row cannot be used.
     """
 
-    def __init__(self, config: Config, encoder: RowEncoder, sets: Mapping[str, Rows], seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: Config,
+        encoder: RowEncoder,
+        sets: Mapping[str, Rows],
+        seed: int = 0,
+        unlabelled: Collection[str] = (),
+    ) -> None:
         self.config, self.encoder, self.seed, self._rows = config, encoder, seed, dict(sets)
         if "train" in sets:
             encoder.fit(sets["train"])
-        self.tokens = {name: encoder.encode(rows, labelled=True) for name, rows in sets.items()}
-        self.targets = {name: encoder.codec.targets_in_units(rows) for name, rows in sets.items()}
+        self.tokens = {name: encoder.encode(rows, labelled=name not in unlabelled) for name, rows in sets.items()}
+        # Set name -> labels in their own unit; those of some sets are not read.
+        self.targets = {
+            name: encoder.codec.targets_in_units(rows) for name, rows in sets.items() if name not in unlabelled
+        }
         self.sets = {
-            name: TextSet(tokens, encoder, config.data.settings, self.targets[name])
+            name: TextSet(tokens, encoder, config.data.settings, self.targets.get(name))
             for name, tokens in self.tokens.items()
             if name != "train"
         }
