@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
-    from stepbus.run.plan import Plan as Plan
+    from stepbus.run.plans.plan import Plan as Plan
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
@@ -118,7 +118,7 @@ _HOME = {
     "Optimizer": "compute.optimizer",
     "OptimizerConfig": "config.sections",
     "ParameterUpdater": "compute.optimizer",
-    "Plan": "run.plan",
+    "Plan": "run.plans.plan",
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
     "Predictions": "kernel.fits",

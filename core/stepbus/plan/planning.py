@@ -50,6 +50,7 @@ from stepbus.plan import memory
 from stepbus.plan.calls import describe_events, describe_plugins, planned_members
 from stepbus.plan.fits import describe_fits
 from stepbus.run import FolderStore, Run
+from stepbus.run.plans import plan_fits, plan_problems, prepare_first
 from stepbus.storage.wheels import cache as wheel_cache
 from stepbus.text.batches import Bucket
 
@@ -134,7 +135,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     with _collecting(problems, config):
         problems += exclusions(config, run.members)
     with _collecting(problems, config):
-        run.plan_fits()
+        plan_fits(run)
     task = _check_data(run, notes, problems)
     session = run.sessions.get(run.fits[0].name) if run.fits else None
     if task is not None and session is not None:
@@ -154,13 +155,13 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
     """Prepare the first fit's data, ask everybody for problems of the plan, and return what the labels are."""
     if run.fits:
         with _collecting(problems, run.config):
-            run.prepare_first()
+            prepare_first(run)
     if not run.sessions:
         notes.append("the plugins were not asked what is wrong with the plan, because other problems come first")
         return None
     notes += run.first.data.notes
     with _collecting(problems, run.config):
-        problems += run.plan_problems()
+        problems += plan_problems(run)
     notes += run.builder.notes(run.first, run.fits)
     return run.first.data.task
 

@@ -151,7 +151,7 @@ class ScriptedCheckpoints:
         """Make the folder of the model, with nothing in it."""
         folder = session.directory / "model"
         folder.mkdir(parents=True, exist_ok=True)
-        session.run.artifact("model", folder)
+        session.artifact("model", folder)
         return folder
 
 
