@@ -123,7 +123,9 @@ def pairs(count: int, seed: int, config: dict[str, Any], folder: Path) -> Iterat
             ends(child)
         went = [(inside / f"{child}.txt").read_text() for child in children]
         ids = [json.loads((inside / name / "run.json").read_text())["id"] for name in went]
-        ends_of = [(inside / name / "fits" / "fit" / "history.jsonl").read_text().count('"kind": "end"') for name in went]
+        ends_of = [
+            (inside / name / "fits" / "fit" / "history.jsonl").read_text().count('"kind": "end"') for name in went
+        ]
         results = [json.loads((inside / name / "fits" / "fit" / "result.json").read_text())["run"] for name in went]
         yield {
             "apart": round(apart, 4),
