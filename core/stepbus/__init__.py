@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from stepbus.config.sections import TrainingConfig as TrainingConfig
     from stepbus.device.backend import cpu_streams as cpu_streams
     from stepbus.device.backend import describe_machine as describe_machine
+    from stepbus.device.backend import mx as mx
     from stepbus.device.backend import row_streams as row_streams
     from stepbus.kernel.fits import Axis as Axis
     from stepbus.kernel.fits import Fit as Fit
@@ -158,6 +159,7 @@ _HOME = {
     "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",
+    "mx": "device.backend",
     "no_decay_names": "compute.optimizer",
     "open_trainer": "api.opening",
     "read_config": "compute.folders",

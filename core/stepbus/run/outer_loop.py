@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """What keeps a run: its folder, what it is, and its finished fits."""
 
+    @property
+    def resumed(self) -> bool: ...  # whether it goes on with a run of an earlier process; known once it is open
+
     def open(self, run: Run) -> None:
         """Find the run to go on with, or a folder that no other run uses."""
 
@@ -39,6 +42,9 @@ class Store(Protocol):
 
     def describe(self, run: Run) -> None:
         """Write what the run is, or hold a resumed one against it."""
+
+    def is_done(self, run: Run, fit: Fit) -> bool:
+        """Return whether an earlier process finished a fit."""
 
     def finished(self, run: Run, fit: Fit, session: Callable[[], FitSession]) -> FitResult | None:
         """Return the result of a fit that is done, with nothing more to do; `session` prepares it, to count."""
@@ -117,6 +123,15 @@ class Run:
         return self.first.data.codec
 
     @property
+    def resumed(self) -> bool:
+        """Whether it goes on with a run of an earlier process."""
+        return self.store.resumed
+
+    def is_done(self, fit: Fit) -> bool:
+        """Return whether an earlier process finished a fit; its hooks do not fire again, unless it is to train on."""
+        return self.store.is_done(self, fit)
+
+    @property
     def seconds(self) -> float:
         """Wall time since the run was opened."""
         return time.perf_counter() - self.began
@@ -143,13 +158,13 @@ class Run:
         """Show the user a table."""
         self.bus.hook.on_report(run=self, title=title, columns=columns, rows=rows)
 
-    def artifact(self, kind: str, path: Path) -> None:
-        """Say that a file worth keeping was written."""
-        self.bus.hook.on_artifact(run=self, kind=kind, path=path)
+    def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
+        """Say that a file worth keeping was written, of a fit or of the whole run."""
+        self.bus.hook.on_artifact(run=self, fit=fit, kind=kind, path=path)
 
-    def score(self, labels: Any, predictions: Any) -> dict[str, float]:
-        """Return every metric of predictions that are in the label's own unit, without prefix."""
-        return metric_values(self.first.metrics, labels, predictions)
+    def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
+        """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
+        return metric_values(self.first.metrics, labels, predictions, weights)
 
     # -- the outer loop -----------------------------------------------------------------------------------------------
 
@@ -182,9 +197,10 @@ class Run:
             self._heed_signal()
             status = result.status
             return result
+        except (Interrupted, KeyboardInterrupt) as error:
+            status, failed = "interrupted", error  # which is no failure: only `on_close` tells of it
+            raise
         except BaseException as error:
-            if isinstance(error, Interrupted | KeyboardInterrupt):
-                status = "interrupted"
             # What a plugin raises here must not stand in front of the error itself.
             failed = outcome(error, self.bus.tell_all("on_exception", run=self, error=error))
             raise_first(failed, ())
