@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import WEIGHTS as WEIGHTS
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
+    from stepbus.compute.folders import read_tensors as read_tensors
     from stepbus.compute.forward import Forward as Forward
     from stepbus.compute.forward import HeadForward as HeadForward
     from stepbus.compute.module_forward import Loss as Loss
@@ -25,7 +26,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        folders="INDEX MAX_INDEX WEIGHTS find_folder read_config",
+        folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Forward HeadForward",
         module_forward="Loss ModuleForward",
         optimizer="Optimizer ParameterUpdater",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError, ModelError
+from stepbus.base.trees import plain
 from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, mix
 from stepbus.compute.models import LoadReport, adopt_head, initialise, keys_of
 from stepbus.fit import evaluation, persistence
@@ -14,7 +15,7 @@ from stepbus.fit.builder import Exported
 from stepbus.fit.computing import new_optimizer, new_steps
 from stepbus.fit.effects import run_notes
 from stepbus.fit.metrics import chosen_metrics
-from stepbus.fit.text_models import config_model, new_encoder
+from stepbus.fit.text_models import config_model, new_encoder, start_from
 from stepbus.kernel import Control
 from stepbus.text import TextData, check_labels, check_texts, read_sets
 from stepbus.text.rows import ids as row_ids
@@ -57,10 +58,21 @@ class TextFits:
     ) -> None:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation, test)
-        self._told = False
+        self._told: set[str] = set()
         self._said: set[str] = set()
         if trained and model is not None:
             model.loaded = LoadReport()
+
+    def for_config(self, config: Config) -> TextFits:
+        """Return what makes the parts of fits of the same run under another configuration."""
+        found = copy.copy(self)
+        found.config = config
+        if self.given is not None:
+            wanted, was = plain(config.model), plain(self.config.model)
+            if wanted["pretrained"] != was["pretrained"]:
+                raise ModelError("model.pretrained: expected none, because this trainer has weights already; leave it")
+            found.changed = self.changed or wanted != was
+        return found
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -111,7 +123,7 @@ class TextFits:
         return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build_a(Scheduler))]
 
     def model(self, session: Fitting) -> Any:
-        """Return the model of a fit: the caller's own, or a new one from the configuration and the seed."""
+        """Return the model of a fit: the caller's own, or a new one; with the weights that it starts from."""
         from mlx.utils import tree_flatten
 
         data = text_of(session)
@@ -128,6 +140,9 @@ class TextFits:
         else:
             model = config_model(self.config, codec, seed, given)
 
+        if session.starts_from:
+            start_from(model, session.starts_from, seed)
+
         def renew() -> None:
             spread = float(model.config.get("initializer_range", 0.02))
             initialise(model, seed, spread, model.head_names)
@@ -143,9 +158,9 @@ class TextFits:
 
     def optimizer(self, session: Fitting) -> ParameterUpdater:
         """Return the optimizer of a fit, with the settings that plugins give single parameters."""
-        if not self._told:  # the same for every fit
-            self._told = True
-            for line in [*session.data.notes, *session.model.loaded.lines()]:
+        for line in [*session.data.notes, *session.model.loaded.lines()]:
+            if line not in self._told:  # mostly the same for every fit
+                self._told.add(line)
                 session.message(line)
         return new_optimizer(self.config, session)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,10 +35,14 @@ TOKENS_IN_A_ROW = 8
 
 
 class ScriptedModel:
-    """A model whose weights are the number of updates they have seen."""
+    """A model whose weights are the number of updates they have seen.
 
-    def __init__(self) -> None:
-        self.step = 0
+    Args:
+        starts_from: The folder of the model that it starts from; "" starts anew.
+    """
+
+    def __init__(self, starts_from: str = "") -> None:
+        self.step, self.starts_from = 0, starts_from
 
     def tensors(self) -> dict[str, Any]:
         """Return the weights."""
@@ -185,6 +190,12 @@ class ScriptedFits:
         """Return what takes the requests of a fit, and writes them down."""
         return ListeningControl(self.heard.asked)
 
+    def for_config(self, config: Config) -> ScriptedFits:
+        """Return what makes the parts of scripted fits under another configuration."""
+        found = copy.copy(self)
+        found.config = config
+        return found
+
     def sets(self) -> dict[str, Any]:
         """Return the rows; validation rows are there where evaluations are scripted."""
         if self.given_sets is not None:
@@ -218,7 +229,7 @@ class ScriptedFits:
 
     def model(self, session: Fitting) -> ScriptedModel:
         """Return a new model."""
-        return ScriptedModel()
+        return ScriptedModel(session.starts_from)
 
     def optimizer(self, session: Fitting) -> Any:
         """Return what has a learning rate, and nothing else."""
