@@ -103,6 +103,7 @@ class ParameterUpdater:
     ) -> None:
         self._optimizer, self._weight_decay, self._groups = optimizer, weight_decay, dict(groups or {})
         self._learning_rate = float(learning_rate)
+        self.on_change: Callable[[], None] = lambda: None  # told when the base rate becomes another one
         self._optimizers: dict[str, Optimizer] = {}
         self._streams: dict[str, mx.Stream] = {}
         self.state: dict[str, Any] = {
@@ -120,7 +121,9 @@ class ParameterUpdater:
     def learning_rate(self, value: float) -> None:
         if not (math.isfinite(value) and value >= 0):
             raise PluginError(f"expected a finite base learning rate of at least 0, got {value!r}")
-        self._learning_rate = float(value)
+        before, self._learning_rate = self._learning_rate, float(value)
+        if self._learning_rate != before:
+            self.on_change()
 
     def set_learning_rate(self, rate: float) -> None:
         """Put the rate in use for the next update where the compiled step reads it."""

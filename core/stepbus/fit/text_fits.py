@@ -14,6 +14,7 @@ from stepbus.fit.builder import Exported
 from stepbus.fit.computing import new_optimizer, new_steps
 from stepbus.fit.effects import run_notes
 from stepbus.fit.metrics import chosen_metrics
+from stepbus.fit.seen import lineage_at, lineage_of
 from stepbus.fit.text_models import config_model, new_encoder
 from stepbus.kernel import Control
 from stepbus.text import TextData, check_labels, check_texts, read_sets
@@ -23,7 +24,7 @@ from stepbus.text.tokens import Limits
 if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit.builder import Fitting
-    from stepbus.kernel import Checkpointer, Fit, FitData, Predictions, Steps
+    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, Steps
     from stepbus.text.rows import Rows
 
 
@@ -56,6 +57,7 @@ class TextFits:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation)
         self._told = False
+        self._start: Lineage | None = None
         if trained and model is not None:
             model.loaded = LoadReport()
 
@@ -94,6 +96,13 @@ class TextFits:
         """Return what was set and has no effect."""
         longest = int(text_of(session).tokens["train"].lengths.max())
         return run_notes(self.config, list(fits), session.state.steps_per_epoch, session.state.total_steps, longest)
+
+    def start(self) -> Lineage:
+        """Return which rows the weights have seen that fits start with; nothing is loaded."""
+        if self._start is None:
+            known = self.given is not None
+            self._start = lineage_of(self.given) if known else lineage_at(self.config.model.settings.pretrained)
+        return self._start
 
     # -- what computes ------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import PluginError, Problem
-from stepbus.storage import DESCRIPTION, LOCK, from_json, sealed, write_json_atomically
+from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, from_json, sealed, write_json_atomically
 
 if TYPE_CHECKING:
     from stepbus.run.outer_loop import Run
@@ -26,7 +26,7 @@ WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, "checkpoints", "fits
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
 OF_MODELS = (
     DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",
-    "special_tokens_map.json", "vocab.*", "merges.txt", "*.model",
+    "special_tokens_map.json", LINEAGE, "vocab.*", "merges.txt", "*.model",
 )  # fmt: skip
 HERE = "environment.output_dir"
 ADVICE = f"move it away, or set {HERE} to another folder"

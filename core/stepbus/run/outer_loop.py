@@ -24,7 +24,9 @@ from stepbus.base import (
     without_secrets,
 )
 from stepbus.fit import FitSession, exclusions, metric_values, prototypes, refusals, run_scoped
+from stepbus.fit.seen import deciders
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter, groups_along, grown_axes
+from stepbus.run import seen_rows
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
 
@@ -128,6 +130,14 @@ class Run:
         """Plugin name -> seconds, calls and errors of its hooks up to now, read-only; the call in progress not yet."""
         return self.meter.costs
 
+    @property
+    def deciding(self) -> list[str]:
+        """The plugins and components that declare that they may choose weights by the scores of a monitored set."""
+        members = self.members
+        asks = Bus(members).may_ask("evaluation")
+        evaluated = asks or self.config.training.eval_strategy != "no"
+        return deciders(members, self.builder.parts()) if evaluated else []
+
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit: the run's own when it is alone."""
         return self.directory if self.alone else self.directory / "fits" / fit.name
@@ -173,6 +183,8 @@ class Run:
             self.bus.hook.on_run_start(run=self)
             for note in self.builder.notes(self.first, self.fits):
                 self.message(note, "warning")
+            for text, level in seen_rows.sentences(self.fits, self.builder.start()):
+                self.message(text, level)
             for fit in self.fits:
                 self._heed_signal()
                 self.results.append(self._do_fit(fit))
@@ -257,7 +269,7 @@ class Run:
         results = self.results
         for axis in grown_axes(self.fits):
             results = [
-                self.bus.hook.combine_results(run=self, axis=axis, results=group)
+                seen_rows.with_parts(self.bus.hook.combine_results(run=self, axis=axis, results=group), group)
                 for group in groups_along(axis, results)
             ]
         (result,) = results
