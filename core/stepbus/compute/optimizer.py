@@ -159,6 +159,25 @@ class ParameterUpdater:
                         f"expected {' or '.join(GROUP_SETTINGS)}"
                     )
 
+    def traced_settings(self) -> Any:
+        """Return all that a compiled step takes as fixed: how each parameter is updated, and what its state is."""
+        state = {name: (array.shape, str(array.dtype)) for name, array in self.arrays().items()}
+        streams = {name: str(stream) for name, stream in self._streams.items()}
+        groups = {name: dict(sorted(group.items())) for name, group in sorted(self._groups.items())}
+        return [self._optimizer, self._weight_decay, groups, self._optimizers, streams, state]
+
+    def begin_as(self, other: ParameterUpdater) -> None:
+        """Take over the state of an optimizer with equal settings, in place, as the beginning of another fit.
+
+        Args:
+            other: That optimizer, which nobody uses any more.
+        """
+        self._learning_rate, self.on_change = other.learning_rate, lambda: None
+        for name in ("step", "learning_rate"):
+            self.state[name] = other.state[name]
+        for name, state in self.state["parameters"].items():
+            state.update(other.state["parameters"][name])
+
     def on_stream(self, name: str) -> AbstractContextManager[Any]:
         """Return a context in which operations run where the parameter of that name is updated."""
         stream = self._streams.get(name)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import PluginFailure, StepbusError
+from stepbus.base import PluginError, PluginFailure, StepbusError, show
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
+from stepbus.fit.plugins import asked_of
+from stepbus.kernel import hooks_of
 
 if TYPE_CHECKING:
-    from stepbus.compute import Forward
+    from stepbus.compute import Forward, Shared
     from stepbus.config import Config
     from stepbus.fit.builder import Fitting
 
+# The hooks that change what is computed; a plugin with one of them says by `trace_key` when two fits compute alike.
+COMPUTING = {"parameter_groups", "transform_gradients"}
 
-def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
+
+def new_optimizer(config: Config, session: Fitting, shared: Shared | None = None) -> ParameterUpdater:
     """Return the optimizer of a fit whose model is there, with the settings that plugins give single parameters.
 
     Args:
         config: The configuration.
         session: The fit.
+        shared: What the fits of the run share.
     """
     groups: dict[str, dict[str, float]] = {}
     for given in session.bus.in_order("parameter_groups", trainer=session, model=session.model):
@@ -30,20 +36,24 @@ def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
     optimizer = config.optimizer.build_a(Optimizer)
     made = ParameterUpdater(optimizer, settings.learning_rate, settings.weight_decay, groups)
     made.init(session.model.trainable_parameters())
-    return made
+    return made if shared is None else shared.updater(made)
 
 
-def new_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSteps:
+def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared | None = None) -> CompiledSteps:
     """Return the compiled functions of a fit.
 
     Args:
         config: The configuration.
         session: The fit; weights, optimizer state and restored values are in place.
         forward: What a model makes of a batch.
+        shared: What the fits of the run share.
     """
     state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
     transforms = list(session.bus.in_order("transform_gradients", trainer=session))
     session.model.train()
+    traced = None
+    if shared is not None:
+        traced = shared.traced(transforms, config.training.precision, forward, _trace_keys(session))
     return CompiledSteps(
         session.model,
         optimizer,
@@ -52,7 +62,31 @@ def new_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSte
         seed=session.fit.seed,
         precision=config.training.precision,
         forward=forward,
+        traced=traced,
     )
+
+
+def _trace_keys(session: Fitting) -> list[tuple[str, Any]] | None:
+    """Return the name and trace key of each member that takes part in the computation; None where one has none.
+
+    Raises:
+        PluginError: `trace_key` is no method.
+        PluginFailure: It raised.
+    """
+    keys: list[tuple[str, Any]] = []
+    for member in session.bus.members:
+        if member.disabled or not COMPUTING & set(hooks_of(member.plugin, member.label)):
+            continue
+        method = getattr(member.plugin, "trace_key", None)
+        if method is None:
+            return None
+        if not callable(method):
+            raise PluginError(f"{member.label}: expected trace_key(trainer) as a method, got {show(method)}")
+        found = asked_of(session.bus, member, "trace_key", session)
+        if found is None:
+            return None
+        keys.append((member.name, (type(member.plugin), found)))
+    return keys
 
 
 def _rate(scheduler: Any, step: int, total_steps: int, base: float) -> float:

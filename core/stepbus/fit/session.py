@@ -240,6 +240,13 @@ class FitSession:
             raise_first(None, raised)
         return result
 
+    def release(self) -> None:
+        """Give up weights, optimizer and compiled steps, which a fit of several does not need once it is kept."""
+        self.best_arrays, self.scored = {}, {}
+        for name in ("model", "optimizer", "steps"):
+            if hasattr(self, name):
+                delattr(self, name)
+
     def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError, ModelError
-from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, mix
+from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
 from stepbus.compute.models import LoadReport, adopt_head, initialise, keys_of
 from stepbus.fit import evaluation, persistence
 from stepbus.fit.builder import Exported
@@ -57,6 +57,7 @@ class TextFits:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation)
         self._told = False
+        self._shared: Shared | None = None
         self._start: Lineage | None = None
         if trained and model is not None:
             model.loaded = LoadReport()
@@ -139,7 +140,10 @@ class TextFits:
                 "unfrozen: model.head.unfreeze(), or model.unfreeze()"
             )
         data.take_limits(Limits.of(model.config))
-        return model
+        if session.run.alone:
+            return model
+        self._shared = self._shared or Shared()
+        return self._shared.model(model)
 
     def optimizer(self, session: Fitting) -> ParameterUpdater:
         """Return the optimizer of a fit, with the settings that plugins give single parameters."""
@@ -147,11 +151,11 @@ class TextFits:
             self._told = True
             for line in [*session.data.notes, *session.model.loaded.lines()]:
                 session.message(line)
-        return new_optimizer(self.config, session)
+        return new_optimizer(self.config, session, self._shared)
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
-        return new_steps(self.config, session, HeadForward())
+        return new_steps(self.config, session, HeadForward(), self._shared)
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 

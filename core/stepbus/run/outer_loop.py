@@ -263,6 +263,8 @@ class Run:
             self.stack.enter_context(noted_signals(self))
         result = session.run_to_end()
         self.store.keep(self, result)
+        if not self.alone:
+            session.release()
         return result
 
     def _combine(self) -> FitResult:
