@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import PluginError, PluginFailure, StepbusError, show
+from stepbus.base import PluginFailure, StepbusError
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
-from stepbus.fit.plugins import asked_of
-from stepbus.kernel import hooks_of
+from stepbus.fit.plugins import trace_keys
 
 if TYPE_CHECKING:
     from stepbus.compute import Forward, Shared
     from stepbus.config import Config
     from stepbus.fit.builder import Fitting
-
-# The hooks that change what is computed; a plugin with one of them says by `trace_key` when two fits compute alike.
-COMPUTING = {"parameter_groups", "transform_gradients"}
 
 
 def new_optimizer(config: Config, session: Fitting, shared: Shared | None = None) -> ParameterUpdater:
@@ -53,7 +49,7 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
     session.model.train()
     traced = None
     if shared is not None:
-        traced = shared.traced(transforms, config.training.precision, forward, _trace_keys(session))
+        traced = shared.traced(transforms, config.training.precision, forward, trace_keys(session.bus, session))
     return CompiledSteps(
         session.model,
         optimizer,
@@ -64,29 +60,6 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
         forward=forward,
         traced=traced,
     )
-
-
-def _trace_keys(session: Fitting) -> list[tuple[str, Any]] | None:
-    """Return the name and trace key of each member that takes part in the computation; None where one has none.
-
-    Raises:
-        PluginError: `trace_key` is no method.
-        PluginFailure: It raised.
-    """
-    keys: list[tuple[str, Any]] = []
-    for member in session.bus.members:
-        if member.disabled or not COMPUTING & set(hooks_of(member.plugin, member.label)):
-            continue
-        method = getattr(member.plugin, "trace_key", None)
-        if method is None:
-            return None
-        if not callable(method):
-            raise PluginError(f"{member.label}: expected trace_key(trainer) as a method, got {show(method)}")
-        found = asked_of(session.bus, member, "trace_key", session)
-        if found is None:
-            return None
-        keys.append((member.name, (type(member.plugin), found)))
-    return keys
 
 
 def _rate(scheduler: Any, step: int, total_steps: int, base: float) -> float:
