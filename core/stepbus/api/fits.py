@@ -11,6 +11,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from stepbus.base import ModelError
+from stepbus.fit import unweighed
 from stepbus.fit.opened import open_model
 from stepbus.fit.seen import lineage_of
 from stepbus.kernel import Lineage
@@ -139,6 +140,8 @@ def mean_of(predictors: Iterable[Predictor], source: Any, *, labelled: bool, raw
             met.said(f"rows of {source.source}"),
         )
     predictions, loss, logits = found[0]
+    if predictions.weights is not None and (words := unweighed(predictor.metrics)):
+        log.warning("%s", words)
     if len(found) == 1:
         return Mean(predictions, loss, logits, predictor.metrics)
     log.warning("predictions are the mean of %d fits: %s", len(names), ", ".join(names))

@@ -191,7 +191,7 @@ def export(session: Fitting) -> Path:
     tensors = tensors_of(session.model)
     files = {**exported.files, LINEAGE: packed(session.lineage)}
     folders.write_folder(folder, exported.config, tensors, files, describe(session, exported))
-    session.run.artifact("model", folder)
+    session.artifact("model", folder)
     return folder
 
 

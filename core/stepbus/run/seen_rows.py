@@ -12,7 +12,7 @@ from stepbus.kernel import Lineage, Meeting
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stepbus.kernel import Fit, FitResult
+    from stepbus.kernel import Fit
 
 MEND = "start from weights that have not seen them, or score other rows"
 
@@ -58,18 +58,3 @@ def _distinct(fits: Sequence[Fit], name: str) -> int:
     """Return how many different rows the sets of one name have in all fits."""
     sets: list[Any] = [fit.sets[name] for fit in fits if name in fit.sets]
     return len(Lineage.of(sets))
-
-
-def with_parts(whole: FitResult, parts: list[FitResult]) -> FitResult:
-    """Return a combined result, whose weights have seen whatever those of its parts have.
-
-    Args:
-        whole: What was made of them.
-        parts: The results that were combined.
-    """
-    for part in parts:
-        whole.lineage |= part.lineage
-        whole.selected = {**part.selected, **whole.selected}
-        whole.seen = {**part.seen, **whole.seen}
-    whole.parts = whole.parts or tuple(parts)
-    return whole
