@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from stepbus.base import ModelError
 from stepbus.fit import unweighed
 from stepbus.fit.opened import open_model
-from stepbus.fit.seen import lineage_of
+from stepbus.fit.seen import lineage_of, meeting
 from stepbus.kernel import Lineage
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def mean_of(predictors: Iterable[Predictor], source: Any, *, labelled: bool, raw
         source = predictor.read(source, labelled=labelled)  # once for all: a pipe gives its rows only once
         found.append(predictor.predict(source, labelled=labelled))
         seen |= lineage_of(getattr(predictor.steps, "model", None))
-    if labelled and (met := seen.meets(source)):
+    if labelled and (met := meeting(seen, source)):
         whose = "the model has" if len(found) == 1 else "the models have"
         log.warning(
             "%s seen %s, to train or to be chosen by: scores of these rows say nothing of new ones",

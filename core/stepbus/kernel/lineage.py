@@ -20,31 +20,6 @@ def _sorted(rows: Mapping[str, Any]) -> dict[str, Array]:
 
 
 @frozen(eq=False)
-class Meeting:
-    """Rows of a set that were seen before.
-
-    Args:
-        count: How many of them.
-        total: Rows of the set.
-        examples: The ids of a few.
-    """
-
-    count: int
-    total: int
-    examples: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return self.count > 0
-
-    def said(self, what: str = "rows") -> str:
-        """Return it in words: "9 of 44 validation rows (20%), such as '3' and '7'"."""
-        share = 100 * self.count / max(1, self.total)
-        percent = f"{share:.0f}" if share >= 1 else "less than 1"
-        such = ", such as " if self.count > 1 else ": "
-        return f"{self.count:,} of {self.total:,} {what} ({percent}%){such}{' and '.join(map(repr, self.examples))}"
-
-
-@frozen(eq=False)
 class Lineage:
     """Every row that weights have seen: that trained them, or by which it was decided which they are.
 
@@ -104,14 +79,3 @@ class Lineage:
         if not self.rows or rows.source_key not in self.rows:  # a digest of the whole source is not made for nothing
             return np.zeros(len(rows), dtype=bool)
         return np.isin(rows.places, self.rows[rows.source_key])
-
-    def meets(self, rows: Any, examples: int = 2) -> Meeting:
-        """Return how many rows of a set are in it.
-
-        Args:
-            rows: The set.
-            examples: How many ids to give.
-        """
-        among = self.among(rows)
-        seen = np.flatnonzero(among)
-        return Meeting(len(seen), len(among), tuple(str(rows.ids[place]) for place in seen[:examples]))

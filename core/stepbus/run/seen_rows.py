@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.fit.seen import lineage_at, seen_before
-from stepbus.kernel import Lineage, Meeting
+from stepbus.fit.seen import Meeting, lineage_at, seen_before
+from stepbus.kernel import Lineage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

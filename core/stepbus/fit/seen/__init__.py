@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from stepbus.fit.seen.lineages import lineage_of as lineage_of
     from stepbus.fit.seen.lineages import packed as packed
     from stepbus.fit.seen.lineages import put_lineage as put_lineage
-    from stepbus.fit.seen.lineages import seen_before as seen_before
+    from stepbus.fit.seen.meetings import Meeting as Meeting
+    from stepbus.fit.seen.meetings import meeting as meeting
+    from stepbus.fit.seen.meetings import seen_before as seen_before
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         deciding="deciders",
-        lineages="BEFORE before_in lineage_at lineage_in lineage_of packed put_lineage seen_before",
+        lineages="BEFORE before_in lineage_at lineage_in lineage_of packed put_lineage",
+        meetings="Meeting meeting seen_before",
     )

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stepbus.base import ModelError, read_foreign
-from stepbus.kernel import Lineage, Meeting
+from stepbus.kernel import Lineage
 from stepbus.storage import LINEAGE, verify_folder
-
-if TYPE_CHECKING:
-    from stepbus.kernel import Fit
 
 BEFORE = "before.npz"  # in a checkpoint: what its fit had started with
 MOST_BYTES = 2**30
@@ -136,19 +132,3 @@ def lineage_at(source: str | None) -> Lineage:
     from stepbus.compute import find_folder
 
     return lineage_in(find_folder(source))
-
-
-# -- words ------------------------------------------------------------------------------------------------------------
-
-
-def seen_before(start: Lineage, fit: Fit) -> Iterator[tuple[str, Meeting]]:
-    """Yield the sets of a fit whose scores or decisions are not of new rows, and the rows of each that were seen.
-
-    Args:
-        start: What the weights that the fit starts with have seen.
-        fit: The fit.
-    """
-    for name, rows in fit.sets.items():
-        roles = fit.roles_of(name)
-        if ("score" in roles or "stop" in roles) and (met := start.meets(rows)):
-            yield name, met
