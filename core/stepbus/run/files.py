@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import PluginError, Problem
 from stepbus.kernel import Run
-from stepbus.storage import DESCRIPTION, LOCK, from_json, sealed, write_json_atomically
+from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, from_json, sealed, write_json_atomically
 
 if TYPE_CHECKING:
     from stepbus.fit import Prototype
@@ -30,7 +30,7 @@ WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, L
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
 OF_MODELS = (
     DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",
-    "special_tokens_map.json", "vocab.*", "merges.txt", "*.model",
+    "special_tokens_map.json", LINEAGE, "vocab.*", "merges.txt", "*.model",
 )  # fmt: skip
 _OF_A_FIT = re.compile(rf"{FITS}/[^/]+/{MODEL}")  # what the link to a model says
 HERE = "environment.output_dir"
