@@ -67,7 +67,9 @@ class DataConfig:
         expected="a file or a fraction between 0 and 1",
         location="file",
     )
-    test: str | None = setting(None, "file of the rows to predict; a run refuses it so far", location="file")
+    test: str | None = setting(
+        None, "file of rows to predict with every fit of a run; their labels are not read", location="file"
+    )
     label: str | list[str] | None = setting(
         None,
         "column to predict; a list of 0/1 columns makes it multilabel",

@@ -188,6 +188,19 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
     return metrics
 
 
+def predict_set(session: Fitting, name: str) -> Predictions:
+    """Predict a named set without labels at the end of a fit, and tell the plugins.
+
+    Args:
+        session: The fit, with the weights that are exported.
+        name: The set.
+    """
+    predictions = session.builder.predict(session, name)
+    hook = session.bus.hook
+    hook.on_predictions(trainer=session, state=session.state, name=name, predictions=predictions, final=True)
+    return predictions
+
+
 def _update_best(session: Fitting, metrics: Mapping[str, float]) -> None:
     value, greater = metrics.get(session.monitor), session.directions.get(session.monitor)
     if value is None or greater is None or value != value:

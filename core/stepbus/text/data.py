@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -112,24 +112,38 @@ class TextData:
         encoder: Knows the labels once it has seen the training rows.
         sets: The rows of the fit by set name, `train` among them.
         seed: The fit's own.
+        unlabelled: The sets whose labels are not read.
 
     Raises:
         DataError: A row cannot be used.
     """
 
-    def __init__(self, config: Config, encoder: RowEncoder, sets: Mapping[str, Rows], seed: int = 0) -> None:
-        for rows in sets.values():
-            refuse_weightless(rows)
+    def __init__(
+        self,
+        config: Config,
+        encoder: RowEncoder,
+        sets: Mapping[str, Rows],
+        seed: int = 0,
+        unlabelled: Collection[str] = (),
+    ) -> None:
+        for name, rows in sets.items():
+            if name not in unlabelled:
+                refuse_weightless(rows)
         self.config, self.encoder, self.seed = config, encoder, seed
         # Training rows of weight 0 are as if they were not there.
         self.encoded = {name: rows_that_count(rows) if name == "train" else rows for name, rows in sets.items()}
         self.left_out = len(sets["train"]) - len(self.encoded["train"]) if "train" in sets else 0
         if "train" in sets:
             encoder.fit(self.encoded["train"])
-        self.tokens = {name: encoder.encode(rows, labelled=True) for name, rows in self.encoded.items()}
-        self.targets = {name: encoder.codec.targets_in_units(rows) for name, rows in self.encoded.items()}
+        self.tokens = {
+            name: encoder.encode(rows, labelled=name not in unlabelled) for name, rows in self.encoded.items()
+        }
+        # Set name -> labels in their own unit; those of some sets are not read.
+        self.targets = {
+            name: encoder.codec.targets_in_units(rows) for name, rows in self.encoded.items() if name not in unlabelled
+        }
         self.sets = {
-            name: TextSet(tokens, encoder, config.data.settings, self.targets[name], self.encoded[name].weights)
+            name: TextSet(tokens, encoder, config.data.settings, self.targets.get(name), self.encoded[name].weights)
             for name, tokens in self.tokens.items()
             if name != "train"
         }

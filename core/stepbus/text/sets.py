@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def read_sets(config: Config, train: Any = None, validation: Any = None) -> dict[str, Rows]:
+def read_sets(config: Config, train: Any = None, validation: Any = None, test: Any = None) -> dict[str, Rows]:
     """Read the rows of a run.
 
     Args:
         config: The configuration.
         train: Training rows, or None for those of the configuration.
         validation: Validation rows, a fraction, or None for those of the configuration.
+        test: Rows to predict, or None for those of the configuration.
 
     Returns:
-        `train`, and `validation` where there are such rows.
+        `train`, and `validation` and `test` where there are such rows.
 
     Raises:
         DataError: Rows cannot be read or split.
@@ -52,7 +53,20 @@ def read_sets(config: Config, train: Any = None, validation: Any = None) -> dict
     elif held_out is not None:
         sets["validation"] = weighed(read_rows(held_out, name="validation", config=settings), settings)
         _warn_of_the_same(sets["train"], sets["validation"], settings.id)
+    if (predicted := test if test is not None else settings.test) is not None:
+        sets["test"] = read_rows(predicted, name="test", config=settings)
+        _say_unread(sets["test"], LabelCodec.of(config).columns)
     return sets
+
+
+def _say_unread(rows: Rows, labels: Sequence[str]) -> None:
+    """Say once that rows to predict have labels, which are not read."""
+    if labels and set(labels) <= set(rows.frame.columns):
+        column = f"column {labels[0]!r}" if len(labels) == 1 else f"columns {', '.join(map(repr, labels))}"
+        rows.say(
+            f"data.test: its labels ({column}) are not read, because its rows are predicted and not scored; `stepbus "
+            "evaluate RUN FILE` scores them (in Python: trainer.evaluate(rows))"
+        )
 
 
 def _split(config: Config, rows: Rows, fraction: float) -> tuple[Rows, Rows]:
@@ -116,10 +130,13 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
     for fit in fits:
         codec = LabelCodec.of(config)
         try:
-            for rows in fit.sets.values():
-                refuse_weightless(rows)
+            for name, rows in fit.sets.items():
+                if fit.is_labelled(name):
+                    refuse_weightless(rows)
             codec.fit(rows_that_count(fit.sets["train"]))
             for name, rows in fit.sets.items():
+                if not fit.is_labelled(name):
+                    continue
                 codec.for_loss(rows_that_count(rows) if name == "train" else rows)
                 if name != "train":
                     codec.encode(rows)

@@ -25,6 +25,7 @@ from stepbus.text.rows.cells import (
     spellings,
     why_words,
 )
+from stepbus.text.rows.content import content_key
 from stepbus.text.rows.frames import a_thing, as_frame, checked_frame
 from stepbus.text.rows.readers import read_table
 from stepbus.text.rows.weights import FloatArray, checked_soft, checked_weights
@@ -73,6 +74,19 @@ class Rows:
     def origin(self) -> Rows:
         """All rows of the source: themselves where they are no part."""
         return self if self.whole is None else self.whole
+
+    @property
+    def source_key(self) -> str:
+        """What the whole source holds, in 16 hexadecimal digits; the same rows in another file or frame have it too."""
+        origin = self.origin
+        if "source_key" not in origin._known:
+            origin._known["source_key"] = content_key(origin.frame)
+        return str(origin._known["source_key"])
+
+    @property
+    def places(self) -> IntArray:
+        """Where each row stands among the rows of the whole source, from 0; the same for a file and a frame, [N]."""
+        return np.searchsorted(self.origin.numbers, self.numbers).astype(np.int64)
 
     def where(self, index: int) -> str:
         """Return where a row stands, as messages say it: "train.csv:14", or "train frame, row 14"."""
