@@ -113,7 +113,8 @@ class TextFits:
         """Return what was set and has no effect."""
         longest, state = int(text_of(session).tokens["train"].lengths.max()), session.state
         found = run_notes(self.config, list(fits), state.steps_per_epoch, state.total_steps, longest)
-        weighed = any(rows.weights is not None for fit in fits for name, rows in fit.sets.items() if name != "train")
+        scored = [fit.sets[name] for fit in fits for name in fit.sets if name != "train" and fit.is_labelled(name)]
+        weighed = any(rows.weights is not None for rows in scored)
         if weighed and (words := evaluation.unweighed(session.metrics)):
             self._said.add(words)
             found.append(words)
