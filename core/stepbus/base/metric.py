@@ -6,9 +6,8 @@ from typing import Any
 
 import attrs
 
+from stepbus.base.components import TASKS as TASKS
 from stepbus.base.components import Component
-
-TASKS = ("binary", "multiclass", "multilabel", "regression")
 
 
 @attrs.define(frozen=True, kw_only=True)

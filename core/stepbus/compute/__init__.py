@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
     from stepbus.compute.steps import CompiledSteps as CompiledSteps
     from stepbus.compute.steps import mix as mix
+    from stepbus.compute.update_checks import check_groups as check_groups
 else:
     from stepbus.base.lazy import lazily
 
@@ -31,4 +32,5 @@ else:
         optimizer="Optimizer ParameterUpdater",
         scheduler="Scheduler warmup_steps",
         steps="CompiledSteps mix",
+        update_checks="check_groups",
     )

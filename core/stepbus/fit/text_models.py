@@ -40,7 +40,8 @@ def new_encoder(config: Config, model_config: Mapping[str, Any] | None = None) -
         raise ModelError(f"model.{'tokenizer' if model.tokenizer else 'pretrained'}: {error}") from error
     known = known_config(config.model) if model_config is None else model_config
     limits = Limits.of(known or {}, model.pretrained)
-    return RowEncoder(config.data.build(), folder, LabelCodec.of(config), config.data.settings, limits)
+    codec, maker = LabelCodec.of(config), config.data.maker
+    return RowEncoder(config.data.build(), folder, codec, config.data.settings, limits, maker)
 
 
 def known_config(section: Selected) -> dict[str, Any] | None:

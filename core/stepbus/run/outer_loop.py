@@ -23,7 +23,7 @@ from stepbus.base import (
     raise_first,
     without_secrets,
 )
-from stepbus.fit import FitSession, exclusions, metric_values, prototypes, refusals, run_scoped
+from stepbus.fit import FitSession, exclusions, metric_values, prototypes, refusals, rehearse, run_scoped
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter, groups_along, grown_axes
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plan import make_plan, plan_problems
@@ -217,6 +217,7 @@ class Run:
         self.builder.check(self.fits)
         session = self._session(self.fits[0])
         self.builder.check(self.fits, session.data)
+        rehearse(session.metrics, session.data, session.fit)
 
     def plan_problems(self) -> list[Problem]:
         """Return every problem of the plan, with file and line; the data of the first fit is prepared."""

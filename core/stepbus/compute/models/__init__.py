@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stepbus.compute.models.building import build_model as build_model
     from stepbus.compute.models.building import head_for as head_for
     from stepbus.compute.models.head_adoption import adopt_head as adopt_head
+    from stepbus.compute.models.head_check import check_head as check_head
     from stepbus.compute.models.head_labels import keys_of as keys_of
     from stepbus.compute.models.head_labels import meaning_in as meaning_in
     from stepbus.compute.models.loading import LoadReport as LoadReport
@@ -21,6 +22,7 @@ else:
         __name__,
         building="build_model head_for",
         head_adoption="adopt_head",
+        head_check="check_head",
         head_labels="keys_of meaning_in",
         loading="LoadReport",
         model="Classifier initialise",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from stepbus.base import Components, DataError, Selected
+from stepbus.base import Components, DataError, PluginError, Selected
 
 if TYPE_CHECKING:
     from stepbus.compute.models.model import Classifier
@@ -28,10 +28,10 @@ def head_for(components: Components, head: Selected | None, task: str) -> Select
         return head
     if head is None or head.name == "auto":
         part = components.get("head", task)
-        return Selected(part, part.config())
+        return Selected(part, part.config(), components.provider(part))
     if meant is None:
         part = evolve(head.component, metadata={**head.component.metadata, "task": task})
-        return Selected(part, head.settings)
+        return Selected(part, head.settings, head.provider)
     raise DataError(
         f"model.head: {head.name} is for {meant} labels, and the labels are {task}; set data.task, or leave head out"
     )
@@ -50,6 +50,13 @@ def build_model(components: Components, selected: Selected, *, outputs: int, tas
     Raises:
         BadInput: The section, the folder or the head cannot be used.
     """
+    from stepbus.compute.models.model import Classifier
+
     head = head_for(components, selected.settings.head, task)
-    model: Classifier = selected.build(outputs=outputs, head=head, seed=seed)
+    model = selected.build(outputs=outputs, head=head, seed=seed)
+    if not isinstance(model, Classifier):
+        got = f"a {type(model).__name__}"
+        words = f"expected its build to return a whole classifier, as stepbus.compose makes it, got {got}"
+        raise selected.maker.fault(words, PluginError)
+    model.providers.setdefault("encoder", selected.provider)
     return model
