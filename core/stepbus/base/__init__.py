@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stepbus.base.makers import Maker as Maker
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
+    from stepbus.base.metric import weights_argument as weights_argument
     from stepbus.base.paths import MAX_NAME as MAX_NAME
     from stepbus.base.paths import is_url as is_url
     from stepbus.base.paths import unusable as unusable
@@ -88,6 +89,7 @@ else:
         json_output="strict_json",
         makers="Maker",
         markers="hookimpl hookspec",
+        metric="weights_argument",
         paths="MAX_NAME is_url unusable usable",
         problems="Problem",
         quoting="one_line values_without_secrets without_secrets",

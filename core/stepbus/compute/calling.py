@@ -8,6 +8,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 
 # isort: split
 import mlx.core as mx
+from attrs import evolve
 
 from stepbus.base import Maker, ModelError
 
@@ -23,7 +24,7 @@ def maker_of(model: Any, part: str) -> Maker:
     return Maker(f"the {part} {type(getattr(model, part)).__name__}", provider)
 
 
-def called(model: Any, part: str, *arguments: Any, method: str = "", **keywords: Any) -> Any:
+def called(model: Any, part: str, *arguments: Any, method: str = "", mend: str = "", **keywords: Any) -> Any:
     """Return what a part of a model says.
 
     Args:
@@ -31,6 +32,7 @@ def called(model: Any, part: str, *arguments: Any, method: str = "", **keywords:
         part: encoder, pooling or head.
         *arguments: What it is called with.
         method: The method to call; none calls the part itself.
+        mend: What to do where it raises.
         **keywords: What it is called with by name.
 
     Raises:
@@ -40,7 +42,7 @@ def called(model: Any, part: str, *arguments: Any, method: str = "", **keywords:
     function = getattr(module, method, None) if method else module
     if function is None:
         raise maker.fault(f"expected methods loss and predictions, got no {method}", ModelError)
-    with maker.calling(method or "its call", ModelError):
+    with evolve(maker, mend=mend).calling(method or "its call", ModelError):
         return function(*arguments, **keywords)
 
 
@@ -66,4 +68,4 @@ def shown(value: Any) -> str:
     """Return what was given in place of an array that was expected, in words."""
     if isinstance(value, mx.array):
         return f"an array {list(value.shape)}"
-    return "None" if value is None else f"a {type(value).__name__}"
+    return f"a {type(value).__name__}"

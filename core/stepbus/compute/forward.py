@@ -48,7 +48,10 @@ class HeadForward:
 
 
 def _row_losses(model: Any, logits: mx.array, batch: Arrays) -> mx.array:
-    losses: mx.array = called(model, "head", logits, batch["labels"], method="loss")
+    labels = batch["labels"]
+    mend = "soft labels are probabilities [B, K]: let its loss take them, or leave data.soft_labels out"
+    soft = labels.ndim == 2 and model.task in ("binary", "multiclass")
+    losses: mx.array = called(model, "head", logits, labels, method="loss", mend=mend if soft else "")
     if shape_of(losses) != batch["weights"].shape:
         expected = f"loss: expected one for each row, {list(batch['weights'].shape)}"
         raise maker_of(model, "head").fault(f"{expected}, got {shown(losses)}", ModelError)

@@ -41,7 +41,9 @@ def transformed(transforms: Sequence[Any], gradients: Any) -> tuple[Any, dict[st
         for name, value in named.items():
             _check_scalar(maker, name, value)
             if name in givers:
-                raise maker.fault(f"expected a name of its own for a scalar, got {name!r}, which {_who(givers[name])} has")
+                raise maker.fault(
+                    f"expected a name of its own for a scalar, got {name!r}, which {_who(givers[name])} has"
+                )
             givers[name], scalars[name] = maker, value.astype(mx.float32).reshape(())
     return gradients, scalars
 
@@ -63,7 +65,7 @@ def _check_scalar(maker: Maker, name: Any, value: Any) -> None:
 def _check_gradients(maker: Maker, before: Any, after: Any) -> None:
     given: Any = tree_flatten(before)
     expected = dict(given)
-    found: dict[str, Any] = dict(tree_flatten(after)) if isinstance(after, dict | list) else {}  # type: ignore[arg-type]
+    found: dict[str, Any] = dict(tree_flatten(after)) if isinstance(after, dict | list) else {}
     if not found and expected:
         got = "none" if isinstance(after, dict | list) else show(after)
         raise maker.fault(f"expected gradients, or (gradients, {{name: scalar array}}), got {got}")

@@ -56,19 +56,20 @@ def new_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSte
         session.model,
         optimizer,
         transforms,
-        rate=lambda step: _rate(scheduler, maker, step, state.total_steps, optimizer.learning_rate),
+        rate=lambda step: _rate(scheduler, step, state.total_steps, optimizer.learning_rate, maker),
         seed=session.fit.seed,
         precision=config.training.precision,
         forward=forward,
     )
 
 
-def _rate(scheduler: Any, maker: Maker, step: int, total_steps: int, base: float) -> float:
+def _rate(scheduler: Any, step: int, total_steps: int, base: float, maker: Maker | None = None) -> float:
     """Return the learning rate of one update, from 0.
 
     Raises:
         PluginFailure: The schedule raised, `sys.exit` included, or gave no number that a rate can be.
     """
+    maker = maker or Maker(f"the schedule {type(scheduler).__name__}", mend="pick another scheduler.type")
     with maker.calling(f"its rate of update {step + 1}"):
         given = scheduler.rate(step, total_steps, base)
     number = isinstance(given, Real) and not isinstance(given, bool)

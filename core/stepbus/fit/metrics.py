@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import ConfigError, Maker, PluginError, PluginFailure, Problem, Selected, StepbusError, listed, show
+from stepbus.base import (
+    ConfigError,
+    Maker,
+    PluginError,
+    PluginFailure,
+    Problem,
+    Selected,
+    StepbusError,
+    listed,
+    show,
+    weights_argument,
+)
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -32,13 +43,16 @@ class CheckedMetric:
         return self.metric(*arguments, **keywords)
 
 
-def metric_values(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any) -> dict[str, float]:
+def metric_values(
+    metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any, weights: Any = None
+) -> dict[str, float]:
     """Return every metric of predictions that are in the label's own unit, without prefix.
 
     Args:
         metrics: Name -> what computes it; one that gives a mapping gives several.
         labels: [N] or [N, K].
         predictions: [N, K] probabilities, or [N] values.
+        weights: What each row counts, [N], for the metrics that take weights; None counts all alike.
 
     Raises:
         PluginFailure: A metric raised, `sys.exit` included, or gave no number, or a name that another one has.
@@ -47,8 +61,9 @@ def metric_values(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: 
     for name, metric in metrics:
         provider = metric.maker.provider if isinstance(metric, CheckedMetric) else ""
         maker = Maker(f"the metric {name!r}", provider, "leave it out of training.metrics")
+        argument = "" if weights is None else weights_argument(metric)
         try:
-            value = metric(labels, predictions)
+            value = metric(labels, predictions, **({argument: weights} if argument else {}))
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as error:
@@ -114,9 +129,9 @@ def chosen_metrics(config: Config, task: str | None) -> tuple[list[tuple[str, An
             "what their labels are, got none; set it, or leave metrics out"
         )
         raise ConfigError([config.locate(Problem("training.metrics", words))])
-    known = [(part, provider) for part, provider in config.components if part.kind == "metric"]
-    offered = [part for part, _ in known]
-    usual = [Selected(part, part.config(), who) for part, who in known if task in part.metadata.get("default", ())]
+    providers = [(part, who) for part, who in config.components if part.kind == "metric"]
+    offered = [part for part, _ in providers]
+    usual = [Selected(part, part.config(), who) for part, who in providers if task in part.metadata.get("default", ())]
     chosen = usual if config.training.metrics is None else config.training.metrics
     directions: dict[str, bool | None] = {"eval_loss": False}
     built: list[tuple[str, Any]] = []

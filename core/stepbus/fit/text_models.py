@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ModelError, Selected
 from stepbus.compute import find_folder, read_config
-from stepbus.compute.models import build_model, check_keys
+from stepbus.compute.models import build_model, check_keys, whole_classifier
 from stepbus.text import RowEncoder
 from stepbus.text.labels import LabelCodec
 from stepbus.text.tokens import Limits
@@ -74,7 +74,8 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
         seed: Where new weights start.
         like: A model whose weights to start from.
     """
-    model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
+    made = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
+    model = whole_classifier(made, config.model)
     if like is not None:
         _start_from(model, like)
     return model

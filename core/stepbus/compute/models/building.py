@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -50,13 +50,25 @@ def build_model(components: Components, selected: Selected, *, outputs: int, tas
     Raises:
         BadInput: The section, the folder or the head cannot be used.
     """
+    head = head_for(components, selected.settings.head, task)
+    model: Classifier = selected.build(outputs=outputs, head=head, seed=seed)
+    return model
+
+
+def whole_classifier(model: Any, selected: Selected) -> Classifier:
+    """Return what a component of kind `model` built, once it is known to be a classifier.
+
+    Args:
+        model: What its build returned.
+        selected: The model section.
+
+    Raises:
+        PluginError: It is something else.
+    """
     from stepbus.compute.models.model import Classifier
 
-    head = head_for(components, selected.settings.head, task)
-    model = selected.build(outputs=outputs, head=head, seed=seed)
     if not isinstance(model, Classifier):
-        got = f"a {type(model).__name__}"
-        words = f"expected its build to return a whole classifier, as stepbus.compose makes it, got {got}"
-        raise selected.maker.fault(words, PluginError)
+        words = "expected its build to return a whole classifier, as stepbus.compose makes it, got"
+        raise selected.maker.fault(f"{words} a {type(model).__name__}", PluginError)
     model.providers.setdefault("encoder", selected.provider)
     return model

@@ -15,7 +15,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
-from stepbus.compute.calling import called, pooled_by
+from stepbus.compute import called, pooled_by
 from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
 from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
 from stepbus.compute.models.head_labels import label_keys as label_keys
@@ -41,8 +41,8 @@ class Classifier(nn.Module):
         config: What config.json shall say.
 
     `loaded` is the report of the last load, `section` the model section that it was made from, where known, `settings`
-    what that section says, `providers` which plugins its parts come from, and `meaning` what the outputs of a trained head
-    stand for; None while the head is new.
+    what that section says, `providers` which plugins its parts come from, and `meaning` what the outputs of a trained
+    head stand for; None while the head is new.
 
     Raises:
         ModelError: Two tensors of the parts would have the same name in a file.
