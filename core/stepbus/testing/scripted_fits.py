@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from stepbus.testing.script import (
     Snapshot,
     at,
 )
+from stepbus.testing.scripted import ScriptedOptimizer, scripted_parameters
 from stepbus.testing.scripted_data import ScriptedData, ScriptedSet
 
 if TYPE_CHECKING:
@@ -47,9 +47,11 @@ class ScriptedModel:
         """Put weights back."""
         self.step = tensors["step"]
 
-    def trainable_parameters(self) -> dict[str, Any]:
-        """Return what an optimizer would change: nothing has a shape here."""
-        return {}
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of a tiny encoder and a head: NumPy arrays, which no update changes."""
+        return scripted_parameters()
+
+    trainable_parameters = parameters
 
 
 class ScriptedSteps:
@@ -221,11 +223,14 @@ class ScriptedFits:
         return ScriptedModel()
 
     def optimizer(self, session: Fitting) -> Any:
-        """Return what has a learning rate, and nothing else."""
-        return SimpleNamespace(learning_rate=self.config.optimizer.settings.learning_rate)
+        """Return what has a learning rate; what plugins give single parameters is looked at, and has no effect."""
+        given = session.bus.in_order("parameter_groups", trainer=session, model=session.model)
+        rate = self.config.optimizer.settings.learning_rate
+        return ScriptedOptimizer(rate, given, session.model.parameters())
 
     def steps(self, session: Fitting) -> ScriptedSteps:
-        """Return what says what the script says."""
+        """Return what says what the script says; gradient functions are asked for, and not called."""
+        session.bus.in_order("transform_gradients", trainer=session)
         return ScriptedSteps(session, self.script, self.heard)
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
