@@ -676,7 +676,7 @@ def test_the_examples_of_the_docstring_run(monkeypatch: pytest.MonkeyPatch) -> N
     names: dict[str, Any] = {}
     exec(textwrap.dedent("\n".join(code)), names)
     tests = [name for name in names if name.startswith("test_")]
-    assert len(tests) == 2
+    assert len(tests) == 3
     for name in tests:
         names[name]()
     assert names["second"].state.step == names["first"].state.total_steps

@@ -15,7 +15,7 @@ from stepbus.fit.plugins import state_of
 from stepbus.kernel import Bus, Control, FitResult, TrainingState
 from stepbus.run import Run
 from stepbus.testing.memory_store import MemoryStore
-from stepbus.testing.recorder import Event, Recorder
+from stepbus.testing.recorder import Recorder, Told
 from stepbus.testing.script import Heard, Script, Snapshot
 from stepbus.testing.scripted import scripted_config
 from stepbus.testing.scripted_fits import ScriptedFits, frozen_states
@@ -124,7 +124,7 @@ def begun(
     return Played(run, heard, recorder)
 
 
-class Played:
+class Played(Told):
     """What happened in a scripted run.
 
     Args:
@@ -142,8 +142,9 @@ class Played:
     """
 
     def __init__(self, run: Run, heard: Heard, recorder: Recorder) -> None:
+        super().__init__(recorder.events)
         self.run, self.recorder = run, recorder
-        self.events, self.asked, self.moves = recorder.events, heard.asked, heard.moves
+        self.asked, self.moves = heard.asked, heard.moves
         self.checkpoints = heard.checkpoints
         self.result: FitResult | None = None
         self.late: list[str] = []
@@ -154,18 +155,14 @@ class Played:
             self.result = self.run.execute()
         except Interrupted as error:  # by the script, which is no fault
             self.late += getattr(error, "__notes__", ())
-        told = [event.arguments for event in self.events if event.name == "on_message"]
-        self.late += [each["text"] for each in told if each["level"] == "warning" and " raised " in each["text"]]
+        self.late += [
+            each["text"] for each in self.of("on_message") if each["level"] == "warning" and " raised " in each["text"]
+        ]
 
     @property
     def trainer(self) -> FitSession:
         """The last fit that was begun."""
         return list(self.run.sessions.values())[-1]
-
-    @property
-    def names(self) -> list[str]:
-        """The hooks that were called, in order."""
-        return [event.name for event in self.events]
 
     @property
     def state(self) -> TrainingState:
@@ -193,28 +190,6 @@ class Played:
         return {member.name: member.disabled for member in self.trainer.bus.members if member.disabled}
 
     @property
-    def records(self) -> list[dict[str, float]]:
-        """The log records."""
-        return [event.arguments["record"] for event in self.events if event.name == "on_log"]
-
-    @property
-    def messages(self) -> list[str]:
-        """What users were told."""
-        return [event.arguments["text"] for event in self.events if event.name == "on_message"]
-
-    @property
-    def reports(self) -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
-        """The tables shown: title, columns, rows."""
-        return [_values(event) for event in self.events if event.name == "on_report"]
-
-    @property
-    def artifacts(self) -> list[tuple[str, Path]]:
-        """The files worth keeping: kind and path."""
-        return [
-            (event.arguments["kind"], event.arguments["path"]) for event in self.events if event.name == "on_artifact"
-        ]
-
-    @property
     def status(self) -> str:
         """How it ended: ok, stopped or interrupted."""
         return str(self.recorder.of("on_close")[-1]["status"])
@@ -223,10 +198,6 @@ class Played:
     def stopped_by(self) -> str:
         """Who stopped the last fit and why: "early_stopping at step 6: …", or nothing."""
         return self.control.why("stop")
-
-
-def _values(event: Event) -> Any:
-    return tuple(value for name, value in event.arguments.items() if name != "run")
 
 
 def bus_of(*plugins: Any, control: Control | None = None) -> Bus:
