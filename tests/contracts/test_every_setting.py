@@ -331,7 +331,9 @@ def trained(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
         }
     trainer = create_trainer(config=tools.make(**sections))
     result = trainer.train()
-    folders = sorted(each.name for each in (result.directory / "checkpoints").iterdir() if each.is_dir())
+    folders = sorted(
+        each.name for each in (result.directory / "fits" / "fit" / "checkpoints").iterdir() if each.is_dir()
+    )
     weights = [np.array(array).tobytes() for _, array in tree_flatten(trainer.model.parameters())]
     return [record["eval_loss"] for record in result.history], weights, folders
 

@@ -250,6 +250,9 @@ class FitSession:
         state = self.state
         best_weights.put_back(self)
         for name in self.data.sets:
+            if not self.fit.is_labelled(name):
+                result.predictions[name] = evaluation.predict_set(self, name)
+                continue
             prefix = "eval" if name == self.fit.monitored else name
             state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
             result.predictions[name] = self.scored[name][0]

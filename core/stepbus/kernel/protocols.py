@@ -56,6 +56,8 @@ class ScoredSet(Protocol):
     @property
     def targets(self) -> Array | None: ...  # labels in their own unit, [N] or [N, K]; None without
     @property
+    def weights(self) -> Array | None: ...  # what each row counts, [N]; None counts all alike
+    @property
     def weight(self) -> float: ...  # sum of the rows' weights
 
     def batches(self) -> AbstractContextManager[Iterator[Batch]]:
@@ -222,7 +224,7 @@ class Run(Voice, Protocol):
     def costs(self) -> Mapping[str, Cost]: ...  # plugin name -> seconds, calls and errors of its hooks up to now
 
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
+        """Return the folder of one fit."""
 
     @property
     def resumed(self) -> bool: ...  # whether it goes on with a run of an earlier process
@@ -233,8 +235,8 @@ class Run(Voice, Protocol):
     def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
         """Say that a file worth keeping was written, of a fit or of the whole run."""
 
-    def score(self, labels: Any, predictions: Any) -> dict[str, float]:
-        """Return every metric of predictions that are in the label's own unit, without prefix."""
+    def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
+        """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
 
 
 class Plan(Protocol):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from attrs import evolve
+
 from stepbus.kernel import Run, groups_along, grown_axes
 
 if TYPE_CHECKING:
@@ -28,4 +30,5 @@ def combine(run: Combined) -> FitResult:
             run.bus.hook.combine_results(run=run, axis=axis, results=group) for group in groups_along(axis, results)
         ]
     (result,) = results
-    return result
+    # Also of one fit alone, what a run gives lies in the run's folder.
+    return evolve(result, directory=run.directory)

@@ -15,6 +15,7 @@ from stepbus.base import Caller, Interrupted, mention, outcome, raise_first, wit
 from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
 from stepbus.run.combining import combine
+from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plans import plan_run
 
@@ -134,8 +135,8 @@ class Run:
         return self.meter.costs
 
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
-        return self.directory if self.alone else self.directory / "fits" / fit.name
+        """Return the folder of one fit."""
+        return self.directory / FITS / fit.name
 
     @property
     def next_command(self) -> str:
@@ -154,9 +155,9 @@ class Run:
         """Say that a file worth keeping was written, of a fit or of the whole run."""
         self.bus.hook.on_artifact(run=self, fit=fit, kind=kind, path=path)
 
-    def score(self, labels: Any, predictions: Any) -> dict[str, float]:
-        """Return every metric of predictions that are in the label's own unit, without prefix."""
-        return metric_values(self.first.metrics, labels, predictions)
+    def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
+        """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
+        return metric_values(self.first.metrics, labels, predictions, weights)
 
     # -- the outer loop -----------------------------------------------------------------------------------------------
 

@@ -245,6 +245,12 @@ class ScriptedFits:
         assert isinstance(said, ScriptedSet)
         return said.said, named
 
+    def predict(self, session: Fitting, name: str) -> Predictions:
+        """Return predictions of a named set without labels."""
+        said = session.data.sets[name]
+        assert isinstance(said, ScriptedSet)
+        return said.said
+
     def checkpointer(self) -> ScriptedCheckpoints:
         """Return what keeps snapshots in memory."""
         return ScriptedCheckpoints(self.heard)

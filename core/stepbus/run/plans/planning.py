@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import BadInput, ConfigError, DataError, ModelError
-from stepbus.fit import exclusions, refusals
+from stepbus.fit import exclusions
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
 
@@ -55,7 +55,7 @@ def plan_run(run: Planned) -> None:
         DataError: Rows cannot be used.
         ModelError: What is known of the model before it is loaded cannot be used.
     """
-    _refuse([*refusals(run.config), *exclusions(run.config, run.members)])
+    _refuse(exclusions(run.config, run.members))
     try:
         plan_fits(run)
         prepare_first(run)
