@@ -217,6 +217,8 @@ class Run(Voice, Protocol):
     @property
     def codec(self) -> Any: ...  # what turns labels into numbers and back
     @property
+    def deciding(self) -> Sequence[str]: ...  # the plugins that declare that they may choose weights by scores
+    @property
     def next_command(self) -> str: ...  # what to type next, as it stands
     @property
     def seconds(self) -> float: ...  # wall time since it was opened

@@ -85,7 +85,9 @@ class FolderStore:
         """Give the folder up where this run ended before its first update and its first checkpoint."""
         assert self._claim is not None
         first = run.directory_of(run.fits[0])
-        trained = run.started and (run.first.state.step or checkpoints.scan(first / run_folders.CHECKPOINTS))
+        trained = run.started and (
+            any(each.state.step for each in run.sessions.values()) or checkpoints.scan(first / run_folders.CHECKPOINTS)
+        )
         if not run.results and not trained:
             self._claim.give_up(first)
 
