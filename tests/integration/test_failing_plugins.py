@@ -100,7 +100,7 @@ def test_raising_names_the_plugin_the_hook_the_step_and_the_mend(
         assert message.startswith(f"sample, sample.py: {hook} raised ZeroDivisionError at step ")
         assert message.endswith(": of the sample; switch the plugin off with plugins: {sample: false}")
     assert (tmp_path / "closed").read_text() == ("ok" if hook == "on_close" else "failed")
-    trained = (tmp_path / "run" / "checkpoints").exists()
+    trained = (tmp_path / "run" / "fits" / "fit" / "checkpoints").exists()
     assert good_checkpoints(tmp_path / "run") > 0 or not trained
 
 

@@ -497,7 +497,7 @@ def test_a_number_that_is_none(case: tuple[str, str, int, str], tmp_path: Path, 
             best = run.trainer.state.best.value
             assert best == (value if text == "-inf" else 0.8)
         # Every line is strict JSON, and the number is not lost.
-        lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+        lines = (tmp_path / "run" / "fits" / "fit" / "history.jsonl").read_text().splitlines()
         for line in lines:
             json.loads(line, parse_constant=pytest.fail)
         # Each checkpoint goes on to where the whole run came to, in a folder of its own as far as the history goes.

@@ -12,7 +12,7 @@ from stepbus.api.fits import FitModels, Mean, mean_of
 from stepbus.api.starting import Memories, model_changes, why_none
 from stepbus.base import BadInput, CheckpointError, Selected, usable
 from stepbus.compute import ModuleForward
-from stepbus.fit import FitSession, TextFits, persistence, put_tensors, score
+from stepbus.fit import FitSession, TextFits, persistence, score
 from stepbus.fit.loaders import LoaderData, LoaderFits, is_loader, is_module
 from stepbus.fit.opened import OpenedModel, Predictor, open_model
 from stepbus.run import FolderStore, Run, Start
@@ -186,7 +186,7 @@ class Trainer:
             if self.model is None:
                 self.model = opened.model
             else:
-                put_tensors(self.model, opened.model.tensors(), source=str(opened.folder), strict=True)
+                persistence.load_exported(self.model, opened.folder)
         self._made_from, self._start, self.fits = run.variants.of(fit).config.model, None, (self,)
         self._predictors = lambda: iter([predictor])
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
     from stepbus.compute.scheduler import Scheduler as Scheduler
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
+    from stepbus.compute.sharing import Shared as Shared
     from stepbus.compute.steps import CompiledSteps as CompiledSteps
     from stepbus.compute.steps import mix as mix
 else:
@@ -31,5 +32,6 @@ else:
         module_forward="Loss ModuleForward",
         optimizer="Optimizer ParameterUpdater",
         scheduler="Scheduler warmup_steps",
+        sharing="Shared",
         steps="CompiledSteps mix",
     )

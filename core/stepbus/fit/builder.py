@@ -12,7 +12,7 @@ from stepbus.kernel import Session
 if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit.members import Prototype
-    from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Predictions, Steps
+    from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Lineage, Predictions, Steps
 
 
 @frozen(eq=False)
@@ -40,6 +40,7 @@ class Fitting(Session, Protocol):
         best_arrays: The best weights, where they are kept.
         scored: Set name -> its latest predictions and metrics.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
+        before: Which rows the weights had seen before this fit.
     """
 
     members: tuple[Prototype, ...]
@@ -48,6 +49,11 @@ class Fitting(Session, Protocol):
     best_arrays: dict[str, Any]
     scored: dict[str, tuple[Predictions, dict[str, float]]]
     not_of_step: str
+    before: Lineage
+
+    @property
+    def lineage(self) -> Lineage:
+        """Every row that the weights have seen so far."""
 
     @property
     def bus(self) -> Bus:
@@ -98,6 +104,9 @@ class FitBuilder(Protocol):
 
     def data(self, fit: Fit) -> FitData:
         """Return the data of a fit; no weight is touched."""
+
+    def start(self) -> Lineage:
+        """Return which rows the weights have seen that fits start with; nothing is loaded."""
 
     def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
         """Return what scores predictions, by name, and the direction of everything that will be computed."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError, ModelError
 from stepbus.base.trees import plain
-from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, mix
+from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
 from stepbus.compute.models import LoadReport, adopt_head, initialise, keys_of
 from stepbus.fit import evaluation, persistence
 from stepbus.fit.builder import Exported
 from stepbus.fit.computing import new_optimizer, new_steps
 from stepbus.fit.effects import run_notes
 from stepbus.fit.metrics import chosen_metrics
+from stepbus.fit.seen import lineage_at, lineage_of
 from stepbus.fit.text_models import config_model, new_encoder, start_from
 from stepbus.kernel import Control
 from stepbus.text import TextData, check_labels, check_texts, read_sets
@@ -24,7 +25,7 @@ from stepbus.text.tokens import Limits
 if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit.builder import Fitting
-    from stepbus.kernel import Checkpointer, Fit, FitData, Predictions, Steps
+    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, Steps
     from stepbus.text.rows import Rows
 
 
@@ -59,6 +60,8 @@ class TextFits:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation, test)
         self._told: set[str] = set()
+        self._shared: Shared | None = None
+        self._start: Lineage | None = None
         self._said: set[str] = set()
         if trained and model is not None:
             model.loaded = LoadReport()
@@ -66,7 +69,7 @@ class TextFits:
     def for_config(self, config: Config) -> TextFits:
         """Return what makes the parts of fits of the same run under another configuration."""
         found = copy.copy(self)
-        found.config = config
+        found.config, found._start = config, None
         if self.given is not None:
             wanted, was = plain(config.model), plain(self.config.model)
             if wanted["pretrained"] != was["pretrained"]:
@@ -110,11 +113,19 @@ class TextFits:
         """Return what was set and has no effect."""
         longest, state = int(text_of(session).tokens["train"].lengths.max()), session.state
         found = run_notes(self.config, list(fits), state.steps_per_epoch, state.total_steps, longest)
-        weighed = any(rows.weights is not None for fit in fits for name, rows in fit.sets.items() if name != "train")
+        scored = [fit.sets[name] for fit in fits for name in fit.sets if name != "train" and fit.is_labelled(name)]
+        weighed = any(rows.weights is not None for rows in scored)
         if weighed and (words := evaluation.unweighed(session.metrics)):
             self._said.add(words)
             found.append(words)
         return found
+
+    def start(self) -> Lineage:
+        """Return which rows the weights have seen that fits start with; nothing is loaded."""
+        if self._start is None:
+            known = self.given is not None
+            self._start = lineage_of(self.given) if known else lineage_at(self.config.model.settings.pretrained)
+        return self._start
 
     # -- what computes ------------------------------------------------------------------------------------------------
 
@@ -154,7 +165,10 @@ class TextFits:
                 "unfrozen: model.head.unfreeze(), or model.unfreeze()"
             )
         data.take_limits(Limits.of(model.config))
-        return model
+        if session.run.alone:
+            return model
+        self._shared = self._shared or Shared()
+        return self._shared.model(model)
 
     def optimizer(self, session: Fitting) -> ParameterUpdater:
         """Return the optimizer of a fit, with the settings that plugins give single parameters."""
@@ -162,11 +176,11 @@ class TextFits:
             if line not in self._told:  # mostly the same for every fit
                 self._told.add(line)
                 session.message(line)
-        return new_optimizer(self.config, session)
+        return new_optimizer(self.config, session, self._shared)
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
-        return new_steps(self.config, session, HeadForward())
+        return new_steps(self.config, session, HeadForward(), self._shared)
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import ModelError, Selected
 from stepbus.compute import find_folder, read_config, read_tensors
 from stepbus.compute.models import build_model, check_keys, initialise, meaning_in
+from stepbus.fit.seen import lineage_at, lineage_of, put_lineage
 from stepbus.text import RowEncoder
 from stepbus.text.labels import LabelCodec
 from stepbus.text.tokens import Limits
@@ -76,6 +77,7 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
     model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
     if like is not None:
         _start_from(model, like)
+    put_lineage(model, lineage_at(config.model.settings.pretrained) if like is None else lineage_of(like))
     return model
 
 
@@ -103,6 +105,7 @@ def start_from(model: Any, source: str, seed: int) -> None:
     if not model.head_names & set(report.initialised):
         pooling = model.config.get("stepbus_pooling", "")  # the family's own is asked for no name
         model.meaning = meaning_in(read_config(folder), pooling, own=model.is_familys_own)
+    put_lineage(model, lineage_at(source))
 
 
 def _start_from(model: Any, like: Any) -> None:

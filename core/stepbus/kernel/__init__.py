@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.fits import grown_axes as grown_axes
     from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
     from stepbus.kernel.hook_checks import hooks_of as hooks_of
+    from stepbus.kernel.lineage import Lineage as Lineage
     from stepbus.kernel.protocols import Batch as Batch
     from stepbus.kernel.protocols import Checkpointer as Checkpointer
     from stepbus.kernel.protocols import FitData as FitData
@@ -47,6 +48,7 @@ else:
         events="BUILD_HOOKS FIRST_DECIDES RUN_HOOKS",
         fits="AXES Axis Fit FitResult Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
+        lineage="Lineage",
         protocols="Batch Checkpointer FitData LoopSettings Run ScoredSet Session Steps",
         state="Best Control Request StepResult TrainingState",
     )

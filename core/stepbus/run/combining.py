@@ -42,7 +42,8 @@ def combine(run: Combined) -> FitResult:
             for group in groups_along(axis, results)
         ]
     (result,) = results
-    return result
+    # Also of one fit alone, what a run gives lies in the run's folder.
+    return evolve(result, directory=run.directory)
 
 
 def _combined(run: Combined, grown: Grown, group: Sequence[FitResult]) -> FitResult:
@@ -58,4 +59,19 @@ def _combined(run: Combined, grown: Grown, group: Sequence[FitResult]) -> FitRes
             "stepbus.FitResult"
         )
     scope = {name: place for name, place in group[0].fit.scope.items() if name != axis}
-    return evolve(result, fit=evolve(result.fit, scope=scope), parts=tuple(group))
+    return with_parts(evolve(result, fit=evolve(result.fit, scope=scope)), group)
+
+
+def with_parts(whole: FitResult, parts: Sequence[FitResult]) -> FitResult:
+    """Return a combined result, whose weights have seen whatever those of its parts have.
+
+    Args:
+        whole: What was made of them.
+        parts: The results that were combined.
+    """
+    for part in parts:
+        whole.lineage |= part.lineage
+        whole.selected = {**part.selected, **whole.selected}
+        whole.seen = {**part.seen, **whole.seen}
+    whole.parts = tuple(parts)
+    return whole

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import Caller, Interrupted, mention, outcome, raise_first, without_secrets
 from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
+from stepbus.fit.seen import deciders
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
+from stepbus.run import seen_rows
 from stepbus.run.combining import combine
+from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plans import Variant, Variants, fill, plan_run
 
@@ -141,9 +144,17 @@ class Run:
         """Plugin name -> seconds, calls and errors of its hooks up to now, read-only; the call in progress not yet."""
         return self.meter.costs
 
+    @property
+    def deciding(self) -> list[str]:
+        """The plugins and components that declare that they may choose weights by the scores of a monitored set."""
+        members = self.members
+        asks = Bus(members).may_ask("evaluation")
+        evaluated = asks or self.config.training.eval_strategy != "no"
+        return deciders(members, self.builder.parts()) if evaluated else []
+
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
-        return self.directory if self.alone else self.directory / "fits" / fit.name
+        """Return the folder of one fit."""
+        return self.directory / FITS / fit.name
 
     @property
     def next_command(self) -> str:
@@ -186,6 +197,8 @@ class Run:
             self.bus.hook.on_run_start(run=self)
             for note in self.notes:
                 self.message(note, "warning")
+            for text, level in seen_rows.sentences(self.fits, self.builder.start()):
+                self.message(text, level)
             for fit in list(self.fits):
                 self._heed_signal()
                 self.results.append(self._do_fit(fit))
@@ -245,6 +258,8 @@ class Run:
             self.stack.enter_context(noted_signals(self))
         result = session.run_to_end()
         self.store.keep(self, result)
+        if not self.alone:
+            session.release()
         return result
 
     def _heed_signal(self, *, saved: bool = False) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stepbus.fit import Exported, best_weights, disabled_of, keep_disabled
 from stepbus.fit.plugins import restore_state, state_of
-from stepbus.kernel import FitData, Predictions, StepResult
+from stepbus.kernel import FitData, Lineage, Predictions, StepResult
 from stepbus.storage import from_json, frozen_state, to_json
 from stepbus.testing.script import (
     Heard,
@@ -55,6 +54,29 @@ class ScriptedModel:
     def trainable_parameters(self) -> dict[str, Any]:
         """Return what an optimizer would change: nothing has a shape here."""
         return {}
+
+
+class ScriptedOptimizer:
+    """A base learning rate, and nothing else.
+
+    Args:
+        learning_rate: The rate.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self._learning_rate = learning_rate
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def learning_rate(self) -> float:
+        """The base learning rate; plugins may set it."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        before, self._learning_rate = self._learning_rate, value
+        if value != before:
+            self.on_change()
 
 
 class ScriptedSteps:
@@ -231,9 +253,13 @@ class ScriptedFits:
         """Return a new model."""
         return ScriptedModel(session.starts_from)
 
-    def optimizer(self, session: Fitting) -> Any:
+    def start(self) -> Lineage:
+        """Return nothing: the weights of each fit are new."""
+        return Lineage()
+
+    def optimizer(self, session: Fitting) -> ScriptedOptimizer:
         """Return what has a learning rate, and nothing else."""
-        return SimpleNamespace(learning_rate=self.config.optimizer.settings.learning_rate)
+        return ScriptedOptimizer(self.config.optimizer.settings.learning_rate)
 
     def steps(self, session: Fitting) -> ScriptedSteps:
         """Return what says what the script says."""

@@ -11,11 +11,20 @@ from stepbus.base import ConfigError, DataError, ModelError, Problem, listed
 from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater, Scheduler
 from stepbus.compute.models import Classifier
 from stepbus.device import choice
-from stepbus.fit import Exported, chosen_metrics, evaluation, loop_notes, new_optimizer, new_steps, persistence
+from stepbus.fit import (
+    Exported,
+    chosen_metrics,
+    evaluation,
+    loop_notes,
+    new_optimizer,
+    new_steps,
+    persistence,
+)
 from stepbus.fit.loaders.data import LoaderData
 from stepbus.fit.loaders.given import code_of, is_written, makers_of_fits, only_once, words_of
 from stepbus.fit.loaders.index_checks import Classes, token_check
 from stepbus.fit.loaders.sources import WANTED, Loader, is_loader
+from stepbus.fit.seen import lineage_of
 from stepbus.kernel import Control
 from stepbus.text.rows import a_thing
 
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit import Fitting
     from stepbus.fit.loaders.sets import Check
-    from stepbus.kernel import Checkpointer, Fit, FitData, Predictions, Steps
+    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, Steps
 
 
 def is_module(model: Any) -> bool:
@@ -175,6 +184,10 @@ class LoaderFits:
             *config.notes,
             *(str(config.locate(Problem(path, message))) for path, message in found),
         ]
+
+    def start(self) -> Lineage:
+        """Return which rows the weights of the caller's model have seen."""
+        return lineage_of(self.given)
 
     # -- what computes ------------------------------------------------------------------------------------------------
 
