@@ -37,7 +37,7 @@ class Lineage:
         """Return that of rows.
 
         Args:
-            sets: Sets of rows with `pieces`, each of one `source_key` and with `places`; others, such as loaders, cannot name theirs.
+            sets: Sets of rows with `pieces`, each with `source_key` and `places`; others, such as loaders, name none.
         """
         found: dict[str, list[Array]] = {}
         unknown = False
