@@ -70,7 +70,7 @@ def test_only_fits_that_come_after_others_are_filled_and_with_their_results(sets
     assert asked == [("round-2", ["round-1"], False)]
 
 
-def test_a_resumed_fit_is_filled_again_and_a_done_one_is_not(sets: dict[str, Rows]) -> None:
+def test_a_resumed_run_fills_its_fits_again(sets: dict[str, Rows]) -> None:
     def trained(played: Any) -> list[int]:
         return [len(result.fit.sets["train"]) for result in played.run.results]
 
