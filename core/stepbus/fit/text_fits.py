@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import DataError, ModelError
 from stepbus.base.trees import plain
 from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
-from stepbus.compute.models import LoadReport, adopt_head, initialise, keys_of
+from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of
 from stepbus.fit import evaluation, persistence
 from stepbus.fit.builder import Exported
 from stepbus.fit.computing import new_optimizer, new_steps
@@ -93,7 +93,7 @@ class TextFits:
         if data is None:
             check_labels(self.config, fits)
         elif isinstance(data, TextData):
-            check_texts(data.encoder.source, fits)
+            check_texts(data.encoder, fits)
 
     def data(self, fit: Fit) -> TextData:
         """Return the data of a fit; no weight is touched."""
@@ -180,6 +180,7 @@ class TextFits:
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
+        check_head(session.model)
         return new_steps(self.config, session, HeadForward(), self._shared)
 
     # -- what lasts ---------------------------------------------------------------------------------------------------

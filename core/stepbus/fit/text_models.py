@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ModelError, Selected
 from stepbus.compute import find_folder, read_config, read_tensors
-from stepbus.compute.models import build_model, check_keys, initialise, meaning_in
+from stepbus.compute.models import build_model, check_keys, initialise, meaning_in, whole_classifier
 from stepbus.fit.seen import lineage_at, lineage_of, put_lineage
 from stepbus.text import RowEncoder
 from stepbus.text.labels import LabelCodec
@@ -41,7 +41,8 @@ def new_encoder(config: Config, model_config: Mapping[str, Any] | None = None) -
         raise ModelError(f"model.{'tokenizer' if model.tokenizer else 'pretrained'}: {error}") from error
     known = known_config(config.model) if model_config is None else model_config
     limits = Limits.of(known or {}, model.pretrained)
-    return RowEncoder(config.data.build(), folder, LabelCodec.of(config), config.data.settings, limits)
+    codec, maker = LabelCodec.of(config), config.data.maker
+    return RowEncoder(config.data.build(), folder, codec, config.data.settings, limits, maker)
 
 
 def known_config(section: Selected) -> dict[str, Any] | None:
@@ -74,7 +75,8 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
         seed: Where new weights start.
         like: A model whose weights to start from.
     """
-    model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
+    made = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
+    model = whole_classifier(made, config.model)
     if like is not None:
         _start_from(model, like)
     put_lineage(model, lineage_at(config.model.settings.pretrained) if like is None else lineage_of(like))

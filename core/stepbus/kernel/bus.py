@@ -12,10 +12,10 @@ from typing import Any
 import pluggy
 from attrs import define
 
-from stepbus.base import Asker, BadInput, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
+from stepbus.base import Asker, BadInput, Maker, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
-from stepbus.kernel.hook_checks import checked, hooks_of
+from stepbus.kernel.hook_checks import checked, hooks_of, signed
 from stepbus.kernel.state import Control
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
@@ -84,7 +84,7 @@ class Bus:
         """Wrap one implementation: attribution, cost, trace, blame and policy."""
         control, meter, cost, name = self.control, self.meter, self.meter.of(member.name), member.name
         caller, asker = control.caller, Asker.of(member.plugin, name, member.label, hook)
-        clock = time.perf_counter
+        clock, maker = time.perf_counter, Maker(f"{member.label}: {hook}", mend=_switch_off(member))
 
         def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
             depth = 0
@@ -119,7 +119,7 @@ class Bus:
             return watched
 
         if not getattr(function, "stepbus_impl", {}).get("wrapper"):
-            return functools.wraps(function)(watch(checked(hook, function)))
+            return functools.wraps(function)(watch(signed(hook, checked(hook, function), maker)))
 
         def begun(*arguments: Any) -> Any:
             around = function(*arguments)
@@ -127,7 +127,8 @@ class Bus:
                 raise RuntimeError("a wrapper yields once, and it returned before")
             return around
 
-        begin, finish = watch(begun), watch(checked(hook, _finish, around=True))
+        finished = signed(hook, checked(hook, _finish, around=True), maker, around=True)
+        begin, finish = watch(begun), watch(finished)
 
         @functools.wraps(function)
         def guarded_wrapper(*arguments: Any) -> Generator[None, Any, Any]:

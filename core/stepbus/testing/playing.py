@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from stepbus.kernel import Bus, Control, Fit, FitResult, TrainingState
 from stepbus.run import Run
 from stepbus.run.plans import plan_run
 from stepbus.testing.memory_store import MemoryStore
-from stepbus.testing.recorder import Event, Recorder
+from stepbus.testing.recorder import Recorder, Told
 from stepbus.testing.script import Heard, Script, Snapshot
-from stepbus.testing.scripted_config import scripted_config
+from stepbus.testing.scripted import scripted_config
 from stepbus.testing.scripted_fits import ScriptedFits, frozen_states
 
 # How the recorder of a scripted run is called on the bus; no plugin can have such a name.
@@ -44,8 +44,8 @@ def play(
 ) -> Played:
     """Play a run of plugins: `stepbus.kernel.engine.run_fit` with a script in place of the compiled step.
 
-    Every hook fires as in a real run, but for `parameter_groups` and `transform_gradients`, which ask for a real model
-    and for the compiled step.
+    Every hook fires as in a real run. The model has NumPy arrays as parameters, which nothing updates, and what
+    `transform_gradients` returns is not called: `tiny_fit` does that.
 
     Args:
         *plugins: Classes, instances, modules, or (class, settings by name or as its Config), in call order; classes
@@ -154,7 +154,7 @@ def begun(
     return Played(run, heard, recorder)
 
 
-class Played:
+class Played(Told):
     """What happened in a scripted run.
 
     Args:
@@ -168,28 +168,31 @@ class Played:
         checkpoints: A snapshot for each checkpoint.
         moves: What was launched and read: "launch 1", "read 1".
         result: The result, combined; None for an interrupted run.
+        late: What plugins raised when the run was over already, which changed nothing.
     """
 
     def __init__(self, run: Run, heard: Heard, recorder: Recorder) -> None:
+        super().__init__(recorder.events)
         self.run, self.recorder = run, recorder
-        self.events, self.asked, self.moves = recorder.events, heard.asked, heard.moves
+        self.asked, self.moves = heard.asked, heard.moves
         self.checkpoints = heard.checkpoints
         self.result: FitResult | None = None
+        self.late: list[str] = []
 
     def execute(self) -> None:
         """Play it to its end, whatever that is."""
-        with suppress(Interrupted):  # by the script, which is no fault
+        try:
             self.result = self.run.execute()
+        except Interrupted as error:  # by the script, which is no fault
+            self.late += getattr(error, "__notes__", ())
+        self.late += [
+            each["text"] for each in self.of("on_message") if each["level"] == "warning" and " raised " in each["text"]
+        ]
 
     @property
     def trainer(self) -> FitSession:
         """The last fit that was begun."""
         return list(self.run.sessions.values())[-1]
-
-    @property
-    def names(self) -> list[str]:
-        """The hooks that were called, in order."""
-        return [event.name for event in self.events]
 
     @property
     def state(self) -> TrainingState:
@@ -217,28 +220,6 @@ class Played:
         return {member.name: member.disabled for member in self.trainer.bus.members if member.disabled}
 
     @property
-    def records(self) -> list[dict[str, float]]:
-        """The log records."""
-        return [event.arguments["record"] for event in self.events if event.name == "on_log"]
-
-    @property
-    def messages(self) -> list[str]:
-        """What users were told."""
-        return [event.arguments["text"] for event in self.events if event.name == "on_message"]
-
-    @property
-    def reports(self) -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
-        """The tables shown: title, columns, rows."""
-        return [_values(event) for event in self.events if event.name == "on_report"]
-
-    @property
-    def artifacts(self) -> list[tuple[str, Path]]:
-        """The files worth keeping: kind and path."""
-        return [
-            (event.arguments["kind"], event.arguments["path"]) for event in self.events if event.name == "on_artifact"
-        ]
-
-    @property
     def status(self) -> str:
         """How it ended: ok, stopped or interrupted."""
         return str(self.recorder.of("on_close")[-1]["status"])
@@ -247,10 +228,6 @@ class Played:
     def stopped_by(self) -> str:
         """Who stopped the last fit and why: "early_stopping at step 6: …", or nothing."""
         return self.control.why("stop")
-
-
-def _values(event: Event) -> Any:
-    return tuple(value for name, value in event.arguments.items() if name != "run")
 
 
 def bus_of(*plugins: Any, control: Control | None = None) -> Bus:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import evolve
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem
-from stepbus.fit import exclusions
+from stepbus.fit import exclusions, rehearse
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
@@ -103,6 +103,7 @@ def prepare_first(run: Planned) -> None:
         run.variants.of(group[0]).builder.check([*known, *(fit for fit in group if fit is not run.main)])
     session = run.session_of(run.main)
     session.builder.check(_groups(run)[0], session.data)
+    rehearse(session.metrics, session.data, session.fit)
 
 
 def _groups(run: Planned) -> list[list[Fit]]:

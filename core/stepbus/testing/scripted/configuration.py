@@ -1,4 +1,4 @@
-"""The configuration of a scripted run: plugins and sections as given, and components that are never built."""
+"""The configuration of a scripted run: plugins with their settings, and sections whose components are scripted."""
 
 from __future__ import annotations
 
