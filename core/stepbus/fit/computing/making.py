@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import PluginFailure, StepbusError
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
-from stepbus.fit.plugins import trace_keys
+from stepbus.fit.computing.alike import trace_keys
 
 if TYPE_CHECKING:
     from stepbus.compute import Forward, Shared
     from stepbus.config import Config
-    from stepbus.fit.builder import Fitting
+    from stepbus.fit import Fitting
 
 
 def new_optimizer(config: Config, session: Fitting, shared: Shared | None = None) -> ParameterUpdater:
