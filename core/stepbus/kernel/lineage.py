@@ -42,7 +42,7 @@ class Lineage:
         found: dict[str, list[Array]] = {}
         unknown = False
         for rows in sets:
-            if hasattr(rows, "source_key"):
+            if getattr(rows, "source_key", None) is not None:
                 found.setdefault(rows.source_key, []).append(rows.places)
             else:
                 unknown = True
@@ -74,7 +74,7 @@ class Lineage:
 
     def among(self, rows: Any) -> Array:
         """Return which rows of a set are in it, bool [N]; of a loader, which names none, [0]."""
-        if not hasattr(rows, "source_key"):
+        if getattr(rows, "source_key", None) is None:
             return np.zeros(0, dtype=bool)
         if not self.rows or rows.source_key not in self.rows:  # a digest of the whole source is not made for nothing
             return np.zeros(len(rows), dtype=bool)

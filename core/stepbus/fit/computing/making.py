@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import PluginFailure, StepbusError
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
 from stepbus.fit.computing.alike import trace_keys
+from stepbus.fit.seen import watched_rate
 
 if TYPE_CHECKING:
     from stepbus.compute import Forward, Shared
@@ -47,6 +48,8 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
     state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
     transforms = list(session.bus.in_order("transform_gradients", trainer=session))
     session.model.train()
+    total = state.total_steps
+    rate = watched_rate(lambda step, base: _rate(scheduler, step, total, base), scheduler, session.bus, total)
     traced = None
     if shared is not None:
         traced = shared.traced(transforms, config.training.precision, forward, trace_keys(session.bus, session))
@@ -54,7 +57,7 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
         session.model,
         optimizer,
         transforms,
-        rate=lambda step: _rate(scheduler, step, state.total_steps, optimizer.learning_rate),
+        rate=lambda step: rate(step, optimizer.learning_rate),
         seed=session.fit.seed,
         precision=config.training.precision,
         forward=forward,
