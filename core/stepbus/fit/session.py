@@ -105,6 +105,10 @@ class FitSession:
         self.state.total_steps, self.state.steps_per_epoch = total, per_epoch or self.state.steps_per_epoch
         self.message(f"resumed at step {self.state.step} from {path}")
 
+    def had_seen(self, lineage: Lineage) -> None:
+        """Note what the weights had seen before this fit, besides what is known of it."""
+        self.before |= lineage
+
     @property
     def lineage(self) -> Lineage:
         """Every row that the weights have seen so far: before this fit, and to train or to decide in it."""
