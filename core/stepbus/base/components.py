@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from stepbus.base.errors import PluginError, StepbusError, did_you_mean
+from stepbus.base.row_sources import claimed, reader_problem
 from stepbus.base.settings import show
 
 # Kind -> what its metadata must say, and how it is written.
@@ -29,6 +30,9 @@ class Component:
         metadata: What the kind wants known before anything is built, by name:
             head: `task` (binary, multiclass, multilabel or regression; None for any).
             metric: `tasks` that it is for, `default` (those that have it without being asked), `greater_is_better`.
+            reader: `suffixes` (endings of the files that it reads) or `schemes` (what stands before the colon of its
+            sources), or both; `packed` (whether its files may also come as .gz or .zip) and `file` (whether a path
+            stands behind its schemes, up to the first # or ?) are False unless said.
             model: `from_scratch` (names of settings that a pretrained folder has itself), `config` (settings → the
             content of config.json, weights unread), `shapes` (settings → parameter name → shape of the encoder,
             weights unread); all three are optional, and what none says is known once the model is built.
@@ -53,15 +57,25 @@ class Component:
             return f"{where}: its settings must extend stepbus.{base.__name__}"
         wanted = WANTED.get(self.kind, {})
         missing = ", ".join(f'"{name}": {wanted[name]}' for name in wanted if name not in self.metadata)
-        return f"{where}: expected metadata={{{missing}}} in its Component, got none" if missing else ""
+        if missing:
+            return f"{where}: expected metadata={{{missing}}} in its Component, got none"
+        wrong = reader_problem(self.metadata) if self.kind == "reader" else ""
+        return f"{where}: {wrong}" if wrong else ""
 
 
 @frozen
 class Selected:
-    """A component that a configuration picked, with its settings."""
+    """A component that a configuration picked, with its settings.
+
+    Args:
+        component: The part.
+        settings: An instance of its `config`.
+        provider: The plugin that offers it, as messages name it.
+    """
 
     component: Component
     settings: Any
+    provider: str = ""
 
     @property
     def name(self) -> str:
@@ -118,6 +132,7 @@ class Components:
 
     def __init__(self) -> None:
         self._parts: dict[tuple[str, str], tuple[Component, str]] = {}
+        self._claims: dict[str, str] = {}
 
     def add(self, component: Component, provider: str) -> None:
         """Take in one component.
@@ -127,7 +142,7 @@ class Components:
             provider: The plugin that offers it, as messages should name it.
 
         Raises:
-            PluginError: Another plugin offers the same kind and name.
+            PluginError: Another plugin offers the same kind and name, or reads the same files.
         """
         key = (component.kind, component.name)
         if key in self._parts:
@@ -135,6 +150,14 @@ class Components:
                 f"two plugins offer the {component.kind} '{component.name}': {self._parts[key][1]} and {provider}; "
                 "switch one of them off under plugins:"
             )
+        claims = claimed(component.kind, component.metadata)
+        for claim in claims:
+            if claim in self._claims:
+                raise PluginError(
+                    f"two plugins read {claim}: {self._claims[claim]} and {provider}; "
+                    "switch one of them off under plugins:"
+                )
+        self._claims |= dict.fromkeys(claims, provider)
         self._parts[key] = (component, provider)
 
     def names(self, kind: str) -> list[str]:

@@ -27,7 +27,7 @@ from stepbus.text.rows.cells import (
 )
 from stepbus.text.rows.content import content_key
 from stepbus.text.rows.frames import a_thing, as_frame, checked_frame
-from stepbus.text.rows.readers import read_table
+from stepbus.text.rows.readers import label_of, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,10 +237,10 @@ def read_rows(source: Any, *, name: str, config: DataConfig) -> Rows:
     """Read a set of rows.
 
     Args:
-        source: A .csv, .tsv, .jsonl or .parquet file, `sklearn:NAME`, a frame or another table, a list of dictionaries,
-            a dictionary of columns, or rows (returned as they are).
+        source: A file or another source that a reader takes (`sqlite:FILE#TABLE`), a frame or another table, a list of
+            dictionaries, a dictionary of columns, or rows (returned as they are).
         name: What the set is for: train, validation, test.
-        config: The data section; `id`, `encoding` and `separator` are used.
+        config: The data section; `id`, `readers`, `encoding` and `separator` are used.
 
     Returns:
         The rows, at least one.
@@ -251,15 +251,15 @@ def read_rows(source: Any, *, name: str, config: DataConfig) -> Rows:
     if isinstance(source, Rows):
         return source
     lines: IntArray | None = None
+    index: tuple[str, ...] = ()
     if isinstance(source, str | Path):
-        label = str(source)
-        separator = "\t" if config.separator == "tab" else config.separator
-        frame, lines = read_table(label, config.encoding, separator)
+        label = label_of(str(source))
+        frame, lines = read_table(str(source), config)
     else:
         label = f"{name} frame"
         frame = as_frame(source, label)
-    index = tuple(str(level) for level in frame.index.names if level is not None)
-    frame = checked_frame(frame, label)
+        index = tuple(str(level) for level in frame.index.names if level is not None)
+        frame = checked_frame(frame, label)
     positions = np.arange(len(frame), dtype=np.int64)
     numbers = positions + 1 if lines is None else lines
     rows = Rows(frame, positions, label, name, numbers, lines is not None, index=index)
