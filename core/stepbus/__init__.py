@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from stepbus.config.sections import TrainingConfig as TrainingConfig
     from stepbus.device.backend import cpu_streams as cpu_streams
     from stepbus.device.backend import describe_machine as describe_machine
+    from stepbus.device.backend import mx as mx
     from stepbus.device.backend import row_streams as row_streams
     from stepbus.kernel.fits import Axis as Axis
     from stepbus.kernel.fits import Fit as Fit
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
-    from stepbus.run.plan import Plan as Plan
+    from stepbus.run.plans.plan import Plan as Plan
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
@@ -121,7 +122,7 @@ _HOME = {
     "Optimizer": "compute.optimizer",
     "OptimizerConfig": "config.sections",
     "ParameterUpdater": "compute.optimizer",
-    "Plan": "run.plan",
+    "Plan": "run.plans.plan",
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
     "Predictions": "kernel.fits",
@@ -161,6 +162,7 @@ _HOME = {
     "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",
+    "mx": "device.backend",
     "no_decay_names": "compute.optimizer",
     "open_trainer": "api.opening",
     "parse_json": "base.reading",

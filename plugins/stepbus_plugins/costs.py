@@ -26,10 +26,10 @@ class Costs:
         """Report the costs of a run that came to its end."""
         report(run)
 
-    @hookimpl
-    def on_exception(self, run: Run) -> None:
+    @hookimpl(tryfirst=True)  # before those who show it close
+    def on_close(self, run: Run, status: str) -> None:
         """Report those of a run that a signal ended in the midst of a fit, which is gone on with later."""
-        if run.results and run.results[-1].status == "interrupted":
+        if status == "interrupted" and run.results and run.results[-1].status == "interrupted":
             report(run)
 
 

@@ -41,6 +41,7 @@ from stepbus.kernel.fits import Fit, Predictions
 from stepbus.plan.planning import describe_plan
 from stepbus.run import FolderStore, resume
 from stepbus.run.outer_loop import Run
+from stepbus.run.plans.planning import plan_fits, prepare_first
 from stepbus.testing import play
 from stepbus.text.batches import prefetch as batches
 from stepbus.text.rows import read_rows
@@ -110,8 +111,8 @@ def tools(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatc
 def prepared(tools: Tools, tree: dict[str, Any]) -> FitSession:
     config = load_config(tree)
     run = Run(config, TextFits(config), FolderStore(config))
-    run.plan_fits()
-    run.prepare_first()
+    plan_fits(run)
+    prepare_first(run)
     return run.first
 
 

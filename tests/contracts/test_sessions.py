@@ -17,7 +17,7 @@ from stepbus.fit import FitSession
 from stepbus.fit.builder import Fitting
 from stepbus.kernel import protocols
 from stepbus.run import Run
-from stepbus.run.plan import Plan
+from stepbus.run.plans.plan import Plan
 
 CORE = Path(inspect.getfile(FitSession)).parents[1]
 PLUGINS = Path(next(iter(stepbus_plugins.__path__)))

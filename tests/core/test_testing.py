@@ -13,15 +13,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 import pytest
 from attrs import define
 
 import stepbus.testing
 from stepbus import (
+    Axis,
     CheckpointError,
     Component,
     ConfigError,
+    FitResult,
     PluginError,
     PluginFailure,
     Problem,
@@ -199,13 +202,78 @@ def test_what_raises_is_blamed_and_may_be_switched_off() -> None:
     assert list(played.disabled) == ["breaks"]
 
 
+class Notices:
+    """Keep what a run says of itself at its start, of which fit an artifact is, and how it ended."""
+
+    scope = "run"
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    @hookimpl
+    def on_run_start(self, run: Any) -> None:
+        self.told.append((run.resumed, [fit.name for fit in run.fits if run.is_done(fit)]))
+
+    @hookimpl
+    def on_artifact(self, fit: Any, kind: str) -> None:
+        self.told.append((kind, fit and fit.name))
+
+    @hookimpl
+    def on_fit_start(self, trainer: Any) -> None:
+        trainer.artifact("note", trainer.directory / "note.txt")
+        trainer.run.artifact("table", trainer.run.directory / "table.csv")
+
+    @hookimpl
+    def on_exception(self) -> None:
+        self.told.append("failed")
+
+    @hookimpl
+    def on_close(self, status: str) -> None:
+        self.told.append(status)
+
+
+class TwoFits:
+    """Train twice."""
+
+    scope = "run"
+    grows = (Axis("fold"),)
+
+    @hookimpl
+    def expand_fits(self, fits: Any) -> Any:
+        return [attrs.evolve(fits[0], name=f"fold-{place}", scope={"fold": place}) for place in range(2)]
+
+    @hookimpl
+    def combine_results(self, results: Any) -> Any:
+        return results[0]
+
+
+def test_a_run_says_that_it_is_resumed_and_an_artifact_of_which_fit_it_is() -> None:
+    first = Notices()
+    cut = play(first, TwoFits, epochs=1, steps_per_epoch=4, interrupt_at=3)
+    notes = [("note", "fold-0"), ("table", None)]
+    assert first.told == [(False, []), *notes, "interrupted"]
+    snapshot = attrs.evolve(cut.checkpoints[-1], fit="fold-1", done=(FitResult(cut.run.fits[0]),))
+    second = Notices()
+    play(second, TwoFits, epochs=1, steps_per_epoch=4, resume_from=snapshot)
+    assert second.told == [(True, ["fold-0"]), ("note", "fold-1"), ("table", None), ("model", "fold-1"), "ok"]
+
+
+def test_a_run_in_a_folder_says_the_same(tiny_config: Any) -> None:
+    settings = {"training": {"max_steps": 2}, "plugins": {"progress": False, "history": False}}
+    whole, again = Notices(), Notices()
+    create_trainer(config=tiny_config(**settings), plugins=[whole]).train()
+    create_trainer(config=tiny_config(**settings), plugins=[again]).train(resume=True)
+    assert whole.told == [(False, []), ("note", "fit"), ("table", None), ("model", "fit"), "ok"]
+    assert again.told == [(True, ["fit"]), "ok"]
+
+
 def test_a_cut_run_goes_on_where_it_stood(tmp_path: Path) -> None:
     script: dict[str, Any] = {"epochs": 3, "steps_per_epoch": 4, "metrics": FALLING, "log_steps": 2}
     whole = play(Counts, **script)
     first = play(Counts, interrupt_at=5, **script)
     assert (first.status, first.state.step, first.result) == ("interrupted", 5, None)
     assert first.checkpoints[-1].plugins == {"counts": {"seen": 5}}
-    assert first.names[-2:] == ["on_exception", "on_close"]
+    assert first.names[-2:] == ["on_fit_end", "on_close"], "a signal is no failure"
     second = play(Counts, resume_from=first.checkpoints[-1], **script)
     assert first.records + second.records == whole.records
     assert second.state.state_dict() == whole.state.state_dict()

@@ -75,7 +75,7 @@ class Run:
     def artifact(self, kind: str, path: Path) -> None:
         self.kept.append((kind, path))
 
-    def score(self, labels: Any, values: Any) -> dict[str, float]:
+    def score(self, labels: Any, values: Any, weights: Any = None) -> dict[str, float]:
         if values.ndim == 1:
             return {"mae": float(np.abs(labels - values).mean())}
         found = values.argmax(axis=1) if labels.ndim == 1 else values >= 0.5

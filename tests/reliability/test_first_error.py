@@ -67,7 +67,7 @@ def test_what_comes_later_is_a_note(hook: str, kind: type[BaseException]) -> Non
     # An interrupt before the end of the fit ends the run; what comes later finds one that has failed.
     interrupted = hook == "on_fit_end" and isinstance(error, KeyboardInterrupt)
     assert hears.heard[-1] == ("close interrupted" if interrupted else "close failed")
-    assert len(hears.heard) == 3
+    assert len(hears.heard) == (2 if interrupted else 3)
 
 
 @pytest.mark.parametrize("hook", ["on_fit_end", "on_run_end"])
@@ -84,7 +84,7 @@ def test_an_interrupt_stays_one_when_plugins_fail_after_it() -> None:
     hears = Hears()
     played = play(raising("on_fit_end", RuntimeError("late")), hears, **SCRIPT, interrupt_at=3)
     assert played.status == "interrupted"
-    assert hears.heard == ["fit interrupted", "exception Interrupted", "close interrupted"]
+    assert hears.heard == ["fit interrupted", "close interrupted"]
     assert [checkpoint.step for checkpoint in played.checkpoints] == [3]
 
 
@@ -141,5 +141,6 @@ def test_the_command_says_the_same(
     assert main(["train", "run.yaml"]) == code
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(words)
-    for line, hook in zip(lines[1:], ("on_fit_end", "on_exception", "on_close"), strict=True):
+    hooks = ("on_fit_end", "on_exception", "on_close") if how == "error" else ("on_fit_end", "on_close")
+    for line, hook in zip(lines[1:], hooks, strict=True):
         assert line.startswith(f"stepbus: late, sample.py: {hook} raised RuntimeError")

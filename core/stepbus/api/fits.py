@@ -11,6 +11,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from stepbus.base import ModelError
+from stepbus.fit import unweighed
 from stepbus.fit.opened import open_model
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def mean_of(predictors: Iterable[Predictor], source: Any, *, labelled: bool, raw
         source = predictor.read(source, labelled=labelled)  # once for all: a pipe gives its rows only once
         found.append(predictor.predict(source, labelled=labelled))
     predictions, loss, logits = found[0]
+    if predictions.weights is not None and (words := unweighed(predictor.metrics)):
+        log.warning("%s", words)
     if len(found) == 1:
         return Mean(predictions, loss, logits, predictor.metrics)
     log.warning("predictions are the mean of %d fits: %s", len(names), ", ".join(names))

@@ -101,6 +101,7 @@ class Trainer:
         self,
         train: Any = None,
         validation: Any = None,
+        test: Any = None,
         *,
         num_epochs: int | None = None,
         resume: bool | str | Path | None = False,
@@ -111,22 +112,22 @@ class Trainer:
 
         Args:
             train: A file, a pandas frame, or None for `data.train`; or an iterable of batches, dictionaries of arrays
-                with `labels` among them: a list, a function that yields them (of the epoch, if it takes one), an object
-                to iterate, with `set_epoch` or without.
+                with `labels` among them: a list, an object (perhaps with `set_epoch`), a function (of the epoch).
             validation: The same for `data.validation`; a float is a fraction of the training rows.
+            test: The same for `data.test`: rows to predict, whose labels are not read; `result.predictions["test"]`.
             num_epochs: Epochs of this `train`; None takes `training.num_epochs`.
             resume: True to go on with the newest run of the output folder, or the path of a run or a checkpoint.
             allow_changed: Go on although something differs from what the run began with.
             trace_hooks: Print each call of a hook, with plugin and time, on the standard error.
 
         Returns:
-            The result: status, metrics, predictions of the validation rows, and where the model lies.
+            The result: status, metrics, predictions of the validation and the test rows, and where the model lies.
 
         Raises:
             BadInput: Configuration, data, model or checkpoint cannot be used.
         """
         config = self.config if num_epochs is None else self.config.updated({"num_epochs": num_epochs})
-        builder = self._builder(config, train, validation)
+        builder = self._builder(config, train=train, validation=validation, test=test)
         store = FolderStore(config, resume=resume, allow_changed=allow_changed, start=None if resume else self._start)
         self._memories = self._memories or Memories(self.plugins)
         self._memories.put_back()
@@ -138,10 +139,10 @@ class Trainer:
             self._take_over(run, config)
         return self.result
 
-    def _builder(self, config: Config, train: Any, validation: Any) -> FitBuilder:
+    def _builder(self, config: Config, **sources: Any) -> FitBuilder:
         """Return what makes the parts of the next run's fits, which start from the present weights."""
-        if is_module(self.model) or is_loader(train) or is_loader(validation):
-            return LoaderFits(config, self.model, train, validation, self.loss)
+        if is_module(self.model) or any(map(is_loader, sources.values())):
+            return LoaderFits(config, self.model, loss=self.loss, **sources)
         if self._made_from is None:
             raise BadInput(
                 f"this trainer is the mean of {len(self.fits)} fits, which cannot be trained as one; go on with one of "
@@ -151,8 +152,7 @@ class Trainer:
         return TextFits(
             config,
             self.model,
-            train,
-            validation,
+            **sources,
             fixed=self.model is self._given,
             changed=changed,
             trained=self._session is not None,

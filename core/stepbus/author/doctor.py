@@ -79,7 +79,7 @@ def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Repo
 
     Args:
         config: A configuration whose own plugins and settings are looked at too.
-        timeout: Seconds that one import may take.
+        timeout: Seconds that the imports of one package may hang.
     """
     offers = [offer for plugin in plugins.installed().values() for offer in (plugin, *plugin.rivals)]
     rivals = {plugin.name for plugin in plugins.installed().values() if plugin.rivals}
@@ -90,7 +90,9 @@ def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Repo
     wanted += [arguments_for(name, said.use, said.folder) for name, said in local.items()]
     wanted += [["--command", "--", command.value] for command in commands]
     wanted += [["--config", "--", config]] if config is not None else []
-    findings = iter(probe(wanted, timeout))
+    owners = [offer.distribution for offer in offers] + [str(said.use).rpartition(":")[0] for said in local.values()]
+    owners += [command.distribution for command in commands] + ([""] if config is not None else [])
+    findings = iter(probe(wanted, timeout, owners))
     diagnoses = [_installed(offer, next(findings), offers) for offer in offers]
     diagnoses += [_of_config(name, said, next(findings)) for name, said in local.items()]
     for command in commands:

@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,9 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 10.0
+# What a process may take beside the import itself: to begin, and to import stepbus and MLX.
+START_SECONDS = 10.0
 
 
 @frozen
@@ -33,6 +37,7 @@ class Finding:
         problems: What is wrong with it.
         description: What `plugins show` tells of it.
         fragment: What it adds to the schema, as the arguments of a `schema.Fragment`.
+        hung: Whether it did not end in time.
     """
 
     seconds: float = 0.0
@@ -40,35 +45,54 @@ class Finding:
     problems: list[str] = field(factory=list)
     description: dict[str, Any] = field(factory=dict)
     fragment: dict[str, Any] = field(factory=dict)
+    hung: bool = False
 
 
-def probe(arguments: Sequence[Sequence[str]], timeout: float = TIMEOUT_SECONDS) -> list[Finding]:
+def probe(
+    arguments: Sequence[Sequence[str]], timeout: float = TIMEOUT_SECONDS, owners: Sequence[str] = ()
+) -> list[Finding]:
     """Run a process for each list of arguments, a few at a time, and return what each found.
 
     Args:
         arguments: What stands after `python -m stepbus.author.probing`, for each process.
-        timeout: Seconds that each may take.
+        timeout: Seconds that each import may take.
+        owners: The package of each; once an import of a package hangs, its others are not waited for as well.
     """
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda each: _one(each, timeout), arguments))
+    hanging: dict[str, str] = {}
+
+    def one(words: Sequence[str], owner: str) -> Finding:
+        if owner in hanging:
+            return Finding(error=f"not looked at, because {hanging[owner]} of the same package hangs; mend that first")
+        found = _one(words, timeout)
+        if found.hung and owner:
+            hanging.setdefault(owner, words[-1])
+        return found
+
+    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
+        return list(pool.map(one, arguments, owners or [""] * len(arguments)))
 
 
 def _one(arguments: Iterable[str], timeout: float) -> Finding:
     # -P keeps the working directory off the path, as the command `stepbus` does.
-    command = [sys.executable, "-P", "-m", "stepbus.author.probing", *arguments]
+    command = [sys.executable, "-P", "-m", "stepbus.author.probing", "--timeout", str(timeout), *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     try:
         ended = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment, timeout=timeout, check=False,
+            env=environment, timeout=timeout + START_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Finding(timeout, f"its import did not end within {timeout:g} s")
+        return _hung(timeout)
     try:
         return Finding(**json.loads(ended.stdout))
     except (ValueError, TypeError):
         how = f"with exit code {ended.returncode}" if ended.returncode >= 0 else f"by signal {-ended.returncode}"
         return Finding(error=f"importing it ended the process {how}")
+
+
+def _hung(timeout: float, place: str = "") -> Finding:
+    words = f"its import did not end within {timeout:g} s{place}; if it is only slow, say --timeout {6 * timeout:g}"
+    return Finding(timeout, words, hung=True)
 
 
 def arguments_for(name: str, use: str | None = None, folder: Path | None = None) -> list[str]:
@@ -82,10 +106,50 @@ def arguments_for(name: str, use: str | None = None, folder: Path | None = None)
     return ["--use", use or "", "--folder", str(folder or ""), "--", name]
 
 
-def look(name: str, use: str | None = None, folder: Path | None = None) -> Finding:
+class Answer:
+    """Where the process says what it found, once: when it is done, or when an import has taken too long.
+
+    Args:
+        descriptor: What the reader of the JSON reads.
+        timeout: Seconds that the import may take.
+    """
+
+    def __init__(self, descriptor: int, timeout: float) -> None:
+        self.descriptor, self.timeout = descriptor, timeout
+        self._once = threading.Lock()
+
+    def watch(self) -> None:
+        """Begin to count; stepbus itself is imported, and what comes now is the plugin's."""
+        watch = threading.Timer(self.timeout, lambda: self.give(_hung(self.timeout, _where())))
+        watch.daemon = True
+        watch.start()
+
+    def give(self, found: Finding) -> None:
+        """Say it, and end at once: a thread that the plugin started must not keep the process alive."""
+        self._once.acquire()  # and never let go: who comes second waits for the end
+        with os.fdopen(self.descriptor, "w", encoding="utf-8") as stream:
+            json.dump(attrs.asdict(found), stream)
+        os._exit(0)
+
+
+def _where() -> str:
+    """Return the line of the plugin's own at which the main thread is, as ": it is at mine.py:3"."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    ours = str(Path(__file__).parents[1])
+    library = sysconfig.get_paths()["stdlib"]
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(("<", ours)) and ("site-packages" in file or not file.startswith(library)):
+            return f": it is at {Path(file).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def look(answer: Answer, name: str, use: str | None = None, folder: Path | None = None) -> Finding:
     """Import one plugin into this process and return what is found.
 
     Args:
+        answer: Watches how long it takes.
         name: Its name.
         use: "module:Class" or "file.py:Class", for one that no entry point names.
         folder: What a relative path starts from.
@@ -98,6 +162,7 @@ def look(name: str, use: str | None = None, folder: Path | None = None) -> Findi
     from stepbus.config.discovery import load_class
     from stepbus.device import backend as backend
 
+    answer.watch()
     start = time.perf_counter()
     try:
         loaded = load_class(name, use, folder)
@@ -112,9 +177,10 @@ def look(name: str, use: str | None = None, folder: Path | None = None) -> Findi
     )
 
 
-def look_at_command(value: str) -> Finding:
+def look_at_command(answer: Answer, value: str) -> Finding:
     """Import the function of an added command and return what is found."""
     module, _, attribute = value.partition(":")
+    answer.watch()
     start = time.perf_counter()
     function = getattr(importlib.import_module(module), attribute)
     seconds = time.perf_counter() - start
@@ -123,12 +189,13 @@ def look_at_command(value: str) -> Finding:
     )
 
 
-def look_at_config(source: str) -> Finding:
+def look_at_config(answer: Answer, source: str) -> Finding:
     """Load a configuration with its plugins, build them, and return every problem."""
     from stepbus.base import ConfigError, StepbusError
     from stepbus.config import load_config
     from stepbus.fit import prototypes
 
+    answer.watch()
     start = time.perf_counter()
     problems: list[str] = []
     try:
@@ -141,29 +208,28 @@ def look_at_config(source: str) -> Finding:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Print what was found, and end at once: a thread that the plugin started must not keep the process alive."""
+    """Print what was found, and end at once."""
     parser = argparse.ArgumentParser(prog="python -m stepbus.author.probing")
     parser.add_argument("name", help="an installed plugin; with --command or --config, what these say")
     parser.add_argument("--use", default="", help="module:Class or file.py:Class, in place of the installed one")
     parser.add_argument("--folder", default="", help="folder that a relative path starts from")
     parser.add_argument("--command", action="store_true", help="NAME is module:function, a command")
     parser.add_argument("--config", action="store_true", help="NAME is a configuration, to be loaded as a whole")
+    parser.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, help="seconds that the import may take")
     chosen = parser.parse_args(words)
     # What the plugin prints is not for the reader of the JSON.
-    answer = os.dup(1)
+    answer = Answer(os.dup(1), chosen.timeout)
     os.dup2(2, 1)
     try:
         if chosen.command:
-            found = look_at_command(chosen.name)
+            found = look_at_command(answer, chosen.name)
         elif chosen.config:
-            found = look_at_config(chosen.name)
+            found = look_at_config(answer, chosen.name)
         else:
-            found = look(chosen.name, chosen.use or None, Path(chosen.folder) if chosen.folder else None)
+            found = look(answer, chosen.name, chosen.use or None, Path(chosen.folder) if chosen.folder else None)
     except BaseException as error:
         found = Finding(error=f"{type(error).__name__}: {error}")
-    with os.fdopen(answer, "w", encoding="utf-8") as stream:
-        json.dump(attrs.asdict(found), stream)
-    os._exit(0)
+    answer.give(found)
 
 
 if __name__ == "__main__":

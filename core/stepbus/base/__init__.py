@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stepbus.base.json_output import strict_json as strict_json
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
+    from stepbus.base.metric import weights_argument as weights_argument
     from stepbus.base.paths import MAX_NAME as MAX_NAME
     from stepbus.base.paths import is_url as is_url
     from stepbus.base.paths import unusable as unusable
@@ -87,6 +88,7 @@ else:
         hook_arguments="check_arguments",
         json_output="strict_json",
         markers="hookimpl hookspec",
+        metric="weights_argument",
         paths="MAX_NAME is_url unusable usable",
         problems="Problem",
         quoting="one_line values_without_secrets without_secrets",

@@ -128,11 +128,17 @@ def components_of(plugin: Any, label: str) -> list[Component]:
 
 
 class Components:
-    """The components of all loaded plugins, by kind and name."""
+    """The components of all loaded plugins, by kind and name.
 
-    def __init__(self) -> None:
+    Args:
+        elsewhere: Says how to switch on who offers a component, given its kind and name, where a plugin that is
+            installed does; "" where none does.
+    """
+
+    def __init__(self, elsewhere: Callable[[str, str], str] = lambda kind, name: "") -> None:
         self._parts: dict[tuple[str, str], tuple[Component, str]] = {}
         self._claims: dict[str, str] = {}
+        self._elsewhere = elsewhere
 
     def add(self, component: Component, provider: str) -> None:
         """Take in one component.
@@ -174,8 +180,10 @@ class Components:
             return self._parts[kind, name][0]
         except KeyError:
             known = self.names(kind)
+            switch = self._elsewhere(kind, name)
+            near = f"; what offers it is installed: switch it on with {switch}" if switch else did_you_mean(name, known)
             raise PluginError(
-                f"expected a known {kind}, got {show(name)}{did_you_mean(name, known)}; "
+                f"expected a known {kind}, got {show(name)}{near}; "
                 f"known: {', '.join(sorted(known)) or 'none, no plugin that offers one is switched on'}"
             ) from None
 

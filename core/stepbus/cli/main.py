@@ -86,6 +86,10 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--config", metavar="CONFIG", help="check the plugins and settings of this configuration as well"
     )
+    doctor.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=10.0,
+        help="how long the imports of one package may take before it counts as hanging (10)",
+    )  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     new = _command(plugins, "new", "write a new plugin to start from", "plugins_new:plugins_new")
     new.add_argument("name", metavar="NAME", help="its name: small letters, digits and _")
@@ -184,7 +188,7 @@ def _command_of(argv: Sequence[str] | None) -> int:
     elif not words[0].startswith("-") and words[0] not in package_commands.BUILTIN:
         command = package_commands.find(words[0])
         if command is None:
-            near = did_you_mean(words[0], package_commands.BUILTIN)
+            near = did_you_mean(words[0], [*package_commands.BUILTIN, *package_commands.names()])
             raise BadInput(f"there is no command {words[0]!r}{near}; `stepbus --help` lists them")
         return int(command(words[1:]) or 0)
     arguments = top.parse_args(words)

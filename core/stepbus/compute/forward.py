@@ -46,7 +46,17 @@ class HeadForward:
 
 
 def _row_losses(head: Any, logits: mx.array, batch: Arrays) -> mx.array:
-    losses: mx.array = _asked(head, "loss", logits, batch["labels"])
+    labels = batch["labels"]
+    try:
+        losses: mx.array = _asked(head, "loss", logits, labels)
+    except (ModelError, MemoryError):
+        raise
+    except Exception as error:
+        if labels.ndim != 2:
+            raise
+        words = f"its loss raised {type(error).__name__}: {error}, on labels {list(labels.shape)}"
+        mend = "soft labels are probabilities [B, K]: let its loss take them, or leave data.soft_labels out"
+        raise ModelError(f"the head {type(head).__name__}: {words}; {mend}") from error
     if _shape(losses) != batch["weights"].shape:
         raise _other(head, "loss", f"one for each row, {list(batch['weights'].shape)}", losses)
     return losses

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from stepbus.base import Components, ConfigError, PluginError, Problem, components_of, show
 from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, make_settings, show_path
+from stepbus.config.discovery import offering
 from stepbus.config.layers import merge, merge_all
 from stepbus.config.normaliser import Normaliser
 
@@ -124,7 +125,7 @@ class Plugins:
         for extra in extras:
             label = f"{getattr(extra, '__name__', type(extra).__name__)} (passed in Python)"
             offered.append((extra, label, Mark()))
-        components = Components()
+        components = Components(self.elsewhere)
         for plugin, label, mark in offered:
             try:
                 parts = components_of(plugin, label)
@@ -137,6 +138,14 @@ class Plugins:
                 except PluginError as error:
                     self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
         return components
+
+    def elsewhere(self, kind: str, name: str) -> str:
+        """Return who offers a component and is not switched on, as words that say how to do that; "" for nobody."""
+        others = [plugin for plugin in self.loader.installed().values() if plugin.name not in self.loaded]
+        return " or ".join(
+            f"plugins: {{{plugin.name}: {{}}}} ({plugin.distribution} {plugin.version})"
+            for plugin in offering(kind, name, others)
+        )
 
 
 def choice(loaded: LoadedPlugin, root: Given, problems: list[Problem]) -> PluginChoice:

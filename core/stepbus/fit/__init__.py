@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from stepbus.fit.computing import new_optimizer as new_optimizer
     from stepbus.fit.computing import new_steps as new_steps
     from stepbus.fit.effects import loop_notes as loop_notes
-    from stepbus.fit.effects import refusals as refusals
     from stepbus.fit.effects import unevaluated as unevaluated
     from stepbus.fit.evaluation import joined as joined
     from stepbus.fit.evaluation import metric_values as metric_values
     from stepbus.fit.evaluation import predict as predict
     from stepbus.fit.evaluation import score as score
+    from stepbus.fit.evaluation import unweighed as unweighed
     from stepbus.fit.members import Prototype as Prototype
     from stepbus.fit.members import disabled_of as disabled_of
     from stepbus.fit.members import exclusions as exclusions
@@ -42,8 +42,8 @@ else:
         __name__,
         builder="Exported FitBuilder Fitting",
         computing="new_optimizer new_steps",
-        effects="loop_notes refusals unevaluated",
-        evaluation="joined metric_values predict score",
+        effects="loop_notes unevaluated",
+        evaluation="joined metric_values predict score unweighed",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
         "run_scoped source_digest",
         metrics="chosen_metrics",

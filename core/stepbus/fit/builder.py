@@ -102,6 +102,9 @@ class FitBuilder(Protocol):
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""
 
+    def predict(self, session: Fitting, name: str) -> Predictions:
+        """Return predictions of a named set without labels."""
+
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit."""
 

@@ -1,31 +1,15 @@
-"""What of a configuration has no effect on a run: refused where nothing sensible is left of it, else said."""
+"""What of a configuration has no effect on a run, or another one than it seems to have, in words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stepbus.base import Problem, counted, show
+from stepbus.base import Problem, counted
 from stepbus.kernel import grown_axes
 
 if TYPE_CHECKING:
     from stepbus.config import Config, TrainingConfig
     from stepbus.kernel import Fit
-
-
-def refusals(config: Config) -> list[Problem]:
-    """Return the settings that a run would have to leave aside, and whose results somebody would wait for.
-
-    Args:
-        config: The configuration.
-    """
-    test = config.data.settings.test
-    if test is None:
-        return []
-    message = (
-        f"expected none, because a run does not predict rows yet, got {show(test)}; leave it out, and when the run "
-        "is done: stepbus predict RUN FILE (in Python: trainer.predict(rows))"
-    )
-    return [config.locate(Problem("data.test", message))]
 
 
 def unevaluated(training: TrainingConfig, monitored: bool, steps_per_epoch: int, total_steps: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import DataError, PluginFailure, StepbusError, show
+from stepbus.base import DataError, PluginFailure, StepbusError, listed, show, weights_argument
 from stepbus.fit import best_weights
 from stepbus.kernel import Best, Predictions
 
@@ -41,7 +41,8 @@ def predict(steps: Steps, rows: ScoredSet) -> tuple[Predictions, float, Array]:
     order = np.argsort(np.concatenate(places), kind="stable")
     values, logits = joined(said, "predictions")[order], joined(raw, "outputs")[order]
     loss = float("nan") if rows.targets is None else total / rows.weight
-    return Predictions(rows.row_ids, rows.to_units(values), rows.targets), loss, logits
+    weights = None if rows.targets is None else rows.weights
+    return Predictions(rows.row_ids, rows.to_units(values), rows.targets, weights), loss, logits
 
 
 def joined(parts: Sequence[Array], what: str) -> Array:
@@ -61,21 +62,25 @@ def joined(parts: Sequence[Array], what: str) -> Array:
     return np.concatenate(parts)
 
 
-def metric_values(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any) -> dict[str, float]:
+def metric_values(
+    metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any, weights: Any = None
+) -> dict[str, float]:
     """Return every metric of predictions that are in the label's own unit, without prefix.
 
     Args:
         metrics: Name -> what computes it; one that gives a mapping gives several.
         labels: [N] or [N, K].
         predictions: [N, K] probabilities, or [N] values.
+        weights: What each row counts, [N], for the metrics that take weights; None counts all alike.
 
     Raises:
         PluginFailure: A metric raised, `sys.exit` included, or gave no number.
     """
     found: dict[str, float] = {}
     for name, metric in metrics:
+        argument = "" if weights is None else weights_argument(metric)
         try:
-            value = metric(labels, predictions)
+            value = metric(labels, predictions, **({argument: weights} if argument else {}))
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as error:
@@ -101,24 +106,40 @@ def score(
         loss: The mean loss.
         prefix: What stands before each name.
     """
-    found = metric_values(metrics, predictions.labels, predictions.values)
+    found = metric_values(metrics, predictions.labels, predictions.values, predictions.weights)
     undefined = [name for name, value in found.items() if value != value]
     words = f"undefined on these rows: {', '.join(undefined)} (a class may be absent)" if undefined else ""
     before = f"{prefix}_" if prefix else ""
     return {f"{before}loss": loss} | {f"{before}{name}": value for name, value in found.items()}, words
 
 
-def score_set(session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+def unweighed(metrics: Sequence[tuple[str, Any]]) -> str:
+    """Return which metrics count all rows alike whatever they weigh, as a sentence, or "" where none does.
+
+    Args:
+        metrics: Name -> what computes it.
+    """
+    names = [name for name, metric in metrics if not weights_argument(metric)]
+    if not names:
+        return ""
+    return f"rows have weights, and {listed(names)} cannot be weighed: its call has no argument `weights`"
+
+
+def score_set(session: Fitting, name: str, prefix: str, said: set[str]) -> tuple[Predictions, dict[str, float]]:
     """Return predictions and metrics of a named set of a fit.
 
     Args:
         session: The fit.
         name: The set.
         prefix: What stands before each metric's name.
+        said: What the user was told of a run and need not hear again.
     """
     predictions, loss, _ = predict(session.steps, session.data.sets[name])
     found, words = score(session.metrics, predictions, loss, prefix)
     if words:
+        session.message(words, "warning")
+    if predictions.weights is not None and (words := unweighed(session.metrics)) and words not in said:
+        said.add(words)
         session.message(words, "warning")
     return predictions, found
 
@@ -165,6 +186,19 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
     if fresh:
         hook.on_evaluate(trainer=session, state=state, name=name, metrics=metrics)
     return metrics
+
+
+def predict_set(session: Fitting, name: str) -> Predictions:
+    """Predict a named set without labels at the end of a fit, and tell the plugins.
+
+    Args:
+        session: The fit, with the weights that are exported.
+        name: The set.
+    """
+    predictions = session.builder.predict(session, name)
+    hook = session.bus.hook
+    hook.on_predictions(trainer=session, state=session.state, name=name, predictions=predictions, final=True)
+    return predictions
 
 
 def _update_best(session: Fitting, metrics: Mapping[str, float]) -> None:

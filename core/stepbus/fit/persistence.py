@@ -187,7 +187,7 @@ def export(session: Fitting) -> Path:
     folder, exported = session.directory / "model", session.builder.exported(session)
     tensors = tensors_of(session.model)
     folders.write_folder(folder, exported.config, tensors, exported.files, describe(session, exported))
-    session.run.artifact("model", folder)
+    session.artifact("model", folder)
     return folder
 
 

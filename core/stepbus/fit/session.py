@@ -133,6 +133,10 @@ class FitSession:
         """Show the user a table."""
         self.run.report(title, columns, rows)
 
+    def artifact(self, kind: str, path: Path) -> None:
+        """Say that a file worth keeping was written, of this fit."""
+        self.run.artifact(kind, path, self.fit)
+
     def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
         """Write a checkpoint now, in a folder or the fit's own, and return where it lies.
 
@@ -246,6 +250,9 @@ class FitSession:
         state = self.state
         best_weights.put_back(self)
         for name in self.data.sets:
+            if not self.fit.is_labelled(name):
+                result.predictions[name] = evaluation.predict_set(self, name)
+                continue
             prefix = "eval" if name == self.fit.monitored else name
             state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
             result.predictions[name] = self.scored[name][0]

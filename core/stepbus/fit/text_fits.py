@@ -35,6 +35,7 @@ class TextFits:
         model: The model to start from, or None for the one that the configuration describes.
         train: Training rows, or None for those of the configuration.
         validation: Validation rows, a fraction, or None for those of the configuration.
+        test: Rows to predict, or None for those of the configuration.
         fixed: Whether labels that ask for other outputs than the model's are refused; else its head starts anew.
         changed: Whether the section `model` is no more what the model was made from.
         trained: Whether the model was trained before, so that nobody needs to hear again how it was loaded.
@@ -48,14 +49,16 @@ class TextFits:
         model: Any = None,
         train: Any = None,
         validation: Any = None,
+        test: Any = None,
         *,
         fixed: bool = True,
         changed: bool = False,
         trained: bool = False,
     ) -> None:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
-        self._sources = (train, validation)
+        self._sources = (train, validation, test)
         self._told = False
+        self._said: set[str] = set()
         if trained and model is not None:
             model.loaded = LoadReport()
 
@@ -83,7 +86,8 @@ class TextFits:
             row_ids.check(rows, self.config.data.settings.id)
         known = None if self.given is None or self.changed else self.given.config
         encoder = new_encoder(self.config, known)
-        return TextData(self.config, encoder, fit.sets, fit.seed)
+        unlabelled = [name for name in fit.sets if not fit.is_labelled(name)]
+        return TextData(self.config, encoder, fit.sets, fit.seed, unlabelled)
 
     def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
         """Return what scores predictions, by name, and the direction of everything that will be computed."""
@@ -92,8 +96,13 @@ class TextFits:
 
     def notes(self, session: Fitting, fits: Sequence[Fit]) -> list[str]:
         """Return what was set and has no effect."""
-        longest = int(text_of(session).tokens["train"].lengths.max())
-        return run_notes(self.config, list(fits), session.state.steps_per_epoch, session.state.total_steps, longest)
+        longest, state = int(text_of(session).tokens["train"].lengths.max()), session.state
+        found = run_notes(self.config, list(fits), state.steps_per_epoch, state.total_steps, longest)
+        weighed = any(rows.weights is not None for fit in fits for name, rows in fit.sets.items() if name != "train")
+        if weighed and (words := evaluation.unweighed(session.metrics)):
+            self._said.add(words)
+            found.append(words)
+        return found
 
     # -- what computes ------------------------------------------------------------------------------------------------
 
@@ -148,7 +157,11 @@ class TextFits:
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""
-        return evaluation.score_set(session, name, prefix)
+        return evaluation.score_set(session, name, prefix, self._said)
+
+    def predict(self, session: Fitting, name: str) -> Predictions:
+        """Return predictions of a named set without labels."""
+        return evaluation.predict(session.steps, session.data.sets[name])[0]
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""

@@ -45,7 +45,7 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
 `is_boundary` is asked when an update is launched, up to `pipeline_depth` updates before `on_step_end` tells of it.
 
 Beside the order stand `on_message`, `on_report` and `on_artifact`, which anything may cause at any time, and
-`on_exception`, which fires before `on_close` when a run fails.
+`on_exception`, which fires before `on_close` when a run fails; where a signal ends it, `on_close` alone says so.
 
 A hook takes only the arguments that it names. "Threaded" means that the value goes through the implementations in
 call order, each receiving what the one before returned; None leaves it as it was.
@@ -323,11 +323,12 @@ def on_report(run: Run, title: str, columns: Sequence[str], rows: Sequence[Seque
 
 
 @hookspec
-def on_artifact(run: Run, kind: str, path: Path) -> None:
+def on_artifact(run: Run, fit: Fit | None, kind: str, path: Path) -> None:
     """Fires when a file worth keeping was written.
 
     Args:
         run: The run.
+        fit: The fit that it is of; None for one of the whole run.
         kind: model, history, checkpoint, predictions, …
         path: Where it lies.
     """
@@ -335,7 +336,7 @@ def on_artifact(run: Run, kind: str, path: Path) -> None:
 
 @hookspec
 def on_exception(run: Run, error: BaseException) -> None:
-    """Fires when a run fails, before `on_close`; the error goes on its way afterwards."""
+    """Fires when a run fails, before `on_close`; the error goes on its way afterwards. A signal is no failure."""
 
 
 @hookspec

@@ -79,6 +79,10 @@ class Fit:
         """Return the names of the sets that have a role, in order."""
         return [name for name in self.sets if role in self.roles_of(name)]
 
+    def is_labelled(self, name: str) -> bool:
+        """Return whether the labels of a set are read: those of one that is only predicted are not."""
+        return set(self.roles_of(name)) != {"predict"}
+
     @property
     def _decided_elsewhere(self) -> bool:
         """Whether another set than `validation` decides."""
@@ -122,7 +126,7 @@ class FitResult:
         fit: What it was asked to do.
         status: ok, stopped, interrupted or failed.
         metrics: The final metrics.
-        predictions: Predictions of the scored sets, by set name.
+        predictions: Predictions of the scored and the predicted sets, by set name.
         directory: Where its files lie.
         model_path: The exported model's folder, if one was written.
         best: The best evaluation.

@@ -56,6 +56,8 @@ class ScoredSet(Protocol):
     @property
     def targets(self) -> Array | None: ...  # labels in their own unit, [N] or [N, K]; None without
     @property
+    def weights(self) -> Array | None: ...  # what each row counts, [N]; None counts all alike
+    @property
     def weight(self) -> float: ...  # sum of the rows' weights
 
     def batches(self) -> AbstractContextManager[Iterator[Batch]]:
@@ -181,6 +183,9 @@ class Session(Voice, Protocol):
     def log(self, numbers: Mapping[str, float]) -> None:
         """Send a record to every plugin that listens to `on_log`."""
 
+    def artifact(self, kind: str, path: Path) -> None:
+        """Say that a file worth keeping was written, of this fit."""
+
     def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
         """Write a checkpoint now, in a folder or the fit's own, and return where it lies."""
 
@@ -221,11 +226,17 @@ class Run(Voice, Protocol):
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit: the run's own when it is alone."""
 
-    def artifact(self, kind: str, path: Path) -> None:
-        """Say that a file worth keeping was written."""
+    @property
+    def resumed(self) -> bool: ...  # whether it goes on with a run of an earlier process
 
-    def score(self, labels: Any, predictions: Any) -> dict[str, float]:
-        """Return every metric of predictions that are in the label's own unit, without prefix."""
+    def is_done(self, fit: Fit) -> bool:
+        """Return whether an earlier process finished a fit; its hooks do not fire again, unless it is to train on."""
+
+    def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
+        """Say that a file worth keeping was written, of a fit or of the whole run."""
+
+    def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
+        """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
 
 
 class Plan(Protocol):

@@ -11,6 +11,7 @@ from stepbus.compute import warmup_steps
 from stepbus.fit import text_of
 from stepbus.text import count_steps, epoch_shapes
 from stepbus.text.labels import label_counts
+from stepbus.text.rows import rows_that_count
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -26,7 +27,7 @@ Array = np.ndarray[Any, Any]
 
 @frozen(eq=False)
 class KnownRows:
-    """What is known of single rows since the first fit was prepared; other fits deal the same rows out otherwise.
+    """What is known of labelled rows since the first fit was prepared; other fits deal the same ones out otherwise.
 
     Args:
         places: Source and number of a row -> its place in the arrays.
@@ -50,12 +51,10 @@ def known_rows(session: FitSession) -> KnownRows:
     Args:
         session: A fit whose data is prepared.
     """
-    places: dict[tuple[str, int], int] = {}
-    data = text_of(session)
-    for rows in session.fit.sets.values():
-        for number in rows.numbers.tolist():
-            places[rows.source, number] = len(places)
-    names = list(session.fit.sets)
+    data, fit = text_of(session), session.fit
+    names = [name for name in data.encoded if fit.is_labelled(name)]
+    every = [(rows.source, int(row)) for name in names for rows in [data.encoded[name]] for row in rows.numbers]
+    places = {row: place for place, row in enumerate(every)}  # one that stands in two sets is the same in both
     return KnownRows(
         places,
         np.concatenate([data.tokens[name].lengths for name in names]),
@@ -94,10 +93,13 @@ def _described(
             return None
         return label_counts(first.codec, known.targets[place])
 
-    found = {name: None if known is None else known.find(rows) for name, rows in fit.sets.items()}
+    given = {name: rows_that_count(rows) if name == "train" else rows for name, rows in fit.sets.items()}
+    found = {
+        name: None if known is None or not fit.is_labelled(name) else known.find(rows) for name, rows in given.items()
+    }
     sets = {
-        name: {"rows": len(rows), "labels": labels(place)}
-        for (name, rows), place in zip(fit.sets.items(), found.values(), strict=True)
+        name: {"rows": len(rows), "roles": list(fit.roles_of(name)), "labels": labels(place)}
+        for (name, rows), place in zip(given.items(), found.values(), strict=True)
     }
     train, shapes = found.get("train"), None if own is None else own.shapes
     if shapes is None and first is not None and known is not None and train is not None:

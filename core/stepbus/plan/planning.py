@@ -16,10 +16,11 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
     events      in the order of a run: event, and calls in call order: plugin, and around (a wrapper, which runs before
                 and after the others)
     fits        name, scope (axis -> place), seed, notice, monitored (the set that is evaluated during training),
-                sets (name -> rows; labels: class -> count, column -> count, or min, median, max), exact (false: the
-                tokens of its rows are taken from the first fit), batches of an epoch, shapes (rows, tokens, batches),
-                traces (different shapes), padding (share of the tokens), batches_in_words, epochs, steps_per_epoch,
-                steps, warmup_steps, cut (training rows longer than data.max_length)
+                sets (name -> rows; roles; labels: class -> count, column -> count, or min, median, max; null where
+                they are not read), exact (false: the tokens of its rows are taken from the first fit), batches of an
+                epoch, shapes (rows, tokens, batches), traces (different shapes), padding (share of the tokens),
+                batches_in_words, epochs, steps_per_epoch, steps, warmup_steps, cut (training rows longer than
+                data.max_length)
     memory      an estimate in bytes, see `stepbus.plan.memory.Estimate`, with largest_batch (rows, tokens), process
                 (this one now), cache (buffers that MLX may keep besides) and machine
     notes       what a reader should know that is no problem
@@ -44,11 +45,12 @@ from stepbus.compute import Optimizer, find_folder
 from stepbus.compute.models import head_for
 from stepbus.config import Config, load_config
 from stepbus.device import choice as device
-from stepbus.fit import TextFits, exclusions, known_config, refusals, text_of
+from stepbus.fit import TextFits, exclusions, known_config, text_of
 from stepbus.plan import memory
 from stepbus.plan.calls import describe_events, describe_plugins, planned_members
 from stepbus.plan.fits import describe_fits
 from stepbus.run import FolderStore, Run
+from stepbus.run.plans import plan_fits, plan_problems, prepare_first
 from stepbus.storage.wheels import cache as wheel_cache
 from stepbus.text.batches import Bucket
 
@@ -131,15 +133,15 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
         run.store.open(run)
     plan["folder"] = str(run.directory)
     with _collecting(problems, config):
-        problems += [*refusals(config), *exclusions(config, run.members)]
+        problems += exclusions(config, run.members)
     with _collecting(problems, config):
-        run.plan_fits()
+        plan_fits(run)
     task = _check_data(run, notes, problems)
     session = run.sessions.get(run.fits[0].name) if run.fits else None
     if task is not None and session is not None:
         wheels = wheel_cache.sources(config.deciding())
         plan["wheels"] = {f"model.{key}": {"file": each.file, "sha256": each.sha256} for key, each in wheels.items()}
-        plan.update(task=task, metrics=session.directions, told=text_of(session).encoder.told())
+        plan.update(task=task, metrics=session.directions, told=text_of(session).told())
     with _collecting(problems, config):
         members = planned_members(run)
         plan["events"] = describe_events(run, members)
@@ -153,13 +155,13 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
     """Prepare the first fit's data, ask everybody for problems of the plan, and return what the labels are."""
     if run.fits:
         with _collecting(problems, run.config):
-            run.prepare_first()
+            prepare_first(run)
     if not run.sessions:
         notes.append("the plugins were not asked what is wrong with the plan, because other problems come first")
         return None
     notes += run.first.data.notes
     with _collecting(problems, run.config):
-        problems += run.plan_problems()
+        problems += plan_problems(run)
     notes += run.builder.notes(run.first, run.fits)
     return run.first.data.task
 

@@ -103,7 +103,7 @@ def _sets(fits: Sequence[Mapping[str, Any]], width: int) -> str:
     for fit in chosen:
         name, seed = fit["name"], str(fit["seed"])
         for kind, each in fit["sets"].items():
-            rows.append((name, seed, kind, f"{each['rows']:,}", _labels(each["labels"])))
+            rows.append((name, seed, kind, f"{each['rows']:,}", _labels(each)))
             name = seed = ""
         if fit["notice"]:
             rows.append(("", "", "", "", fit["notice"]))
@@ -122,9 +122,11 @@ def shown(fits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [fits[place] for place in sorted(places)]
 
 
-def _labels(labels: Mapping[str, float] | None) -> str:
+def _labels(described: Mapping[str, Any]) -> str:
+    """Return what is known of the labels of a set."""
+    labels: Mapping[str, float] | None = described["labels"]
     if labels is None:
-        return "not known"
+        return "predicted, not read" if described["roles"] == ["predict"] else "not known"
     numbers = [f"{number:,}" if isinstance(number, int) else f"{number:g}" for number in labels.values()]
     named = [f"{name}: {number}" for name, number in zip(labels, numbers, strict=True)]
     left = len(named) - CLASSES

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from stepbus.run.models import is_run as is_run
     from stepbus.run.models import models_of as models_of
     from stepbus.run.outer_loop import Run as Run
-    from stepbus.run.plan import Plan as Plan
     from stepbus.run.resume import Start as Start
 else:
     from stepbus.base.lazy import lazily
@@ -21,6 +20,5 @@ else:
         folder_store="FolderStore",
         models="is_run models_of",
         outer_loop="Run",
-        plan="Plan",
         resume="Start",
     )

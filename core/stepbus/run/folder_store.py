@@ -111,6 +111,10 @@ class FolderStore:
                 with run_folders.writing(path):
                     write_bytes_atomically(path, content)
 
+    def is_done(self, run: Run, fit: Fit) -> bool:
+        """Return whether an earlier process finished a fit."""
+        return self.resumed and ledger.is_kept(run.directory_of(fit))
+
     def finished(self, run: Run, fit: Fit, session: Callable[[], FitSession]) -> FitResult | None:
         """Return the result of a fit that is done; None where more was asked for and allowed.
 

@@ -164,8 +164,9 @@ def _packed(results: dict[str, Predictions]) -> bytes:
         kind, ids = row_ids.to_array(predictions.row_ids)
         arrays[f"{name}/row_ids.{kind}"] = ids
         arrays[f"{name}/values"] = predictions.values
-        if predictions.labels is not None:
-            arrays[f"{name}/labels"] = predictions.labels
+        for part in ("labels", "weights", "fold"):
+            if (array := getattr(predictions, part)) is not None:
+                arrays[f"{name}/{part}"] = array
     if odd := [name for name, array in arrays.items() if array.dtype.hasobject]:
         raise CheckpointError(f"{odd[0]}: expected numbers or text to keep, got Python objects")
     content = io.BytesIO()
@@ -185,7 +186,7 @@ def _predictions(directory: Path, wanted: Written) -> dict[str, Predictions]:
                 name: Predictions(
                     row_ids.from_array(kind, arrays[f"{name}/row_ids.{kind}"]),
                     arrays[f"{name}/values"],
-                    arrays.get(f"{name}/labels"),
+                    *(arrays.get(f"{name}/{part}") for part in ("labels", "weights", "fold")),
                 )
                 for name, kind in found.items()
             }

@@ -11,22 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stepbus.base import (
-    BadInput,
-    Caller,
-    ConfigError,
-    DataError,
-    Interrupted,
-    ModelError,
-    mention,
-    outcome,
-    raise_first,
-    without_secrets,
-)
-from stepbus.fit import FitSession, exclusions, metric_values, prototypes, refusals, run_scoped
-from stepbus.kernel import Bus, Control, Fit, FitResult, Meter, groups_along, grown_axes
+from stepbus.base import Caller, Interrupted, mention, outcome, raise_first, without_secrets
+from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
+from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
+from stepbus.run.combining import combine
 from stepbus.run.interruption import close, interrupted, noted_signals
-from stepbus.run.plan import make_plan, plan_problems
+from stepbus.run.plans import plan_run
 
 if TYPE_CHECKING:
     from stepbus.base import Problem
@@ -37,6 +27,9 @@ if TYPE_CHECKING:
 
 class Store(Protocol):
     """What keeps a run: its folder, what it is, and its finished fits."""
+
+    @property
+    def resumed(self) -> bool: ...  # whether it goes on with a run of an earlier process; known once it is open
 
     def open(self, run: Run) -> None:
         """Find the run to go on with, or a folder that no other run uses."""
@@ -49,6 +42,9 @@ class Store(Protocol):
 
     def describe(self, run: Run) -> None:
         """Write what the run is, or hold a resumed one against it."""
+
+    def is_done(self, run: Run, fit: Fit) -> bool:
+        """Return whether an earlier process finished a fit."""
 
     def finished(self, run: Run, fit: Fit, session: Callable[[], FitSession]) -> FitResult | None:
         """Return the result of a fit that is done, with nothing more to do; `session` prepares it, to count."""
@@ -119,6 +115,15 @@ class Run:
         return self.first.data.codec
 
     @property
+    def resumed(self) -> bool:
+        """Whether it goes on with a run of an earlier process."""
+        return self.store.resumed
+
+    def is_done(self, fit: Fit) -> bool:
+        """Return whether an earlier process finished a fit; its hooks do not fire again, unless it is to train on."""
+        return self.store.is_done(self, fit)
+
+    @property
     def seconds(self) -> float:
         """Wall time since the run was opened."""
         return time.perf_counter() - self.began
@@ -145,13 +150,13 @@ class Run:
         """Show the user a table."""
         self.bus.hook.on_report(run=self, title=title, columns=columns, rows=rows)
 
-    def artifact(self, kind: str, path: Path) -> None:
-        """Say that a file worth keeping was written."""
-        self.bus.hook.on_artifact(run=self, kind=kind, path=path)
+    def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
+        """Say that a file worth keeping was written, of a fit or of the whole run."""
+        self.bus.hook.on_artifact(run=self, fit=fit, kind=kind, path=path)
 
-    def score(self, labels: Any, predictions: Any) -> dict[str, float]:
-        """Return every metric of predictions that are in the label's own unit, without prefix."""
-        return metric_values(self.first.metrics, labels, predictions)
+    def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
+        """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
+        return metric_values(self.first.metrics, labels, predictions, weights)
 
     # -- the outer loop -----------------------------------------------------------------------------------------------
 
@@ -167,7 +172,7 @@ class Run:
         failed: BaseException | None = None
         try:
             self.store.open(self)
-            self._plan()
+            plan_run(self)
             self.store.hold(self)
             self.store.describe(self)
             self.bus.hook.on_run_start(run=self)
@@ -179,14 +184,15 @@ class Run:
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
             self._heed_signal()
-            result = self._combine()
+            result = combine(self)
             raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))
             self._heed_signal()
             status = result.status
             return result
+        except (Interrupted, KeyboardInterrupt) as error:
+            status, failed = "interrupted", error  # which is no failure: only `on_close` tells of it
+            raise
         except BaseException as error:
-            if isinstance(error, Interrupted | KeyboardInterrupt):
-                status = "interrupted"
             # What a plugin raises here must not stand in front of the error itself.
             failed = outcome(error, self.bus.tell_all("on_exception", run=self, error=error))
             raise_first(failed, ())
@@ -194,40 +200,7 @@ class Run:
         finally:
             close(self, self.bus, status, failed)
 
-    def _plan(self) -> None:
-        """Read the rows, make the fits, and collect every problem before anything is created or loaded."""
-        _refuse([*refusals(self.config), *exclusions(self.config, self.members)])
-        try:
-            self.plan_fits()
-            self.prepare_first()
-        except (DataError, ModelError) as error:
-            raise type(error)(str(self.config.place(error))) from error
-        _refuse(self.plan_problems())
-
-    def plan_fits(self) -> None:
-        """Read the rows and make the fits."""
-        whole = Fit("fit", self.builder.sets(), self.config.training.seed)
-        self.fits = self.bus.thread("expand_fits", run=self, fits=[whole])
-        names = [fit.name for fit in self.fits]
-        if len(set(names)) != len(names):
-            raise BadInput(f"two fits of the plan have the same name: {', '.join(names)}")
-
-    def prepare_first(self) -> None:
-        """Prepare the data of the first fit, and look at the rows of all of them."""
-        self.builder.check(self.fits)
-        session = self._session(self.fits[0])
-        self.builder.check(self.fits, session.data)
-
-    def plan_problems(self) -> list[Problem]:
-        """Return every problem of the plan, with file and line; the data of the first fit is prepared."""
-        plan = make_plan(self.first, self.fits)
-        planners = Bus(self.members, meter=self.meter)
-        problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
-        problems += plan_problems(plan, can_combine=Bus(self.planners).has("combine_results"))
-        problems += self.store.problems(self)
-        return [self.config.locate(problem) for problem in dict.fromkeys(problems)]
-
-    def _session(self, fit: Fit) -> FitSession:
+    def session_of(self, fit: Fit) -> FitSession:
         """Return the session of a fit, its data prepared; those that are done make room."""
         if fit.name not in self.sessions:
             session = FitSession(self, fit, self.builder, self.members, self.plugins, self.meter, self.caller)
@@ -238,10 +211,10 @@ class Run:
 
     def _do_fit(self, fit: Fit) -> FitResult:
         """Return the result of one fit: the one that is kept, or go on where it was cut, or do it."""
-        known = self.store.finished(self, fit, lambda: self._session(fit))
+        known = self.store.finished(self, fit, lambda: self.session_of(fit))
         if known is not None:
             return known
-        session = self._session(fit)
+        session = self.session_of(fit)
         self.store.begin(self.directory_of(fit))
         session.assemble()
         self.store.restore(session)
@@ -253,24 +226,9 @@ class Run:
         self.store.keep(self, result)
         return result
 
-    def _combine(self) -> FitResult:
-        results = self.results
-        for axis in grown_axes(self.fits):
-            results = [
-                self.bus.hook.combine_results(run=self, axis=axis, results=group)
-                for group in groups_along(axis, results)
-            ]
-        (result,) = results
-        return result
-
     def _heed_signal(self, *, saved: bool = False) -> None:
         """End the run where a signal asked for it; `saved` says that the fit wrote a checkpoint for that."""
         if self.signal is not None:
             error = interrupted(self.signal, self.directory, saved=saved)
             mention(error, [late for session in self.sessions.values() for late in session.late])
             raise error
-
-
-def _refuse(problems: list[Problem]) -> None:
-    if problems:
-        raise ConfigError(problems)

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from stepbus.kernel import Fit, FitResult
-from stepbus.run import Plan
+from stepbus.run.plans import Plan
 
 
 def comparable(value: Any) -> Any:

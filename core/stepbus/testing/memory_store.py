@@ -26,6 +26,11 @@ class MemoryStore:
     def __init__(self, resume_from: Snapshot | None = None) -> None:
         self.resume_from = resume_from
 
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on with an earlier run."""
+        return self.resume_from is not None
+
     def open(self, run: Run) -> None:
         """Give the run the number of all scripted ones."""
         run.id = "scripted"
@@ -43,6 +48,10 @@ class MemoryStore:
             for known in self.resume_from.done:
                 keep_disabled(run.bus, known.disabled)
             keep_disabled(run.bus, self.resume_from.disabled)
+
+    def is_done(self, run: Run, fit: Fit) -> bool:
+        """Return whether a fit was done when the snapshot was taken."""
+        return any(known.fit.name == fit.name for known in self.resume_from.done) if self.resume_from else False
 
     def finished(self, run: Run, fit: Fit, session: Callable[[], FitSession]) -> FitResult | None:
         """Return the result of a fit that was done when the snapshot was taken."""

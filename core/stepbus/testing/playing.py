@@ -206,7 +206,9 @@ class Played:
     @property
     def artifacts(self) -> list[tuple[str, Path]]:
         """The files worth keeping: kind and path."""
-        return [_values(event) for event in self.events if event.name == "on_artifact"]
+        return [
+            (event.arguments["kind"], event.arguments["path"]) for event in self.events if event.name == "on_artifact"
+        ]
 
     @property
     def status(self) -> str:

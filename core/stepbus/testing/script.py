@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from stepbus.base import Problem, show
 from stepbus.kernel import Control, FitResult, Predictions, Request
@@ -210,10 +210,22 @@ def scripted_codec(rows: Any, data: Any) -> LabelCodec:
     return codec
 
 
-def scripted_predictions(rows: Any, codec: LabelCodec) -> Predictions:
-    """Return predictions of which two in three are right, in the shapes of the task."""
+def scripted_predictions(rows: Any, codec: LabelCodec, *, labelled: bool = True) -> Predictions:
+    """Return predictions of which two in three are right, in the shapes of the task.
+
+    Args:
+        rows: The rows.
+        codec: Their labels.
+        labelled: Whether their labels are read; without, they are taken to be 0.
+    """
+    if not labelled:
+        shape = (len(rows), len(codec.names)) if codec.task == "multilabel" else (len(rows),)
+        return evolve(_said_of(rows, codec, np.zeros(shape, np.int64)), labels=None)
     real = not isinstance(rows, ScriptedRows)
-    labels = np.asarray(codec.targets_in_units(rows)) if real else np.arange(len(rows)) % 2
+    return _said_of(rows, codec, np.asarray(codec.targets_in_units(rows)) if real else np.arange(len(rows)) % 2)
+
+
+def _said_of(rows: Any, codec: LabelCodec, labels: np.ndarray[Any, Any]) -> Predictions:
     right = np.arange(len(rows)) % 3 != 2
     if codec.task == "regression":
         return Predictions(rows.ids, labels + np.where(right, 0.0, 1.0), labels)

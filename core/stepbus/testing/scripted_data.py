@@ -19,10 +19,13 @@ class ScriptedSet:
     Args:
         rows: The rows; scripted ones only have ids.
         codec: Their labels.
+        labelled: Whether its labels are read.
     """
 
-    def __init__(self, rows: Any, codec: Any) -> None:
-        self.said = scripted_predictions(rows, codec)
+    weights = None
+
+    def __init__(self, rows: Any, codec: Any, *, labelled: bool = True) -> None:
+        self.said = scripted_predictions(rows, codec, labelled=labelled)
         self.row_ids, self.targets, self.weight = self.said.row_ids, self.said.labels, float(len(rows))
 
     @contextmanager
@@ -51,7 +54,11 @@ class ScriptedData:
         self.codec = scripted_codec(fit.sets["train"], config.data.settings)
         self.task: str | None = str(self.codec.task)
         self.rows = {name: len(rows) for name, rows in fit.sets.items()}
-        self.sets = {name: ScriptedSet(rows, self.codec) for name, rows in fit.sets.items() if name != "train"}
+        self.sets = {
+            name: ScriptedSet(rows, self.codec, labelled=fit.is_labelled(name))
+            for name, rows in fit.sets.items()
+            if name != "train"
+        }
 
     def describe(self) -> dict[str, str]:
         """Return nothing."""
@@ -81,4 +88,4 @@ class ScriptedData:
 
     def other(self, source: Any, name: str, *, labelled: bool) -> ScriptedSet:
         """Return further rows as a set."""
-        return ScriptedSet(source, self.codec)
+        return ScriptedSet(source, self.codec, labelled=labelled)

@@ -151,7 +151,7 @@ class ScriptedCheckpoints:
         """Make the folder of the model, with nothing in it."""
         folder = session.directory / "model"
         folder.mkdir(parents=True, exist_ok=True)
-        session.run.artifact("model", folder)
+        session.artifact("model", folder)
         return folder
 
 
@@ -239,6 +239,12 @@ class ScriptedFits:
         named = {f"{prefix}_{key.removeprefix('eval_')}": value for key, value in metrics.items()}
         assert isinstance(said, ScriptedSet)
         return said.said, named
+
+    def predict(self, session: Fitting, name: str) -> Predictions:
+        """Return predictions of a named set without labels."""
+        said = session.data.sets[name]
+        assert isinstance(said, ScriptedSet)
+        return said.said
 
     def checkpointer(self) -> ScriptedCheckpoints:
         """Return what keeps snapshots in memory."""

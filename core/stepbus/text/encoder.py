@@ -115,12 +115,14 @@ class RowEncoder:
             DataError: A row has no text or no usable label.
             ModelError: A token has no place in the model's tables.
         """
-        labels = self.codec.encode(rows) if labelled else None
+        labels = self.codec.for_loss(rows) if labelled else None
         texts, pairs = self._texts(rows)
         if len(texts) != len(rows) or (pairs is not None and len(pairs) != len(rows)):
             raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
         tokens = self._tokens(rows, texts, pairs)
         tokens = evolve(tokens, labels=labels, row_ids=rows.ids)
+        if labelled and rows.weights is not None:
+            tokens = evolve(tokens, weights=rows.weights.astype(np.float32))
         self.limits.check(tokens, rows.where, self.tokenizer)
         return tokens
 

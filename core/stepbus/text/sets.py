@@ -10,7 +10,7 @@ import numpy as np
 
 from stepbus.base import DataError
 from stepbus.text.labels import LabelCodec
-from stepbus.text.rows import Rows, read_rows, set_aside, split_rows
+from stepbus.text.rows import Rows, read_rows, refuse_weightless, rows_that_count, set_aside, split_rows, weighed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def read_sets(config: Config, train: Any = None, validation: Any = None) -> dict[str, Rows]:
+def read_sets(config: Config, train: Any = None, validation: Any = None, test: Any = None) -> dict[str, Rows]:
     """Read the rows of a run.
 
     Args:
         config: The configuration.
         train: Training rows, or None for those of the configuration.
         validation: Validation rows, a fraction, or None for those of the configuration.
+        test: Rows to predict, or None for those of the configuration.
 
     Returns:
-        `train`, and `validation` where there are such rows.
+        `train`, and `validation` and `test` where there are such rows.
 
     Raises:
         DataError: Rows cannot be read or split.
@@ -40,7 +41,7 @@ def read_sets(config: Config, train: Any = None, validation: Any = None) -> dict
     source = train if train is not None else settings.train
     if source is None:
         raise DataError("data.train: expected a file of training rows, got none")
-    sets = {"train": read_rows(source, name="train", config=settings)}
+    sets = {"train": weighed(read_rows(source, name="train", config=settings), settings, training=True)}
     held_out = validation if validation is not None else settings.validation
     if isinstance(held_out, bool | int | float | np.number | np.bool_):
         if isinstance(held_out, bool | np.bool_) or not 0 < held_out < 1:
@@ -50,9 +51,22 @@ def read_sets(config: Config, train: Any = None, validation: Any = None) -> dict
             )
         sets["train"], sets["validation"] = _split(config, sets["train"], float(held_out))
     elif held_out is not None:
-        sets["validation"] = read_rows(held_out, name="validation", config=settings)
+        sets["validation"] = weighed(read_rows(held_out, name="validation", config=settings), settings)
         _warn_of_the_same(sets["train"], sets["validation"], settings.id)
+    if (predicted := test if test is not None else settings.test) is not None:
+        sets["test"] = read_rows(predicted, name="test", config=settings)
+        _say_unread(sets["test"], LabelCodec.of(config).columns)
     return sets
+
+
+def _say_unread(rows: Rows, labels: Sequence[str]) -> None:
+    """Say once that rows to predict have labels, which are not read."""
+    if labels and set(labels) <= set(rows.frame.columns):
+        column = f"column {labels[0]!r}" if len(labels) == 1 else f"columns {', '.join(map(repr, labels))}"
+        rows.say(
+            f"data.test: its labels ({column}) are not read, because its rows are predicted and not scored; `stepbus "
+            "evaluate RUN FILE` scores them (in Python: trainer.evaluate(rows))"
+        )
 
 
 def _split(config: Config, rows: Rows, fraction: float) -> tuple[Rows, Rows]:
@@ -116,8 +130,14 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
     for fit in fits:
         codec = LabelCodec.of(config)
         try:
-            codec.fit(fit.sets["train"])
             for name, rows in fit.sets.items():
+                if fit.is_labelled(name):
+                    refuse_weightless(rows)
+            codec.fit(rows_that_count(fit.sets["train"]))
+            for name, rows in fit.sets.items():
+                if not fit.is_labelled(name):
+                    continue
+                codec.for_loss(rows_that_count(rows) if name == "train" else rows)
                 if name != "train":
                     codec.encode(rows)
         except DataError as error:

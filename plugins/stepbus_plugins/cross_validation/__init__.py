@@ -169,7 +169,7 @@ class CrossValidation:
             run.message(note, "warning")
         run.artifact("out-of-fold", path)
 
-        scores = run.score(whole.labels, whole.values)
+        scores = run.score(whole.labels, whole.values, whole.weights)
         each = [fold_scores(result) for result in results]
         metrics = combined_metrics(scores, each)
         title = f"Cross-validation{f' of {group}' if group else ''}: {len(results)} folds, {self.config.strategy}"

@@ -112,8 +112,8 @@ class History:
             write_text_atomically(table, as_table([record for record in lines if record is not None]))
         if damaged := [str(number) for number, record in enumerate(lines, start=1) if record is None]:
             trainer.message(f"{path}: damaged in line {', '.join(damaged)}; {table.name} goes without", "warning")
-        trainer.run.artifact("history", path)
-        trainer.run.artifact("history", table)
+        trainer.artifact("history", path)
+        trainer.artifact("history", table)
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many lines belong to the state that is being saved, having made them durable."""

@@ -13,6 +13,7 @@ import pytest
 from attrs import define
 
 from stepbus import Component, OptimizerConfig, hookimpl, setting
+from stepbus.author import probing
 from stepbus.author.checks import problems_of, settings_problems
 from stepbus.author.doctor import (
     Diagnosis,
@@ -235,7 +236,30 @@ def test_whatever_an_import_does_stays_in_its_process(tmp_path: Path) -> None:
 def test_an_import_that_hangs_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "hangs.py").write_text("import time; time.sleep(600)\n")
     (found,) = probe([arguments_for("hangs", "./hangs.py:Good", tmp_path)], timeout=2)
-    assert found.error == "its import did not end within 2 s"
+    words = "its import did not end within 2 s: it is at hangs.py:1; if it is only slow, say --timeout 12"
+    assert (found.error, found.hung) == (words, True)
+
+
+def test_a_package_that_hangs_is_waited_for_once_and_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(600)\n")
+    (tmp_path / "good.py").write_text(fakes.GOOD)
+    names = ["hangs", "hangs", "hangs", "hangs", "hangs", "good"]
+    wanted = [arguments_for(f"p{place}", f"./{name}.py:Good", tmp_path) for place, name in enumerate(names)]
+    found = probe(wanted, timeout=1.5, owners=names)
+    others = [each for each in found[:5] if not each.hung]
+    assert found[0].hung and others, "no more of them were begun than there are workers"
+    assert {each.error for each in others} <= {
+        f"not looked at, because p{place} of the same package hangs; mend that first" for place in range(5)
+    }
+    assert (found[5].error, found[5].problems) == ("", [])
+
+
+def test_an_import_that_holds_the_interpreter_is_given_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "START_SECONDS", 4.0)
+    # No other thread gets a turn while libc sleeps in a call that keeps the interpreter's lock.
+    (tmp_path / "holds.py").write_text("import ctypes\nctypes.PyDLL(None).sleep(600)\n")
+    (found,) = probe([arguments_for("holds", "./holds.py:Good", tmp_path)], timeout=0.5)
+    assert found.hung and found.error.startswith("its import did not end within 0.5 s; ")
 
 
 def test_components_of_two_plugins() -> None:

@@ -44,18 +44,6 @@ def refused(tree: Any) -> list[str]:
     return found
 
 
-def test_rows_to_predict_are_refused_with_file_and_line(tiny_config: Make, tmp_path: Path) -> None:
-    tree = tiny_config(data={"test": "not-there.csv"})
-    [line] = refused(tree)
-    assert line.startswith("data.test: expected none, because a run does not predict rows yet, got")
-    assert "stepbus predict RUN FILE" in line
-    file = tmp_path / "run.yaml"
-    file.write_text(yaml.safe_dump(tree))
-    [problem] = describe_plan(file)["problems"]
-    number = 1 + [line.strip() for line in file.read_text().splitlines()].index("test: not-there.csv")
-    assert (problem["file"], problem["line"]) == (str(file), number)
-
-
 def test_more_steps_than_the_epochs_give(tiny_config: Make) -> None:
     assert said(tiny_config(training={"max_steps": 1000})) == [
         "training.max_steps: 1,000 updates are never reached, because there are 22 in 2 epochs; a larger "

@@ -14,6 +14,7 @@ from stepbus import create_trainer, load_config
 from stepbus.base.errors import DataError
 from stepbus.config.load import Config
 from stepbus.kernel.fits import Fit
+from stepbus.plan.planning import describe_plan
 from stepbus.text.rows.table import Rows, read_rows
 from stepbus.text.sets import check_labels, read_sets
 
@@ -156,3 +157,34 @@ def test_rows_are_taken_as_they_are(config: Callable[..., Config]) -> None:
     sets = read_sets(config(), rows, rows.take([0]))
     assert isinstance(sets["validation"], Rows)
     assert sets["train"] is rows
+
+
+def test_rows_to_predict_need_no_labels(config: Callable[..., Config], tmp_path: Path) -> None:
+    file = tmp_path / "test.csv"
+    file.write_text("text\na film\nthe plot\n")
+    sets = read_sets(config(test=str(file)), table(["a", "b"] * 5), 0.2)
+    assert list(sets) == ["train", "validation", "test"]
+    assert (sets["test"].source, len(sets["test"]), len(sets["train"])) == (str(file), 2, 8)
+    frame = read_sets(config(test=str(file)), table(["a", "b"] * 5), None, table(["c"]).drop(columns="label"))["test"]
+    assert (frame.source, frame.name) == ("test frame", "test")
+    fit = Fit("fit", sets, 42)
+    check_labels(config(), [fit])
+    with pytest.raises(DataError, match=r"data.label: expected a column 'label', got text"):
+        check_labels(config(), [Fit("fit", sets, 42, roles={"test": ("predict", "score")})])
+
+
+def test_labels_of_rows_to_predict_are_named_once_and_not_read(
+    config: Callable[..., Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    sets = read_sets(config(validation=None), table(["a", "b"] * 5), None, table(["unknown", ""]))
+    check_labels(config(), [Fit("fit", sets, 42)])
+    [said] = [text for text in caplog.messages if "data.test" in text]
+    assert said == (
+        "test frame: data.test: its labels (column 'label') are not read, because its rows are predicted and not "
+        "scored; `stepbus evaluate RUN FILE` scores them (in Python: trainer.evaluate(rows))"
+    )
+
+
+def test_a_file_to_predict_that_is_not_there_is_a_problem_of_the_plan(tiny_config: Make) -> None:
+    [problem] = describe_plan(tiny_config(data={"test": "not-there.csv"}))["problems"]
+    assert problem["message"].endswith("not-there.csv: expected a file, got nothing")

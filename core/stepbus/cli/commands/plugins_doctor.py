@@ -10,8 +10,11 @@ from stepbus.cli.commands.printing import show
 def plugins_doctor(arguments: argparse.Namespace) -> int:
     """Import each plugin by itself and say what is wrong; exit code 2 where something is."""
     from stepbus.author import examine, render_report
+    from stepbus.base import BadInput
 
-    report = examine(arguments.config)
+    if not arguments.timeout > 0:
+        raise BadInput(f"--timeout: expected seconds above 0, got {arguments.timeout:g}")
+    report = examine(arguments.config, arguments.timeout)
     if arguments.json:
         import attrs
 

@@ -36,6 +36,11 @@ def find(name: str) -> Command | None:
     return command
 
 
+def names() -> list[str]:
+    """Return the names of the packages' commands; nothing is imported."""
+    return [entry.name for entry in entries(GROUP)]
+
+
 def listing() -> str:
     """Return what the help says of the packages' commands, or nothing where there are none; nothing is imported."""
     names = sorted(f"{entry.name} ({_owner(entry)})" for entry in entries(GROUP) if entry.name not in BUILTIN)

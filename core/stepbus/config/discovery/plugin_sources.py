@@ -50,19 +50,38 @@ def may_offer_components(value: str, *, beside: Collection[str] = ()) -> bool:
     found = _class_node(value)
     if found is None or found.bases or found.decorator_list or found.keywords:
         return True
-    parts = [part for statement in found.body if (part := _assigned(statement, "components")) is not None]
-    kinds = [
-        _kind(item) for part in parts for item in (part.elts if isinstance(part, ast.List | ast.Tuple) else [part])
-    ]
-    return any(kind not in beside for kind in kinds)
+    return any(part is None or part[0] not in beside for part in _components(found))
 
 
-def _kind(node: ast.expr | None) -> str | None:
-    """Return the kind in `Component("kind", …)`, or None for anything else."""
-    if not (isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Component"):
+def components_in(value: str) -> list[tuple[str, str]]:
+    """Return (kind, name) of each component that the source of "module:Class" offers in so many words."""
+    found = _class_node(value)
+    return [] if found is None else [part for part in _components(found) if part is not None and part[1]]
+
+
+def _components(cls: ast.ClassDef) -> list[tuple[str, str] | None]:
+    """Return (kind, name) of each item of a class's `components`; None for one that is not written out."""
+    parts = [part for statement in cls.body if (part := _assigned(statement, "components")) is not None]
+    return [_component(item) for part in parts for item in (part.elts if isinstance(part, _LISTS) else [part])]
+
+
+_LISTS = (ast.List, ast.Tuple)
+
+
+def _component(node: ast.expr) -> tuple[str, str] | None:
+    """Return what `Component("kind", "name", …)` offers, or `Metric.component("name", …)`; None for anything else."""
+    if not isinstance(node, ast.Call):
         return None
-    first = node.args[0] if node.args else None
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+    called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    by_word = {word.arg: word.value for word in node.keywords}
+    words = [*node.args, *(by_word.get(name) for name in ("kind", "name")[len(node.args) :])]
+    kind, name = (_text(word) for word in words[:2]) if called == "Component" else ("metric", _text(words[0]))
+    return (kind, name) if called in ("Component", "component") and kind else None
+
+
+def _text(node: ast.expr | None) -> str:
+    """Return a text that is written out, or "" for anything else."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _assigned(statement: ast.stmt, name: str) -> ast.expr | None:

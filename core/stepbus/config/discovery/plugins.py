@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from attrs import frozen
 from stepbus.base import HOOKS_VERSION, PluginError, asks_of, components_of, did_you_mean, unusable
 from stepbus.config.discovery.entry_points import Entry as Entry
 from stepbus.config.discovery.entry_points import entries as entries
+from stepbus.config.discovery.plugin_sources import components_in
 
 GROUP = "stepbus.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -95,6 +97,17 @@ def installed() -> dict[str, InstalledPlugin]:
         name: InstalledPlugin(name, first.value, first.distribution, first.version, tuple(others))
         for name, (first, *others) in found.items()
     }
+
+
+def offering(kind: str, name: str, among: Iterable[InstalledPlugin]) -> list[InstalledPlugin]:
+    """Return the plugins whose source says that they offer a component; nothing is imported.
+
+    Args:
+        kind: The component's kind.
+        name: Its name.
+        among: The plugins to look at.
+    """
+    return [plugin for plugin in among if (kind, name) in components_in(plugin.value)]
 
 
 def load_class(name: str, use: str | None = None, base: Path | None = None) -> LoadedPlugin:

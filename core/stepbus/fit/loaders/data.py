@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ class LoaderData:
         task: What the labels are, or None.
         facts: Name -> what a resume compares besides: digests of the module's code and of the loss.
         check: What else is to be checked of each batch, given where it stands.
+        unlabelled: The sets whose labels are not read.
 
     Raises:
         DataError: A loader cannot be used.
@@ -43,13 +44,16 @@ class LoaderData:
         task: str | None = None,
         facts: Mapping[str, str] | None = None,
         check: Check | None = None,
+        unlabelled: Collection[str] = (),
     ) -> None:
         self.config, self.loaders, self.task, self.check = config, dict(loaders), task, check
         self.facts = dict(facts or {})
         self.window = int(config.training.gradient_accumulation_steps)
         # The loop takes two windows ahead of the one that is launched.
         self.trail = Trail(recent=3 * self.window)
-        self.readers = {name: Reader(loader, task, labelled=True, check=check) for name, loader in loaders.items()}
+        self.readers = {
+            name: Reader(loader, task, labelled=name not in unlabelled, check=check) for name, loader in loaders.items()
+        }
         self.sets = {name: LoaderSet(reader) for name, reader in self.readers.items() if name != "train"}
         self._expected: Expected | None = None
         self._length_told = False

@@ -41,6 +41,7 @@ class LoaderFits:
         train: The training loader.
         validation: The loader of the set that is scored, if there is one.
         loss: The loss of a module; see `ModuleForward`.
+        test: The loader of rows to predict, if there is one.
     """
 
     control = Control
@@ -52,9 +53,12 @@ class LoaderFits:
         train: Any = None,
         validation: Any = None,
         loss: Callable[[Any, Any], Any] | None = None,
+        *,
+        test: Any = None,
     ) -> None:
         self.config, self.given, self.loss = config, model, loss
-        self._sources = {"train": train, "validation": validation}
+        self._sources = {"train": train, "validation": validation, "test": test}
+        self._said: set[str] = set()
         by_task = self.task in ("binary", "multiclass")
         self._classes = Classes() if by_task else Classes.of_loss(model, loss)
 
@@ -79,7 +83,7 @@ class LoaderFits:
                 "model: a loader gives no labels to build a model for; hand one over: create_trainer(model, …), with "
                 "create_model(…) or any mlx.nn.Module"
             )
-        written = {"train": settings.train, "validation": settings.validation}
+        written = {"train": settings.train, "validation": settings.validation, "test": settings.test}
         for name, source in self._sources.items():
             source = written[name] if source is None else source
             if source is None and name != "train":
@@ -117,14 +121,14 @@ class LoaderFits:
 
     def data(self, fit: Fit) -> LoaderData:
         """Return the data of a fit."""
-        return self._data(fit.sets)
+        return self._data(fit.sets, [name for name in fit.sets if not fit.is_labelled(name)])
 
-    def _data(self, loaders: Mapping[str, Loader]) -> LoaderData:
+    def _data(self, loaders: Mapping[str, Loader], unlabelled: Sequence[str] = ()) -> LoaderData:
         facts = {name: digest for name, digest in self._facts().items() if digest}
         check: Check | None = self._classes.check if self._classes is not None else None
         if isinstance(self.given, Classifier):
             check = token_check(self.given)
-        return LoaderData(self.config, loaders, self.task, facts, check)
+        return LoaderData(self.config, loaders, self.task, facts, check, unlabelled)
 
     def _facts(self) -> dict[str, str]:
         """Return digests of the code of the module and of the loss, as far as it is the caller's."""
@@ -215,7 +219,11 @@ class LoaderFits:
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""
-        return evaluation.score_set(session, name, prefix)
+        return evaluation.score_set(session, name, prefix, self._said)
+
+    def predict(self, session: Fitting, name: str) -> Predictions:
+        """Return predictions of a named set without labels."""
+        return evaluation.predict(session.steps, session.data.sets[name])[0]
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""

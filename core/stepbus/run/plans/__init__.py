@@ -1,0 +1,20 @@
+"""The plan of a run: its fits, made by plugins, and every problem found before anything is created or loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.run.plans.plan import Plan as Plan
+    from stepbus.run.plans.planning import plan_fits as plan_fits
+    from stepbus.run.plans.planning import plan_problems as plan_problems
+    from stepbus.run.plans.planning import plan_run as plan_run
+    from stepbus.run.plans.planning import prepare_first as prepare_first
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        plan="Plan",
+        planning="plan_fits plan_problems plan_run prepare_first",
+    )

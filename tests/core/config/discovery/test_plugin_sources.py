@@ -1,0 +1,59 @@
+"""What an installed plugin offers, told by its source: nothing is imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stepbus import import_module
+from stepbus.config.discovery.plugin_sources import components_in, may_offer_components
+
+fakes = import_module(str(Path(__file__).parents[3] / "fixtures" / "distributions.py"))
+WSD = """
+import os
+raise SystemExit("it was imported")
+
+class Wsd:
+    components: ClassVar[list[Component]] = [
+        Component("scheduler", "wsd", WsdConfig, Wsd),
+        stepbus.Component(kind="head", name="focal", config=FocalConfig, build=build),
+        Brier.component("brier", greater_is_better=False),
+        Component("pooling", NAME, NoSettings, build),
+        made_elsewhere(),
+    ]
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    fakes.install(tmp_path, "wsd-pack", WSD, {"schedules_wsd": "Wsd"})
+    return tmp_path
+
+
+def test_components_are_read_and_not_imported(package: Path) -> None:
+    value = f"{package / 'wsd_pack.py'}:Wsd"
+    assert components_in(value) == [("scheduler", "wsd"), ("head", "focal"), ("metric", "brier")]
+    assert may_offer_components(value, beside=("scheduler", "head", "metric", "pooling")), "of one, nobody knows"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("scheduler: {type: wsd}\n", "scheduler.type: expected a known scheduler, got 'wsd'"),
+        ("model: {head: focal}\n", "model.head: expected a known head, got 'focal'"),
+        ("training: {metrics: [brier]}\n", "training.metrics[0]: expected a known metric, got 'brier'"),
+    ],
+)
+def test_a_component_of_a_plugin_that_is_off_says_how_to_switch_it_on(package: Path, text: str, path: str) -> None:
+    (package / "run.yaml").write_text(text)
+    ended = fakes.stepbus("config", "show", "run.yaml", paths=(package,), folder=package)
+    switch = "; what offers it is installed: switch it on with plugins: {schedules_wsd: {}} (wsd-pack 1.0); known: "
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"stepbus: run.yaml:1: {path}{switch}")
+
+
+def test_one_that_nobody_offers_has_a_suggestion(package: Path) -> None:
+    (package / "run.yaml").write_text("scheduler: {type: lineer}\n")
+    ended = fakes.stepbus("config", "show", "run.yaml", paths=(package,), folder=package)
+    assert "expected a known scheduler, got 'lineer' (did you mean 'linear'?); known: " in ended.stderr
