@@ -61,7 +61,7 @@ def by_scheme(text: str, readers: Iterable[Any]) -> RowSource | None:
 
 def claimed(kind: str, facts: Mapping[str, Any]) -> list[str]:
     """Return what a component takes for itself alone, besides its name, in words: the ending '.csv'."""
-    if kind != "reader" or reader_problem(facts):
+    if kind != "reader" or not isinstance(facts, Mapping) or reader_problem(facts):
         return []
     endings = [f"files ending in {suffix}" for suffix in facts.get("suffixes", ())]
     return endings + [f"rows by {scheme}:" for scheme in facts.get("schemes", ())]

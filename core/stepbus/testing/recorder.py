@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, NamedTuple
 
 from stepbus.base import hookimpl
@@ -45,14 +45,24 @@ class Recorder:
         """Return the arguments of each call of one hook, in order."""
         return [event.arguments for event in self.events if event.name == name]
 
-    def _recording(self, name: str) -> Callable[..., None]:
+    def _recording(self, name: str) -> Callable[..., Any]:
         @hookimpl(tryfirst=not self.late, trylast=self.late)
         @functools.wraps(getattr(events, name))  # pluggy reads there which arguments to hand over
         def record(*arguments: Any) -> None:
             given = zip(SPECIFICATIONS[name], map(_as_it_is, arguments), strict=True)
             self.events.append(Event(name, dict(given)))
 
-        return record
+        if name != "combine_results":
+            return record
+
+        # Only the declared combiner is asked, and who goes around it.
+        @hookimpl(wrapper=True, tryfirst=not self.late, trylast=self.late)
+        @functools.wraps(getattr(events, name))
+        def around(*arguments: Any) -> Generator[None, Any, Any]:
+            record(*arguments)
+            return (yield)
+
+        return around
 
 
 class LateRecorder(Recorder):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stepbus.fit import Exported, best_weights, disabled_of, keep_disabled
 from stepbus.fit.plugins import restore_state, state_of
-from stepbus.kernel import FitData, Predictions, StepResult
+from stepbus.kernel import FitData, Lineage, Predictions, StepResult
 from stepbus.storage import from_json, frozen_state, to_json
 from stepbus.testing.script import (
     Heard,
@@ -34,10 +34,14 @@ TOKENS_IN_A_ROW = 8
 
 
 class ScriptedModel:
-    """A model whose weights are the number of updates they have seen."""
+    """A model whose weights are the number of updates they have seen.
 
-    def __init__(self) -> None:
-        self.step = 0
+    Args:
+        starts_from: The folder of the model that it starts from; "" starts anew.
+    """
+
+    def __init__(self, starts_from: str = "") -> None:
+        self.step, self.starts_from = 0, starts_from
 
     def tensors(self) -> dict[str, Any]:
         """Return the weights."""
@@ -50,6 +54,29 @@ class ScriptedModel:
     def trainable_parameters(self) -> dict[str, Any]:
         """Return what an optimizer would change: nothing has a shape here."""
         return {}
+
+
+class ScriptedOptimizer:
+    """A base learning rate, and nothing else.
+
+    Args:
+        learning_rate: The rate.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self._learning_rate = learning_rate
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def learning_rate(self) -> float:
+        """The base learning rate; plugins may set it."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        before, self._learning_rate = self._learning_rate, value
+        if value != before:
+            self.on_change()
 
 
 class ScriptedSteps:
@@ -185,6 +212,12 @@ class ScriptedFits:
         """Return what takes the requests of a fit, and writes them down."""
         return ListeningControl(self.heard.asked)
 
+    def for_config(self, config: Config) -> ScriptedFits:
+        """Return what makes the parts of scripted fits under another configuration."""
+        found = copy.copy(self)
+        found.config = config
+        return found
+
     def sets(self) -> dict[str, Any]:
         """Return the rows; validation rows are there where evaluations are scripted."""
         if self.given_sets is not None:
@@ -218,11 +251,15 @@ class ScriptedFits:
 
     def model(self, session: Fitting) -> ScriptedModel:
         """Return a new model."""
-        return ScriptedModel()
+        return ScriptedModel(session.starts_from)
 
-    def optimizer(self, session: Fitting) -> Any:
+    def start(self) -> Lineage:
+        """Return nothing: the weights of each fit are new."""
+        return Lineage()
+
+    def optimizer(self, session: Fitting) -> ScriptedOptimizer:
         """Return what has a learning rate, and nothing else."""
-        return SimpleNamespace(learning_rate=self.config.optimizer.settings.learning_rate)
+        return ScriptedOptimizer(self.config.optimizer.settings.learning_rate)
 
     def steps(self, session: Fitting) -> ScriptedSteps:
         """Return what says what the script says."""

@@ -15,7 +15,6 @@ from stepbus.base import (
     IntArray,
     PluginError,
     Selected,
-    StepbusError,
     by_scheme,
     did_you_mean,
     listed,
@@ -145,51 +144,38 @@ def _ending(name: str, known: Mapping[str, Any]) -> str:
 
 def _read(reader: Selected, source: Source) -> Any:
     """Return what a reader returns; a generator is read to its end."""
-    blame = _blame(reader)
+    maker = reader.maker
     read = getattr(made := reader.build(), "read", None)
     if not callable(read):
-        raise PluginError(f"{blame}: expected its build to return an object with read(source), got {show(made)}")
-    try:
+        raise maker.fault(f"expected its build to return an object with read(source), got {show(made)}", PluginError)
+    with maker.calling(f"reading {source}", PluginError):
         found = read(source)
         return list(found) if isinstance(found, Iterator) else found
-    except (KeyboardInterrupt, MemoryError, StepbusError):
-        raise
-    except BaseException as error:
-        raise PluginError(
-            f"{source}: {blame} raised {type(error).__name__}: {error}; mend it, or do without"
-        ) from error
-
-
-def _blame(reader: Selected) -> str:
-    return f"the reader {reader.name!r}{f' ({reader.provider})' if reader.provider else ''}"
 
 
 def _checked(found: Any, reader: Selected, source: Source) -> tuple[pd.DataFrame, IntArray | None]:
     """Return what a reader returned as a frame and the lines of its rows, having looked at both."""
-    blame = _blame(reader)
     rows, lines = (found.rows, found.lines) if isinstance(found, Table) else (found, None)
+
+    def fault(expected: str, got: str) -> Exception:
+        return reader.maker.fault(f"reading {source}: expected {expected}, got {got}", PluginError)
+
     if rows is None:
-        raise PluginError(f"{source}: {blame} returned None; return the rows, such as a frame")
+        raise fault("rows", "None; return them, such as a frame")
     try:
         frame = as_frame(rows, source.label)
     except DataError as error:
-        said = str(error).replace("expected a file, a frame", "expected a frame")
-        raise PluginError(f"{said}; {blame} returned it") from None
-    odd = [name for name in frame.columns if not isinstance(name, str | tuple)]
-    if odd:
-        raise PluginError(f"{source}: expected text as the names of columns, got {odd[0]!r}; {blame} returned it")
-    try:
-        frame = checked_frame(frame, source.label)
-    except DataError as error:
-        raise DataError(f"{error}; {blame} returned it") from None
-    return frame, None if lines is None else _line_numbers(lines, len(frame), source, blame)
-
-
-def _line_numbers(lines: Any, rows: int, source: Source, blame: str) -> IntArray:
+        said = str(error).removeprefix(f"{source}: ").replace("expected a file, a frame", "expected a frame")
+        raise reader.maker.fault(f"reading {source}: {said}", PluginError) from None
+    if odd := [name for name in frame.columns if not isinstance(name, str | tuple)]:
+        raise fault("text as the names of columns", repr(odd[0]))
+    frame = checked_frame(frame, source.label)
+    if lines is None:
+        return frame, None
     numbers = np.asarray(lines)
-    if numbers.shape != (rows,) or numbers.dtype.kind not in "iu" or numbers[0] < 1 or (np.diff(numbers) <= 0).any():
-        raise PluginError(
-            f"{source}: {blame} returned lines of shape {numbers.shape} and type {numbers.dtype} for {rows} rows; "
-            "expected the line of each row, whole numbers from 1 that rise"
+    if numbers.shape != (len(frame),) or numbers.dtype.kind not in "iu" or (np.diff(numbers, prepend=0) <= 0).any():
+        raise fault(
+            f"the line of each of {len(frame)} rows, whole numbers from 1 that rise",
+            f"{show(lines)} of shape {list(numbers.shape)} and type {numbers.dtype}",
         )
-    return numbers.astype(np.int64)
+    return frame, numbers.astype(np.int64)
