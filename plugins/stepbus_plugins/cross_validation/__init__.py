@@ -7,7 +7,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from attrs import define, evolve
 
-from stepbus import Fit, FitResult, LabelCodec, Problem, Rows, hookimpl, label_counts, setting, write_columns
+from stepbus import (
+    Fit,
+    FitResult,
+    LabelCodec,
+    Predictions,
+    Problem,
+    Rows,
+    hookimpl,
+    label_counts,
+    mean_predictions,
+    setting,
+    write_columns,
+)
 from stepbus_plugins.cross_validation.folds import Array, set_aside, split
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
 from stepbus_plugins.cross_validation.report import combined_metrics, fold_scores, report_rows
@@ -184,6 +196,11 @@ class CrossValidation:
             directory=run.directory,
             steps=sum(result.steps for result in results),
         )
+
+    @hookimpl
+    def combine_predictions(self, axis: str, predictions: list[Predictions]) -> Predictions | None:
+        """Take the mean of what the folds say."""
+        return mean_predictions(predictions) if axis == "fold" else None
 
 
 def _selecting(config: Any) -> list[str]:

@@ -8,6 +8,7 @@ from stepbus.base import BadInput, ConfigError, DataError, ModelError
 from stepbus.fit import exclusions
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
+from stepbus.run.prediction import prediction_problems
 
 if TYPE_CHECKING:
     from stepbus.base import Problem
@@ -86,6 +87,7 @@ def plan_problems(run: Planned) -> list[Problem]:
     planners = Bus(run.members, meter=run.meter)
     problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
     problems += plans.plan_problems(plan, can_combine=Bus(run.planners).has("combine_results"))
+    problems += prediction_problems(run.fits, can_predict=Bus(run.planners).has("combine_predictions"))
     problems += run.store.problems(run)
     return [run.config.locate(problem) for problem in dict.fromkeys(problems)]
 
