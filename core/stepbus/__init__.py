@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from stepbus.config.sections import TrainingConfig as TrainingConfig
     from stepbus.device.backend import cpu_streams as cpu_streams
     from stepbus.device.backend import describe_machine as describe_machine
+    from stepbus.device.backend import mx as mx
     from stepbus.device.backend import row_streams as row_streams
     from stepbus.kernel.fits import Axis as Axis
     from stepbus.kernel.fits import Fit as Fit
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
+    from stepbus.run.plans.growing import grow as grow
     from stepbus.run.plans.plan import Plan as Plan
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
@@ -153,6 +155,7 @@ _HOME = {
     "file_shapes": "plan.memory",
     "find_folder": "compute.folders",
     "get_trainer_config": "config.load",
+    "grow": "run.plans.growing",
     "hoist": "compute.optimizer",
     "hookimpl": "base.markers",
     "import_module": "config.discovery.plugins",
@@ -160,6 +163,7 @@ _HOME = {
     "listed": "base.wording",
     "load_config": "config.load",
     "mean_predictions": "kernel.fits",
+    "mx": "device.backend",
     "no_decay_names": "compute.optimizer",
     "open_run": "api.opening",
     "open_trainer": "api.opening",

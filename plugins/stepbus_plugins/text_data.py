@@ -39,11 +39,12 @@ class TextColumns:
         Raises:
             DataError: A text column is a label too.
         """
-        labels = [self.config.label] if isinstance(self.config.label, str) else self.config.label or []
-        both = [column for column in self.columns if column in labels]
+        both = [column for column in self.columns if column in self.config.label_columns]
         if both:
+            soft = both[0] in (self.config.soft_labels or {}).values()
             raise DataError(
-                f"data.text: expected a column that is no label, got {both[0]!r}, which data.label names too"
+                f"data.text: expected a column that is no label, got {both[0]!r}, which "
+                f"data.{'soft_labels' if soft else 'label'} names too"
             )
 
     def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:

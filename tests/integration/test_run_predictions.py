@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from attrs import evolve
 
 from stepbus import (
     ConfigError,
@@ -172,85 +173,101 @@ def test_a_damaged_description_is_one_sentence(
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_what_plugins_learnt_and_decided_comes_back(
-    tiny_config: Make, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_plugins_learnt_and_decided_comes_back(tiny_config: Make, files: dict[str, str], tmp_path: Path) -> None:
     plugins = {
-        "folds_by_accuracy": {"use": f"{PLUGINS}:FoldsByAccuracy"},
+        "members_by_accuracy": {"use": f"{PLUGINS}:MembersByAccuracy"},
         "prior_shift": {"use": f"{PLUGINS}:PriorShift", "strength": 2.0},
     }
-    tree = tree_of(tiny_config, files, 3, label="label")
-    tree["plugins"] = {**plugins, **tree["plugins"]}
-    trainer = create_trainer(config=tree)
+    trainer = create_trainer(config=tree_of(tiny_config, files, 0, plugins))
     result = trainer.train()
-    values = result.predictions["test"].values
-    plain = np.mean([fit.predict(files["test"]) for fit in trainer.fits], axis=0)
-    assert np.abs(values - plain).max() > 0.01
-    said = json.loads((result.directory / "predict.json").read_text())
-    assert list(said["plugins"]) == ["folds_by_accuracy", "prior_shift", "cross_validation"]
+    values, run = result.predictions["test"].values, result.directory
+    # By other means: the weights from the members' own metrics, the shares by hand.
+    weights = np.array([part.metrics["eval_accuracy"] ** 2 for part in trainer.result.parts])  # type: ignore[union-attr]
+    each = np.array([fit.predict(files["test"]) for fit in trainer.fits], np.float64)
+    mean = (each * weights[:, None, None]).sum(axis=0) / weights.sum()
+    moved = mean * np.array([0.75, 0.25]) ** 2
+    np.testing.assert_allclose(values, moved / moved.sum(axis=1, keepdims=True), rtol=1e-5)
+    said = json.loads((run / "predict.json").read_text())
+    assert list(said["plugins"]) == ["members_by_accuracy", "prior_shift"]
     assert said["decisions"] == {"prior_shift": {"share": 0.75}}
+    assert said["axes"] == [{"name": "member", "combined_by": "members_by_accuracy"}]
     assert trainer.predict(files["test"]).tobytes() == values.tobytes()
     # They are the user's own code, so a folder that names them wants trust.
-    with pytest.raises(ModelError, match=r"imports .*prediction_plugins.py and makes its FoldsByAccuracy"):
-        open_run(result.directory)
-    assert open_run(result.directory, trust=True).predict(files["test"]).tobytes() == values.tobytes()
-    assert (
-        main(["predict", str(result.directory), files["test"], "--trust", "--output", str(tmp_path / "out.csv")]) == 0
-    )
-    assert (tmp_path / "out.csv").read_bytes() == (result.directory / "test_predictions.csv").read_bytes()
-    assert result.predictions["validation"].values.shape == (24, 2)  # finished as well
+    with pytest.raises(ModelError, match=r"imports .*prediction_plugins.py and makes its MembersByAccuracy"):
+        open_run(run)
+    assert open_run(run, trust=True).predict(files["test"]).tobytes() == values.tobytes()
+    assert main(["predict", str(run), files["test"], "--trust", "--output", str(tmp_path / "out.csv")]) == 0
+    assert (tmp_path / "out.csv").read_bytes() == (run / "test_predictions.csv").read_bytes()
+    # A file of arrays that is damaged is found before anything is predicted.
+    arrays = bytearray((run / "predict.safetensors").read_bytes())
+    arrays[-1] ^= 1
+    (run / "predict.safetensors").write_bytes(arrays)
+    with pytest.raises(ModelError, match=r"predict.safetensors: .*--resume"):
+        open_run(run, trust=True)
 
 
-class Halves:
-    """Takes part without a name that anybody else knows."""
-
-    @hookimpl(tryfirst=True)
-    def combine_predictions(self, predictions: list[Predictions]) -> Predictions:
-        return predictions[0]
-
-
-def test_an_object_that_took_part_is_asked_for(tiny_config: Make, files: dict[str, str]) -> None:
-    trainer = create_trainer(config=tree_of(tiny_config, files, 2), plugins=[Halves()])
-    result = trainer.train()
-    first = trainer.fits[0].predict(files["test"])
-    assert result.predictions["test"].values.tobytes() == first.tobytes()
-    assert trainer.predict(files["test"]).tobytes() == first.tobytes()
-    with pytest.raises(ModelError, match=r"predict.json: expected the plugin 'halves', which takes part"):
-        open_run(result.directory)
-    assert open_run(result.directory, plugins=[Halves()]).predict(files["test"]).tobytes() == first.tobytes()
-
-
-def test_other_rows_from_a_plugin_are_refused_by_its_name(tiny_config: Make, files: dict[str, str]) -> None:
-    class Loses:
-        @hookimpl(tryfirst=True)
-        def combine_predictions(self, predictions: list[Predictions]) -> Predictions:
-            return Predictions(predictions[0].row_ids[1:], predictions[0].values[1:])
-
-    with pytest.raises(PluginFailure, match=r"loses.*: combine_predictions: expected predictions of the 13 rows"):
-        create_trainer(config=tree_of(tiny_config, files, 2), plugins=[Loses()]).train()
-
-
-def test_a_plan_that_nobody_combines_is_refused_before_training(
-    tiny_config: Make, files: dict[str, str], tmp_path: Path
-) -> None:
-    source = tmp_path / "own.py"
+def own_plugin(folder: Path, name: str, more: str = "") -> str:
+    """Write a plugin that trains two fits of other seeds, and return what names it."""
+    source = folder / "own.py"
     source.write_text(
         "from attrs import evolve\n"
-        "from stepbus import hookimpl\n"
-        "class Twice:\n"
+        "from stepbus import Axis, Predictions, hookimpl\n"
+        f"class {name}:\n"
         "    'Two fits of other seeds.'\n"
         "    scope = 'run'\n"
+        "    grows = (Axis('member'),)\n"
         "    @hookimpl\n"
         "    def expand_fits(self, fits):\n"
         "        return [evolve(fits[0], name=f'member-{n}', scope={'member': n}, seed=n) for n in range(2)]\n"
         "    @hookimpl\n"
         "    def combine_results(self, results):\n"
-        "        return results[0]\n"
+        f"        return results[0]\n{more}"
     )
-    tree = tree_of(tiny_config, files, 0, {"twice": {"use": f"{source}:Twice"}})
-    with pytest.raises(ConfigError, match=r"the fits along member predict test rows, and no plugin combines"):
+    return f"{source}:{name}"
+
+
+def test_an_object_that_took_part_is_asked_for(tiny_config: Make, files: dict[str, str]) -> None:
+    class Halves:
+        """Takes part without a name that anybody else knows."""
+
+        @hookimpl
+        def finish_predictions(self, predictions: Predictions) -> Predictions:
+            return evolve(predictions, values=predictions.values / 2)
+
+    trainer = create_trainer(config=tree_of(tiny_config, files, 0), plugins=[Halves()])
+    result = trainer.train()
+    half = result.predictions["test"].values
+    np.testing.assert_allclose(half.sum(axis=1), 0.5, rtol=1e-6)
+    assert trainer.predict(files["test"]).tobytes() == half.tobytes()
+    with pytest.raises(ModelError, match=r"predict.json: expected the plugin 'halves', which takes part"):
+        open_run(result.directory)
+    assert open_run(result.directory, plugins=[Halves()]).predict(files["test"]).tobytes() == half.tobytes()
+
+
+def test_other_rows_from_a_plugin_are_refused_by_its_name(
+    tiny_config: Make, files: dict[str, str], tmp_path: Path
+) -> None:
+    loses = (
+        "    @hookimpl\n"
+        "    def combine_predictions(self, predictions):\n"
+        "        return Predictions(predictions[0].row_ids[1:], predictions[0].values[1:])\n"
+    )
+    tree = tree_of(tiny_config, files, 0, {"loses": {"use": own_plugin(tmp_path, "Loses", loses)}})
+    with pytest.raises(PluginFailure, match=r"loses: combine_predictions: expected predictions of the 13 rows"):
+        create_trainer(config=tree).train()
+
+
+def test_a_plan_that_nobody_combines_is_refused_before_training(
+    tiny_config: Make, files: dict[str, str], tmp_path: Path
+) -> None:
+    tree = tree_of(tiny_config, files, 0, {"twice": {"use": own_plugin(tmp_path, "Twice")}})
+    with pytest.raises(ConfigError, match=r"twice, .*combines the fits along member, which predict test rows, and has"):
         create_trainer(config=tree).train()
     assert not (tmp_path / "run" / "fits").exists()
+    del tree["data"]["test"]
+    run = create_trainer(config=tree).train().directory
+    with pytest.raises(PluginFailure, match=r"twice combines the fits along member, and gave no predictions"):
+        open_run(run, trust=True).predict(files["test"])
 
 
 def test_a_run_is_not_a_model_and_moves(tiny_config: Make, files: dict[str, str], tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_state_goes_through_json_and_needs_no_training_rows() -> None:
         ({"template": "{sexx}"}, PEOPLE, r"data.template: expected a column 'sexx' \(did you mean 'sex'\?\)"),
         ({"template": "{label}", "label": "label"}, PEOPLE, r"data.template: .* no label, got 'label'"),
         ({"columns": ["label"], "label": "label"}, PEOPLE, r"data.columns: .* no label, got 'label'"),
-        ({"label": "a"}, {"a": [1, 2]}, "expected columns beside label, id and group, got none"),
+        ({"label": "a"}, {"a": [1, 2]}, "expected columns beside label, weight, id and group, got none"),
         ({}, {"a": [0.5, np.inf]}, r"train frame, row 2: column 'a': expected a finite number, got inf"),
     ],
 )

@@ -11,7 +11,10 @@ import numpy as np
 from attrs import evolve, frozen
 
 from stepbus.base import ModelError, listed
+from stepbus.fit import unweighed
 from stepbus.fit.opened import open_model
+from stepbus.fit.seen import lineage_of, meeting
+from stepbus.kernel import Lineage
 
 if TYPE_CHECKING:
     from stepbus.fit.opened import OpenedModel, Predictor
@@ -131,6 +134,7 @@ def said_of(
     names: list[str] = []
     meanings: list[tuple[Any, ...]] = []
     found: list[tuple[Predictions, float, np.ndarray[Any, Any]]] = []
+    seen = Lineage()
     for predictor in predictors:
         names.append(predictor.name)
         meanings.append(_meaning(predictor))
@@ -142,7 +146,17 @@ def said_of(
             )
         source = predictor.read(source, labelled=labelled)  # once for all: a pipe gives its rows only once
         found.append(predictor.predict(source, labelled=labelled))
+        seen |= lineage_of(getattr(predictor.steps, "model", None))
+    if labelled and (met := meeting(seen, source)):
+        whose = "the model has" if len(found) == 1 else "the models have"
+        log.warning(
+            "%s seen %s, to train or to be chosen by: scores of these rows say nothing of new ones",
+            whose,
+            met.said(f"rows of {source.source}"),
+        )
     predictions, loss, logits = found[0]
+    if predictions.weights is not None and (words := unweighed(predictor.metrics)):
+        log.warning("%s", words)
     if run is not None:
         first, data = predictions, predictor.data
         predictions = run.predict([each for each, _, _ in found], getattr(data, "config", None), data.codec)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import attrs
 
+from stepbus.base.components import TASKS as TASKS
 from stepbus.base.components import Component
-
-TASKS = ("binary", "multiclass", "multilabel", "regression")
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class NoSettings:
 class Metric:
     """A metric of one's own: fill in `update` and `compute`, and `reset` where there is something to forget.
 
-    stepbus calls it as `metric(labels, predictions)` with a whole set at once, never with single batches.
+    stepbus calls it as `metric(labels, predictions)` with a whole set at once, never with single batches. Where rows
+    have weights, an `update` with a third argument called `weights` gets them: float64 [N].
     """
 
     def update(self, predictions: Any, targets: Any) -> None:
@@ -38,15 +39,22 @@ class Metric:
     def reset(self) -> None:
         """Forget all rows."""
 
-    def __call__(self, labels: Any, predictions: Any) -> float | dict[str, float]:
+    def __call__(self, labels: Any, predictions: Any, weights: Any = None) -> float | dict[str, float]:
         """Return the metric of a whole set.
 
         Args:
             labels: [N] class numbers, [N, K] 0/1, or [N] values.
             predictions: [N, K] probabilities, or [N] values.
+            weights: What each row counts, [N], for an `update` that takes it.
+
+        Raises:
+            TypeError: There are weights, and `update` takes none.
         """
+        argument = weights_argument(self)
+        if weights is not None and not argument:
+            raise TypeError(f"{type(self).__name__}.update has no argument weights")
         self.reset()
-        self.update(predictions, labels)
+        self.update(predictions, labels, **({} if weights is None else {argument: weights}))
         return self.compute()
 
     @classmethod
@@ -67,3 +75,21 @@ class Metric:
             return cls() if config is None else cls(settings)  # type: ignore[call-arg]  # the subclass's constructor
 
         return Component("metric", name, config or NoSettings, build, metadata)
+
+
+def weights_argument(metric: Any) -> str:
+    """Return the argument that a metric takes the weights of rows by, or "" where it takes none.
+
+    Args:
+        metric: What is called with labels and predictions. It takes weights where its call (of a `Metric`: its
+            `update`) has an argument called `weights`, or `sample_weight` as the functions of scikit-learn have.
+    """
+    metric = inspect.unwrap(metric)
+    own = isinstance(metric, Metric) and type(metric).__call__ is Metric.__call__
+    try:
+        found = inspect.signature(metric.update if own else metric).parameters
+    except (TypeError, ValueError):  # a builtin that does not say what it takes
+        return ""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = (name for name in ("weights", "sample_weight") if name in found and found[name].kind in named)
+    return next(known, "")

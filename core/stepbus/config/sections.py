@@ -23,6 +23,11 @@ def _fraction(value: object) -> bool:
     return not isinstance(value, float) or 0 < value < 1
 
 
+def _soft_columns(value: dict[str, str | None]) -> bool:
+    columns = [column for column in value.values() if column is not None]
+    return 0 < len(columns) == len(set(columns)) and len(value) - len(columns) < 2
+
+
 def _is_here(value: object) -> bool:
     return not (isinstance(value, str) and is_url(value))
 
@@ -71,6 +76,16 @@ class DataConfig:
         check=lambda value: len(value) > 0 and (isinstance(value, str) or len(set(value)) == len(value)),
         expected="a column's name, or a list of different names",
     )
+    soft_labels: dict[str, str | None] | None = setting(
+        None,
+        "class -> column of its probability; null is a class that has what the others leave. `label` beside it is what "
+        "splits and metrics take; without, it is the most probable class",
+        check=_soft_columns,
+        expected="a column for each class, different ones, and null for one class at most",
+    )
+    weight: str | None = setting(
+        None, "column of what each row counts in losses and metrics; 0 counts for nothing, and none counts all alike"
+    )
     task: Task | None = setting(None, "what kind of prediction it is; none tells by the labels")
     target: Literal["none", "log1p"] = setting("none", "how a regression target is transformed before it is learnt")
     id: str | None = setting(None, "column that names the rows in predictions; none counts them from 0")
@@ -99,6 +114,12 @@ class DataConfig:
         check=lambda value: value == "tab" or (len(value) == 1 and value not in '\r\n"\0'),
         expected='one character, such as ";", or tab',
     )
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The columns that hold labels, hard or soft ones: what is told of a row holds none of them."""
+        hard = [self.label] if isinstance(self.label, str) else self.label or []
+        return [*hard, *(column for column in (self.soft_labels or {}).values() if column is not None)]
 
 
 @define(frozen=True, kw_only=True)

@@ -24,10 +24,14 @@ from stepbus.device.machine import on_linux_cpu, version
 CACHE_LIMIT = 4 << 30
 
 try:
-    import mlx.core as mx
+    import mlx.core
 except ImportError as error:
     backends = "stepbus[cpu]', 'stepbus[cuda12]' or 'stepbus[cuda13]" if sys.platform == "linux" else "mlx"
     raise BadInput(f"MLX has no backend here ({error}); install one: pip install '{backends}'") from error
+
+
+# MLX itself, for who would import it before stepbus otherwise: `from stepbus import mx`.
+mx = mlx.core
 
 
 def _open_kernels() -> kernel_cache.KernelCache | None:

@@ -29,7 +29,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from stepbus.device import cache_folder, native_libraries
-from stepbus.device.machine import BackendWarning
+from stepbus.device.machine import MLX_SECOND, BackendWarning, note
 
 LOCK = "lock"
 PROCESS = ".process-"
@@ -203,11 +203,9 @@ def open_cache(version: str, given: Redirect) -> KernelCache:
     if not given.heard:
         cache.for_all = True
         os.environ["TMPDIR"] = str(cache.folder)
-        warnings.warn(
-            f"temporary files of this process go beside its compiled kernels ({cache.folder}), because mlx.core or "
-            "another C++ library was loaded before stepbus.device.backend; import stepbus.device.backend first",
-            BackendWarning,
-            stacklevel=2,
+        note(
+            f"temporary files of this process go beside its compiled kernels ({cache.folder}), because MLX or another "
+            f"C++ library was loaded before stepbus; {MLX_SECOND}, before other imports"
         )
     return cache
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -10,6 +11,16 @@ import sys
 
 class BackendWarning(UserWarning):
     """MLX works, but slower or less tidily than this machine allows; the message ends with the mend."""
+
+
+# What to write so that MLX comes second, whatever sorts the imports.
+MLX_SECOND = "write `from stepbus import mx` in place of `import mlx.core as mx`"
+
+
+def note(text: str) -> None:
+    """Say on the standard error what the order of imports costs; no warning, which -W error makes a failed test."""
+    with contextlib.suppress(OSError, AttributeError):  # nobody listens
+        sys.stderr.write(f"stepbus: note: {text}\n")
 
 
 def cores() -> int:

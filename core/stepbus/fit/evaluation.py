@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import DataError, PluginFailure, StepbusError, show
+from stepbus.base import DataError, listed, weights_argument
 from stepbus.fit import best_weights
+from stepbus.fit.metrics import metric_values as metric_values
 from stepbus.kernel import Best, Predictions
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def predict(steps: Steps, rows: ScoredSet) -> tuple[Predictions, float, Array]:
     order = np.argsort(np.concatenate(places), kind="stable")
     values, logits = joined(said, "predictions")[order], joined(raw, "outputs")[order]
     loss = float("nan") if rows.targets is None else total / rows.weight
-    return Predictions(rows.row_ids, rows.to_units(values), rows.targets), loss, logits
+    weights = None if rows.targets is None else rows.weights
+    return Predictions(rows.row_ids, rows.to_units(values), rows.targets, weights), loss, logits
 
 
 def joined(parts: Sequence[Array], what: str) -> Array:
@@ -61,35 +63,6 @@ def joined(parts: Sequence[Array], what: str) -> Array:
     return np.concatenate(parts)
 
 
-def metric_values(metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any) -> dict[str, float]:
-    """Return every metric of predictions that are in the label's own unit, without prefix.
-
-    Args:
-        metrics: Name -> what computes it; one that gives a mapping gives several.
-        labels: [N] or [N, K].
-        predictions: [N, K] probabilities, or [N] values.
-
-    Raises:
-        PluginFailure: A metric raised, `sys.exit` included, or gave no number.
-    """
-    found: dict[str, float] = {}
-    for name, metric in metrics:
-        try:
-            value = metric(labels, predictions)
-        except (KeyboardInterrupt, MemoryError, StepbusError):
-            raise
-        except BaseException as error:
-            words = f"the metric {name!r} raised {type(error).__name__}: {error}; leave it out of training.metrics"
-            raise PluginFailure(words) from error
-        for inner, score in (value if isinstance(value, dict) else {name: value}).items():
-            try:
-                found[inner] = float(score)
-            except (TypeError, ValueError):
-                words = f"the metric {name!r}: expected a number, or numbers by name, from it, got {show(value)}"
-                raise PluginFailure(f"{words}; leave it out of training.metrics") from None
-    return found
-
-
 def score(
     metrics: Sequence[tuple[str, Any]], predictions: Predictions, loss: float, prefix: str
 ) -> tuple[dict[str, float], str]:
@@ -101,24 +74,40 @@ def score(
         loss: The mean loss.
         prefix: What stands before each name.
     """
-    found = metric_values(metrics, predictions.labels, predictions.values)
+    found = metric_values(metrics, predictions.labels, predictions.values, predictions.weights)
     undefined = [name for name, value in found.items() if value != value]
     words = f"undefined on these rows: {', '.join(undefined)} (a class may be absent)" if undefined else ""
     before = f"{prefix}_" if prefix else ""
     return {f"{before}loss": loss} | {f"{before}{name}": value for name, value in found.items()}, words
 
 
-def score_set(session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
+def unweighed(metrics: Sequence[tuple[str, Any]]) -> str:
+    """Return which metrics count all rows alike whatever they weigh, as a sentence, or "" where none does.
+
+    Args:
+        metrics: Name -> what computes it.
+    """
+    names = [name for name, metric in metrics if not weights_argument(metric)]
+    if not names:
+        return ""
+    return f"rows have weights, and {listed(names)} cannot be weighed: its call has no argument `weights`"
+
+
+def score_set(session: Fitting, name: str, prefix: str, said: set[str]) -> tuple[Predictions, dict[str, float]]:
     """Return predictions and metrics of a named set of a fit.
 
     Args:
         session: The fit.
         name: The set.
         prefix: What stands before each metric's name.
+        said: What the user was told of a run and need not hear again.
     """
     predictions, loss, _ = predict(session.steps, session.data.sets[name])
     found, words = score(session.metrics, predictions, loss, prefix)
     if words:
+        session.message(words, "warning")
+    if predictions.weights is not None and (words := unweighed(session.metrics)) and words not in said:
+        said.add(words)
         session.message(words, "warning")
     return predictions, found
 
@@ -161,6 +150,7 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
         session.scored[name] = session.builder.score(session, name, prefix)
         state.evaluated[name] = state.step
     predictions, metrics = session.scored[name]
+    session.control.saw(name)
     hook.on_predictions(trainer=session, state=state, name=name, predictions=predictions, final=final)
     if fresh:
         hook.on_evaluate(trainer=session, state=state, name=name, metrics=metrics)

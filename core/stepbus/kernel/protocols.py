@@ -56,6 +56,8 @@ class ScoredSet(Protocol):
     @property
     def targets(self) -> Array | None: ...  # labels in their own unit, [N] or [N, K]; None without
     @property
+    def weights(self) -> Array | None: ...  # what each row counts, [N]; None counts all alike
+    @property
     def weight(self) -> float: ...  # sum of the rows' weights
 
     def batches(self) -> AbstractContextManager[Iterator[Batch]]:
@@ -215,6 +217,8 @@ class Run(Voice, Protocol):
     @property
     def codec(self) -> Any: ...  # what turns labels into numbers and back
     @property
+    def deciding(self) -> Sequence[str]: ...  # the plugins that declare that they may choose weights by scores
+    @property
     def next_command(self) -> str: ...  # what to type next, as it stands
     @property
     def seconds(self) -> float: ...  # wall time since it was opened
@@ -222,7 +226,7 @@ class Run(Voice, Protocol):
     def costs(self) -> Mapping[str, Cost]: ...  # plugin name -> seconds, calls and errors of its hooks up to now
 
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
+        """Return the folder of one fit."""
 
     @property
     def resumed(self) -> bool: ...  # whether it goes on with a run of an earlier process
@@ -236,8 +240,8 @@ class Run(Voice, Protocol):
     def decide(self, decision: Any) -> None:
         """Keep what a plugin decided for all later predictions of the run, as JSON values; see `finish_predictions`."""
 
-    def score(self, labels: Any, predictions: Any) -> dict[str, float]:
-        """Return every metric of predictions that are in the label's own unit, without prefix."""
+    def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
+        """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
 
 
 class Plan(Protocol):

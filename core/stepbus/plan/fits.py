@@ -11,6 +11,7 @@ from stepbus.compute import warmup_steps
 from stepbus.fit import text_of
 from stepbus.text import count_steps, epoch_shapes
 from stepbus.text.labels import label_counts
+from stepbus.text.rows import rows_that_count
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -51,8 +52,8 @@ def known_rows(session: FitSession) -> KnownRows:
         session: A fit whose data is prepared.
     """
     data, fit = text_of(session), session.fit
-    names = [name for name in fit.sets if fit.is_labelled(name)]
-    every = [(rows.source, number) for name in names for rows in [fit.sets[name]] for number in rows.numbers.tolist()]
+    names = [name for name in data.encoded if fit.is_labelled(name)]
+    every = [(rows.source, int(row)) for name in names for rows in [data.encoded[name]] for row in rows.numbers]
     places = {row: place for place, row in enumerate(every)}  # one that stands in two sets is the same in both
     return KnownRows(
         places,
@@ -71,7 +72,10 @@ def describe_fits(config: Config, session: FitSession | None, fits: list[Fit]) -
     """
     known = None if session is None else known_rows(session)
     data = None if session is None else text_of(session)
-    return [_described(config, data if fit is fits[0] else None, data, fit, known) for fit in fits]
+    return [
+        _described(config, data if session is not None and fit is session.fit else None, data, fit, known)
+        for fit in fits
+    ]
 
 
 def _described(
@@ -92,13 +96,13 @@ def _described(
             return None
         return label_counts(first.codec, known.targets[place])
 
+    given = {name: rows_that_count(rows) if name == "train" else rows for name, rows in fit.sets.items()}
     found = {
-        name: None if known is None or not fit.is_labelled(name) else known.find(rows)
-        for name, rows in fit.sets.items()
+        name: None if known is None or not fit.is_labelled(name) else known.find(rows) for name, rows in given.items()
     }
     sets = {
         name: {"rows": len(rows), "roles": list(fit.roles_of(name)), "labels": labels(place)}
-        for (name, rows), place in zip(fit.sets.items(), found.values(), strict=True)
+        for (name, rows), place in zip(given.items(), found.values(), strict=True)
     }
     train, shapes = found.get("train"), None if own is None else own.shapes
     if shapes is None and first is not None and known is not None and train is not None:

@@ -18,7 +18,8 @@ import numpy as np
 from attrs import asdict
 
 from stepbus.base import CheckpointError, read_file
-from stepbus.kernel import Best, Fit, FitResult, Predictions
+from stepbus.fit.seen import lineage_in
+from stepbus.kernel import Best, Fit, FitResult, Lineage, Predictions
 from stepbus.storage import (
     DESCRIPTION,
     PLAIN_NAME,
@@ -63,6 +64,8 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
             "seconds": result.seconds,
             "conditions": result.conditions,
             "disabled": result.disabled,
+            "selected": result.selected,
+            "seen": result.seen,
             "predictions": asdict(Written(len(content), hashlib.sha256(content).hexdigest())),
             "model": {"folder": model.name, "digest": check_export(model)[1]} if model else None,
         }
@@ -98,13 +101,14 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             )
         if seed != fit.seed:
             return None  # a resume with --allow-changed, which has said so
+        model = _model(directory, saved["model"])
         return FitResult(
             fit,
             saved["status"],
             saved["metrics"],
             _predictions(directory, wanted),
             directory,
-            _model(directory, saved["model"]),
+            model,
             Best(**saved["best"]) if saved["best"] else None,
             saved["history"],
             saved["steps"],
@@ -113,6 +117,9 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["seconds"],
             dict(saved.get("conditions", {})),
             dict(saved.get("disabled", {})),
+            lineage=Lineage() if model is None else lineage_in(model),
+            selected=dict(saved.get("selected", {})),
+            seen=dict(saved.get("seen", {})),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error
@@ -165,8 +172,9 @@ def packed(results: Mapping[str, Predictions]) -> bytes:
         kind, ids = row_ids.to_array(predictions.row_ids)
         arrays[f"{name}/row_ids.{kind}"] = ids
         arrays[f"{name}/values"] = predictions.values
-        if predictions.labels is not None:
-            arrays[f"{name}/labels"] = predictions.labels
+        for part in ("labels", "weights", "fold"):
+            if (array := getattr(predictions, part)) is not None:
+                arrays[f"{name}/{part}"] = array
     if odd := [name for name, array in arrays.items() if array.dtype.hasobject]:
         raise CheckpointError(f"{odd[0]}: expected numbers or text to keep, got Python objects")
     content = io.BytesIO()
@@ -182,7 +190,7 @@ def unpacked(content: bytes) -> dict[str, Predictions]:
             name: Predictions(
                 row_ids.from_array(kind, arrays[f"{name}/row_ids.{kind}"]),
                 arrays[f"{name}/values"],
-                arrays.get(f"{name}/labels"),
+                *(arrays.get(f"{name}/{part}") for part in ("labels", "weights", "fold")),
             )
             for name, kind in found.items()
         }

@@ -22,6 +22,8 @@ class ScriptedSet:
         labelled: Whether its labels are read.
     """
 
+    weights = None
+
     def __init__(self, rows: Any, codec: Any, *, labelled: bool = True) -> None:
         self.said = scripted_predictions(rows, codec, labelled=labelled)
         self.row_ids, self.targets, self.weight = self.said.row_ids, self.said.labels, float(len(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ import numpy as np
 
 from stepbus.device import choice
 from stepbus.text.batches import Batch, Prefetch, accumulated, epoch_order, eval_order, plan_shapes
-from stepbus.text.labels import labels_in_words
-from stepbus.text.rows import read_rows
+from stepbus.text.labels import labels_in_words, weights_in_words
+from stepbus.text.rows import read_rows, refuse_weightless, rows_that_count, weighed
 
 if TYPE_CHECKING:
     from stepbus.base import IntArray
@@ -60,10 +61,19 @@ class TextSet:
         encoder: What encoded them.
         settings: Section `data`.
         targets: Labels in their own unit, [N] or [N, K]; None without.
+        weights: What each row counts in metrics, [N]; None counts all alike.
     """
 
-    def __init__(self, tokens: Tokens, encoder: RowEncoder, settings: DataConfig, targets: Array | None = None) -> None:
-        self.tokens, self.encoder, self.settings, self.targets = tokens, encoder, settings, targets
+    def __init__(
+        self,
+        tokens: Tokens,
+        encoder: RowEncoder,
+        settings: DataConfig,
+        targets: Array | None = None,
+        weights: Array | None = None,
+    ) -> None:
+        self.tokens, self.encoder, self.settings = tokens, encoder, settings
+        self.targets, self.weights = targets, weights
 
     @property
     def row_ids(self) -> Array:
@@ -73,7 +83,7 @@ class TextSet:
     @property
     def weight(self) -> float:
         """Sum of the rows' weights."""
-        return float(self.tokens.weights.sum())
+        return float(self.tokens.weights.sum(dtype=np.float64))
 
     @contextmanager
     def batches(self) -> Iterator[Iterator[Batch]]:
@@ -116,16 +126,24 @@ class TextData:
         seed: int = 0,
         unlabelled: Collection[str] = (),
     ) -> None:
-        self.config, self.encoder, self.seed, self._rows = config, encoder, seed, dict(sets)
+        for name, rows in sets.items():
+            if name not in unlabelled:
+                refuse_weightless(rows)
+        self.config, self.encoder, self.seed = config, encoder, seed
+        # Training rows of weight 0 are as if they were not there.
+        self.encoded = {name: rows_that_count(rows) if name == "train" else rows for name, rows in sets.items()}
+        self.left_out = len(sets["train"]) - len(self.encoded["train"]) if "train" in sets else 0
         if "train" in sets:
-            encoder.fit(sets["train"])
-        self.tokens = {name: encoder.encode(rows, labelled=name not in unlabelled) for name, rows in sets.items()}
+            encoder.fit(self.encoded["train"])
+        self.tokens = {
+            name: encoder.encode(rows, labelled=name not in unlabelled) for name, rows in self.encoded.items()
+        }
         # Set name -> labels in their own unit; those of some sets are not read.
         self.targets = {
-            name: encoder.codec.targets_in_units(rows) for name, rows in sets.items() if name not in unlabelled
+            name: encoder.codec.targets_in_units(rows) for name, rows in self.encoded.items() if name not in unlabelled
         }
         self.sets = {
-            name: TextSet(tokens, encoder, config.data.settings, self.targets.get(name))
+            name: TextSet(tokens, encoder, config.data.settings, self.targets.get(name), self.encoded[name].weights)
             for name, tokens in self.tokens.items()
             if name != "train"
         }
@@ -162,13 +180,17 @@ class TextData:
         train = self.tokens["train"]
         words = {
             "labels": labels_in_words(self.codec, self.targets["train"]),
-            **self.encoder.told(),
+            **self.told(),
             "batches": self.shapes.describe(),
         }
         if train.truncated:
             cut = "1 training row is" if train.truncated == 1 else f"{train.truncated:,} training rows are"
             words["cut"] = f"{cut} longer than {self.config.data.settings.max_length} tokens"
         return words
+
+    def told(self) -> dict[str, str]:
+        """Return what the training rows told of themselves, and what they count, in words."""
+        return {**self.encoder.told(), **weights_in_words(self.config, self.encoded["train"], self.left_out)}
 
     def count_steps(self) -> tuple[int, int]:
         """Return the updates of an epoch, and those of the whole fit."""
@@ -187,7 +209,7 @@ class TextData:
             return
         self.encoder.limits = limits  # nothing was known of it before
         for name, tokens in self.tokens.items():
-            limits.check(tokens, self._rows[name].where, self.encoder.tokenizer)
+            limits.check(tokens, self.encoded[name].where, self.encoder.tokenizer)
         self._plan()
 
     @contextmanager
@@ -207,7 +229,9 @@ class TextData:
 
     def digests(self) -> dict[str, str]:
         """Return set name -> a digest of all that training sees of it."""
-        return {name: tokens.digest() for name, tokens in self.tokens.items()}
+        return {
+            name: _digest(tokens, self.encoded[name], self.targets.get(name)) for name, tokens in self.tokens.items()
+        }
 
     def progress(self) -> dict[str, Any]:
         """Return nothing: the order of the rows is a function of seed and epoch."""
@@ -224,6 +248,22 @@ class TextData:
             name: What it is for, in messages.
             labelled: Whether labels are wanted.
         """
-        rows = read_rows(source, name=name, config=self.config.data.settings)
-        targets = self.encoder.codec.targets_in_units(rows) if labelled else None
-        return TextSet(self.encoder.encode(rows, labelled=labelled), self.encoder, self.config.data.settings, targets)
+        settings = self.config.data.settings
+        rows = read_rows(source, name=name, config=settings)
+        if not labelled:
+            return TextSet(self.encoder.encode(rows, labelled=False), self.encoder, settings)
+        rows = weighed(rows, settings)
+        refuse_weightless(rows)
+        targets = self.encoder.codec.targets_in_units(rows)
+        return TextSet(self.encoder.encode(rows, labelled=True), self.encoder, settings, targets, rows.weights)
+
+
+def _digest(tokens: Tokens, rows: Rows, targets: Array | None) -> str:
+    """Return a digest of all that training sees of rows, and metrics where that is more: exact weights, hard labels."""
+    found = tokens.digest()
+    if targets is None or (rows.weights is None and rows.soft is None):
+        return found
+    digest = hashlib.sha256(found.encode())
+    for array in (rows.weights, targets):
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).data)
+    return digest.hexdigest()

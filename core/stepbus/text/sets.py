@@ -10,14 +10,14 @@ import numpy as np
 
 from stepbus.base import DataError
 from stepbus.text.labels import LabelCodec
-from stepbus.text.rows import Rows, read_rows, set_aside, split_rows
+from stepbus.text.rows import Rows, read_rows, refuse_weightless, rows_that_count, set_aside, split_rows, weighed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stepbus.config import Config
     from stepbus.kernel import Fit
-    from stepbus.text.encoder import TextSource
+    from stepbus.text.encoder import RowEncoder, TextSource
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def read_sets(config: Config, train: Any = None, validation: Any = None, test: A
     source = train if train is not None else settings.train
     if source is None:
         raise DataError("data.train: expected a file of training rows, got none")
-    sets = {"train": read_rows(source, name="train", config=settings)}
+    sets = {"train": weighed(read_rows(source, name="train", config=settings), settings, training=True)}
     held_out = validation if validation is not None else settings.validation
     if isinstance(held_out, bool | int | float | np.number | np.bool_):
         if isinstance(held_out, bool | np.bool_) or not 0 < held_out < 1:
@@ -51,7 +51,7 @@ def read_sets(config: Config, train: Any = None, validation: Any = None, test: A
             )
         sets["train"], sets["validation"] = _split(config, sets["train"], float(held_out))
     elif held_out is not None:
-        sets["validation"] = read_rows(held_out, name="validation", config=settings)
+        sets["validation"] = weighed(read_rows(held_out, name="validation", config=settings), settings)
         _warn_of_the_same(sets["train"], sets["validation"], settings.id)
     if (predicted := test if test is not None else settings.test) is not None:
         sets["test"] = read_rows(predicted, name="test", config=settings)
@@ -130,12 +130,20 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
     for fit in fits:
         codec = LabelCodec.of(config)
         try:
-            codec.fit(fit.sets["train"])
             for name, rows in fit.sets.items():
-                if name != "train" and fit.is_labelled(name):
+                if fit.is_labelled(name):
+                    refuse_weightless(rows)
+            codec.fit(rows_that_count(fit.sets["train"]))
+            for name, rows in fit.sets.items():
+                if not fit.is_labelled(name):
+                    continue
+                codec.for_loss(rows_that_count(rows) if name == "train" else rows)
+                if name != "train":
                     codec.encode(rows)
         except DataError as error:
             raise DataError(_placed(fit, fits, str(error), codec)) from None
+        if fit.auxiliary:
+            continue  # which may have classes of its own
         if first is None:
             first = (fit, codec.names)
         elif codec.names != first[1]:
@@ -148,7 +156,7 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
             )
 
 
-def check_texts(source: TextSource, fits: Sequence[Fit]) -> None:
+def check_texts(source: TextSource | RowEncoder, fits: Sequence[Fit]) -> None:
     """Look at the texts of rows that the first fit does not see, so that no later fit fails at one of them.
 
     Args:

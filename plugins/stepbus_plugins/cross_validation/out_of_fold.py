@@ -34,13 +34,22 @@ def out_of_fold(results: list[FitResult], codec: LabelCodec, id_name: str | None
     values = np.concatenate([predictions.values for predictions in held])[order]
     labels = np.concatenate([np.asarray(predictions.labels) for predictions in held])[order]
 
+    weights = None
+    if any(predictions.weights is not None for predictions in held):
+        counts = [np.ones(len(each.row_ids)) if each.weights is None else each.weights for each in held]
+        weights = np.concatenate(counts)[order]
+
     frame = pd.concat([rows.frame for rows in given], ignore_index=True).iloc[order].reset_index(drop=True)
     columns = [Column(id_name or "row", ids, own=id_name is not None)]
-    columns += [Column(name, frame[name], own=True) for name in codec.columns if name != id_name]
+    for label in codec.in_words(labels):  # where there is no column of labels, they are those of soft ones
+        cells = frame[label.name] if codec.named else label.values
+        columns += [] if label.name == id_name else [Column(label.name, cells, own=True)]
     for column in codec.decoded_columns(values):
         name = column.name
         if column.own:  # the label itself stands beside
             name = "prediction" if len(codec.columns) == 1 else f"prediction_{name}"
         columns.append(Column(name, column.values))
     folds = np.repeat([result.fit.scope["fold"] + 1 for result in results], [len(rows) for rows in given])
-    return Predictions(ids, values, labels), [*columns, Column("fold", folds[order])]
+    if weights is not None:
+        columns.append(Column("weight", weights))
+    return Predictions(ids, values, labels, weights), [*columns, Column("fold", folds[order])]

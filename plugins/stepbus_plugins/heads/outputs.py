@@ -14,9 +14,11 @@ class SoftmaxHead(nn.Linear):
 
         Args:
             logits: [B, K].
-            labels: Class numbers, int [B].
+            labels: Class numbers, int [B]; or soft labels, the probability of each class, float [B, K].
         """
         logits = logits.astype(mx.float32)
+        if labels.ndim == 2:
+            return mx.logsumexp(logits, axis=-1) - (labels * logits).sum(axis=-1)
         picked = mx.take_along_axis(logits, labels[:, None], axis=-1).squeeze(-1)
         return mx.logsumexp(logits, axis=-1) - picked
 
@@ -33,7 +35,7 @@ class SigmoidHead(nn.Linear):
 
         Args:
             logits: [B, K].
-            labels: 0 or 1, float [B, K].
+            labels: 0 or 1, or soft labels between them, float [B, K].
         """
         logits = logits.astype(mx.float32)
         return mx.mean(mx.logaddexp(logits, mx.array(0.0)) - logits * labels, axis=-1)

@@ -96,7 +96,8 @@ class Metrics:
             return
         # Labels that came as numbers have no other names.
         names = [str(number) for number in range(predictions.values.shape[-1])] if codec is None else codec.names
-        for title, columns, rows in tables(predictions.labels, predictions.values, names, threshold):
+        found = tables(predictions.labels, predictions.values, names, threshold, predictions.weights)
+        for title, columns, rows in found:
             trainer.report(f"{name}: {title}", columns, rows)
 
     def _threshold(self, trainer: Any) -> float:

@@ -17,7 +17,8 @@ from stepbus import BadInput
 from stepbus_plugins.metrics.settings import AveragedConfig, DecisionConfig, RankConfig
 
 Array = np.ndarray[Any, Any]
-Score = Callable[[Array, Array], float]
+Weights = Array | None
+Score = Callable[[Array, Array, Weights], float]
 
 
 def task_of(labels: Array, predictions: Array) -> str:
@@ -42,30 +43,39 @@ def decide(labels: Array, predictions: Array, threshold: float = 0.5) -> Array:
     return np.asarray(predictions.argmax(axis=1))
 
 
-def guarded(score: Score) -> Score:
-    """Return a metric that is NaN for an empty set and for predictions that are not all finite."""
+def guarded(score: Score) -> Callable[..., float]:
+    """Return a metric that is NaN for an empty set and for predictions that are not all finite.
+
+    It is called with labels, predictions, and the weights of the rows or None; a row of weight 0 is as if it were not
+    there.
+    """
 
     @wraps(score)
-    def guard(labels: Array, predictions: Array) -> float:
+    def guard(labels: Array, predictions: Array, weights: Weights = None) -> float:
+        if weights is not None:
+            weights = np.asarray(weights, dtype=np.float64)
+            there = weights > 0
+            labels, predictions, weights = labels[there], predictions[there], weights[there]
         if len(labels) == 0 or not np.isfinite(predictions).all():
             return math.nan
-        return float(score(labels, predictions))
+        return float(score(labels, predictions, weights))
 
     return guard
 
 
-def accuracy(settings: DecisionConfig) -> Score:
+def accuracy(settings: DecisionConfig) -> Callable[..., float]:
     """Return the share of rows that are right; a multilabel row is right when all its labels are."""
 
     @guarded
-    def score(labels: Array, predictions: Array) -> float:
+    def score(labels: Array, predictions: Array, weights: Weights) -> float:
         right = decide(labels, predictions, settings.threshold) == labels
-        return float((right.all(axis=1) if right.ndim == 2 else right).mean())
+        right = right.all(axis=1) if right.ndim == 2 else right
+        return float(right.mean() if weights is None else np.average(right, weights=weights))
 
     return score
 
 
-def averaged(name: str, average: str | None = None) -> Callable[[Any], Score]:
+def averaged(name: str, average: str | None = None) -> Callable[[Any], Callable[..., float]]:
     """Return what builds precision, recall or f1.
 
     Args:
@@ -73,11 +83,11 @@ def averaged(name: str, average: str | None = None) -> Callable[[Any], Score]:
         average: Fixed; None asks the settings.
     """
 
-    def build(settings: AveragedConfig | DecisionConfig) -> Score:
+    def build(settings: AveragedConfig | DecisionConfig) -> Callable[..., float]:
         wished = average or getattr(settings, "average", "auto")
 
         @guarded
-        def score(labels: Array, predictions: Array) -> float:
+        def score(labels: Array, predictions: Array, weights: Weights) -> float:
             from sklearn.metrics import precision_recall_fscore_support
 
             binary = task_of(labels, predictions) == "binary"
@@ -86,8 +96,9 @@ def averaged(name: str, average: str | None = None) -> Callable[[Any], Score]:
                 raise BadInput(
                     f"training.metrics: {name} with average: binary is for two classes; take macro, micro or weighted"
                 )
+            decided = decide(labels, predictions, settings.threshold)
             scores = precision_recall_fscore_support(
-                labels.astype(np.int64), decide(labels, predictions, settings.threshold), average=how, zero_division=0.0
+                labels.astype(np.int64), decided, average=how, zero_division=0.0, sample_weight=weights
             )
             return float(dict(zip(("precision", "recall", "f1"), scores, strict=False))[name])
 
@@ -96,16 +107,16 @@ def averaged(name: str, average: str | None = None) -> Callable[[Any], Score]:
     return build
 
 
-def ranked(name: str) -> Callable[[RankConfig], Score]:
+def ranked(name: str) -> Callable[[RankConfig], Callable[..., float]]:
     """Return what builds auc_roc or auc_pr: of the second class, or one against the rest.
 
     A class (or label) is left out of the mean where the set has no row with it or none without it, for there neither
     is defined; with no class left the result is NaN.
     """
 
-    def build(settings: RankConfig) -> Score:
+    def build(settings: RankConfig) -> Callable[..., float]:
         @guarded
-        def score(labels: Array, predictions: Array) -> float:
+        def score(labels: Array, predictions: Array, weights: Weights) -> float:
             from sklearn.metrics import average_precision_score, roc_auc_score
 
             truth, values = _one_against_rest(labels, predictions)
@@ -113,11 +124,13 @@ def ranked(name: str) -> Callable[[RankConfig], Score]:
             if not present.any():
                 return math.nan
             truth, values = truth[:, present], values[:, present]
+            shares = truth.sum(axis=0) if weights is None else weights @ truth
             if settings.average == "micro":
+                weights = None if weights is None else np.repeat(weights, truth.shape[1])
                 truth, values = truth.reshape(-1, 1), values.reshape(-1, 1)
             function = roc_auc_score if name == "auc_roc" else average_precision_score
-            each = [float(function(truth[:, k], values[:, k])) for k in range(truth.shape[1])]
-            return float(np.average(each, weights=truth.sum(axis=0) if settings.average == "weighted" else None))
+            each = [float(function(truth[:, k], values[:, k], sample_weight=weights)) for k in range(truth.shape[1])]
+            return float(np.average(each, weights=shares if settings.average == "weighted" else None))
 
         return score
 
@@ -133,26 +146,26 @@ def _one_against_rest(labels: Array, predictions: Array) -> tuple[Array, Array]:
     return labels[:, None] == np.arange(predictions.shape[1]), predictions
 
 
-def regression(name: str) -> Callable[[Any], Score]:
+def regression(name: str) -> Callable[[Any], Callable[..., float]]:
     """Return what builds mse, mae, rmse, r2 or rmsle, each over [N] values in the label's own unit."""
 
-    def build(settings: Any) -> Score:
+    def build(settings: Any) -> Callable[..., float]:
         @guarded
-        def score(labels: Array, predictions: Array) -> float:
+        def score(labels: Array, predictions: Array, weights: Weights) -> float:
             from sklearn import metrics
 
             truth, values = labels.astype(np.float64), predictions.astype(np.float64)
             if name == "r2":
                 # Without spread in the labels there is nothing to explain.
-                return float(metrics.r2_score(truth, values)) if np.ptp(truth) > 0 else math.nan
+                return float(metrics.r2_score(truth, values, sample_weight=weights)) if np.ptp(truth) > 0 else math.nan
             if name == "rmsle":
                 # A price below 0 is scored as 0; labels below 0 have no such score.
                 if (truth < 0).any():
                     return math.nan
-                return float(metrics.root_mean_squared_log_error(truth, np.maximum(values, 0)))
+                return float(metrics.root_mean_squared_log_error(truth, np.maximum(values, 0), sample_weight=weights))
             if name == "mae":
-                return float(metrics.mean_absolute_error(truth, values))
-            mse = float(metrics.mean_squared_error(truth, values))
+                return float(metrics.mean_absolute_error(truth, values, sample_weight=weights))
+            mse = float(metrics.mean_squared_error(truth, values, sample_weight=weights))
             return math.sqrt(mse) if name == "rmse" else mse
 
         return score

@@ -19,7 +19,9 @@ REFERENCE = re.compile(r"[^{}\s]+:[A-Za-z_]\w*")
 class TableDataConfig(DataConfig):
     """Settings of `data: {type: table}`."""
 
-    columns: list[str] | None = setting(None, "columns to tell; none takes all but label, id, group and unnamed ones")
+    columns: list[str] | None = setting(
+        None, "columns to tell; none takes all but labels, weight, id, group and unnamed ones"
+    )
     kinds: dict[str, Literal["number", "boolean", "words"]] | None = setting(
         None, "what columns hold, by name: number, boolean or words; those not named are told by the training rows"
     )

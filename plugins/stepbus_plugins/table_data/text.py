@@ -50,8 +50,8 @@ class TableText:
         Raises:
             DataError: A column is not there, is a label, or holds an infinite number.
         """
-        labels = {self.config.label} if isinstance(self.config.label, str) else set(self.config.label or [])
-        apart = labels | {self.config.id, self.config.group}
+        labels = self.config.label_columns
+        apart = {*labels, self.config.id, self.config.group, self.config.weight}
         template = self.config.template
         if self.config.columns is not None:
             self.columns = list(self.config.columns)
@@ -62,11 +62,12 @@ class TableText:
         for name in self.columns:
             if name in labels:
                 raise DataError(
-                    f"{self._setting}: expected columns that are no label, got {name!r}, which data.label names"
+                    f"{self._setting}: expected columns that are no label, got {name!r}, which "
+                    f"data.{'soft_labels' if name in (self.config.soft_labels or {}).values() else 'label'} names"
                 )
             rows.column(name, self._setting)
         if not self.columns:
-            raise DataError(f"{rows.source}: expected columns beside label, id and group, got none")
+            raise DataError(f"{rows.source}: expected columns beside label, weight, id and group, got none")
         asked = self.config.kinds or {}
         for name in asked:
             if name not in self.columns:

@@ -108,6 +108,7 @@ class LoaderSet:
         self.reader, self.task = reader, reader.task
         self.row_ids: Array = np.arange(0)
         self.targets: Array | None = None
+        self.weights: Array | None = None
         self.weight = 0.0
 
     @contextmanager
@@ -122,10 +123,12 @@ class LoaderSet:
     def _read(self) -> Generator[LoaderBatch]:
         ids: list[Array | None] = []
         labels: list[Array] = []
-        weight, rows = 0.0, 0
+        weights: list[Array] = []
+        rows, weighted = 0, False
         for batch in self.reader.epoch(0, numbered=False):
             ids.append(batch.ids)
-            weight, rows = weight + float(batch.arrays["weights"].sum()), rows + batch.sequences
+            weights.append(batch.arrays["weights"])
+            rows, weighted = rows + batch.sequences, weighted or batch.weighted
             if self.reader.labelled:
                 labels.append(check_labels(as_values(batch.arrays["labels"]), self.task, self.reader.loader.name))
             yield batch
@@ -134,11 +137,13 @@ class LoaderSet:
         if named and len(named) < len(ids):
             raise DataError(f"{name}: expected ids in every batch or in none, got {len(named)} of {len(ids)} with them")
         self.row_ids = np.concatenate(named) if named else np.arange(rows)
+        counts = np.concatenate(weights, dtype=np.float64)
+        weight = float(counts.sum())
         if self.reader.labelled:
             if weight == 0:
                 raise DataError(f"{name}: expected weights with a sum above 0, got 0 in all batches")
             self.targets = joined(labels, f"{name}: labels")
-        self.weight = weight
+        self.weight, self.weights = weight, counts if weighted else None
 
     def to_units(self, values: Array) -> Array:
         """Return what the model says: values [N] of a regression with one output, else as it is.

@@ -19,7 +19,8 @@ from stepbus.fit.opened import plugin_tree
 from stepbus.fit.plugins import state_of
 from stepbus.kernel import PREDICTION_HOOKS, Fit
 from stepbus.run import PREDICT_FILE, folders, ledger
-from stepbus.run.prediction import Predicting, Together, predicted_sets
+from stepbus.run.plans import predicted_sets
+from stepbus.run.prediction import Predicting, Together
 from stepbus.storage import (
     Written,
     check_file,
@@ -63,6 +64,7 @@ def keep(run: Predicting, result: FitResult) -> None:
         fsync_folder(run.directory)
         members = [member for member in run.bus.members if takes_part(member.plugin)]
         states, arrays = _states(run, members)
+        together = Together.of_run(run)
         predicted = {name: result.predictions[name] for name in predicted_sets(run.fits)}
         files = {}
         if arrays:
@@ -77,9 +79,11 @@ def keep(run: Predicting, result: FitResult) -> None:
         document = {
             "format": FORMAT,
             "run": run.id,
+            # In the order in which they are combined, which JSON's readers keep.
+            "axes": [{"name": axis, "combined_by": name} for axis, name in together.combiners.items()],
             "fits": [
                 {"name": fit.name, "seed": fit.seed, "scope": fit.scope, "model": digest}
-                for fit, digest in zip(Together.of_run(run).fits, _models(run), strict=True)
+                for fit, digest in zip(together.fits, _models(run, together), strict=True)
             ],
             # None of one that was passed in Python, or is a module of hooks: nothing here can make it again.
             "plugins": values_without_secrets({member.name: known.get(member.name) for member in members}),
@@ -103,9 +107,9 @@ def _states(run: Predicting, members: Sequence[Member]) -> tuple[dict[str, Any],
     return plain, arrays
 
 
-def _models(run: Predicting) -> list[str]:
+def _models(run: Predicting, together: Together) -> list[str]:
     """Return the digest of the model of each fit that takes part."""
-    return [ledger.kept_model(run.directory_of(fit), fit.name, run.id) or "" for fit in run.fits if not fit.auxiliary]
+    return [ledger.kept_model(run.directory_of(fit), fit.name, run.id) or "" for fit in together.fits]
 
 
 def _write_arrays(folder: Path, arrays: dict[str, Any]) -> Written:
@@ -134,6 +138,7 @@ def read(folder: Path) -> dict[str, Any]:
         if said["format"] != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {said['format']!r}")
         fits_of(said)
+        combiners_of(said)
         for name in ("plugins", "states", "decisions", "files"):
             if not isinstance(said[name], dict):
                 raise ValueError(f"{name}: expected a mapping")
@@ -151,6 +156,11 @@ def fits_of(said: dict[str, Any]) -> list[Fit]:
     if not found:
         raise ValueError("it names no fit")
     return found
+
+
+def combiners_of(said: dict[str, Any]) -> dict[str, str]:
+    """Return axis -> the plugin that combines what lies along it, as predict.json says."""
+    return {str(each["name"]): str(each["combined_by"]) for each in said["axes"]}
 
 
 def read_arrays(folder: Path, said: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from stepbus.fit import prototypes
 from stepbus.fit.opened import open_config
 from stepbus.fit.plugins import restore_state
 from stepbus.kernel import Bus, Predictions
-from stepbus.run import PREDICT_FILE, ledger
+from stepbus.run import PREDICT_FILE, files, ledger
 from stepbus.run.opened import keeping
 from stepbus.run.prediction import Together
 from stepbus.storage import decode_state
@@ -53,7 +53,7 @@ class OpenedRun:
         bus = Bus(members)
         bus.on_disabled = log.warning
         _restore(bus, directory, self.said)
-        self.together = Together(bus, tuple(self.fits), self.said["decisions"])
+        self.together = Together(bus, tuple(self.fits), keeping.combiners_of(self.said), self.said["decisions"])
 
     @property
     def combined_by(self) -> list[str]:
@@ -78,9 +78,7 @@ class OpenedRun:
             ModelError: The file is damaged.
         """
         for fit, known in zip(self.fits, self.said["fits"], strict=True):
-            folder = self.directory / "fits" / fit.name
-            place = folder if folder.is_dir() else self.directory
-            if ledger.kept_model(place, fit.name, self.id) != known["model"]:
+            if ledger.kept_model(self.directory / files.FITS / fit.name, fit.name, self.id) != known["model"]:
                 return {}
         return keeping.read_predicted(self.directory, self.said)
 

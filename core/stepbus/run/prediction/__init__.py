@@ -9,12 +9,10 @@ if TYPE_CHECKING:
     from stepbus.run.prediction.together import Together as Together
     from stepbus.run.prediction.together import as_decision as as_decision
     from stepbus.run.prediction.together import predict_together as predict_together
-    from stepbus.run.prediction.together import predicted_sets as predicted_sets
-    from stepbus.run.prediction.together import prediction_problems as prediction_problems
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        together="Predicting Together as_decision predict_together predicted_sets prediction_problems",
+        together="Predicting Together as_decision predict_together",
     )

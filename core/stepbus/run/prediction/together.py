@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve, frozen
 
-from stepbus.base import PluginError, PluginFailure, Problem
+from stepbus.base import PluginError, PluginFailure, listed
 from stepbus.kernel import Bus, Fit, FitResult, Predictions, Run, groups_along, grown_axes
+from stepbus.run.plans import declared, predicted_sets, ranked, taking_part
 from stepbus.storage import from_json, to_json
 
 if TYPE_CHECKING:
     from stepbus.base import Asker
+    from stepbus.fit import Prototype
 
 ROWS = "rows"
 
@@ -23,10 +25,12 @@ class Predicting(Run, Protocol):
 
     Attributes:
         bus: Its plugins of scope "run".
+        planners: The prototypes of all its plugins.
         decisions: Plugin name -> what it decided.
     """
 
     bus: Bus
+    planners: list[Prototype]
     decisions: dict[str, Any]
 
 
@@ -37,22 +41,23 @@ class Together:
     Args:
         bus: The plugins that combine and finish.
         fits: The fits, in the order of the plan, without rows.
+        combiners: Axis -> the name of the plugin that combines what lies along it, innermost first.
         decisions: Plugin name -> what it decided.
     """
 
     bus: Bus
     fits: tuple[Fit, ...]
+    combiners: Mapping[str, str]
     decisions: Mapping[str, Any]
 
     @classmethod
     def of_run(cls, run: Predicting) -> Together:
         """Return how the fits of a run predict together; those for another purpose are none of them."""
-        return cls(run.bus, tuple(evolve(fit, sets={}) for fit in taking_part(run.fits)), run.decisions)
-
-    @property
-    def axes(self) -> list[str]:
-        """The axes that they are combined along, innermost first."""
-        return grown_axes(list(self.fits))
+        fits = taking_part(run.fits)
+        grown = {each.axis.name: each for each in declared(run.planners)}
+        axes = grown_axes(fits, ranked(each.axis for each in grown.values()))
+        bare = tuple(Fit(fit.name, {}, fit.seed, fit.scope) for fit in fits)
+        return cls(run.bus, bare, {axis: grown[axis].combiner for axis in axes}, run.decisions)
 
     def combine(self, run: Any, predictions: Sequence[Predictions]) -> Predictions:
         """Return what the fits say of the same rows together.
@@ -62,24 +67,29 @@ class Together:
             predictions: One for each fit.
 
         Raises:
-            PluginFailure: No plugin combines them, or one did with other rows.
+            PluginFailure: Who is to combine them gives nothing, or other rows.
         """
         results = [FitResult(fit, predictions={ROWS: said}) for fit, said in zip(self.fits, predictions, strict=True)]
-        for axis in self.axes:
-            results = [self._group(run, axis, group) for group in groups_along(axis, results)]
+        for axis, name in self.combiners.items():
+            # Who has no place on it, and nobody beside who has one, waits for an outer axis.
+            results = [
+                self._group(run, axis, name, group) if any(axis in each.fit.scope for each in group) else group[0]
+                for group in groups_along(axis, results)
+            ]
         (result,) = results
         return result.predictions[ROWS]
 
-    def _group(self, run: Any, axis: str, group: list[FitResult]) -> FitResult:
+    def _group(self, run: Any, axis: str, name: str, group: list[FitResult]) -> FitResult:
         fits, given = [each.fit for each in group], [each.predictions[ROWS] for each in group]
-        said = self.bus.hook.combine_predictions(run=run, axis=axis, predictions=given, fits=fits)
+        ask = self.bus.asking(name, "combine_predictions")
+        said: Predictions | None = ask(run=run, axis=axis, predictions=given, fits=fits)
         if said is None:
             raise PluginFailure(
-                f"the plan has several fits along {axis}, and no plugin combines what they predict "
+                f"{name} combines the fits along {axis}, and gave no predictions for {listed(f.name for f in fits)} "
                 "(combine_predictions); take one fit: its model's folder, or trainer.fits[0]"
             )
-        self._check_rows(given[0], said, "combine_predictions")
-        scope = {name: place for name, place in fits[0].scope.items() if name != axis}
+        self._check_rows(given[0], said, name, "combine_predictions")
+        scope = {other: place for other, place in fits[0].scope.items() if other != axis}
         return FitResult(evolve(fits[0], scope=scope), predictions={ROWS: said})
 
     def finish(self, run: Any, predictions: Predictions) -> Predictions:
@@ -91,10 +101,12 @@ class Together:
         """
         decisions = MappingProxyType(dict(self.decisions))
         said: Predictions = self.bus.thread("finish_predictions", run=run, predictions=predictions, decisions=decisions)
-        self._check_rows(predictions, said, "finish_predictions")
+        who = " or ".join(each.plugin_name for each in self.bus.hook.finish_predictions.get_hookimpls())
+        self._check_rows(predictions, said, who, "finish_predictions")
         return said
 
-    def _check_rows(self, given: Predictions, said: Predictions, hook: str) -> None:
+    @staticmethod
+    def _check_rows(given: Predictions, said: Predictions, who: str, hook: str) -> None:
         """Refuse predictions of other rows than were given.
 
         Raises:
@@ -103,22 +115,10 @@ class Together:
         number = len(given.row_ids)
         if said is given or (len(said.values) == number and said.row_ids.tolist() == given.row_ids.tolist()):
             return
-        who = " or ".join(each.plugin_name for each in getattr(self.bus.hook, hook).get_hookimpls())
         raise PluginFailure(
             f"{who}: {hook}: expected predictions of the {number} rows that were given, in their order, got "
             f"{len(said.values)} of other ids; return evolve(given, values=…)"
         )
-
-
-def taking_part(fits: Sequence[Fit]) -> list[Fit]:
-    """Return the fits whose predictions are the run's."""
-    return [fit for fit in fits if not fit.auxiliary]
-
-
-def predicted_sets(fits: Sequence[Fit]) -> list[str]:
-    """Return the sets that every fit which takes part predicts and none scores."""
-    every = taking_part(fits)
-    return [name for name in every[0].sets if all(name in fit.sets and not fit.is_labelled(name) for fit in every)]
 
 
 def predict_together(run: Predicting, result: FitResult) -> FitResult:
@@ -137,20 +137,6 @@ def predict_together(run: Predicting, result: FitResult) -> FitResult:
         said is not result.predictions[name] for name, said in found.items()
     )
     return evolve(result, predictions=found) if changed else result
-
-
-def prediction_problems(fits: Sequence[Fit], *, can_predict: bool) -> list[Problem]:
-    """Return what is wrong with the sets that a plan only predicts.
-
-    Args:
-        fits: The plan.
-        can_predict: Whether a plugin combines predictions.
-    """
-    axes, names = grown_axes(taking_part(fits)), predicted_sets(fits)
-    if not (axes and names) or can_predict:
-        return []
-    words = f"the fits along {axes[0]} predict {names[0]} rows, and no plugin combines what they say"
-    return [Problem("plugins", f"{words} (combine_predictions)")]
 
 
 def as_decision(asker: Asker, decision: Any) -> Any:

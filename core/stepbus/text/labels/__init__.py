@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stepbus.text.labels.columns import distinct as distinct
     from stepbus.text.labels.numbers import label_counts as label_counts
     from stepbus.text.labels.numbers import labels_in_words as labels_in_words
+    from stepbus.text.labels.numbers import weights_in_words as weights_in_words
 else:
     from stepbus.base.lazy import lazily
 
@@ -17,5 +18,5 @@ else:
         __name__,
         codec="LabelCodec",
         columns="Column distinct",
-        numbers="label_counts labels_in_words",
+        numbers="label_counts labels_in_words weights_in_words",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,14 @@ import numpy as np
 
 from stepbus.base import DataError, LabelArray, did_you_mean
 from stepbus.config import Task
-from stepbus.text.labels.checks import refuse_gaps, warn_of_classes
+from stepbus.text.labels.checks import refuse_gaps
 from stepbus.text.labels.columns import Column, distinct
+from stepbus.text.labels.decoding import decoded_columns, in_words
+from stepbus.text.labels.reading import flags, hard_names, numbers, present, spread
+from stepbus.text.labels.soft import UNNAMED, aligned, soft_names
 from stepbus.text.labels.state import checked_labels
-from stepbus.text.labels.words import class_names, one_word, spelt_otherwise, told_by, word_kind
-from stepbus.text.rows import Kind, Rows, as_number, shown
+from stepbus.text.labels.words import one_word, spelt_otherwise, told_by
+from stepbus.text.rows import Kind, Rows
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -43,6 +45,7 @@ class LabelCodec:
 
     def __init__(self, label: str | Sequence[str] | None, task: Task | None = None, target: str = "none") -> None:
         self.columns: tuple[str, ...] = () if label is None else (label,) if isinstance(label, str) else tuple(label)
+        self.named = bool(self.columns)  # whether there is a column of labels, and not only soft ones
         self.asked: Task | None = task
         self.task: Task | None = task
         self.target = target
@@ -58,7 +61,15 @@ class LabelCodec:
         data, head = config.data.settings, config.model.settings.head
         # A scripted configuration (stepbus.testing) has a head by name only, and no model.
         task: Task | None = None if isinstance(head, str) else head.component.metadata["task"]
-        return cls(data.label, data.task or task, data.target)
+        asked = data.task or task
+        if asked == "multilabel" and (
+            rest := [name for name, each in (data.soft_labels or {}).items() if each is None]
+        ):
+            raise DataError(
+                f"data.soft_labels: expected a column for each label of a multilabel task, where none has the rest of "
+                f"others, got null for {rest[0]!r}"
+            )
+        return cls(data.label, asked, data.target)
 
     @property
     def outputs(self) -> int:
@@ -72,8 +83,10 @@ class LabelCodec:
             DataError: There is no label column, a label is missing, or the labels do not fit the task.
         """
         if not self.columns:
-            raise DataError("data.label: expected the column to predict, got none")
-        if len(self.columns) == 1 and self.asked not in ("regression", "multilabel"):
+            if rows.soft is None:
+                raise DataError("data.label: expected the column to predict, got none")
+            self.columns = rows.classes if self.asked == "multilabel" else (UNNAMED,)
+        if len(self.columns) == 1 and self.asked not in ("regression", "multilabel") and rows.soft is None:
             refuse_gaps(rows.origin, self.columns[0], self._cells(rows.origin))
         task = self.asked or self._infer(rows)
         if len(self.columns) > 1 and task != "multilabel":
@@ -85,40 +98,37 @@ class LabelCodec:
             self.names = list(self.columns)
             self._flags(rows)
         elif task == "regression":
+            if rows.soft is not None:
+                self._soft(rows)  # which refuses them
             self.names = list(self.columns)
-            values = self._transformed(self._numbers(rows))
-            self.mean, self.sd = float(values.mean()), float(values.std())
+            values = self._transformed(numbers(rows, self.columns[0], self.target))
+            self.mean, self.sd = spread(values, rows.weights)
             if self.sd == 0:
                 raise DataError(
                     f"{rows.source}: column {self.columns[0]!r}: expected targets that differ, got one value"
                 )
+        elif rows.soft is not None:
+            written = rows.origin.cells(self.columns[0]) if self._are_written(rows) else []
+            self.kind, self.names = soft_names(rows, {cell for cell in written if cell is not None})
+            if len(self.names) < 2 or (task == "binary" and len(self.names) != 2):
+                wanted = "two" if task == "binary" else "at least two"
+                raise DataError(
+                    f"{rows.source}: soft labels: expected {wanted} classes for {task}, got {len(self.names)}"
+                )
         else:
             everywhere = set(self._cells(rows.origin))
-            self.kind = word_kind(everywhere)
-            called = class_names(everywhere, self.kind)
-            here = {one_word(cell, self.kind) for cell in set(self._cells(rows))}
-            self.names = [name for word, name in called.items() if word in here]
-            if len(self.names) < 2 or (task == "binary" and len(self.names) != 2):
-                some = ", ".join(self.names[:10]) + (", …" if len(self.names) > 10 else "")
-                wanted = "two" if task == "binary" else "at least two"
-                lost = [name for name in called.values() if name not in self.names]
-                split = ""
-                if lost and len(self.names) < 2:
-                    split = (
-                        f"; the only rows of {lost[0]!r} went to the validation rows: data.stratify: true or another "
-                        "split keeps some in training"
-                    )
-                raise DataError(
-                    f"{rows.source}: column {self.columns[0]!r}: expected {wanted} different labels for {task}, "
-                    f"got {len(self.names)}: {some}{split}"
-                )
-            told = bool(self.reason) and self.kind == "words"
-            warn_of_classes(rows.origin, self.columns[0], list(called.values()), told=told)
+            self.kind, self.names = hard_names(
+                rows, self.columns[0], everywhere, set(self._cells(rows)), task, told=bool(self.reason)
+            )
 
     def _infer(self, rows: Rows) -> Task:
         """Return the task that all labels of the source suggest, so that each of its parts has the same."""
         if len(self.columns) > 1:
             return "multilabel"
+        if rows.soft is not None:
+            number = max(2, len(rows.classes))
+            self.reason = f"soft labels of {number} classes"
+            return "binary" if number == 2 else "multiclass"
         task, self.reason = told_by(self._cells(rows.origin))
         return task
 
@@ -147,10 +157,11 @@ class LabelCodec:
         return labels.astype(np.int64)
 
     def encode(self, rows: Rows) -> LabelArray:
-        """Return labels as the loss wants them.
+        """Return labels as splits and metrics want them, and the loss where no row has soft ones.
 
         Args:
-            rows: N rows with the label columns.
+            rows: N rows with the label columns; where a row with soft labels has no other, the most probable class,
+                the first of several, or each label from a probability of one half on.
 
         Returns:
             int32 [N] class numbers; float32 [N, K] of 0 and 1; or float32 [N], standardised with the training rows'
@@ -162,7 +173,9 @@ class LabelCodec:
         if self.task == "multilabel":
             return self._flags(rows)
         if self.task == "regression":
-            return ((self._transformed(self._numbers(rows)) - self.mean) / self.sd).astype(np.float32)
+            return ((self._transformed(numbers(rows, self.columns[0], self.target)) - self.mean) / self.sd).astype(
+                np.float32
+            )
         classes = {one_word(name, self.kind): index for index, name in enumerate(self.names)}
         cells = self._cells(rows)
         position = {cell: classes.get(one_word(cell, self.kind)) for cell in set(cells)}
@@ -175,9 +188,17 @@ class LabelCodec:
                 )
         return np.array([position[cell] for cell in cells], dtype=np.int32)
 
+    def for_loss(self, rows: Rows) -> LabelArray:
+        """Return labels as the loss wants them: soft ones where the rows have such, float32 [N, K]; else `encode`.
+
+        Raises:
+            DataError: A label cannot be used.
+        """
+        return self.encode(rows) if rows.soft is None else self._soft(rows).astype(np.float32)
+
     def targets_in_units(self, rows: Rows) -> LabelArray:
         """Return labels as metrics want them: as `encode`, but a regression target as it is written, float64 [N]."""
-        return self._numbers(rows) if self.task == "regression" else self.encode(rows)
+        return numbers(rows, self.columns[0], self.target) if self.task == "regression" else self.encode(rows)
 
     def to_units(self, predictions: FloatArray) -> FloatArray:
         """Return predictions as metrics want them.
@@ -212,20 +233,14 @@ class LabelCodec:
         Raises:
             ValueError: The predictions have another shape, such as a model's standardised outputs [N, 1].
         """
-        wanted = 1 if self.task == "regression" else 2
-        if predictions.ndim != wanted or (wanted == 2 and predictions.shape[1] != len(self.names)):
-            columns = f"[N, {len(self.names)}] probabilities" if wanted == 2 else "[N] values in the target's own unit"
-            raise ValueError(f"expected {columns}, got an array of shape {list(predictions.shape)}")
-        if self.task == "regression":
-            return [Column(self.columns[0], predictions, own=True)]
-        chances = [Column(f"probability_{name}", predictions[:, index]) for index, name in enumerate(self.names)]
-        if self.task == "multilabel":
-            flags = [_known((column >= 0.5).astype(np.int64), np.isfinite(column)) for column in predictions.T]
-            return [*(Column(name, flag, own=True) for name, flag in zip(self.names, flags, strict=True)), *chances]
-        whole = all(re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", name) for name in self.names)
-        classes = np.array([int(name) for name in self.names]) if whole else np.array(self.names, dtype=object)
-        chosen = _known(classes[predictions.argmax(axis=1)], np.isfinite(predictions.sum(axis=1)))
-        return [Column(self.columns[0], chosen, own=True), *chances]
+        return decoded_columns(self.task, self.columns, self.names, predictions)
+
+    def in_words(self, labels: LabelArray) -> list[Column]:
+        """Return labels, as `targets_in_units` returns them, as the columns that they would be written in."""
+        if self.task in ("binary", "multiclass"):
+            return [Column(self.columns[0], in_words(self.names, labels), own=True)]
+        columns = labels.T.astype(np.int64) if self.task == "multilabel" else [labels]
+        return [Column(name, column, own=True) for name, column in zip(self.columns, columns, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -251,47 +266,33 @@ class LabelCodec:
         self.target, self.kind = state["target"], state["kind"]
         self.mean, self.sd = state["mean"], state["sd"]
 
+    def _are_written(self, rows: Rows) -> bool:
+        """Whether rows with soft labels have columns of others beside them."""
+        return self.named and set(self.columns) <= set(rows.frame.columns)
+
+    def _soft(self, rows: Rows) -> FloatArray:
+        if self.task == "regression":
+            raise DataError(
+                f"{rows.source}: soft labels: expected none for regression, where the label is a value and no class; "
+                "leave data.soft_labels out"
+            )
+        return aligned(rows, self.names, self.kind, exclusive=self.task != "multilabel")
+
     def _cells(self, rows: Rows) -> list[str]:
-        return self._present(rows, self.columns[0])
-
-    def _present(self, rows: Rows, column: str) -> list[str]:
-        rows.column(column, "data.label")
-        rows.cells(column, "for several labels a row write a 0/1 column for each, and data.label: [a, b]")
-        return rows.present(column, "data.label", "a label")
-
-    def _numbers(self, rows: Rows) -> FloatArray:
-        column = self.columns[0]
-        numbers = np.zeros(len(rows))
-        for index, cell in enumerate(self._present(rows, column)):
-            number = as_number(cell)
-            if number is None or not np.isfinite(number):
-                comma = "; write numbers without commas" if re.fullmatch(r"-?[0-9]+,[0-9]+", cell.strip()) else ""
-                raise rows.error(
-                    index, column, f"expected a finite number as regression target, got {shown(cell)}{comma}"
-                )
-            if self.target == "log1p" and number <= -1:
-                raise rows.error(index, column, f"expected a target above -1 for data.target: log1p, got {number:g}")
-            numbers[index] = number
-        return numbers
+        """Return the class of each row, as it is spelt."""
+        if rows.soft is None:
+            return present(rows, self.columns[0])
+        likely = [self.names[place] for place in self._soft(rows).argmax(axis=1).tolist()]
+        if not self._are_written(rows):
+            return likely
+        cells = rows.cells(self.columns[0])
+        return [name if cell is None else cell for name, cell in zip(likely, cells, strict=True)]
 
     def _transformed(self, values: FloatArray) -> FloatArray:
         return np.log1p(values) if self.target == "log1p" else values
 
     def _flags(self, rows: Rows) -> LabelArray:
-        flags = np.zeros((len(rows), len(self.columns)), dtype=np.float32)
-        for position, column in enumerate(self.columns):
-            for index, cell in enumerate(self._present(rows, column)):
-                word = one_word(cell, "boolean")
-                if word not in ("True", "False"):
-                    raise rows.error(index, column, f"expected 0 or 1, as in every label column, got {word!r}")
-                flags[index, position] = word == "True"
-        return flags
-
-
-def _known(values: LabelArray, known: LabelArray) -> LabelArray:
-    """Return values with None where they are not known."""
-    if known.all():
-        return values
-    found = values.astype(object)
-    found[~known] = None
-    return found
+        likely = None if rows.soft is None else (self._soft(rows) >= 0.5).astype(np.float32)
+        if likely is not None and not self._are_written(rows):
+            return likely
+        return flags(rows, self.columns, likely)

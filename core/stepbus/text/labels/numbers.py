@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stepbus.base import counted
+
 if TYPE_CHECKING:
+    from stepbus.config import Config
     from stepbus.text.labels.codec import LabelCodec
+    from stepbus.text.rows import Rows
 
 # Of more classes only the first are named.
 MOST_CLASSES = 8
@@ -42,3 +46,26 @@ def labels_in_words(codec: LabelCodec, targets: np.ndarray[Any, Any]) -> str:
         return f"regression from {counts['min']:g} to {counts['max']:g}, median {counts['median']:g}"
     named = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:MOST_CLASSES])
     return f"{codec.task}: {named}{', …' if len(counts) > MOST_CLASSES else ''}"
+
+
+def weights_in_words(config: Config, rows: Rows, left_out: int) -> dict[str, str]:
+    """Return what training rows count and how soft their labels are, each with the setting that says it.
+
+    Args:
+        config: The configuration.
+        rows: The training rows that count.
+        left_out: How many others weigh 0.
+    """
+    settings, found = config.data.settings, dict[str, str]()
+    if rows.weights is not None:
+        by = "by a plugin" if settings.weight is None else f"by column {settings.weight!r} (data.weight)"
+        low, mean, high = rows.weights.min(), rows.weights.mean(), rows.weights.max()
+        rest = f"; {counted(left_out, 'row')} of weight 0 left out" if left_out else ""
+        found["weights"] = f"{by}: from {low:g} to {high:g}, mean {mean:g}{rest}"
+    if rows.soft is not None:
+        columns = settings.soft_labels or {}
+        named = ", ".join(
+            f"{name} from {column!r}" if column else f"{name}: the rest" for name, column in columns.items()
+        )
+        found["soft labels"] = f"{named} (data.soft_labels)" if named else f"by a plugin: {', '.join(rows.classes)}"
+    return found

@@ -28,6 +28,7 @@ from stepbus.text.rows.cells import (
 from stepbus.text.rows.content import content_key
 from stepbus.text.rows.frames import a_thing, as_frame, checked_frame
 from stepbus.text.rows.readers import read_table
+from stepbus.text.rows.weights import FloatArray, checked_soft, checked_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,9 @@ class Rows:
         in_lines: Whether `numbers` are lines.
         whole: All rows of the source, where these are a part of them; what is told by the rows is told by all.
         index: Names of the frame's index, for a message.
+        weights: What each row counts in losses and metrics, float64 [N]; None counts all alike.
+        soft: How probable each class is, float64 [N, K]; None where there are no soft labels.
+        classes: The K classes of `soft`.
     """
 
     frame: pd.DataFrame
@@ -58,6 +62,9 @@ class Rows:
     in_lines: bool = False
     whole: Rows | None = None
     index: tuple[str, ...] = ()
+    weights: FloatArray | None = None
+    soft: FloatArray | None = None
+    classes: tuple[str, ...] = ()
     _known: dict[Any, Any] = field(factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -215,6 +222,15 @@ class Rows:
             self.origin._known[text] = True
             log.warning("%s: %s", self.source, text)
 
+    def with_weights(self, weights: Any) -> Rows:
+        """Return the rows, each counting as much as its weight in losses and metrics: 0 or more, [N]."""
+        return evolve(self, weights=checked_weights(self, weights))
+
+    def with_soft_labels(self, soft: Any, classes: Sequence[str]) -> Rows:
+        """Return the rows with the probability of each class as labels, [N, K], and the names of the K classes."""
+        found, names = checked_soft(self, soft, classes)
+        return evolve(self, soft=found, classes=names)
+
     def take(self, indices: Sequence[int] | IntArray, name: str | None = None) -> Rows:
         """Return some rows, in the order given.
 
@@ -228,6 +244,8 @@ class Rows:
             frame=self.frame.iloc[rows].reset_index(drop=True),
             ids=self.ids[rows],
             numbers=self.numbers[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            soft=None if self.soft is None else self.soft[rows],
             name=self.name if name is None else name,
             whole=self.origin,
         )

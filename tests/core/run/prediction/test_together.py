@@ -11,7 +11,8 @@ from attrs import evolve
 from stepbus import DataError, PluginError, PluginFailure, Predictions, hookimpl, mean_predictions
 from stepbus.base.requests import Asker
 from stepbus.kernel.fits import Fit
-from stepbus.run.prediction.together import Together, as_decision, predicted_sets, prediction_problems
+from stepbus.run.plans.predicted import predicted_sets
+from stepbus.run.prediction.together import Together, as_decision
 from stepbus.testing import Recorder, bus_of, play
 
 
@@ -55,7 +56,8 @@ def test_the_mean_of_other_rows_is_refused(other: Predictions) -> None:
 def test_axes_are_combined_innermost_first() -> None:
     plugin = MeanAlong()
     fits = tuple(Fit(f"{m}-{f}", {}, 0, {"member": m, "fold": f}) for m in range(2) for f in range(2))
-    together = Together(bus_of(plugin), fits, {})
+    combiners = {"fold": "mean_along", "member": "mean_along"}
+    together = Together(bus_of(plugin), fits, combiners, {})
     found = together.combine(None, [said(0.0), said(2.0), said(4.0), said(8.0)])
     assert found.values.tolist() == [3.5]
     assert plugin.asked == [
@@ -63,6 +65,23 @@ def test_axes_are_combined_innermost_first() -> None:
         ("fold", [{"member": 1, "fold": 0}, {"member": 1, "fold": 1}]),
         ("member", [{"member": 0}, {"member": 1}]),
     ]
+
+
+def test_nobody_else_is_asked_than_who_combines_the_axis() -> None:
+    fits = tuple(Fit(f"f{n}", {}, 0, {"fold": n}) for n in range(2))
+    together = Together(bus_of(MeanAlong()), fits, {"fold": "another"}, {})
+    with pytest.raises(PluginFailure, match="another combines the fits along fold, and gave no predictions for f0"):
+        together.combine(None, [said(0.0), said(2.0)])
+
+
+def test_a_fit_without_a_place_waits_for_the_outer_axis() -> None:
+    fits = (
+        Fit("a", {}, 0, {"member": 0, "fold": 0}),
+        Fit("b", {}, 0, {"member": 0, "fold": 1}),
+        Fit("c", {}, 0, {"member": 1}),
+    )
+    together = Together(bus_of(MeanAlong()), fits, {"fold": "mean_along", "member": "mean_along"}, {})
+    assert together.combine(None, [said(0.0), said(2.0), said(5.0)]).values.tolist() == [3.0]
 
 
 def test_finishing_is_threaded_and_sees_what_was_decided() -> None:
@@ -78,7 +97,7 @@ def test_finishing_is_threaded_and_sees_what_was_decided() -> None:
         def finish_predictions(self, predictions: Predictions) -> Predictions:
             return evolve(predictions, values=predictions.values * 2)
 
-    together = Together(bus_of(Adds(), Doubles()), (Fit("fit", {}, 0),), {"adds": 1})
+    together = Together(bus_of(Adds(), Doubles()), (Fit("fit", {}, 0),), {}, {"adds": 1})
     assert together.finish(None, said(1.0, 2.0)).values.tolist() == [4.0, 6.0]
 
 
@@ -89,7 +108,7 @@ def test_finishing_with_other_rows_names_the_plugin() -> None:
             return said(1.0)
 
     with pytest.raises(PluginFailure, match="drops: finish_predictions: expected predictions of the 2 rows"):
-        Together(bus_of(Drops()), (Fit("fit", {}, 0),), {}).finish(None, said(1.0, 2.0))
+        Together(bus_of(Drops()), (Fit("fit", {}, 0),), {}, {}).finish(None, said(1.0, 2.0))
 
 
 @pytest.mark.parametrize("hook", ["combine_predictions", "finish_predictions"])
@@ -99,7 +118,9 @@ def test_something_else_than_predictions_names_the_plugin(hook: str) -> None:
 
     given.__name__ = hook
     plugin = type("Odd", (), {hook: hookimpl(given)})()
-    together = Together(bus_of(plugin, MeanAlong()), tuple(Fit(f"f{n}", {}, 0, {"fold": n}) for n in range(2)), {})
+    fits = tuple(Fit(f"f{n}", {}, 0, {"fold": n}) for n in range(2))
+    combiner = "odd" if hook == "combine_predictions" else "mean_along"
+    together = Together(bus_of(plugin, MeanAlong()), fits, {"fold": combiner}, {})
     with pytest.raises(PluginFailure, match=f"Odd .*{hook} raised TypeError at step 0: expected a stepbus.Predictions"):
         together.finish(None, together.combine(None, [said(1.0), said(2.0)]))
 
@@ -112,9 +133,6 @@ def test_sets_that_are_scored_somewhere_are_not_only_predicted() -> None:
     assert predicted_sets([fits[0], scored]) == []
     assert predicted_sets([fits[0], evolve(fits[1], sets={"train": []})]) == []
     assert predicted_sets([*fits, Fit("other", {"train": []}, 0, auxiliary=True)]) == ["test"]
-    [problem] = prediction_problems(fits, can_predict=False)
-    assert problem.message.startswith("the fits along fold predict test rows, and no plugin combines")
-    assert prediction_problems(fits, can_predict=True) == prediction_problems(fits[:1], can_predict=True) == []
 
 
 def test_a_decision_is_kept_as_json_and_belongs_to_who_made_it() -> None:
