@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.numbers import label_counts as label_counts
+    from stepbus.text.rows.joining import join_rows as join_rows
     from stepbus.text.rows.table import Rows as Rows
     from stepbus.text.tokens.folder import vocabulary_rows as vocabulary_rows
 
@@ -159,6 +160,7 @@ _HOME = {
     "hoist": "compute.optimizer",
     "hookimpl": "base.markers",
     "import_module": "config.discovery.plugins",
+    "join_rows": "text.rows.joining",
     "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",

@@ -142,8 +142,8 @@ def expand_fits(run: Run, fits: list[Fit]) -> list[Fit] | None:
 def fill_fit(run: Run, fit: Fit, results: Mapping[str, FitResult]) -> Fit | None:
     """Give a fit what it needs of earlier results: rows, their weights, soft labels. Threaded over `fit`.
 
-    Fires for each fit with `after`, once those fits are done and before it begins; in a resume, again for one that was
-    not done. So it is a pure function of its arguments: the same rows come out every time.
+    Fires for each fit with `after`, once those fits are done and before it begins; in a resume again, for each of them.
+    So it is a pure function of its arguments: the same rows come out every time.
 
     Args:
         run: The run.

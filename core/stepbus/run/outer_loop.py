@@ -254,10 +254,10 @@ class Run:
 
     def _do_fit(self, fit: Fit) -> FitResult:
         """Return the result of one fit: the one that is kept, or go on where it was cut, or do it."""
-        known = self.store.finished(self, fit, lambda: self.session_of(self.filled(fit)))
+        fit = self.filled(fit)
+        known = self.store.finished(self, fit, lambda: self.session_of(fit))
         if known is not None:
             return known
-        fit = self.filled(fit)
         session = self.session_of(fit)
         self.store.begin(self.directory_of(fit))
         session.assemble()

@@ -76,7 +76,7 @@ class CrossValidation:
     def expand_fits(self, run: Any, fits: list[Fit]) -> list[Fit]:
         """Make each fit into one for each fold; what stands against it is said by `validate_plan`."""
         self.problems, self.selecting = [], list(run.deciding)
-        return grow(fits, lambda fit: [fit] if fit.auxiliary else self._folds(run.config, fit))
+        return grow(fits, lambda fit: self._folds(run.config, fit))
 
     @hookimpl
     def validate_plan(self) -> list[Problem]:
