@@ -174,8 +174,9 @@ def combine_results(run: Run, axis: str, results: list[FitResult]) -> FitResult 
 
 @hookspec(firstresult=True)
 def combine_predictions(run: Run, axis: str, predictions: list[Predictions], fits: list[Fit]) -> Predictions | None:
-    """Combine what fits that differ in one axis say of the same rows without labels: in the run, once all results are
-    combined, and whenever its models predict afterwards (`stepbus predict RUN`).
+    """Combine what fits that differ in one axis say of the same rows without labels.
+
+    Fires in the run, once all results are combined, and whenever its models predict afterwards (`stepbus predict RUN`).
 
     A plugin with this hook is made anew when a run is opened, its settings and what its `state_dict` returned at the
     end of the run restored; so what it learnt in `combine_results` has to be in there.
