@@ -221,7 +221,7 @@ class Trainer:
             return_logits: Return the model's raw outputs [N, K] instead.
         """
         mean = self._mean(data, raw=return_logits)
-        return mean.logits if return_logits else mean.predictions.values
+        return mean.logits if return_logits else mean.predictions.values.copy()
 
     def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:
         """Return predictions of rows with their ids, and the logits; their mean, where a run had several fits."""

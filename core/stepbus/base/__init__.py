@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from stepbus.base.errors import mention as mention
     from stepbus.base.errors import outcome as outcome
     from stepbus.base.errors import raise_first as raise_first
+    from stepbus.base.guarded import AssignedByCore as AssignedByCore
+    from stepbus.base.guarded import ReadOnlyDict as ReadOnlyDict
+    from stepbus.base.guarded import ReadOnlyList as ReadOnlyList
+    from stepbus.base.guarded import hand_over as hand_over
+    from stepbus.base.guarded import read_only as read_only
+    from stepbus.base.guarded import unless_handed_over as unless_handed_over
     from stepbus.base.hook_arguments import check_arguments as check_arguments
     from stepbus.base.json_output import strict_json as strict_json
     from stepbus.base.makers import Maker as Maker
@@ -93,6 +99,7 @@ else:
         paths="MAX_NAME is_url unusable usable",
         problems="Problem",
         quoting="one_line values_without_secrets without_secrets",
+        guarded="AssignedByCore ReadOnlyDict ReadOnlyList hand_over read_only unless_handed_over",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
         requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",

@@ -17,6 +17,7 @@ from stepbus.base import (
     Selected,
     StepbusError,
     listed,
+    read_only,
     show,
     weights_argument,
 )
@@ -58,6 +59,7 @@ def metric_values(
         PluginFailure: A metric raised, `sys.exit` included, or gave no number, or a name that another one has.
     """
     found: dict[str, float] = {}
+    labels, predictions, weights = read_only(labels), read_only(predictions), read_only(weights)
     for name, metric in metrics:
         provider = metric.maker.provider if isinstance(metric, CheckedMetric) else ""
         maker = Maker(f"the metric {name!r}", provider, "leave it out of training.metrics")

@@ -12,7 +12,17 @@ from typing import Any
 import pluggy
 from attrs import define
 
-from stepbus.base import Asker, BadInput, Maker, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
+from stepbus.base import (
+    Asker,
+    BadInput,
+    Maker,
+    PluginError,
+    PluginFailure,
+    StepbusError,
+    asks_of,
+    read_only,
+    without_secrets,
+)
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
 from stepbus.kernel.hook_checks import checked, hooks_of, signed
@@ -179,10 +189,11 @@ class Bus:
             The value after the last implementation.
         """
         carried = events.THREADED[hook]
+        arguments[carried] = read_only(arguments[carried])
         for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
             result = implementation.function(*(arguments[name] for name in implementation.argnames))
             if result is not None:
-                arguments[carried] = result
+                arguments[carried] = read_only(result)
         return arguments[carried]
 
     def tell_all(self, hook: str, **arguments: Any) -> list[BaseException]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from attrs import define, field, frozen
 
+from stepbus.base import read_only, unless_handed_over
 from stepbus.kernel.state import Best
 
 # The axes that fits can grow along, innermost first: the order in which results are combined.
@@ -53,12 +54,12 @@ class Fit:
     """
 
     name: str
-    sets: dict[str, Any] = field(repr=lambda sets: f"<{', '.join(sets)}>")
+    sets: dict[str, Any] = field(converter=read_only, repr=lambda sets: f"<{', '.join(sets)}>")
     seed: int
-    scope: dict[str, int] = field(factory=dict)
+    scope: dict[str, int] = field(factory=dict, converter=read_only)
     notice: str = ""
-    roles: Mapping[str, tuple[str, ...]] = field(factory=dict)
-    overrides: Mapping[str, Any] = field(factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(factory=dict, converter=read_only)
+    overrides: Mapping[str, Any] = field(factory=dict, converter=read_only)
     starts_from: str = ""
     after: tuple[str, ...] = ()
     auxiliary: bool = False
@@ -101,7 +102,7 @@ class Fit:
 
 @frozen(eq=False)
 class Predictions:
-    """What a model says of a whole set, aligned by row id.
+    """What a model says of a whole set, aligned by row id; its arrays are read-only.
 
     Args:
         row_ids: [N].
@@ -111,14 +112,14 @@ class Predictions:
         fold: Where several were put together, the place of the fit that each row is from, int [N]; None of one fit.
     """
 
-    row_ids: np.ndarray[Any, Any]
-    values: np.ndarray[Any, Any]
-    labels: np.ndarray[Any, Any] | None = None
-    weights: np.ndarray[Any, Any] | None = None
-    fold: np.ndarray[Any, Any] | None = None
+    row_ids: np.ndarray[Any, Any] = field(converter=read_only)
+    values: np.ndarray[Any, Any] = field(converter=read_only)
+    labels: np.ndarray[Any, Any] | None = field(default=None, converter=read_only)
+    weights: np.ndarray[Any, Any] | None = field(default=None, converter=read_only)
+    fold: np.ndarray[Any, Any] | None = field(default=None, converter=read_only)
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=unless_handed_over)
 class FitResult:
     """What came out of a fit, or of several combined.
 
@@ -138,7 +139,10 @@ class FitResult:
         conditions: What its last bits depend on, see `stepbus.device.conditions`.
         disabled: The plugins that an error had switched off at its end, with the error.
         parts: What was combined, where several were.
+        handed_over: Whether plugins were given it, so that core alone may change it.
     """
+
+    named: ClassVar[str] = "result"
 
     fit: Fit
     status: str = "ok"
@@ -156,6 +160,7 @@ class FitResult:
     conditions: dict[str, Any] = field(factory=dict, repr=False)
     disabled: dict[str, str] = field(factory=dict)
     parts: tuple[FitResult, ...] = field(default=(), repr=False)
+    handed_over: bool = field(default=False, init=False, repr=False)
 
 
 def grown_axes(fits: list[Fit]) -> list[str]:

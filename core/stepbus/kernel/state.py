@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import asdict, define, field, frozen
 
-from stepbus.base import REQUESTS, Caller, PluginError, as_caller, as_list, built, count, fields_of, named, number, text
+from stepbus.base import (
+    REQUESTS,
+    Caller,
+    PluginError,
+    as_caller,
+    as_list,
+    built,
+    count,
+    fields_of,
+    named,
+    number,
+    read_only,
+    text,
+    unless_handed_over,
+)
 
 _COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
 _KINDS = tuple(REQUESTS)
@@ -32,7 +46,7 @@ class StepResult:
     sequences: int
     tokens: int
     learning_rate: float
-    scalars: dict[str, float] = field(factory=dict)
+    scalars: dict[str, float] = field(factory=dict, converter=read_only)
     seconds: float = 0.0
 
 
@@ -45,7 +59,7 @@ class Best:
     step: int
 
 
-@define
+@define(on_setattr=unless_handed_over)
 class TrainingState:
     """Where a fit stands; hooks read it, checkpoints keep it.
 
@@ -63,7 +77,10 @@ class TrainingState:
         steps_per_epoch: Updates of one epoch; 0 until the first has ended where nobody can count them before.
         interval: Sums since the last log record.
         evaluated: Set name -> the step that it was last evaluated at.
+        handed_over: Whether plugins see it, so that core alone may change it.
     """
+
+    named: ClassVar[str] = "state"
 
     epoch: int = 0
     step: int = 0
@@ -78,15 +95,17 @@ class TrainingState:
     steps_per_epoch: int = 0
     interval: dict[str, float] = field(factory=dict)
     evaluated: dict[str, int] = field(factory=dict)
+    handed_over: bool = field(default=False, init=False, eq=False, repr=False)
 
     def add_to_interval(self, step: StepResult) -> None:
         """Add one update to the sums of the log interval."""
-        sums = self.interval
+        sums = dict(self.interval)
         sums["loss"] = sums.get("loss", 0.0) + step.loss * step.weight
         for name in ("weight", "sequences", "tokens", "seconds"):
             sums[name] = sums.get(name, 0.0) + getattr(step, name)
         for name, value in step.scalars.items():
             sums["last_" + name] = value
+        self.interval = sums
 
     def close_interval(self) -> dict[str, float]:
         """Return the interval's log record, and begin the next one."""
@@ -107,7 +126,7 @@ class TrainingState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        return asdict(self)
+        return asdict(self, filter=lambda attribute, _: attribute.name != "handed_over")
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned.
@@ -115,7 +134,7 @@ class TrainingState:
         Raises:
             CheckpointError: A field is missing or of another type; the key is named.
         """
-        checked = fields_of(saved, "state", asdict(self))
+        checked = fields_of(saved, "state", self.state_dict())
         found: dict[str, Any] = {name: count(checked[name], f"state.{name}") for name in _COUNTS}
         found["learning_rate"] = number(checked["learning_rate"], "state.learning_rate")
         found |= {name: named(checked[name], f"state.{name}", number) for name in ("metrics", "interval")}
@@ -139,7 +158,7 @@ class Request:
     step: int
 
 
-@define
+@define(on_setattr=unless_handed_over)
 class Control:
     """Requests of plugins to the engine: they latch, are OR-ed, and say who asked and why.
 
@@ -151,7 +170,10 @@ class Control:
         step: Updates committed.
         stop: The requests of this kind that wait; so for the other kinds.
         refused: Kind of request -> why nobody can ask for it now, as the end of a sentence.
+        handed_over: Whether plugins see it, so that core alone may assign.
     """
+
+    named: ClassVar[str] = "trainer.control"
 
     caller: Caller = field(factory=Caller, alias="asking", converter=as_caller, eq=False, repr=False)
     step: int = 0
@@ -160,6 +182,7 @@ class Control:
     checkpoint: list[Request] = field(factory=list)
     best: list[Request] = field(factory=list)
     refused: dict[str, str] = field(factory=dict)
+    handed_over: bool = field(default=False, init=False, eq=False, repr=False)
 
     def request_stop(self, reason: str) -> None:
         """Ask for the end of the fit at the next boundary."""

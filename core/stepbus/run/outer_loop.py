@@ -11,7 +11,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stepbus.base import Caller, Interrupted, mention, outcome, raise_first, without_secrets
+from stepbus.base import (
+    AssignedByCore,
+    Caller,
+    Interrupted,
+    ReadOnlyList,
+    hand_over,
+    mention,
+    outcome,
+    raise_first,
+    read_only,
+    without_secrets,
+)
 from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
 from stepbus.run.combining import combine
@@ -59,7 +70,7 @@ class Store(Protocol):
         """Keep the result of a fit that has ended."""
 
 
-class Run:
+class Run(AssignedByCore):
     """One run of the outer loop. What hooks read of it is listed in `stepbus.kernel.protocols.Run`.
 
     Args:
@@ -70,6 +81,8 @@ class Run:
         watchers: Further members that only watch, before all plugins.
         trace_hooks: Print each call of a hook, with plugin and time, on the standard error.
     """
+
+    named, free = "run", ("signal",)  # whoever receives a signal writes it down
 
     def __init__(
         self,
@@ -148,7 +161,8 @@ class Run:
 
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""
-        self.bus.hook.on_report(run=self, title=title, columns=columns, rows=rows)
+        cells = ReadOnlyList(map(read_only, rows))
+        self.bus.hook.on_report(run=self, title=title, columns=read_only(columns), rows=cells)
 
     def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
         """Say that a file worth keeping was written, of a fit or of the whole run."""
@@ -181,10 +195,12 @@ class Run:
             for fit in self.fits:
                 self._heed_signal()
                 self.results.append(self._do_fit(fit))
+                hand_over(self.results[-1])
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
             self._heed_signal()
             result = combine(self)
+            hand_over(result)
             raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))
             self._heed_signal()
             status = result.status

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from stepbus.base import MAX_DIGITS, CheckpointError
+from stepbus.base import MAX_DIGITS, CheckpointError, ReadOnlyDict, ReadOnlyList
 from stepbus.storage.durable import from_json, to_json
 
 MAX_DEPTH = 50
@@ -66,7 +66,7 @@ def encode_state(plugin: str, state: Any) -> tuple[Any, dict[str, Any]]:
     Raises:
         CheckpointError: Something in it is not allowed.
     """
-    if type(state) is not dict:
+    if KINDS.get(type(state), type(state)) is not dict:
         raise CheckpointError(f"{plugin}: its state_dict() cannot be kept: expected a dict, got {_type(state)}")
     encoder = _Encoder(plugin)
     return encoder.encode(state, "", 0), encoder.arrays
@@ -95,13 +95,17 @@ def frozen_state(plugin: str, state: Any) -> Any:
     return decode_state(from_json(to_json(plain)), arrays)
 
 
+# What hooks are given is kept as what it is a read-only kind of.
+KINDS: dict[type, type] = {ReadOnlyDict: dict, ReadOnlyList: list}
+
+
 class _Encoder:
     def __init__(self, plugin: str) -> None:
         self.plugin = plugin
         self.arrays: dict[str, Any] = {}
 
     def encode(self, value: Any, place: str, depth: int) -> Any:
-        kind = type(value)
+        kind = KINDS.get(type(value), type(value))
         if depth > MAX_DEPTH:
             raise self._refusal(
                 place[:80], f"at most {MAX_DEPTH} values within one another", "more, or one within itself", "flatten it"
