@@ -56,19 +56,21 @@ MENDS: tuple[tuple[tuple[type, ...], str], ...] = (
 _PLAIN = re.compile(r"[A-Za-z0-9_.\[\]-]{1,200}")
 
 
-def encode_state(plugin: str, state: Any) -> tuple[Any, dict[str, Any]]:
+def encode_state(plugin: str, state: Any, label: str = "") -> tuple[Any, dict[str, Any]]:
     """Return what `state_dict` returned as JSON values, and its arrays, copied, by name.
 
     Args:
         plugin: The plugin's name; the names of arrays begin with it.
         state: The state.
+        label: How messages name the plugin, where that is more than its name.
 
     Raises:
         CheckpointError: Something in it is not allowed.
     """
+    label = label or plugin
     if KINDS.get(type(state), type(state)) is not dict:
-        raise CheckpointError(f"{plugin}: its state_dict() cannot be kept: expected a dict, got {_type(state)}")
-    encoder = _Encoder(plugin)
+        raise CheckpointError(f"{label}: its state_dict() cannot be kept: expected a dict, got {_type(state)}")
+    encoder = _Encoder(plugin, label)
     return encoder.encode(state, "", 0), encoder.arrays
 
 
@@ -100,8 +102,8 @@ KINDS: dict[type, type] = {ReadOnlyDict: dict, ReadOnlyList: list}
 
 
 class _Encoder:
-    def __init__(self, plugin: str) -> None:
-        self.plugin = plugin
+    def __init__(self, plugin: str, label: str) -> None:
+        self.plugin, self.label = plugin, label
         self.arrays: dict[str, Any] = {}
 
     def encode(self, value: Any, place: str, depth: int) -> Any:
@@ -185,7 +187,7 @@ class _Encoder:
 
     def _refusal(self, place: str, expected: str, got: str, mend: str) -> CheckpointError:
         return CheckpointError(
-            f"{self.plugin}: its state_dict() cannot be kept: {place or 'it'}: expected {expected}, got {got}; {mend}"
+            f"{self.label}: its state_dict() cannot be kept: {place or 'it'}: expected {expected}, got {got}; {mend}"
         )
 
 
