@@ -102,7 +102,7 @@ def test_every_way_of_opening_does_without_what_only_watched(
     result = trainer.train()
     expected, scores = trainer.predict(dev), trainer.evaluate(dev)
     uninstall(packages)
-    newest = sorted((result.directory / "checkpoints").glob("step-*"))[-1]
+    newest = sorted((result.directory / "fits" / "fit" / "checkpoints").glob("step-*"))[-1]
     for folder in (result.directory, result.directory / "model", newest):
         opened = open_trainer(folder)
         assert np.array_equal(opened.predict(dev), expected)

@@ -460,14 +460,14 @@ def test_a_checkpoints_state_that_cannot_be_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     run = model.parent
-    (checkpoint,) = (run / "checkpoints").glob("step-00000001")
+    (checkpoint,) = (run / "fits" / "fit" / "checkpoints").glob("step-00000001")
     content = to_json(None if change is None else json.loads((checkpoint / "state.json").read_text()) | change).encode()
     (checkpoint / "state.json").write_bytes(content)
     manifest = json.loads((checkpoint / "manifest.json").read_text())
     manifest["files"]["state.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     del manifest["digest"]
     (checkpoint / "manifest.json").write_text(to_json(sealed(manifest)))
-    (run / "result.json").unlink()
+    (run / "fits" / "fit" / "result.json").unlink()
     tree = tiny_config(training={"max_steps": 1}, environment={"output_dir": str(run)})
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
     assert main(["train", str(tmp_path / "run.yaml"), "--resume"]) == 2

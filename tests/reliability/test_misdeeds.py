@@ -56,7 +56,7 @@ def says(sentence: str, words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", deeds.DEEDS)
-def test_a_misdeed_is_one_sentence_with_the_name_of_its_plugin(name: str, small: Callable[..., Any], tally: Any) -> None:
+def test_a_misdeed_is_one_sentence_with_its_plugin(name: str, small: Callable[..., Any], tally: Any) -> None:
     deed, listens = deeds.DEEDS[name], Listens()
     with tally("6 misdeeds of plugins", name) as seen:
         with pytest.raises(StepbusError) as caught:

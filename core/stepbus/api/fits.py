@@ -13,6 +13,8 @@ from attrs import evolve, frozen
 from stepbus.base import ModelError
 from stepbus.fit import unweighed
 from stepbus.fit.opened import open_model
+from stepbus.fit.seen import lineage_of, meeting
+from stepbus.kernel import Lineage
 
 if TYPE_CHECKING:
     from stepbus.fit.opened import OpenedModel, Predictor
@@ -118,6 +120,7 @@ def mean_of(predictors: Iterable[Predictor], source: Any, *, labelled: bool, raw
     names: list[str] = []
     meanings: list[tuple[Any, ...]] = []
     found: list[tuple[Predictions, float, np.ndarray[Any, Any]]] = []
+    seen = Lineage()
     for predictor in predictors:
         names.append(predictor.name)
         meanings.append(_meaning(predictor))
@@ -128,6 +131,14 @@ def mean_of(predictors: Iterable[Predictor], source: Any, *, labelled: bool, raw
             )
         source = predictor.read(source, labelled=labelled)  # once for all: a pipe gives its rows only once
         found.append(predictor.predict(source, labelled=labelled))
+        seen |= lineage_of(getattr(predictor.steps, "model", None))
+    if labelled and (met := meeting(seen, source)):
+        whose = "the model has" if len(found) == 1 else "the models have"
+        log.warning(
+            "%s seen %s, to train or to be chosen by: scores of these rows say nothing of new ones",
+            whose,
+            met.said(f"rows of {source.source}"),
+        )
     predictions, loss, logits = found[0]
     if predictions.weights is not None and (words := unweighed(predictor.metrics)):
         log.warning("%s", words)

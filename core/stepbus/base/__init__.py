@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from stepbus.base.requests import UndeclaredError as UndeclaredError
     from stepbus.base.requests import as_caller as as_caller
     from stepbus.base.requests import asks_of as asks_of
+    from stepbus.base.requests import may_select as may_select
     from stepbus.base.retention import Retention as Retention
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import built as built
@@ -102,7 +103,7 @@ else:
         guarded="AssignedByCore ReadOnlyDict ReadOnlyList hand_over read_only unless_handed_over",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
-        requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",
+        requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of may_select",
         retention="Retention",
         saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",

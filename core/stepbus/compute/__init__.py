@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import WEIGHTS as WEIGHTS
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
+    from stepbus.compute.folders import read_tensors as read_tensors
     from stepbus.compute.forward import Forward as Forward
     from stepbus.compute.forward import HeadForward as HeadForward
     from stepbus.compute.module_forward import Loss as Loss
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
     from stepbus.compute.scheduler import Scheduler as Scheduler
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
+    from stepbus.compute.sharing import Shared as Shared
     from stepbus.compute.steps import CompiledSteps as CompiledSteps
     from stepbus.compute.steps import mix as mix
     from stepbus.compute.update_checks import check_groups as check_groups
@@ -32,11 +34,12 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         calling="called maker_of pooled_by shape_of shown",
-        folders="INDEX MAX_INDEX WEIGHTS find_folder read_config",
+        folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Forward HeadForward",
         module_forward="Loss ModuleForward",
         optimizer="Optimizer ParameterUpdater",
         scheduler="Scheduler warmup_steps",
+        sharing="Shared",
         steps="CompiledSteps mix",
         update_checks="check_groups",
     )

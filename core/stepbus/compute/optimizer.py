@@ -106,6 +106,7 @@ class ParameterUpdater:
         self._maker = maker or Maker(f"the optimizer {type(optimizer).__name__}")
         self._optimizer, self._weight_decay, self._groups = optimizer, weight_decay, dict(groups or {})
         self._learning_rate = float(learning_rate)
+        self.on_change: Callable[[], None] = lambda: None  # told when the base rate becomes another one
         self._optimizers: dict[str, Optimizer] = {}
         self._streams: dict[str, mx.Stream] = {}
         self.state: dict[str, Any] = {
@@ -123,7 +124,9 @@ class ParameterUpdater:
     def learning_rate(self, value: float) -> None:
         if not (math.isfinite(value) and value >= 0):
             raise PluginError(f"expected a finite base learning rate of at least 0, got {value!r}")
-        self._learning_rate = float(value)
+        before, self._learning_rate = self._learning_rate, float(value)
+        if self._learning_rate != before:
+            self.on_change()
 
     def set_learning_rate(self, rate: float) -> None:
         """Put the rate in use for the next update where the compiled step reads it."""
@@ -153,6 +156,25 @@ class ParameterUpdater:
             self.state["parameters"][name] = checked_state(self._maker, name, state)
         with self._maker.calling("init"):
             mx.eval(self.state)
+
+    def traced_settings(self) -> Any:
+        """Return all that a compiled step takes as fixed: how each parameter is updated, and what its state is."""
+        state = {name: (array.shape, str(array.dtype)) for name, array in self.arrays().items()}
+        streams = {name: str(stream) for name, stream in self._streams.items()}
+        groups = {name: dict(sorted(group.items())) for name, group in sorted(self._groups.items())}
+        return [self._optimizer, self._weight_decay, groups, self._optimizers, streams, state]
+
+    def begin_as(self, other: ParameterUpdater) -> None:
+        """Take over the state of an optimizer with equal settings, in place, as the beginning of another fit.
+
+        Args:
+            other: That optimizer, which nobody uses any more.
+        """
+        self._learning_rate, self.on_change = other.learning_rate, lambda: None
+        for name in ("step", "learning_rate"):
+            self.state[name] = other.state[name]
+        for name, state in self.state["parameters"].items():
+            state.update(other.state["parameters"][name])
 
     def on_stream(self, name: str) -> AbstractContextManager[Any]:
         """Return a context in which operations run where the parameter of that name is updated."""

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import Maker, show
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater, check_groups
+from stepbus.fit.plugins import trace_keys
 
 if TYPE_CHECKING:
-    from stepbus.compute import Forward
+    from stepbus.compute import Forward, Shared
     from stepbus.config import Config
     from stepbus.fit.builder import Fitting
 
 
-def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
+def new_optimizer(config: Config, session: Fitting, shared: Shared | None = None) -> ParameterUpdater:
     """Return the optimizer of a fit whose model is there, with the settings that plugins give single parameters.
 
     Args:
         config: The configuration.
         session: The fit.
+        shared: What the fits of the run share.
     """
     from mlx.utils import tree_flatten
 
@@ -37,21 +39,25 @@ def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
     maker = config.optimizer.maker
     made = ParameterUpdater(optimizer, settings.learning_rate, settings.weight_decay, groups, maker)
     made.init(session.model.trainable_parameters(), frozen=known)
-    return made
+    return made if shared is None else shared.updater(made)
 
 
-def new_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSteps:
+def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared | None = None) -> CompiledSteps:
     """Return the compiled functions of a fit.
 
     Args:
         config: The configuration.
         session: The fit; weights, optimizer state and restored values are in place.
         forward: What a model makes of a batch.
+        shared: What the fits of the run share.
     """
     state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
     transforms = list(session.bus.in_order("transform_gradients", trainer=session))
     maker = Maker(f"the schedule {type(scheduler).__name__}", config.scheduler.provider, "pick another scheduler.type")
     session.model.train()
+    traced = None
+    if shared is not None:
+        traced = shared.traced(transforms, config.training.precision, forward, trace_keys(session.bus, session))
     return CompiledSteps(
         session.model,
         optimizer,
@@ -60,6 +66,7 @@ def new_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSte
         seed=session.fit.seed,
         precision=config.training.precision,
         forward=forward,
+        traced=traced,
     )
 
 

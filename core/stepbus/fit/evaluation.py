@@ -151,6 +151,7 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
         session.scored[name] = predictions, read_only(metrics)
         state.evaluated[name] = state.step
     predictions, metrics = session.scored[name]
+    session.control.saw(name)
     hook.on_predictions(trainer=session, state=state, name=name, predictions=predictions, final=final)
     if fresh:
         hook.on_evaluate(trainer=session, state=state, name=name, metrics=metrics)

@@ -170,6 +170,11 @@ class Bus:
         """Return whether anything listens to a hook."""
         return bool(getattr(self.hook, hook).get_hookimpls())
 
+    def members_with(self, hook: str) -> list[Member]:
+        """Return the members that listen to a hook, in call order."""
+        names = {each.plugin_name for each in getattr(self.hook, hook).get_hookimpls()}
+        return [member for member in self.members if member.name in names]
+
     def may_ask(self, kind: str) -> bool:
         """Return whether any plugin declares a kind of request."""
         return any(kind in asks_of(member.plugin, member.label) for member in self.members)
@@ -178,11 +183,23 @@ class Bus:
         """Return what the implementations of a hook give, in call order, without those that gave None."""
         return [result for result in getattr(self.hook, hook)(**arguments) if result is not None]
 
-    def thread(self, hook: str, **arguments: Any) -> Any:
+    def asking(self, name: str, hook: str) -> Any:
+        """Return a hook that asks one member alone, and those who go around the others.
+
+        Args:
+            name: The member's name.
+            hook: The hook.
+        """
+        every = getattr(self.hook, hook).get_hookimpls()
+        others = [each.plugin for each in every if not each.wrapper and each.plugin_name != name]
+        return self._manager.subset_hook_caller(hook, others)
+
+    def thread(self, hook: str, *, told: Callable[[str, Any], None] | None = None, **arguments: Any) -> Any:
         """Pass a value through the implementations of a threaded hook, in call order.
 
         Args:
             hook: The hook.
+            told: Called with the name of each member that gave a value, and that value.
             **arguments: All its arguments, the carried value among them.
 
         Returns:
@@ -194,6 +211,8 @@ class Bus:
             result = implementation.function(*(arguments[name] for name in implementation.argnames))
             if result is not None:
                 arguments[carried] = read_only(result)
+                if told is not None:
+                    told(implementation.plugin_name, result)
         return arguments[carried]
 
     def tell_all(self, hook: str, **arguments: Any) -> list[BaseException]:

@@ -81,6 +81,12 @@ def _fits(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(each, Fit) for each in value)
 
 
+def _fit(value: Any) -> bool:
+    from stepbus.kernel.fits import Fit
+
+    return isinstance(value, Fit)
+
+
 def _result(value: Any) -> bool:
     from stepbus.kernel.fits import FitResult
 
@@ -98,6 +104,7 @@ RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "parameter_groups": (_groups, "a mapping from parameter names to mappings of settings"),
     "transform_gradients": (callable, "a function of gradients"),
     "expand_fits": (_fits, "a list of at least one stepbus.Fit"),
+    "fill_fit": (_fit, "a stepbus.Fit"),
     "combine_results": (_result, "a stepbus.FitResult"),
     "is_boundary": (_yes_or_no, "true or false"),
     "checkpoint_retention": (lambda value: isinstance(value, Retention), "a stepbus.Retention"),

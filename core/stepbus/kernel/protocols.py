@@ -217,6 +217,8 @@ class Run(Voice, Protocol):
     @property
     def codec(self) -> Any: ...  # what turns labels into numbers and back
     @property
+    def deciding(self) -> Sequence[str]: ...  # the plugins that declare that they may choose weights by scores
+    @property
     def next_command(self) -> str: ...  # what to type next, as it stands
     @property
     def seconds(self) -> float: ...  # wall time since it was opened
@@ -224,7 +226,7 @@ class Run(Voice, Protocol):
     def costs(self) -> Mapping[str, Cost]: ...  # plugin name -> seconds, calls and errors of its hooks up to now
 
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
+        """Return the folder of one fit."""
 
     @property
     def resumed(self) -> bool: ...  # whether it goes on with a run of an earlier process

@@ -17,7 +17,8 @@ import numpy as np
 from attrs import asdict
 
 from stepbus.base import CheckpointError, read_file
-from stepbus.kernel import Best, Fit, FitResult, Predictions
+from stepbus.fit.seen import lineage_in
+from stepbus.kernel import Best, Fit, FitResult, Lineage, Predictions
 from stepbus.storage import (
     DESCRIPTION,
     PLAIN_NAME,
@@ -62,6 +63,8 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
             "seconds": result.seconds,
             "conditions": result.conditions,
             "disabled": result.disabled,
+            "selected": result.selected,
+            "seen": result.seen,
             "predictions": asdict(Written(len(content), hashlib.sha256(content).hexdigest())),
             "model": {"folder": model.name, "digest": check_export(model)[1]} if model else None,
         }
@@ -97,13 +100,14 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             )
         if seed != fit.seed:
             return None  # a resume with --allow-changed, which has said so
+        model = _model(directory, saved["model"])
         return FitResult(
             fit,
             saved["status"],
             saved["metrics"],
             _predictions(directory, wanted),
             directory,
-            _model(directory, saved["model"]),
+            model,
             Best(**saved["best"]) if saved["best"] else None,
             saved["history"],
             saved["steps"],
@@ -112,6 +116,9 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["seconds"],
             dict(saved.get("conditions", {})),
             dict(saved.get("disabled", {})),
+            lineage=Lineage() if model is None else lineage_in(model),
+            selected=dict(saved.get("selected", {})),
+            seen=dict(saved.get("seen", {})),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error

@@ -189,6 +189,7 @@ class ScriptedRows:
         self.name, self.source, self.truncated = name, f"scripted {name}", 0
         self.ids = np.array([f"{name}-{row}" for row in range(number)])
         self.numbers = np.arange(1, number + 1)
+        self.source_key, self.places = f"scripted {name}", np.arange(number)
 
     def __len__(self) -> int:
         return len(self.ids)

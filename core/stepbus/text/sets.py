@@ -142,6 +142,8 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
                     codec.encode(rows)
         except DataError as error:
             raise DataError(_placed(fit, fits, str(error), codec)) from None
+        if fit.auxiliary:
+            continue  # which may have classes of its own
         if first is None:
             first = (fit, codec.names)
         elif codec.names != first[1]:

@@ -13,7 +13,8 @@ from mlx.utils import tree_flatten
 
 from stepbus import ModelError, create_model, load_config
 from stepbus.compute.optimizer import ParameterUpdater
-from stepbus.compute.steps import CompiledSteps, lowered, mix
+from stepbus.compute.steps import CompiledSteps, mix
+from stepbus.compute.traced import lowered
 from stepbus.text.batches.prefetch import Batch
 
 Build = Callable[..., CompiledSteps]

@@ -107,12 +107,12 @@ def test_a_plugin_for_hooks_to_come_is_refused_wherever_it_comes_from(tmp_path: 
         @hookimpl
         def on_step_end(self) -> None: ...
 
-    with pytest.raises(PluginError, match=r"Future \(passed in Python\) needs hooks version 99, this stepbus has 1"):
+    with pytest.raises(PluginError, match=r"Future \(passed in Python\) needs hooks version 99, this stepbus has 2"):
         prototypes(load_config(None), [Future])
     (tmp_path / "later.py").write_text(
         "from stepbus import hookimpl\nrequires_hooks = 99\n\n@hookimpl\ndef on_step_end(): ...\n"
     )
-    with pytest.raises(PluginError, match=r"later.py needs hooks version 99, this stepbus has 1"):
+    with pytest.raises(PluginError, match=r"later.py needs hooks version 99, this stepbus has 2"):
         prototypes(load_config({"hooks": [str(tmp_path / "later.py")]}))
 
 
