@@ -25,15 +25,8 @@ if TYPE_CHECKING:
     from stepbus.base.errors import mention as mention
     from stepbus.base.errors import outcome as outcome
     from stepbus.base.errors import raise_first as raise_first
-    from stepbus.base.guarded import AssignedByCore as AssignedByCore
-    from stepbus.base.guarded import ReadOnlyDict as ReadOnlyDict
-    from stepbus.base.guarded import ReadOnlyList as ReadOnlyList
-    from stepbus.base.guarded import hand_over as hand_over
-    from stepbus.base.guarded import read_only as read_only
-    from stepbus.base.guarded import unless_handed_over as unless_handed_over
     from stepbus.base.hook_arguments import check_arguments as check_arguments
     from stepbus.base.json_output import strict_json as strict_json
-    from stepbus.base.makers import Maker as Maker
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
     from stepbus.base.metric import weights_argument as weights_argument
@@ -63,6 +56,8 @@ if TYPE_CHECKING:
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.requests import may_select as may_select
     from stepbus.base.retention import Retention as Retention
+    from stepbus.base.row_sources import SCHEME as SCHEME
+    from stepbus.base.row_sources import by_scheme as by_scheme
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
@@ -94,17 +89,16 @@ else:
         "StepbusError did_you_mean mention outcome raise_first",
         hook_arguments="check_arguments",
         json_output="strict_json",
-        makers="Maker",
         markers="hookimpl hookspec",
         metric="weights_argument",
         paths="MAX_NAME is_url unusable usable",
         problems="Problem",
         quoting="one_line values_without_secrets without_secrets",
-        guarded="AssignedByCore ReadOnlyDict ReadOnlyList hand_over read_only unless_handed_over",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
         requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of may_select",
         retention="Retention",
+        row_sources="SCHEME by_scheme",
         saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",

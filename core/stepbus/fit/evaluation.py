@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import DataError, listed, read_only, weights_argument
+from stepbus.base import DataError, listed, weights_argument
+from stepbus.base.guards import as_read_only
 from stepbus.fit import best_weights
 from stepbus.fit.metrics import metric_values as metric_values
 from stepbus.kernel import Best, Predictions
@@ -125,7 +126,7 @@ def evaluate_monitored(session: Fitting, reason: str) -> None:
     state.metrics.update(metrics)
     _update_best(session, metrics)
     best_weights.keep(session)
-    state.history.append(read_only({"step": state.step, "epoch": state.epoch_progress, **metrics}))
+    state.history.append(as_read_only({"step": state.step, "epoch": state.epoch_progress, **metrics}))
     session.bus.hook.on_metrics(trainer=session, state=state, metrics=metrics)
     session.steps.restart_clock()
 
@@ -148,7 +149,7 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
         hook.on_evaluate_start(trainer=session, state=state, name=name, reason=reason)
     if fresh or name not in session.scored:
         predictions, metrics = session.builder.score(session, name, prefix)
-        session.scored[name] = predictions, read_only(metrics)
+        session.scored[name] = predictions, as_read_only(metrics)
         state.evaluated[name] = state.step
     predictions, metrics = session.scored[name]
     session.control.saw(name)

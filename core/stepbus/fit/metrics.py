@@ -10,17 +10,16 @@ import numpy as np
 
 from stepbus.base import (
     ConfigError,
-    Maker,
     PluginError,
     PluginFailure,
     Problem,
     Selected,
     StepbusError,
     listed,
-    read_only,
     show,
     weights_argument,
 )
+from stepbus.base.guards import Maker, as_read_only
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -59,7 +58,7 @@ def metric_values(
         PluginFailure: A metric raised, `sys.exit` included, or gave no number, or a name that another one has.
     """
     found: dict[str, float] = {}
-    labels, predictions, weights = read_only(labels), read_only(predictions), read_only(weights)
+    labels, predictions, weights = as_read_only(labels), as_read_only(predictions), as_read_only(weights)
     for name, metric in metrics:
         provider = metric.maker.provider if isinstance(metric, CheckedMetric) else ""
         maker = Maker(f"the metric {name!r}", provider, "leave it out of training.metrics")

@@ -9,6 +9,7 @@ from attrs import asdict, define, field, frozen
 
 from stepbus.base import (
     REQUESTS,
+    Asker,
     Caller,
     PluginError,
     as_caller,
@@ -18,10 +19,9 @@ from stepbus.base import (
     fields_of,
     named,
     number,
-    read_only,
     text,
-    unless_handed_over,
 )
+from stepbus.base.guards import as_read_only, unless_handed_over
 
 _COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
 _KINDS = tuple(REQUESTS)
@@ -47,7 +47,7 @@ class StepResult:
     sequences: int
     tokens: int
     learning_rate: float
-    scalars: dict[str, float] = field(factory=dict, converter=read_only)
+    scalars: dict[str, float] = field(factory=dict, converter=as_read_only)
     seconds: float = 0.0
 
 
@@ -227,9 +227,13 @@ class Control:
         if name not in self.evaluated:
             self.evaluated.append(name)
 
-    def decide(self) -> None:
-        """Note that who is running decides what the weights become: by a stop, the best, or the learning rate."""
-        asker = self.caller.now
+    def decide(self, by: Asker | None = None) -> None:
+        """Note that somebody decides what the weights become: by a stop, the best, or the learning rate.
+
+        Args:
+            by: Who; None is whose hook is running.
+        """
+        asker = by or self.caller.now
         if asker.selects and not self.settled:
             for name in self.evaluated:
                 self.selected.setdefault(name, f"{asker.plugin} at step {self.step}")

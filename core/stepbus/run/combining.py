@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
-from stepbus.base import PluginFailure, hand_over, read_only
+from stepbus.base import PluginFailure
+from stepbus.base.guards import as_read_only, hand_over
 from stepbus.kernel import Run, groups_along, grown_axes
 from stepbus.run.plans import declared, ranked
 
@@ -50,7 +51,7 @@ def _combined(run: Combined, grown: Grown, group: Sequence[FitResult]) -> FitRes
     """Return one result in place of those of a group, which differ in one axis."""
     axis = grown.axis.name
     ask = run.bus.asking(grown.combiner, "combine_results")
-    result: FitResult | None = ask(run=run, axis=axis, results=read_only(list(group)))
+    result: FitResult | None = ask(run=run, axis=axis, results=as_read_only(list(group)))
     label = next(member.label for member in run.planners if member.name == grown.combiner)
     if result is None:
         fits = ", ".join(each.fit.name for each in group)

@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from stepbus.base import MAX_DIGITS, CheckpointError, ReadOnlyDict, ReadOnlyList
+from stepbus.base import MAX_DIGITS, CheckpointError
+from stepbus.base.guards import ReadOnlyDict, ReadOnlyList
 from stepbus.storage.durable import from_json, to_json
 
 MAX_DEPTH = 50

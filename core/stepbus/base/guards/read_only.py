@@ -66,7 +66,7 @@ for _name in (
     setattr(ReadOnlyList, _name, _guarded(list, _name, "this list", "change a copy: list(…)"))
 
 
-def read_only(value: Any) -> Any:
+def as_read_only(value: Any) -> Any:
     """Return a plain dictionary, list or array as one that core alone changes; anything else as it is.
 
     Args:
@@ -94,7 +94,7 @@ class AssignedByCore:
         def __setattr__(self, name: str, value: Any) -> None:
             if name not in self.free:
                 core_only(f"{self.named}.{name}", "what a plugin may change is asked for through trainer.control", 1)
-            object.__setattr__(self, name, read_only(value))
+            object.__setattr__(self, name, as_read_only(value))
 
         def __delattr__(self, name: str) -> None:
             core_only(f"{self.named}.{name}", "leave it there", 1)
@@ -108,7 +108,7 @@ def hand_over(thing: Any) -> None:
         thing: What plugins are about to be given; until now its maker could change it.
     """
     for field in type(thing).__attrs_attrs__:
-        object.__setattr__(thing, field.name, read_only(getattr(thing, field.name)))
+        object.__setattr__(thing, field.name, as_read_only(getattr(thing, field.name)))
     object.__setattr__(thing, "handed_over", True)
 
 
@@ -123,4 +123,4 @@ def unless_handed_over(thing: Any, attribute: Any, value: Any) -> Any:
     if not thing.handed_over:
         return value
     core_only(f"{type(thing).named}.{attribute.name}", "who watches changes nothing: keep numbers of your own", 2)
-    return read_only(value)
+    return as_read_only(value)
