@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from stepbus.base.errors import raise_first as raise_first
     from stepbus.base.hook_arguments import check_arguments as check_arguments
     from stepbus.base.json_output import strict_json as strict_json
-    from stepbus.base.makers import Maker as Maker
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
     from stepbus.base.metric import weights_argument as weights_argument
@@ -90,7 +89,6 @@ else:
         "StepbusError did_you_mean mention outcome raise_first",
         hook_arguments="check_arguments",
         json_output="strict_json",
-        makers="Maker",
         markers="hookimpl hookspec",
         metric="weights_argument",
         paths="MAX_NAME is_url unusable usable",
