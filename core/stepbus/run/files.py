@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import PluginError, Problem
 from stepbus.kernel import Run
+from stepbus.run.keeping import DELIVERED
 from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, from_json, sealed, write_json_atomically
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ FITS = "fits"
 CHECKPOINTS = "checkpoints"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
-WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, LOCK)
+WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, DELIVERED, LOCK)
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
 OF_MODELS = (
     DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",

@@ -19,6 +19,7 @@ from stepbus.run import seen_rows
 from stepbus.run.combining import combine
 from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
+from stepbus.run.keeping import tell_fit
 from stepbus.run.plans import Variant, Variants, fill, plan_run
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Store(Protocol):
 
     def keep(self, run: Run, result: FitResult) -> None:
         """Keep the result of a fit that has ended."""
+
+    def is_told(self, what: str) -> bool:
+        """Return whether plugins were told of a result, by this process or an earlier one."""
+
+    def note_told(self, run: Run, what: str) -> None:
+        """Keep that plugins were told of a result, and what they remember."""
 
 
 class Run:
@@ -204,6 +211,7 @@ class Run:
                 self.results.append(self._do_fit(fit))
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
+                tell_fit(self, self.results[-1])
             self._heed_signal()
             result = combine(self)
             raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))
