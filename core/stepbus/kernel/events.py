@@ -454,7 +454,8 @@ FIRST_DECIDES = frozenset({"combine_results", "combine_predictions", "checkpoint
 RUN_HOOKS = frozenset(
     {
         "expand_fits", "fill_fit", "combine_results", "combine_predictions", "finish_predictions", "on_run_start",
-        "on_run_end", "on_fit_result", "on_result", "on_message", "on_report", "on_artifact", "on_exception", "on_close",
+        "on_run_end", "on_fit_result", "on_result", "on_message", "on_report", "on_artifact", "on_exception",
+        "on_close",
     }
 )  # fmt: skip
 

@@ -29,8 +29,8 @@ CHECKPOINTS = "checkpoints"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
 WRITTEN = (
-    "config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, DELIVERED, LOCK, PREDICT_FILE, "predict.safetensors",
-    "predict.npz",
+    "config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, DELIVERED, LOCK, PREDICT_FILE,
+    "predict.safetensors", "predict.npz",
 )  # fmt: skip
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
 OF_MODELS = (
