@@ -20,6 +20,7 @@ from stepbus.run import seen_rows
 from stepbus.run.combining import combine
 from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
+from stepbus.run.keeping import tell_fit
 from stepbus.run.plans import Variant, Variants, fill, plan_run
 from stepbus.run.prediction import as_decision, predict_together
 
@@ -62,6 +63,12 @@ class Store(Protocol):
 
     def keep(self, run: Run, result: FitResult) -> None:
         """Keep the result of a fit that has ended."""
+
+    def is_told(self, what: str) -> bool:
+        """Return whether plugins were told of a result, by this process or an earlier one."""
+
+    def note_told(self, run: Run, what: str) -> None:
+        """Keep that plugins were told of a result, and what they remember."""
 
     def complete(self, run: Run, result: FitResult) -> None:
         """Keep how the models of a run predict together; all its fits are done."""
@@ -218,6 +225,7 @@ class Run(AssignedByCore):
                 hand_over(self.results[-1])
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
+                tell_fit(self, self.results[-1])
             self._heed_signal()
             result = predict_together(self, combine(self))
             hand_over(result)
