@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     from stepbus.api.create import create_model as create_model
     from stepbus.api.create import create_trainer as create_trainer
+    from stepbus.api.opening import open_run as open_run
     from stepbus.api.opening import open_trainer as open_trainer
     from stepbus.api.prediction_files import write_columns as write_columns
+    from stepbus.api.prediction_files import write_decoded as write_decoded
     from stepbus.api.prediction_files import write_predictions as write_predictions
     from stepbus.api.trainer import Trainer as Trainer
     from stepbus.base.callback import Callback as Callback
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
     from stepbus.kernel.fits import Predictions as Predictions
+    from stepbus.kernel.fits import mean_predictions as mean_predictions
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import Session as Session
     from stepbus.kernel.state import Control as Control
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.numbers import label_counts as label_counts
+    from stepbus.text.rows.joining import join_rows as join_rows
     from stepbus.text.rows.sources import Source as Source
     from stepbus.text.rows.sources import Table as Table
     from stepbus.text.rows.table import Rows as Rows
@@ -161,11 +165,14 @@ _HOME = {
     "hoist": "compute.optimizer",
     "hookimpl": "base.markers",
     "import_module": "config.discovery.plugins",
+    "join_rows": "text.rows.joining",
     "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",
+    "mean_predictions": "kernel.fits",
     "mx": "device.backend",
     "no_decay_names": "compute.optimizer",
+    "open_run": "api.opening",
     "open_trainer": "api.opening",
     "parse_json": "base.reading",
     "read_config": "compute.folders",
@@ -174,6 +181,7 @@ _HOME = {
     "setting": "base.settings",
     "vocabulary_rows": "text.tokens.folder",
     "write_columns": "api.prediction_files",
+    "write_decoded": "api.prediction_files",
     "write_predictions": "api.prediction_files",
     "write_text_atomically": "storage.durable",
     "wrong_key": "compute.models.model_keys",

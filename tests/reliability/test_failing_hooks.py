@@ -27,8 +27,9 @@ from stepbus.kernel import events
 from stepbus.kernel.fits import Fit, FitResult
 from stepbus.kernel.hook_checks import RESULTS, SPECIFICATIONS
 from stepbus.testing.comparing import comparable
-from stepbus.testing.playing import Played, begun, scripted_config
+from stepbus.testing.playing import Played, begun
 from stepbus.testing.script import Script, Snapshot
+from stepbus.testing.scripted import scripted_config
 from stepbus_plugins.history import History
 
 EPOCHS, STEPS = 2, 5

@@ -21,6 +21,7 @@ from stepbus.testing.script import (
     Snapshot,
     at,
 )
+from stepbus.testing.scripted import ScriptedOptimizer, scripted_parameters
 from stepbus.testing.scripted_data import ScriptedData, ScriptedSet
 
 if TYPE_CHECKING:
@@ -51,32 +52,11 @@ class ScriptedModel:
         """Put weights back."""
         self.step = tensors["step"]
 
-    def trainable_parameters(self) -> dict[str, Any]:
-        """Return what an optimizer would change: nothing has a shape here."""
-        return {}
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of a tiny encoder and a head: NumPy arrays, which no update changes."""
+        return scripted_parameters()
 
-
-class ScriptedOptimizer:
-    """A base learning rate, and nothing else.
-
-    Args:
-        learning_rate: The rate.
-    """
-
-    def __init__(self, learning_rate: float) -> None:
-        self._learning_rate = learning_rate
-        self.on_change: Callable[[], None] = lambda: None
-
-    @property
-    def learning_rate(self) -> float:
-        """The base learning rate; plugins may set it."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        before, self._learning_rate = self._learning_rate, value
-        if value != before:
-            self.on_change()
+    trainable_parameters = parameters
 
 
 class ScriptedSteps:
@@ -258,11 +238,14 @@ class ScriptedFits:
         return Lineage()
 
     def optimizer(self, session: Fitting) -> ScriptedOptimizer:
-        """Return what has a learning rate, and nothing else."""
-        return ScriptedOptimizer(self.config.optimizer.settings.learning_rate)
+        """Return what has a learning rate; what plugins give single parameters is looked at, and has no effect."""
+        given = session.bus.in_order("parameter_groups", trainer=session, model=session.model)
+        rate = self.config.optimizer.settings.learning_rate
+        return ScriptedOptimizer(rate, given, session.model.parameters())
 
     def steps(self, session: Fitting) -> ScriptedSteps:
-        """Return what says what the script says."""
+        """Return what says what the script says; gradient functions are asked for, and not called."""
+        session.bus.in_order("transform_gradients", trainer=session)
         return ScriptedSteps(session, self.script, self.heard)
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:

@@ -17,10 +17,11 @@ from attrs import frozen
 
 from stepbus.base import Component, ConfigError, ModelError, Selected, one_line, show
 from stepbus.compute.models import head_for
-from stepbus.config import Config, load_config
-from stepbus.config.discovery import NAME, installed, may_offer_components
+from stepbus.config import Config, PluginChoice, load_config
+from stepbus.config.discovery import NAME, installed, may_implement, may_offer_components
 from stepbus.fit.opened.folder_code import CODE, from_folder
 from stepbus.fit.opened.readers import put_back, reading_plugins, set_apart
+from stepbus.kernel import PREDICTION_HOOKS
 
 SECTIONS = ("model", "data")
 # The task of the labels picks among these when a folder is opened.
@@ -68,7 +69,7 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
     needed, reading = _providers(config, task), reading_plugins(config)
     readers = dict[str, tuple[Any, list[str]]]()
     for choice in config.plugins:
-        label, written = choice.loaded.label, _without_places(choice.settings, config.tree["plugins"][choice.name])
+        label, written = choice.loaded.label, plugin_tree(config, choice)
         if label in needed:
             plugins[choice.name] = written
         elif label in reading and choice.loaded.origin != "built-in":
@@ -82,6 +83,11 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
     metrics = config.tree["training"].get("metrics")
     training = {} if metrics is None else {"metrics": metrics}
     return set_apart({**sections, "training": training, "plugins": plugins}, readers)
+
+
+def plugin_tree(config: Config, choice: PluginChoice) -> Any:
+    """Return what makes a plugin of a configuration again, as JSON values: its settings, and the code of one's own."""
+    return _without_places(choice.settings, config.tree["plugins"][choice.name])
 
 
 def _providers(config: Config, task: str | None = None) -> set[str]:
@@ -221,8 +227,13 @@ def _of_config(config: Config) -> Iterator[Wish]:
     needed = _providers(config) | reading_plugins(config).keys()
     for choice in config.plugins:
         yield from _of_settings(f"plugins.{choice.name}", choice.settings)
-        if choice.loaded.origin != "built-in" and choice.loaded.label not in needed:
+        if choice.loaded.origin != "built-in" and not (choice.loaded.label in needed or _predicts(choice.loaded.cls)):
             yield Wish(f"plugins.{choice.name}", "is a plugin that prediction does not need")
+
+
+def _predicts(plugin: Any) -> bool:
+    """Whether a plugin has a hook of prediction."""
+    return any(hasattr(getattr(plugin, hook, None), "stepbus_impl") for hook in PREDICTION_HOOKS)
 
 
 def _of_sections(tree: Mapping[str, Any]) -> Iterator[Wish]:
@@ -259,7 +270,10 @@ def _of_plugins(named: Mapping[str, Any], place: str) -> Iterator[Wish]:
                 f"{place}: plugins.{one_line(name)}: expected an installed plugin, since the model has a part of it, "
                 "got a name that no installed package offers; install the package"
             )
-        elif known[name].distribution != "stepbus" and not may_offer_components(known[name].value, beside=_TRAINING):
+        elif known[name].distribution != "stepbus" and not (
+            may_offer_components(known[name].value, beside=_TRAINING)
+            or may_implement(known[name].value, PREDICTION_HOOKS)
+        ):
             yield Wish(f"plugins.{name}", f"imports {known[name].value}, which offers nothing that prediction needs")
 
 

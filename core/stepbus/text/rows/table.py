@@ -88,6 +88,11 @@ class Rows:
         """Where each row stands among the rows of the whole source, from 0; the same for a file and a frame, [N]."""
         return np.searchsorted(self.origin.numbers, self.numbers).astype(np.int64)
 
+    @property
+    def pieces(self) -> list[tuple[Rows, IntArray]]:
+        """The rows of each source by themselves, and where they stand here: all of them, but for joined rows."""
+        return [(self, np.arange(len(self), dtype=np.int64))]
+
     def where(self, index: int) -> str:
         """Return where a row stands, as messages say it: "train.csv:14", or "train frame, row 14"."""
         return f"{self.source}{':' if self.in_lines else ', row '}{self.numbers[index]}"
