@@ -69,7 +69,7 @@ class TextFits:
     def for_config(self, config: Config) -> TextFits:
         """Return what makes the parts of fits of the same run under another configuration."""
         found = copy.copy(self)
-        found.config = config
+        found.config, found._start = config, None
         if self.given is not None:
             wanted, was = plain(config.model), plain(self.config.model)
             if wanted["pretrained"] != was["pretrained"]:
