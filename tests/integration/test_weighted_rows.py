@@ -177,11 +177,13 @@ def test_out_of_fold_scores_are_by_weight(tiny_config: Make, tmp_path: Path) -> 
     whole = result.predictions["validation"]
     assert whole.weights is not None
     assert whole.weights.tolist() == rows["w"].tolist()
+    assert whole.fold is not None
     expected = accuracy_score(rows["label"] == "yes", whole.values.argmax(1), sample_weight=rows["w"])
     assert result.metrics["oof_accuracy"] == pytest.approx(expected, abs=1e-12)
     written = pd.read_csv(tmp_path / "run" / "out_of_fold.csv")
     assert written["label"].tolist() == rows["label"].tolist()  # the most probable class, where no column says it
     assert written["weight"].tolist() == rows["w"].tolist()
+    assert written["fold"].tolist() == (whole.fold + 1).tolist()
 
 
 # What else hears of them ----------------------------------------------------------------------------------------------
@@ -321,8 +323,8 @@ def test_a_metric_that_takes_no_weights_is_named_once(tiny_config: Make, caplog:
     tree["training"]["metrics"] = ["accuracy", "right"]
     trainer = create_trainer(config=tree, plugins=[Strict, heard])
     result = trainer.train(rows, rows)
-    words = "rows have weights, and right cannot be weighed: its call has no argument `weights`"
-    assert [text for text in heard.said if "weigh" in text] == [words]
+    words = "rows have weights, which right cannot count by: a metric gets them by an argument called weights"
+    assert [text for text in heard.said if "have weights" in text] == [words]
     caplog.clear()
     chances = trainer.predict(rows)
     assert result.metrics["eval_right"] == (chances.argmax(1) == (rows["label"] == "yes")).mean()
