@@ -267,6 +267,8 @@ def test_the_command_line_says_one_sentence_each(
     run = tmp_path / "run"
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(
-        f"stepbus: {run}/checkpoints: cannot write the checkpoint of step 4: No space left on device"
+        f"stepbus: {run}/fits/fit/checkpoints: cannot write the checkpoint of step 4: No space left on device"
     )
-    assert second.startswith(f"stepbus: {run}/history.csv: history, stepbus 0.1.0 cannot read or write here: No space")
+    assert second.startswith(
+        f"stepbus: {run}/fits/fit/history.csv: history, stepbus 0.1.0 cannot read or write here: No space"
+    )

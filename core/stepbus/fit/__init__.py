@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from stepbus.fit.builder import Exported as Exported
     from stepbus.fit.builder import FitBuilder as FitBuilder
     from stepbus.fit.builder import Fitting as Fitting
-    from stepbus.fit.computing import new_optimizer as new_optimizer
-    from stepbus.fit.computing import new_steps as new_steps
     from stepbus.fit.effects import loop_notes as loop_notes
     from stepbus.fit.effects import unevaluated as unevaluated
     from stepbus.fit.evaluation import joined as joined
@@ -42,7 +40,6 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         builder="Exported FitBuilder Fitting",
-        computing="new_optimizer new_steps",
         effects="loop_notes unevaluated",
         evaluation="joined metric_values predict score unweighed",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "

@@ -55,6 +55,9 @@ class Fitting(Session, Protocol):
     def lineage(self) -> Lineage:
         """Every row that the weights have seen so far."""
 
+    def had_seen(self, lineage: Lineage) -> None:
+        """Note what the weights had seen before this fit, besides what is known of it."""
+
     @property
     def bus(self) -> Bus:
         """Its plugins."""

@@ -107,7 +107,7 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     checkpoint = checkpoints.verify(path)
     source = str(path / "model.safetensors")
     put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
-    session.before |= before_in(path)
+    session.had_seen(before_in(path))
     saved = checkpoints.read_document(checkpoint, "state.json")
     try:
         _take_over(session, checkpoint, saved, optimizer=optimizer)

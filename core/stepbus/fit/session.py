@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import REQUESTS, raise_first
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
-from stepbus.fit.seen import lineage_of, put_lineage, seen_before
+from stepbus.fit.seen import lineage_of, put_lineage, seen_before, watch_reading
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class FitSession:
         self.data = self.builder.data(self.fit)
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.metrics, self.directions = self.builder.metrics(self.data)
+        watch_reading(self.data.sets, self.control.saw)
 
     def assemble(self) -> None:
         """Load the model and make the optimizer; the data is prepared, and the run has its folder."""
@@ -103,6 +104,10 @@ class FitSession:
         # Where nobody can count the updates of an epoch, the first one has told.
         self.state.total_steps, self.state.steps_per_epoch = total, per_epoch or self.state.steps_per_epoch
         self.message(f"resumed at step {self.state.step} from {path}")
+
+    def had_seen(self, lineage: Lineage) -> None:
+        """Note what the weights had seen before this fit, besides what is known of it."""
+        self.before |= lineage
 
     @property
     def lineage(self) -> Lineage:

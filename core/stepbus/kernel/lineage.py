@@ -42,7 +42,7 @@ class Lineage:
         found: dict[str, list[Array]] = {}
         unknown = False
         for rows in sets:
-            if hasattr(rows, "source_key"):
+            if getattr(rows, "source_key", None) is not None:
                 for piece, _ in rows.pieces:
                     found.setdefault(piece.source_key, []).append(piece.places)
             else:
@@ -75,7 +75,7 @@ class Lineage:
 
     def among(self, rows: Any) -> Array:
         """Return which rows of a set are in it, bool [N]; of a loader, which names none, [0]."""
-        if not hasattr(rows, "source_key"):
+        if getattr(rows, "source_key", None) is None:
             return np.zeros(0, dtype=bool)
         found = np.zeros(len(rows), dtype=bool)
         for piece, at in rows.pieces if self.rows else ():  # a digest of the whole source is not made for nothing

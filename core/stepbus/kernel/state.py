@@ -7,7 +7,20 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
-from stepbus.base import REQUESTS, Caller, PluginError, as_caller, as_list, built, count, fields_of, named, number, text
+from stepbus.base import (
+    REQUESTS,
+    Asker,
+    Caller,
+    PluginError,
+    as_caller,
+    as_list,
+    built,
+    count,
+    fields_of,
+    named,
+    number,
+    text,
+)
 
 _COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
 _KINDS = tuple(REQUESTS)
@@ -204,9 +217,13 @@ class Control:
         if name not in self.evaluated:
             self.evaluated.append(name)
 
-    def decide(self) -> None:
-        """Note that who is running decides what the weights become: by a stop, the best, or the learning rate."""
-        asker = self.caller.now
+    def decide(self, by: Asker | None = None) -> None:
+        """Note that somebody decides what the weights become: by a stop, the best, or the learning rate.
+
+        Args:
+            by: Who; None is whose hook is running.
+        """
+        asker = by or self.caller.now
         if asker.selects and not self.settled:
             for name in self.evaluated:
                 self.selected.setdefault(name, f"{asker.plugin} at step {self.step}")

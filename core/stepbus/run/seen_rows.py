@@ -33,7 +33,7 @@ def sentences(fits: Sequence[Fit], start: Lineage) -> Iterator[tuple[str, str]]:
             before = planned.get(fit.starts_from) or lineage_at(fit.starts_from)
         trained = [rows for name, rows in fit.sets.items() if "train" in fit.roles_of(name)]
         planned[fit.name] = before | Lineage.of(trained)
-        unknown = unknown or (before.unknown and any(hasattr(rows, "source_key") for rows in fit.sets.values()))
+        unknown = unknown or (before.unknown and any(getattr(rows, "source_key", None) for rows in fit.sets.values()))
         for name, _ in seen_before(before, fit):
             rows = fit.sets[name]
             key, at = rows.source_key, np.flatnonzero(before.among(rows))

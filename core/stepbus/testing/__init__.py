@@ -22,8 +22,8 @@ engine), `checkpoints`, `messages`, `reports`, `artifacts`, `state`, `control`, 
     second = play(StopAtGoal, resume_from=first.checkpoints[-1])
 
 A plugin that makes several fits is played like any other: `played.run.fits` and `played.run.results` have them, and
-`fill_fit` and `combine_results` are called. `planned` returns the fits of the plan, all its checks passed, and plays
-none of them.
+`fill_fit` and `combine_results` are called. `planned` returns the fits of the plan, with all its checks, and plays
+none.
 
 A `Recorder` among the plugins of any run, scripted or real, writes down every hook call.
 

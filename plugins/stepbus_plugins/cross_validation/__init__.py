@@ -12,12 +12,14 @@ from stepbus import (
     Fit,
     FitResult,
     LabelCodec,
+    Predictions,
     Problem,
     Rows,
     grow,
     hookimpl,
     label_counts,
     listed,
+    mean_predictions,
     setting,
     write_columns,
 )
@@ -203,3 +205,8 @@ class CrossValidation:
             directory=run.directory,
             steps=sum(result.steps for result in results),
         )
+
+    @hookimpl
+    def combine_predictions(self, predictions: list[Predictions]) -> Predictions:
+        """Take the mean of what the folds say."""
+        return mean_predictions(predictions)

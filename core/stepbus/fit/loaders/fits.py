@@ -16,10 +16,9 @@ from stepbus.fit import (
     chosen_metrics,
     evaluation,
     loop_notes,
-    new_optimizer,
-    new_steps,
     persistence,
 )
+from stepbus.fit.computing import new_optimizer, new_steps
 from stepbus.fit.loaders.data import LoaderData
 from stepbus.fit.loaders.given import code_of, is_written, makers_of_fits, only_once, words_of
 from stepbus.fit.loaders.index_checks import Classes, token_check

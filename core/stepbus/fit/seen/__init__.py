@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.fit.seen.deciding import deciders as deciders
+    from stepbus.fit.seen.deciding import watch_reading as watch_reading
+    from stepbus.fit.seen.deciding import watched_rate as watched_rate
     from stepbus.fit.seen.lineages import BEFORE as BEFORE
     from stepbus.fit.seen.lineages import before_in as before_in
     from stepbus.fit.seen.lineages import lineage_at as lineage_at
@@ -21,7 +23,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        deciding="deciders",
+        deciding="deciders watch_reading watched_rate",
         lineages="BEFORE before_in lineage_at lineage_in lineage_of packed put_lineage",
         meetings="Meeting meeting seen_before",
     )

@@ -12,6 +12,7 @@ from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
+from stepbus.run.plans.predicted import prediction_problems
 
 if TYPE_CHECKING:
     from stepbus.fit import FitBuilder, FitSession, Prototype
@@ -92,6 +93,7 @@ def plan_fits(run: Planned) -> None:
     run.fits = in_order(fits)
     problems += axes_problems(grown, makers, run.fits)
     problems += run.variants.problems(run.fits, makers.problem)
+    problems += prediction_problems(run.fits, declared(run.planners), run.planners)
     _refuse([run.config.locate(problem) for problem in dict.fromkeys(problems)])
 
 

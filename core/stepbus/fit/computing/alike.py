@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import PluginError, show
-from stepbus.fit.plugins.memory import asked_of
+from stepbus.fit.plugins import asked_of
 from stepbus.kernel import hooks_of
 
 if TYPE_CHECKING:

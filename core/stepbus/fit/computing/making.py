@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import Maker, show
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater, check_groups
-from stepbus.fit.plugins import trace_keys
+from stepbus.fit.computing.alike import trace_keys
+from stepbus.fit.seen import watched_rate
 
 if TYPE_CHECKING:
     from stepbus.compute import Forward, Shared
     from stepbus.config import Config
-    from stepbus.fit.builder import Fitting
+    from stepbus.fit import Fitting
 
 
 def new_optimizer(config: Config, session: Fitting, shared: Shared | None = None) -> ParameterUpdater:
@@ -55,6 +56,8 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
     transforms = list(session.bus.in_order("transform_gradients", trainer=session))
     maker = Maker(f"the schedule {type(scheduler).__name__}", config.scheduler.provider, "pick another scheduler.type")
     session.model.train()
+    total = state.total_steps
+    rate = watched_rate(lambda step, base: _rate(scheduler, step, total, base, maker), scheduler, session.bus, total)
     traced = None
     if shared is not None:
         traced = shared.traced(transforms, config.training.precision, forward, trace_keys(session.bus, session))
@@ -62,7 +65,7 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
         session.model,
         optimizer,
         transforms,
-        rate=lambda step: _rate(scheduler, step, state.total_steps, optimizer.learning_rate, maker),
+        rate=lambda step: rate(step, optimizer.learning_rate),
         seed=session.fit.seed,
         precision=config.training.precision,
         forward=forward,
