@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
+    from stepbus.run.plans.growing import grow as grow
     from stepbus.run.plans.plan import Plan as Plan
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
@@ -151,6 +152,7 @@ _HOME = {
     "file_shapes": "plan.memory",
     "find_folder": "compute.folders",
     "get_trainer_config": "config.load",
+    "grow": "run.plans.growing",
     "hoist": "compute.optimizer",
     "hookimpl": "base.markers",
     "import_module": "config.discovery.plugins",

@@ -92,10 +92,11 @@ class Tools:
 @pytest.fixture
 def tools(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     rows = [
-        f"{'good' if n % 3 else 'bad'} a{' the' * (n % 7)},{n % 3 > 0:d},{n}.5,{n // 2},{n % 5 if n - 4 else ''},x{n}"
+        f"{'good' if n % 3 else 'bad'} a{' the' * (n % 7)},{n % 3 > 0:d},{n}.5,{n // 2},{n % 5 if n - 4 else ''},x{n},"
+        f"0.{n}"
         for n in range(24)
     ]
-    (tmp_path / "wide.csv").write_text("\n".join(["text,label,price,family,size,code", *rows]) + "\n")
+    (tmp_path / "wide.csv").write_text("\n".join(["text,label,price,family,size,code,chance", *rows]) + "\n")
     (tmp_path / "other.csv").write_text("text,label\n" + "a film,1\nthe plot,0\n" * 5)
     (tmp_path / "accents.csv").write_bytes("text,label\ngood \xe9t\xe9,1\nbad plot,0\n".encode("latin-1") * 6)
     (tmp_path / "semicolons.csv").write_text("text;label;a,b\n" + "good film;1;2,3\nbad plot;0;4,5\n" * 6)
@@ -131,7 +132,7 @@ def rows_seen(tools: Tools, tree: dict[str, Any]) -> Any:
     fits = [{name: rows.numbers.tolist() for name, rows in fit.sets.items()} for fit in trainer.run.fits]
     tokens, source = text_of(trainer).tokens["train"], trainer.config.data.build()
     source.fit(trainer.fit.sets["train"])
-    arrays = [tokens.ids, tokens.offsets, tokens.labels, text_of(trainer).targets["train"]]
+    arrays = [tokens.ids, tokens.offsets, tokens.labels, text_of(trainer).targets["train"], tokens.weights]
     order = batches.epoch_order(text_of(trainer).shapes, tokens.lengths, seed=1, epoch=0)
     shapes = [(len(each.rows), each.size, each.length) for each in order]
     texts = source.texts(trainer.fit.sets["train"])
@@ -331,7 +332,9 @@ def trained(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
         }
     trainer = create_trainer(config=tools.make(**sections))
     result = trainer.train()
-    folders = sorted(each.name for each in (result.directory / "checkpoints").iterdir() if each.is_dir())
+    folders = sorted(
+        each.name for each in (result.directory / "fits" / "fit" / "checkpoints").iterdir() if each.is_dir()
+    )
     weights = [np.array(array).tobytes() for _, array in tree_flatten(trainer.model.parameters())]
     return [record["eval_loss"] for record in result.history], weights, folders
 
@@ -404,6 +407,8 @@ DATA = {
     "validation": Sight(data, (0.25, "other.csv")),
     "test": Sight(planned, (None, "other.csv")),
     "label": Sight(data, ("label", "price"), {"task": "regression"}),
+    "soft_labels": Sight(data, (None, {"1": "chance", "0": None})),
+    "weight": Sight(data, (None, "family")),
     "task": Sight(data, ("binary", "regression")),
     "target": Sight(data, ("none", "log1p"), {"task": "regression", "label": "price"}),
     "id": Sight(data, (None, "code")),

@@ -246,7 +246,7 @@ def test_every_name_of_a_package_resolves(package: str) -> None:
     homes = {name: home for owner, name, home in names_of_packages() if owner == package}
     assert sorted(homes) == shown.__all__ == dir(shown)
     for name, home in homes.items():
-        assert getattr(shown, name) is vars(importlib.import_module(home))[name]
+        assert getattr(shown, name) is getattr(importlib.import_module(home), name)
 
 
 # Sources that lack nothing; each case below breaks one thing of them.

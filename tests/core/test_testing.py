@@ -29,6 +29,7 @@ from stepbus import (
     PluginFailure,
     Problem,
     Retention,
+    Scheduler,
     SchedulerConfig,
     StepResult,
     TrainingState,
@@ -380,6 +381,138 @@ def test_every_fit_of_a_plan_is_played(review_files: dict[str, Path]) -> None:
     assert second.result.metrics == played.result.metrics
 
 
+# Odd settings, parameters, and what ends a process --------------------------------------------------------------------
+
+
+@define(frozen=True, kw_only=True)
+class ArraySettings(SchedulerConfig):
+    """Settings whose names arrays have too."""
+
+    shape: str = setting("linear", "the form of the curve")
+    tolist: bool = setting(False, "nothing")
+    dtype: str = setting("x", "nothing")
+
+
+class Listening(Scheduler):
+    """A schedule that listens, so that it is played."""
+
+    def decayed(self, step: int, total_steps: int, base: float) -> float:
+        return base
+
+    @hookimpl
+    def on_step_end(self) -> None: ...
+
+
+class Shapes:
+    """Offer a schedule with settings of any name."""
+
+    components: ClassVar[list[Component]] = [Component("scheduler", "shapes", ArraySettings, Listening)]
+
+    @define(frozen=True, kw_only=True)
+    class Config:
+        shape: tuple[int, ...] = setting((1, 2), "of something")
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.settings = config, ArraySettings()
+
+    @hookimpl
+    def on_step_end(self) -> None: ...
+
+
+def test_settings_may_have_the_names_of_an_arrays_attributes() -> None:
+    assert_conforms(Shapes, {"shape": [3, 4]})
+
+
+class Decays:
+    """Give each layer a rate of its own."""
+
+    @hookimpl
+    def parameter_groups(self, model: Any) -> dict[str, dict[str, float]]:
+        layers = model.trainable_parameters()["encoder"]["layers"]
+        assert [layer["attention"]["query"]["weight"].shape for layer in layers] == [(8, 8), (8, 8)]
+        name = "encoder.layers.{}.attention.query.weight"
+        return {name.format(place): {"learning_rate_scale": 0.5**place} for place in range(len(layers))}
+
+
+class AlsoDecays(Decays):
+    """The same once more: scales multiply."""
+
+
+def test_a_scripted_model_has_parameters() -> None:
+    played = play(Decays, AlsoDecays, steps_per_epoch=1, epochs=1)
+    assert played.names.count("parameter_groups") == played.names.count("transform_gradients") == 1
+    assert played.trainer.optimizer.groups == {
+        "encoder.layers.0.attention.query.weight": {"learning_rate_scale": 1.0},
+        "encoder.layers.1.attention.query.weight": {"learning_rate_scale": 0.25},
+    }
+    assert_conforms(Decays)
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ({"head.weigth": {}}, "names 'head.weigth' (did you mean 'head.weight'?), expected a parameter"),
+        ({"head.bias": {"weight_decy": 0.0}}, "a 'weight_decy' (did you mean 'weight_decay'?)"),
+        ({"head.bias": 3}, "expected a mapping from parameter names to mappings of settings"),
+        ([("head.bias", {})], "expected a mapping from parameter names to mappings of settings"),
+    ],
+)
+def test_groups_of_no_parameter_are_refused(groups: Any, words: str) -> None:
+    class Gives:
+        @hookimpl
+        def parameter_groups(self) -> Any:
+            return groups
+
+    with pytest.raises((PluginError, PluginFailure)) as caught:
+        play(Gives)
+    assert words in str(caught.value)
+
+
+class Leaves:
+    """End the process in one of its methods."""
+
+    where: ClassVar[str] = ""
+    scope = "run"
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.leave("state_dict") or {"a": 1}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.leave("load_state_dict")
+
+    @hookimpl
+    def on_fit_end(self) -> None:
+        self.leave("on_fit_end")
+
+    @hookimpl
+    def on_close(self) -> None:
+        self.leave("on_close")
+
+    def leave(self, where: str) -> Any:
+        if where == self.where:
+            sys.exit(3)
+
+
+@pytest.mark.parametrize("where", ["state_dict", "load_state_dict", "on_fit_end", "on_close"])
+def test_one_that_ends_the_process_is_blamed(where: str) -> None:
+    leaves = type("Leaves", (Leaves,), {"where": where})
+    with pytest.raises(AssertionError, match=rf'Leaves breaks the rule ".*": .*{where} raised SystemExit.*: 3'):
+        assert_conforms(leaves)
+
+
+def test_a_schedule_that_ends_the_process_when_it_is_built_is_blamed() -> None:
+    def build(settings: Any) -> Any:
+        sys.exit(4)
+
+    class Offers:
+        """Offer it."""
+
+        components: ClassVar[list[Component]] = [Component("scheduler", "leaves", SchedulerConfig, build)]
+
+    with pytest.raises(AssertionError, match="SystemExit: 4"):
+        assert_conforms(Offers)
+
+
 # Held against a real run ----------------------------------------------------------------------------------------------
 
 
@@ -397,8 +530,8 @@ class Interrupts:
             trainer.run.signal = signal.SIGINT
 
 
-# Told in words of the real model, or asked of the real model and step.
-OF_A_MODEL = {"on_message", "parameter_groups", "transform_gradients"}
+# Told in words of the real model.
+OF_A_MODEL = {"on_message"}
 
 
 def order(recorder: Recorder) -> list[tuple[str, int | None]]:
@@ -543,7 +676,7 @@ def test_the_examples_of_the_docstring_run(monkeypatch: pytest.MonkeyPatch) -> N
     names: dict[str, Any] = {}
     exec(textwrap.dedent("\n".join(code)), names)
     tests = [name for name in names if name.startswith("test_")]
-    assert len(tests) == 2
+    assert len(tests) == 3
     for name in tests:
         names[name]()
     assert names["second"].state.step == names["first"].state.total_steps

@@ -68,7 +68,7 @@ def test_one_path_for_both(kind: Any, tiny_config: Make, tmp_path: Path) -> None
         trainer.load_checkpoint(each)
         assert_same(weights(trainer), first)
     # The fit's own folder, where its own checkpoints lie.
-    assert trainer.save_checkpoint().parent == tmp_path / "run" / "checkpoints"
+    assert trainer.save_checkpoint().parent == tmp_path / "run" / "fits" / "fit" / "checkpoints"
     # A folder of several: the newest.
     trainer.update_config(max_steps=7)
     trainer.train()
@@ -140,7 +140,7 @@ def test_the_next_run_goes_on_from_a_loaded_checkpoint_of_the_same_plan(tiny_con
     hears = Hears()
     trainer = cut_at(7, tiny_config, hears)
     spoil(trainer)
-    trainer.load_checkpoint(tmp_path / "run" / "checkpoints" / "step-00000007")
+    trainer.load_checkpoint(tmp_path / "run" / "fits" / "fit" / "checkpoints" / "step-00000007")
     hears.steps.clear()
     result = trainer.train()
     assert hears.steps == [*range(8, 23)]
@@ -156,7 +156,7 @@ def test_the_next_run_goes_on_from_a_loaded_checkpoint_of_the_same_plan(tiny_con
 def test_bad_rows_do_not_use_a_loaded_checkpoint_up(tiny_config: Make, tmp_path: Path) -> None:
     hears = Hears()
     trainer = cut_at(7, tiny_config, hears)
-    trainer.load_checkpoint(tmp_path / "run" / "checkpoints")
+    trainer.load_checkpoint(tmp_path / "run" / "fits" / "fit" / "checkpoints")
     with pytest.raises(BadInput):
         trainer.train("missing.csv")
     hears.steps.clear()
@@ -177,7 +177,7 @@ def test_of_another_plan_only_the_weights_are_taken(
 ) -> None:
     hears = Hears()
     trainer = cut_at(7, tiny_config, hears)
-    place = tmp_path / "run" / "checkpoints"
+    place = tmp_path / "run" / "fits" / "fit" / "checkpoints"
     spoil(trainer)
     trainer.load_checkpoint(place)
     trainer.update_config(**settings)
@@ -234,7 +234,7 @@ def test_the_optimizer_is_left_out_where_that_is_asked(tiny_config: Make, tmp_pa
 
     moments: list[dict[str, Any]] = []
     trainer = cut_at(7, tiny_config, Looks())
-    place = tmp_path / "run" / "checkpoints"
+    place = tmp_path / "run" / "fits" / "fit" / "checkpoints"
     for load_optimizer in (True, False):
         trainer.load_checkpoint(place, load_optimizer=load_optimizer)
         cut = create_trainer(config=tiny_config())

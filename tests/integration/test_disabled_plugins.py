@@ -142,7 +142,7 @@ def test_a_checkpoint_that_says_something_else_is_refused_by_the_key(
     with monkeypatch.context() as patch:
         patch.setattr(persistence, "disabled_of", lambda members: {"breaks": 3})
         train("fit", falls="fit 13")
-    checkpoint = scan(tmp_path / "run" / "checkpoints")[-1]
+    checkpoint = scan(tmp_path / "run" / "fits" / "fit" / "checkpoints")[-1]
     assert json.loads((checkpoint / "state.json").read_text())["disabled"] == {"breaks": 3}
     with pytest.raises(CheckpointError, match=r"state\.json: disabled\.breaks: expected a text, got 3"):
         train("fit", resume=True)

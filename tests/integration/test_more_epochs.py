@@ -105,7 +105,7 @@ def test_fewer_epochs_are_nothing_to_do(tiny_config: Tree) -> None:
 
 def test_without_a_checkpoint_the_mend_is_said(tiny_config: Tree) -> None:
     result, _ = train(tiny_config())
-    for path in sorted((result.directory / "checkpoints").rglob("*"), reverse=True):
+    for path in sorted((result.directory / "fits" / "fit" / "checkpoints").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     with pytest.raises(CheckpointError, match="expected a checkpoint to go on from, since 33 updates are planned"):
         train(tiny_config(training={"num_epochs": 3}), resume=True, allow_changed=True)

@@ -182,4 +182,4 @@ def test_a_signal_at_any_moment(
     else:
         assert done.stderr == f"stepbus: {interrupted(number, run, saved=False)}\n"
         assert (run / "model" / "model.safetensors").exists()
-        assert (run / "result.json").exists()
+        assert (run / "fits" / "fit" / "result.json").exists()

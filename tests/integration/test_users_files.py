@@ -71,7 +71,7 @@ def test_other_files_may_lie_in_the_folder(tiny_config: Callable[..., dict[str, 
 def interrupted(tree: dict[str, Any]) -> Path:
     """Return the folder of a run that was exported and then killed before its ledger knew."""
     result = create_trainer(config=tree).train()
-    (result.directory / "result.json").unlink()
+    (result.directory / "fits" / "fit" / "result.json").unlink()
     return result.directory
 
 
@@ -111,8 +111,8 @@ def test_what_lies_where_the_model_comes_neither_fails_the_export_nor_a_resume(
         create_trainer(config=tree, plugins=[Writes]).train()
     Writes.falls = False
     result = create_trainer(config=tree, plugins=[Writes]).train(resume=True)
-    found = {path.parent.parent.name: path.read_text() for path in result.directory.rglob("model/README.md")}
-    assert found == ({"fold-1": "fold-1", "fold-2": "fold-2"} if folds else {"run": "fit"})
+    found = {path.parent.parent.name: path.read_text() for path in (result.directory / "fits").rglob("model/README.md")}
+    assert found == ({"fold-1": "fold-1", "fold-2": "fold-2"} if folds else {"fit": "fit"})
     assert open_trainer(result.directory).model is not None if not folds else result.status == "ok"
 
 
@@ -130,13 +130,13 @@ def test_a_folder_of_somebody_elses_where_the_model_goes_stops_a_resume(
 
 def test_a_plugin_that_is_new_at_a_resume_replaces_nothing(tiny_config: Callable[..., dict[str, Any]]) -> None:
     run = interrupted(tiny_config(training={"max_steps": 2}, plugins={"history": False}))
-    (run / "history.csv").write_text("mine")
+    (run / "fits" / "fit" / "history.csv").write_text("mine")
     tree = tiny_config(training={"max_steps": 2}, plugins={})
     with pytest.raises(BadInput, match=r"got .*history\.csv"):
         create_trainer(config=tree).train(resume=True)
-    assert (run / "history.csv").read_text() == "mine"
-    (run / "history.csv").unlink()
+    assert (run / "fits" / "fit" / "history.csv").read_text() == "mine"
+    (run / "fits" / "fit" / "history.csv").unlink()
     for _ in range(2):  # and knows its own file from then on
         create_trainer(config=tree).train(resume=True)
-        assert (run / "history.csv").read_text().startswith("kind,")
-        (run / "result.json").unlink()
+        assert (run / "fits" / "fit" / "history.csv").read_text().startswith("kind,")
+        (run / "fits" / "fit" / "result.json").unlink()

@@ -154,7 +154,7 @@ def test_a_resume_goes_by_the_digest(index: Index, tree: Any, tmp_path: Path) ->
 
 
 def history(run: Path) -> list[str]:
-    return [line for line in (run / "history.jsonl").read_text().splitlines() if '"loss"' in line]
+    return [line for line in (run / "fits" / "fit" / "history.jsonl").read_text().splitlines() if '"loss"' in line]
 
 
 def test_another_version_is_named_at_a_resume(index: Index, tree: Any) -> None:

@@ -65,7 +65,8 @@ def prepared(scenario: str, config: dict[str, Any], folder: Path) -> tuple[Path 
         return None, False
     template = folder / "template"
     ends(in_child(lambda: print(train(config, template), file=sys.stderr)))
-    (template / "result.json").unlink()  # killed at its very end: the model is there already, and is written again
+    # Killed at its very end: the model is there already, and is written again.
+    (template / "fits" / "fit" / "result.json").unlink()
     return template, True
 
 
@@ -122,8 +123,10 @@ def pairs(count: int, seed: int, config: dict[str, Any], folder: Path) -> Iterat
             ends(child)
         went = [(inside / f"{child}.txt").read_text() for child in children]
         ids = [json.loads((inside / name / "run.json").read_text())["id"] for name in went]
-        ends_of = [(inside / name / "history.jsonl").read_text().count('"kind": "end"') for name in went]
-        results = [json.loads((inside / name / "result.json").read_text())["run"] for name in went]
+        ends_of = [
+            (inside / name / "fits" / "fit" / "history.jsonl").read_text().count('"kind": "end"') for name in went
+        ]
+        results = [json.loads((inside / name / "fits" / "fit" / "result.json").read_text())["run"] for name in went]
         yield {
             "apart": round(apart, 4),
             "went": went,

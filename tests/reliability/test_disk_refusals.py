@@ -128,7 +128,7 @@ def test_a_disk_that_refuses_from_a_moment_on(
                 error.add_note("expected a sentence, got an error of the system")
                 raise
         # What was durable is, and goes on to the same bits.
-        folder = directory / "checkpoints"
+        folder = directory / "fits" / "fit" / "checkpoints"
         before = checkpoints.latest_valid(folder, pytest.fail) if folder.exists() else None
         if (durable := MOMENTS[moment]) is not None:
             assert before is not None

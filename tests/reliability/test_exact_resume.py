@@ -46,10 +46,10 @@ def config(
 def outcome(directory: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], dict[str, Any]]:
     """Return what a run left: weights, the log without the clock, and the result."""
     weights = load_file(directory / "model" / "model.safetensors")
-    log = [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
+    log = [json.loads(line) for line in (directory / "fits" / "fit" / "history.jsonl").read_text().splitlines()]
     for record in log:
         record.pop("timing", None)
-    result = json.loads((directory / "result.json").read_text())
+    result = json.loads((directory / "fits" / "fit" / "result.json").read_text())
     return weights, log, {key: result[key] for key in ("metrics", "steps", "best", "history", "status")}
 
 
@@ -66,16 +66,18 @@ def assert_same(one: Path, other: Path) -> None:
 def cut(whole: Path, step: int, into: Path) -> None:
     """Copy a run as it was when the checkpoint of one step had just become durable."""
     shutil.copytree(whole, into)
-    shutil.rmtree(into / "model")
-    (into / "result.json").unlink()
-    (into / "predictions.npz").unlink()
-    for folder in (into / "checkpoints").glob("step-*"):
+    shutil.rmtree(into / "fits" / "fit" / "model")
+    (into / "fits" / "fit" / "result.json").unlink()
+    (into / "fits" / "fit" / "predictions.npz").unlink()
+    for folder in (into / "fits" / "fit" / "checkpoints").glob("step-*"):
         if int(folder.name.removeprefix("step-")) > step:
             shutil.rmtree(folder)
 
 
 def boundaries(directory: Path) -> list[int]:
-    return sorted(int(folder.name.removeprefix("step-")) for folder in (directory / "checkpoints").glob("step-*"))
+    return sorted(
+        int(folder.name.removeprefix("step-")) for folder in (directory / "fits" / "fit" / "checkpoints").glob("step-*")
+    )
 
 
 @pytest.mark.parametrize("name", CASES)

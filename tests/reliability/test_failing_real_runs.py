@@ -110,7 +110,7 @@ def test_a_plugin_that_fails(
             exact.assert_same(undisturbed, directory)
             seen.went_on()
             return
-        folder = directory / "checkpoints"
+        folder = directory / "fits" / "fit" / "checkpoints"
         if folder.exists():
             newest = checkpoints.latest_valid(folder, pytest.fail)
             assert newest is not None or not checkpoints.scan(folder)

@@ -87,10 +87,12 @@ def test_a_signal_writes_a_checkpoint_and_says_so(
     assert stopped.returncode == code, stopped.stderr
     assert f"interrupted by {name}; a checkpoint was written" in stopped.stderr
     assert "Traceback" not in stopped.stderr
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step-0*7")] == ["step-00000007"]
+    assert [path.name for path in (tmp_path / "run" / "fits" / "fit" / "checkpoints").glob("step-0*7")] == [
+        "step-00000007"
+    ]
     resumed = stepbus("train", config, "--output", "run", "--resume", folder=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 22
+    assert json.loads((tmp_path / "run" / "fits" / "fit" / "result.json").read_text())["steps"] == 22
 
 
 def test_a_killed_cross_validation_goes_on_in_its_fold(prepared: Callable[..., Path], tmp_path: Path) -> None:
@@ -161,10 +163,10 @@ def test_what_was_known_before_the_folder_moved_is_right_after(
 
     result = create_trainer(config=tiny_config(training={"max_steps": 1}), plugins=[Races(), Listens()]).train()
     second = tmp_path / "run-2"
-    assert places == {"run": second, "fit": second, "next": f"stepbus predict {second} FILE"}
-    assert (result.directory, result.model_path) == (second, second / "model")
+    assert places == {"run": second, "fit": second / "fits" / "fit", "next": f"stepbus predict {second} FILE"}
+    assert (result.directory, result.model_path) == (second, second / "fits" / "fit" / "model")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.yaml", "run.json"]
-    assert (second / "history.jsonl").exists()
+    assert (second / "fits" / "fit" / "history.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -185,8 +187,8 @@ def test_resuming_with_something_else_is_refused_by_name(
     import shutil
 
     directory = Path(tiny_config()["environment"]["output_dir"])
-    (directory / "result.json").unlink()
-    shutil.rmtree(directory / "model")
+    (directory / "fits" / "fit" / "result.json").unlink()
+    shutil.rmtree(directory / "fits" / "fit" / "model")
     changed = tiny_config(**{"plugins": SAVES, "training": {"max_steps": 3}, **change})
     changed["training"]["max_steps"] = 3
     with pytest.raises(CheckpointError) as caught:
@@ -212,7 +214,7 @@ def test_resuming_with_other_functions_in_a_file_is_refused_unless_they_only_wat
         return create_trainer(config=tiny_config(plugins=SAVES, training={"max_steps": 3}, hooks=hooks))
 
     directory = trainer("before").train().directory
-    (directory / "result.json").unlink()
+    (directory / "fits" / "fit" / "result.json").unlink()
     if watches:
         assert trainer("after").train(resume=True).steps == 3
         return
@@ -229,7 +231,7 @@ def test_resuming_without_an_object_that_was_passed_is_refused(tiny_config: Call
 
     config = tiny_config(plugins=SAVES, training={"max_steps": 3})
     directory = create_trainer(config=config, plugins=[Looks]).train().directory
-    (directory / "result.json").unlink()
+    (directory / "fits" / "fit" / "result.json").unlink()
     with pytest.raises(CheckpointError, match=r"plugins\.looks was Looks \w{16}, is off"):
         create_trainer(config=config).train(resume=True)
 

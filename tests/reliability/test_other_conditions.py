@@ -47,9 +47,9 @@ def begun(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Path:
     began = start(tmp_path, "train", "run.yaml")
     assert (began.returncode, began.stderr) == (0, "")
     run = tmp_path / "run"
-    (run / "result.json").unlink()
-    (run / "model").rename(tmp_path / "whole")
-    shutil.rmtree(run / "checkpoints" / "step-00000003")
+    (run / "fits" / "fit" / "result.json").unlink()
+    (run / "fits" / "fit" / "model").rename(tmp_path / "whole")
+    shutil.rmtree(run / "fits" / "fit" / "checkpoints" / "step-00000003")
     return tmp_path
 
 

@@ -91,8 +91,8 @@ def first(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Iterato
 def test_a_second_run_beside_one_that_is_under_way(first: dict[str, Any], tmp_path: Path, tally: Any) -> None:
     run, process = tmp_path / "run", first["process"]
     tree = {**first["tree"], "plugins": {**first["tree"]["plugins"], "waits": False}}
-    newest = checkpoints.scan(run / "checkpoints")[-1]
-    before = {path.name for path in (run / "checkpoints").iterdir()}
+    newest = checkpoints.scan(run / "fits" / "fit" / "checkpoints")[-1]
+    before = {path.name for path in (run / "fits" / "fit" / "checkpoints").iterdir()}
     for given in (True, run, str(run), newest):
         with tally(ROW, f"resume={given if given is True else Path(given).relative_to(tmp_path)}") as seen:
             with pytest.raises(CheckpointError, match=rf"process {process.pid} is running in this folder") as caught:
@@ -109,7 +109,7 @@ def test_a_second_run_beside_one_that_is_under_way(first: dict[str, Any], tmp_pa
         result = create_trainer(config=tree).train()
         assert result.directory == tmp_path / "run-2"
         seen.went_on()
-    assert {path.name for path in (run / "checkpoints").iterdir()} == before
+    assert {path.name for path in (run / "fits" / "fit" / "checkpoints").iterdir()} == before
     with tally(ROW, "the first goes on") as seen:
         first["go"].touch()
         _, error = process.communicate(timeout=240)

@@ -96,7 +96,7 @@ def test_a_run_uses_plugin_and_component_by_name(sample: Installed, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "stopped by stop_at_goal at step 44: eval_loss is 0." in done.stdout
 
-    lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    lines = (tmp_path / "run" / "fits" / "fit" / "history.jsonl").read_text().splitlines()
     rates = [record["learning_rate"] for record in map(json.loads, lines) if record["kind"] == "log"]
     assert len(rates) == 44  # of the 66 that were planned; a cycle takes 33 of those
     assert rates[0] == rates[33] == pytest.approx(3e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.api.create import create_trainer as create_trainer
     from stepbus.api.opening import open_trainer as open_trainer
     from stepbus.api.output_files import find_output as find_output
     from stepbus.api.prediction_files import write_predictions as write_predictions
@@ -14,6 +15,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        create="create_trainer",
         opening="open_trainer",
         output_files="find_output",
         prediction_files="write_predictions",

@@ -161,10 +161,10 @@ class Trainer:
     def _take_over(self, run: Run, config: Config) -> None:
         """Keep the weights and the folders of a run, whether it came to its end or not."""
         if len(run.fits) != 1:
-            paths = {result.fit.name: result.model_path for result in run.results}
+            paths = {each.fit.name: each.model_path for each in run.results if not each.fit.auxiliary}
             folders = {name: path.absolute() for name, path in paths.items() if path is not None}
             if folders:
-                missing = [fit.name for fit in run.fits if fit.name not in folders]
+                missing = [fit.name for fit in run.fits if fit.name not in folders and not fit.auxiliary]
                 # What this run itself wrote is trusted.
                 fits = FitModels(folders, Trainer.of_model, run.plugins, missing=missing, trust=True)
                 self.fits, self._predictors, self._session, self._start = fits, fits.predictors, None, None
@@ -187,7 +187,7 @@ class Trainer:
                 self.model = opened.model
             else:
                 persistence.load_exported(self.model, opened.folder)
-        self._made_from, self._start, self.fits = config.model, None, (self,)
+        self._made_from, self._start, self.fits = run.variants.of(fit).config.model, None, (self,)
         self._predictors = lambda: iter([predictor])
 
     def update_config(self, **overrides: Any) -> None:

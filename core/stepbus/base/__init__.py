@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.base.arrays import IntArray as IntArray
     from stepbus.base.arrays import LabelArray as LabelArray
+    from stepbus.base.components import KINDS as KINDS
     from stepbus.base.components import Component as Component
     from stepbus.base.components import Components as Components
     from stepbus.base.components import Selected as Selected
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from stepbus.base.errors import raise_first as raise_first
     from stepbus.base.hook_arguments import check_arguments as check_arguments
     from stepbus.base.json_output import strict_json as strict_json
+    from stepbus.base.makers import Maker as Maker
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
     from stepbus.base.metric import weights_argument as weights_argument
@@ -81,11 +83,12 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         arrays="IntArray LabelArray",
-        components="Component Components Selected components_of",
+        components="KINDS Component Components Selected components_of",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
         "StepbusError did_you_mean mention outcome raise_first",
         hook_arguments="check_arguments",
         json_output="strict_json",
+        makers="Maker",
         markers="hookimpl hookspec",
         metric="weights_argument",
         paths="MAX_NAME is_url unusable usable",

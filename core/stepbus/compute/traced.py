@@ -20,6 +20,7 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 from stepbus.base import ModelError
 from stepbus.compute.forward import Arrays, Forward, HeadForward
 from stepbus.compute.optimizer import ParameterUpdater, hoist
+from stepbus.compute.transforms import transformed
 
 
 def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
@@ -130,14 +131,10 @@ class Traced:
         return self._update(self.model.trainable_parameters(), gradients, sums["total"], sums["weight"])
 
     def _update(self, master: Any, gradients: Any, total: mx.array, weight: mx.array) -> mx.array:
-        scalars: Arrays = {}
-        for transform in self.transforms:
-            changed = transform(gradients)
-            gradients, named = changed if isinstance(changed, tuple) else (changed, {})
-            scalars |= named
+        gradients, scalars = transformed(self.transforms, gradients)
         self.model.update(self.updater.apply(gradients, master))
         self.names = list(scalars)
-        return mx.stack([total, weight, *(value.astype(mx.float32).reshape(()) for value in scalars.values())])
+        return mx.stack([total, weight, *scalars.values()])
 
     def _eval_step(self, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         self.traces += 1

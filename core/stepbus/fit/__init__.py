@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stepbus.fit.members import run_scoped as run_scoped
     from stepbus.fit.members import source_digest as source_digest
     from stepbus.fit.metrics import chosen_metrics as chosen_metrics
+    from stepbus.fit.metrics import rehearse as rehearse
     from stepbus.fit.session import FitSession as FitSession
     from stepbus.fit.text_fits import TextFits as TextFits
     from stepbus.fit.text_fits import text_of as text_of
@@ -43,7 +44,7 @@ else:
         evaluation="joined metric_values predict score unweighed",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
         "run_scoped source_digest",
-        metrics="chosen_metrics",
+        metrics="chosen_metrics rehearse",
         session="FitSession",
         text_fits="TextFits text_of",
         text_models="config_model known_config new_encoder",

@@ -10,6 +10,7 @@ from attrs import frozen
 from stepbus.kernel import Session
 
 if TYPE_CHECKING:
+    from stepbus.config import Config
     from stepbus.fit.members import Prototype
     from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Lineage, Predictions, Steps
 
@@ -62,6 +63,10 @@ class Fitting(Session, Protocol):
         """Its plugins."""
 
     @property
+    def starts_from(self) -> str:
+        """The folder of the model whose weights the fit starts with, where its description names one; else ""."""
+
+    @property
     def builder(self) -> FitBuilder:
         """What made its parts."""
 
@@ -70,11 +75,18 @@ class FitBuilder(Protocol):
     """What makes the parts of each fit of a run.
 
     Attributes:
+        config: The configuration of the fits.
         control: Makes what takes the requests of a fit.
     """
 
     @property
+    def config(self) -> Config: ...
+
+    @property
     def control(self) -> Callable[[], Control]: ...
+
+    def for_config(self, config: Config) -> FitBuilder:
+        """Return what makes the parts of fits of the same run under another configuration."""
 
     def sets(self) -> dict[str, Any]:
         """Return the rows of the whole run, by set name."""

@@ -31,7 +31,7 @@ class FitSession:
         run: The run.
         fit: What to do.
         builder: What makes its parts.
-        members: The prototypes of the run's plugins.
+        members: The prototypes of the plugins, those of the run's own scope shared by all fits.
         extras: The objects among them that the caller passed.
         meter: What counts the time of plugins.
         caller: Knows whose hook is running.
@@ -53,9 +53,9 @@ class FitSession:
         caller: Caller | None = None,
     ) -> None:
         self.run, self.fit, self.builder = run, fit, builder
-        self.config: Any = run.config
+        self.config: Any = builder.config
         self.directory, self.members = run.directory_of(fit), tuple(members)
-        self.monitor: str = run.config.training.monitor
+        self.monitor: str = builder.config.training.monitor
         self.state, self.control = TrainingState(), builder.control()
         self.control.caller = caller or self.control.caller
         self.control.refused = dict.fromkeys(REQUESTS, "no fit has begun; ask in on_fit_start or later")
@@ -125,6 +125,12 @@ class FitSession:
     def fit_name(self) -> str:
         """The name of this fit: "fit", "fold-1"."""
         return self.fit.name
+
+    @property
+    def starts_from(self) -> str:
+        """The folder of the model whose weights the fit starts with, where its description names one; else ""."""
+        earlier = {result.fit.name: result.model_path for result in self.run.results}
+        return str(earlier.get(self.fit.starts_from) or self.fit.starts_from)
 
     @property
     def hook(self) -> HookRelay:

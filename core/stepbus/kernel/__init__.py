@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from stepbus.kernel.events import BUILD_HOOKS as BUILD_HOOKS
     from stepbus.kernel.events import FIRST_DECIDES as FIRST_DECIDES
     from stepbus.kernel.events import RUN_HOOKS as RUN_HOOKS
+    from stepbus.kernel.fits import AXES as AXES
+    from stepbus.kernel.fits import Axis as Axis
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
     from stepbus.kernel.fits import Predictions as Predictions
@@ -44,7 +46,7 @@ else:
         costs="Cost Meter",
         engine="run_fit",
         events="BUILD_HOOKS FIRST_DECIDES RUN_HOOKS",
-        fits="Fit FitResult Predictions groups_along grown_axes",
+        fits="AXES Axis Fit FitResult Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
         lineage="Lineage",
         protocols="Batch Checkpointer FitData LoopSettings Run ScoredSet Session Steps",

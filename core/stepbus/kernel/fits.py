@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +170,15 @@ class FitResult:
         return found + [f"{name}: its weights had seen {rows} before" for name, rows in self.seen.items()]
 
 
-def grown_axes(fits: list[Fit]) -> list[str]:
-    """Return the axes that a fit has a place on, innermost first."""
-    return [axis for axis in AXES if any(axis in fit.scope for fit in fits)]
+def grown_axes(fits: Iterable[Fit], order: Sequence[str] = AXES) -> list[str]:
+    """Return the axes that a fit has a place on, innermost first; auxiliary fits have none.
+
+    Args:
+        fits: The fits.
+        order: The axes that are known, innermost first.
+    """
+    grown = dict.fromkeys(axis for fit in fits if not fit.auxiliary for axis in fit.scope)
+    return [axis for axis in order if axis in grown] + [axis for axis in grown if axis not in order]
 
 
 def groups_along(axis: str, results: list[FitResult]) -> list[list[FitResult]]:

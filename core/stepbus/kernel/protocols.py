@@ -226,7 +226,7 @@ class Run(Voice, Protocol):
     def costs(self) -> Mapping[str, Cost]: ...  # plugin name -> seconds, calls and errors of its hooks up to now
 
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
+        """Return the folder of one fit."""
 
     @property
     def resumed(self) -> bool: ...  # whether it goes on with a run of an earlier process

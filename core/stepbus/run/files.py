@@ -7,32 +7,43 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import PluginError, Problem
+from stepbus.kernel import Run
 from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, from_json, sealed, write_json_atomically
 
 if TYPE_CHECKING:
-    from stepbus.run.outer_loop import Run
+    from stepbus.fit import Prototype
 
 RUN_FILE = "run.json"
 MODEL = "model"
+FITS = "fits"
+CHECKPOINTS = "checkpoints"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
-WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, "checkpoints", "fits", LOCK)
+WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, LOCK)
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
 OF_MODELS = (
     DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",
     "special_tokens_map.json", LINEAGE, "vocab.*", "merges.txt", "*.model",
 )  # fmt: skip
+_OF_A_FIT = re.compile(rf"{FITS}/[^/]+/{MODEL}")  # what the link to a model says
 HERE = "environment.output_dir"
 ADVICE = f"move it away, or set {HERE} to another folder"
 
 
-def written_by_plugins(run: Run) -> list[str]:
+class Planned(Run, Protocol):
+    """A run whose plan is known, with the prototypes of its plugins."""
+
+    members: list[Prototype]
+
+
+def written_by_plugins(run: Planned) -> list[str]:
     """Return the patterns of the files that a run's plugins write, each once.
 
     Raises:
@@ -47,7 +58,7 @@ def written_by_plugins(run: Run) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def problems(run: Run) -> list[Problem]:
+def problems(run: Planned) -> list[Problem]:
     """Return a problem for each file that a run would replace and no run wrote; the plan of fits is known.
 
     Args:
@@ -59,11 +70,11 @@ def problems(run: Run) -> list[Problem]:
         found = _strange_run_files(Path(run.config.environment.output_dir))
         found += strangers(run.directory, [*WRITTEN, *names])
     else:
-        places = dict.fromkeys([run.directory, *(run.directory_of(fit) for fit in run.fits)])
+        of_fits = [run.directory_of(fit) for fit in run.fits]
         fresh = [name for name in names if name not in known.get("writes", names)]
-        found = [path for place in places for path in strangers(place, fresh)]
+        found = [path for place in (run.directory, *of_fits) for path in strangers(place, fresh)]
         # The folder of a model is replaced as a whole at the end of its fit; that of a finished one is verified.
-        ahead = [place for place in places if not os.path.lexists(place / RESULT)]
+        ahead = [place for place in of_fits if not os.path.lexists(place / RESULT)]
         found += [path for place in ahead for path in strangers(place, [MODEL]) if not is_room_for_model(path)]
     return [Problem(HERE, f"expected no file of yours where the run writes, got {path}; {ADVICE}") for path in found]
 
@@ -77,7 +88,7 @@ def read_run_file(folder: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and {"id", "facts"} <= found.keys() else None
 
 
-def note_writes(run: Run) -> None:
+def note_writes(run: Planned) -> None:
     """Add to the run file of a resumed run what plugins write that it did not have before."""
     known, names = read_run_file(run.directory), written_by_plugins(run)
     if known is not None and not set(names) <= set(known.get("writes", ())):
@@ -89,6 +100,42 @@ def note_writes(run: Run) -> None:
 def is_model(folder: Path) -> bool:
     """Whether a folder, which is no link, holds a model that stepbus wrote."""
     return not folder.is_symlink() and (folder / DESCRIPTION).is_file() and (folder / "config.json").is_file()
+
+
+def is_of_before(run: Path, fits: Sequence[str]) -> bool:
+    """Whether a run's only fit lies in its own folder, as it did before every fit had one in `fits`.
+
+    Args:
+        run: The run's folder.
+        fits: The names of its fits.
+    """
+    if len(fits) != 1 or os.path.lexists(run / FITS / fits[0]):
+        return False
+    return any(os.path.lexists(run / name) for name in (RESULT, CHECKPOINTS)) or is_model(run / MODEL)
+
+
+def link_model(run: Path, model: Path) -> str:
+    """Let RUN/model lead to the model of a run's only fit, where links work; what stands there already stays.
+
+    Args:
+        run: The run's folder.
+        model: The folder of the model, in it.
+
+    Returns:
+        What a user should know: whose RUN/model is, where it is none of ours; else "".
+    """
+    link, inside = run / MODEL, model.relative_to(run)
+    if link.is_symlink() and _OF_A_FIT.fullmatch(str(link.readlink())):
+        if link.readlink() == inside:
+            return ""
+        link.unlink()  # to a fit that the plan has no more
+    try:
+        link.symlink_to(inside, target_is_directory=True)
+    except FileExistsError:
+        return f"the model lies in {model}; {link} was there before, so it stays and does not lead to it"
+    except OSError:
+        pass  # a file system without links: who names the run needs none
+    return ""
 
 
 def is_room_for_model(folder: Path) -> bool:

@@ -85,7 +85,9 @@ class FolderStore:
         """Give the folder up where this run ended before its first update and its first checkpoint."""
         assert self._claim is not None
         first = run.directory_of(run.fits[0])
-        trained = run.started and (run.first.state.step or checkpoints.scan(first / run_folders.CHECKPOINTS))
+        trained = run.started and (
+            any(each.state.step for each in run.sessions.values()) or checkpoints.scan(first / run_folders.CHECKPOINTS)
+        )
         if not run.results and not trained:
             self._claim.give_up(first)
 
@@ -130,6 +132,7 @@ class FolderStore:
         resume.check_finished(run, self.past, known)
         if self.past.may_grow and _goes_on(run, session(), known):
             return None
+        self._show_model(run, known)  # a kill may have come before it
         unused = self.named is not None and self.named.is_relative_to(directory.resolve())
         said = f"{fit.name} is already done, after {counted(known.steps, 'update')}: {directory}"
         run.message(said + (f"; {self.named} is not used" if unused else ""))
@@ -155,6 +158,16 @@ class FolderStore:
         if result.status != "interrupted":
             with run_folders.writing(result.directory):
                 ledger.write(result.directory, result, run.id)
+            self._show_model(run, result)
+
+    def _show_model(self, run: Run, result: FitResult) -> None:
+        """Let the run's folder lead to the model of its only fit."""
+        if (
+            run.alone
+            and result.model_path is not None
+            and (said := run_files.link_model(run.directory, result.model_path))
+        ):
+            run.message(said, "warning")
 
 
 def _reopen(run: Run, begun: Fit) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 from attrs import asdict, frozen
 
 from stepbus.base import CheckpointError, read_file, usable
-from stepbus.run.files import ADVICE, WRITTEN, strangers
+from stepbus.run.files import ADVICE, FITS, WRITTEN, strangers
+from stepbus.run.files import CHECKPOINTS as CHECKPOINTS
 from stepbus.run.files import RUN_FILE as RUN_FILE
 from stepbus.storage import (
     LOCK,
@@ -35,8 +36,6 @@ from stepbus.storage import (
 from stepbus.storage.checkpoints import step_of
 
 CONFIG_FILE = "config.yaml"
-CHECKPOINTS = "checkpoints"
-FITS = "fits"
 
 
 def free_folder(wanted: Path, taken: frozenset[Path] = frozenset()) -> Path:
@@ -73,10 +72,7 @@ class Claim:
         Args:
             fit_folder: The folder of the first fit.
         """
-        inner = [fit_folder / CHECKPOINTS]
-        if fit_folder != self.folder:
-            inner = [self.folder / FITS, fit_folder, *inner]
-        remove_made(inner)
+        remove_made([self.folder / FITS, fit_folder, fit_folder / CHECKPOINTS])
         if not any(os.path.lexists(self.folder / name) for name in WRITTEN if self.folder / name not in self.made):
             remove_made(self.made)
 
@@ -174,19 +170,15 @@ def _inside(path: Path, run: Path, real: Path) -> bool | Path:
     """Return the checkpoint that a path inside a run stands for, or True where it is the folder of a fit."""
     fits = [fit["name"] for fit in read_run(run)["facts"]["fits"]]
     parts = real.relative_to(run).parts
-    if len(fits) > 1 and parts[0] == FITS and parts[1:2] and parts[1] in fits:
-        parts = parts[2:]
-        if not parts:
+    if parts[0] == FITS and parts[1:2] and parts[1] in fits:
+        if len(parts) == 2:
             return True
-    elif len(fits) > 1:
-        parts = ()
-    if len(parts) == 2 and parts[0] == CHECKPOINTS and step_of(parts[1]) is not None:
-        return real
-    among = f"{run}/{FITS}/NAME" if len(fits) > 1 else str(run)
-    a_fit = f"a fit's folder ({among}), " if len(fits) > 1 else ""
+        if len(parts) == 4 and parts[2] == CHECKPOINTS and step_of(parts[3]) is not None:
+            return real
+    fit = f"{run}/{FITS}/{fits[0] if len(fits) == 1 else 'NAME'}"
     raise CheckpointError(
-        f"{path}: nothing to resume from; expected a run ({run}), {a_fit}or a checkpoint "
-        f"({among}/{CHECKPOINTS}/step-NNNNNNNN)"
+        f"{path}: nothing to resume from; expected a run ({run}), a fit's folder ({fit}), or a checkpoint "
+        f"({fit}/{CHECKPOINTS}/step-NNNNNNNN)"
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stepbus.base import ModelError
 from stepbus.run import ledger
-from stepbus.run.files import MODEL, RUN_FILE
-from stepbus.run.folders import CHECKPOINTS, FITS, read_run
+from stepbus.run.files import CHECKPOINTS, FITS, MODEL, RUN_FILE, is_of_before
+from stepbus.run.folders import read_run
 from stepbus.storage import DESCRIPTION, from_json
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def models_of(run: Path) -> dict[str, Path]:
     said = read_run(run)
     names = [fit["name"] for fit in said["facts"]["fits"]]
     alone = len(names) == 1
-    places = {name: run if alone else run / FITS / name for name in names}
+    places = {name: run if is_of_before(run, names) else run / FITS / name for name in names}
     done, unfinished = {}, []
     for name, place in places.items():
         kept = ledger.kept_model(place, name, said["id"])
@@ -63,7 +63,7 @@ def models_of(run: Path) -> dict[str, Path]:
     if alone:
         if not done:
             log.warning("%s: this run is not done, and its model may be from before it went on; %s", run, go_on)
-        return {"": run / MODEL}
+        return {"": places[names[0]] / MODEL}
     return done
 
 

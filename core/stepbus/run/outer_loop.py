@@ -17,8 +17,9 @@ from stepbus.fit.seen import deciders
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
 from stepbus.run import seen_rows
 from stepbus.run.combining import combine
+from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
-from stepbus.run.plans import plan_run
+from stepbus.run.plans import Variant, Variants, fill, plan_run
 
 if TYPE_CHECKING:
     from stepbus.base import Problem
@@ -88,13 +89,16 @@ class Run:
         self.directory = Path(config.environment.output_dir)
         self.fits: list[Fit] = []
         self.results: list[FitResult] = []
+        self.notes: list[str] = []
         self.signal: int | None = None
         self.started = False  # whether the loop of a fit was entered
-        self.sessions: dict[str, FitSession] = {}  # of the first fit and of the latest one
+        self._filled: dict[str, Fit] = {}
+        self.sessions: dict[str, FitSession] = {}  # of the main fit and of the latest one
         self.stack = ExitStack()
         self.planners = prototypes(config, self.plugins)
         self.members: list[Prototype] = [*watchers, *self.planners]
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
+        self.variants = Variants(Variant(config, builder, tuple(self.members)))
         self.caller = Caller()
         self.bus = Bus(run_scoped(self.members), Control(self.caller), self.meter)
         self.bus.on_disabled = lambda text: self.message(text, "warning")
@@ -107,9 +111,14 @@ class Run:
         return len(self.fits) == 1
 
     @property
+    def main(self) -> Fit:
+        """The first fit that predicts for the run: what the run knows of labels and metrics, it knows from there."""
+        return next((fit for fit in self.fits if not fit.auxiliary), self.fits[0])
+
+    @property
     def first(self) -> FitSession:
-        """The first fit, its data prepared."""
-        return self.sessions[self.fits[0].name]
+        """The session of that fit, its data prepared."""
+        return self.sessions[self.main.name]
 
     @property
     def codec(self) -> Any:
@@ -144,8 +153,8 @@ class Run:
         return deciders(members, self.builder.parts()) if evaluated else []
 
     def directory_of(self, fit: Fit) -> Path:
-        """Return the folder of one fit: the run's own when it is alone."""
-        return self.directory if self.alone else self.directory / "fits" / fit.name
+        """Return the folder of one fit."""
+        return self.directory / FITS / fit.name
 
     @property
     def next_command(self) -> str:
@@ -186,11 +195,11 @@ class Run:
             self.store.hold(self)
             self.store.describe(self)
             self.bus.hook.on_run_start(run=self)
-            for note in self.builder.notes(self.first, self.fits):
+            for note in self.notes:
                 self.message(note, "warning")
             for text, level in seen_rows.sentences(self.fits, self.builder.start()):
                 self.message(text, level)
-            for fit in self.fits:
+            for fit in list(self.fits):
                 self._heed_signal()
                 self.results.append(self._do_fit(fit))
                 if self.results[-1].status == "interrupted":
@@ -214,18 +223,31 @@ class Run:
 
     def session_of(self, fit: Fit) -> FitSession:
         """Return the session of a fit, its data prepared; those that are done make room."""
-        if fit.name not in self.sessions:
-            session = FitSession(self, fit, self.builder, self.members, self.plugins, self.meter, self.caller)
+        if fit.name not in self.sessions or self.sessions[fit.name].fit is not fit:
+            variant = self.variants.of(fit)
+            session = FitSession(self, fit, variant.builder, variant.members, self.plugins, self.meter, self.caller)
             session.prepare()
-            self.sessions = {name: kept for name, kept in self.sessions.items() if name == self.fits[0].name}
+            self.sessions = {name: kept for name, kept in self.sessions.items() if name == self.main.name}
             self.sessions[fit.name] = session
         return self.sessions[fit.name]
 
+    def filled(self, fit: Fit) -> Fit:
+        """Return a fit of the plan with all its rows: where it needs results of others, plugins add what follows.
+
+        Args:
+            fit: A fit whose `after` is done.
+        """
+        if fit.after and fit.name not in self._filled:
+            self._filled[fit.name] = fill(self, fit)
+            self.fits[self.fits.index(fit)] = self._filled[fit.name]
+        return self._filled.get(fit.name, fit)
+
     def _do_fit(self, fit: Fit) -> FitResult:
         """Return the result of one fit: the one that is kept, or go on where it was cut, or do it."""
-        known = self.store.finished(self, fit, lambda: self.session_of(fit))
+        known = self.store.finished(self, fit, lambda: self.session_of(self.filled(fit)))
         if known is not None:
             return known
+        fit = self.filled(fit)
         session = self.session_of(fit)
         self.store.begin(self.directory_of(fit))
         session.assemble()

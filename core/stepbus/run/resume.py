@@ -14,7 +14,7 @@ from stepbus.fit import keep_disabled, persistence
 from stepbus.fit.plugins import compare_watchers
 from stepbus.kernel import Fit, FitResult
 from stepbus.run import ledger
-from stepbus.run.files import RUN_FILE, read_run_file
+from stepbus.run.files import RUN_FILE, is_of_before, read_run_file
 from stepbus.run.folders import CONFIG_FILE, read_run, run_documents, writing
 from stepbus.storage import check_file, checkpoints, write_bytes_atomically, written_table
 
@@ -123,6 +123,11 @@ def check_run(run: Run, past: Past, named: Path | None) -> None:
         CheckpointError: Something differs, or what is finished is damaged.
     """
     saved = read_run(run.directory)
+    if is_of_before(run.directory, [fit["name"] for fit in saved["facts"]["fits"]]):
+        raise CheckpointError(
+            f"{run.directory}: this run was written by an older stepbus, whose fit lies in the run's own folder; it "
+            "opens to predict, and cannot go on: start a new run, with model.pretrained to begin with its weights"
+        )
     differences = refuse_changes(run, past, str(run.directory), saved["facts"], past.facts)
     past.earlier = list(saved.get("earlier", []))
     if differences:

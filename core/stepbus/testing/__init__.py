@@ -32,8 +32,16 @@ With stepbus installed, pytest knows these fixtures; none of them imports anythi
 | `stepbus_recorder` | a `Recorder` |
 | `stepbus_no_discovery` | no entry point of any package is found while the test runs |
 
-What a scripted run cannot show: the gradient functions of `transform_gradients`, `parameter_groups` and components that
-are built with a model. Such a plugin is tried on a real tiny model as well.
+What a scripted run cannot show, a tiny real one does, in a second or two: the gradient functions of
+`transform_gradients`, and components, picked by their type:
+
+    from stepbus.testing import tiny_fit
+
+    def test_it_stops_a_real_fit():
+        done = tiny_fit(StopAtGoal, {"goal": 0.01}, optimizer={"type": "sgd", "learning_rate": 1e-2})
+        assert (done.result.status, done.result.steps) == ("stopped", 3)
+
+`TinyFit` holds `result`, the trained `trainer`, `directory`, and `events`, `records`, `messages` as `Played` does.
 """
 
 from __future__ import annotations
@@ -48,8 +56,11 @@ if TYPE_CHECKING:
     from stepbus.testing.recorder import Event as Event
     from stepbus.testing.recorder import LateRecorder as LateRecorder
     from stepbus.testing.recorder import Recorder as Recorder
+    from stepbus.testing.recorder import Told as Told
     from stepbus.testing.script import Asked as Asked
     from stepbus.testing.script import Snapshot as Snapshot
+    from stepbus.testing.tiny import TinyFit as TinyFit
+    from stepbus.testing.tiny import tiny_fit as tiny_fit
 else:
     # pytest imports this package in every session, whatever is tested.
     from stepbus.base.lazy import lazily
@@ -58,6 +69,7 @@ else:
         __name__,
         conformance="assert_conforms",
         playing="Played bus_of play",
-        recorder="Event LateRecorder Recorder",
+        recorder="Event LateRecorder Recorder Told",
         script="Asked Snapshot",
+        tiny="TinyFit tiny_fit",
     )

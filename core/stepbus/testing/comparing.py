@@ -21,7 +21,7 @@ def comparable(value: Any) -> Any:
         return value if math.isfinite(value) else repr(value)
     if value is None or isinstance(value, bool | int | str):
         return value
-    if hasattr(value, "shape"):
+    if is_array(value):
         array = np.asarray(value)
         return [str(array.dtype), list(array.shape), comparable(array.tolist())]
     if isinstance(value, Mapping):
@@ -34,6 +34,12 @@ def comparable(value: Any) -> Any:
         return {field.name: comparable(getattr(value, field.name)) for field in attrs.fields(type(value))}
     # Each run has a folder of its own.
     return value.name if isinstance(value, Path) else type(value).__name__
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array or a scalar of NumPy or MLX; a setting may be called shape, or tolist."""
+    kind = type(value)
+    return isinstance(value, np.ndarray | np.generic) or (kind.__module__, kind.__name__) == ("mlx.core", "array")
 
 
 def without(keys: Iterable[str], value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from stepbus.base import show
 from stepbus.kernel import hooks_of
 from stepbus.testing import rules
-from stepbus.testing.playing import loaded_class
+from stepbus.testing.scripted import loaded_class
 from stepbus.testing.subject import Subject, listening_schedules
 
 # A metric that improves, stalls, improves and worsens again, evaluated within and at the end of epochs.

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from stepbus.base import Component, Components, ConfigError, Interrupted, PluginError, Problem, Selected, snake_case
-from stepbus.base.trees import Given, Mark, collecting, from_python, make_settings
-from stepbus.config import BASES, Config, Suggestions, choice
-from stepbus.config.discovery import LoadedPlugin
+from stepbus.base import ConfigError, Interrupted
+from stepbus.config import Config
 from stepbus.fit import FitSession, Prototype, for_fit, prototypes
 from stepbus.fit.plugins import state_of
 from stepbus.kernel import Bus, Control, FitResult, TrainingState
 from stepbus.run import Run
 from stepbus.testing.memory_store import MemoryStore
-from stepbus.testing.recorder import Event, Recorder
+from stepbus.testing.recorder import Recorder, Told
 from stepbus.testing.script import Heard, Script, Snapshot
+from stepbus.testing.scripted import scripted_config
 from stepbus.testing.scripted_fits import ScriptedFits, frozen_states
 
 # How the recorder of a scripted run is called on the bus; no plugin can have such a name.
@@ -45,8 +43,8 @@ def play(
 ) -> Played:
     """Play a run of plugins: `stepbus.kernel.engine.run_fit` with a script in place of the compiled step.
 
-    Every hook fires as in a real run, but for `parameter_groups` and `transform_gradients`, which ask for a real model
-    and for the compiled step.
+    Every hook fires as in a real run. The model has NumPy arrays as parameters, which nothing updates, and what
+    `transform_gradients` returns is not called: `tiny_fit` does that.
 
     Args:
         *plugins: Classes, instances, modules, or (class, settings by name or as its Config), in call order; classes
@@ -126,7 +124,7 @@ def begun(
     return Played(run, heard, recorder)
 
 
-class Played:
+class Played(Told):
     """What happened in a scripted run.
 
     Args:
@@ -140,28 +138,31 @@ class Played:
         checkpoints: A snapshot for each checkpoint.
         moves: What was launched and read: "launch 1", "read 1".
         result: The result, combined; None for an interrupted run.
+        late: What plugins raised when the run was over already, which changed nothing.
     """
 
     def __init__(self, run: Run, heard: Heard, recorder: Recorder) -> None:
+        super().__init__(recorder.events)
         self.run, self.recorder = run, recorder
-        self.events, self.asked, self.moves = recorder.events, heard.asked, heard.moves
+        self.asked, self.moves = heard.asked, heard.moves
         self.checkpoints = heard.checkpoints
         self.result: FitResult | None = None
+        self.late: list[str] = []
 
     def execute(self) -> None:
         """Play it to its end, whatever that is."""
-        with suppress(Interrupted):  # by the script, which is no fault
+        try:
             self.result = self.run.execute()
+        except Interrupted as error:  # by the script, which is no fault
+            self.late += getattr(error, "__notes__", ())
+        self.late += [
+            each["text"] for each in self.of("on_message") if each["level"] == "warning" and " raised " in each["text"]
+        ]
 
     @property
     def trainer(self) -> FitSession:
         """The last fit that was begun."""
         return list(self.run.sessions.values())[-1]
-
-    @property
-    def names(self) -> list[str]:
-        """The hooks that were called, in order."""
-        return [event.name for event in self.events]
 
     @property
     def state(self) -> TrainingState:
@@ -189,28 +190,6 @@ class Played:
         return {member.name: member.disabled for member in self.trainer.bus.members if member.disabled}
 
     @property
-    def records(self) -> list[dict[str, float]]:
-        """The log records."""
-        return [event.arguments["record"] for event in self.events if event.name == "on_log"]
-
-    @property
-    def messages(self) -> list[str]:
-        """What users were told."""
-        return [event.arguments["text"] for event in self.events if event.name == "on_message"]
-
-    @property
-    def reports(self) -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
-        """The tables shown: title, columns, rows."""
-        return [_values(event) for event in self.events if event.name == "on_report"]
-
-    @property
-    def artifacts(self) -> list[tuple[str, Path]]:
-        """The files worth keeping: kind and path."""
-        return [
-            (event.arguments["kind"], event.arguments["path"]) for event in self.events if event.name == "on_artifact"
-        ]
-
-    @property
     def status(self) -> str:
         """How it ended: ok, stopped or interrupted."""
         return str(self.recorder.of("on_close")[-1]["status"])
@@ -219,72 +198,6 @@ class Played:
     def stopped_by(self) -> str:
         """Who stopped the last fit and why: "early_stopping at step 6: …", or nothing."""
         return self.control.why("stop")
-
-
-def _values(event: Event) -> Any:
-    return tuple(value for name, value in event.arguments.items() if name != "run")
-
-
-def scripted_config(
-    plugins: Sequence[Any], training: Mapping[str, Any], data: Mapping[str, Any], folder: Path
-) -> tuple[Config, tuple[Any, ...]]:
-    """Return a configuration that switches plugins on, and those that can only be passed in Python.
-
-    Args:
-        plugins: What `play` takes.
-        training: Settings of the section.
-        data: Settings of the section.
-        folder: The folder of the run.
-    """
-    pairs = [each if isinstance(each, tuple) else (each, {}) for each in plugins]
-    if wrong := [pair for pair in pairs if len(pair) != 2]:
-        raise PluginError(f"expected (class, settings), got a tuple of {len(wrong[0])}")
-    named = [(loaded_class(cls), settings) for cls, settings in pairs if inspect.isclass(cls)]
-    extras = tuple(plugin for plugin, _ in pairs if not inspect.isclass(plugin))
-    for plugin, settings in pairs:
-        if settings and not inspect.isclass(plugin):
-            raise PluginError(f"{type(plugin).__name__}: expected a class beside settings, got an object or a module")
-    parts = Components()
-    for plugin, _ in named:
-        for part in plugin.components:
-            parts.add(part, plugin.label)
-    problems: list[Problem] = []
-    near = Suggestions({}).at
-    nodes = {plugin.name: from_python(settings or {}, Mark()) for plugin, settings in named}
-    root = Given(from_python({"plugins": nodes}, Mark()), components=parts if list(parts) else None, near=near)
-    choices = tuple(choice(plugin, root, problems) for plugin, _ in named)
-    tree = {"training": training, "data": data, "environment": {"output_dir": str(folder)}}
-    sections: dict[str, Any] = {}
-    for name, cls in BASES.items():
-        with collecting(problems):
-            # What a section picks is scripted, whatever the plugins offer.
-            made = make_settings(Given(from_python(tree.get(name, {}), Mark()), (name,), near=near), cls)
-            part = Component(name, "scripted", cls, _never)
-            sections[name] = made if name in ("training", "environment") else Selected(part, made)
-    if problems:
-        raise ConfigError(problems)
-    plain = {**tree, "plugins": {name: node.plain() for name, node in nodes.items()}, "hooks": []}
-    return Config(
-        tree={**{name: {"type": "scripted"} for name in BASES}, **plain},
-        marks={},
-        plugins=choices,
-        hooks=(),
-        components=parts,
-        base=Path.cwd(),
-        user=None,  # type: ignore[arg-type]  # nothing is laid over a scripted configuration
-        loader=None,  # type: ignore[arg-type]  # and nothing is looked for
-        extras=extras,
-        **sections,
-    ), extras
-
-
-def _never(*_: Any, **__: Any) -> Any:
-    raise PluginError("a scripted run builds no model, data source, optimizer or schedule")
-
-
-def loaded_class(cls: type) -> LoadedPlugin:
-    """Return a class as if a configuration had named it."""
-    return LoadedPlugin(snake_case(cls.__name__), cls, cls.__module__, "", "local")
 
 
 def bus_of(*plugins: Any, control: Control | None = None) -> Bus:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from stepbus.base import hookimpl
@@ -23,18 +24,15 @@ class Event(NamedTuple):
     arguments: dict[str, Any]
 
 
-class Recorder:
-    """Write down every hook call in order; hand an instance over with the plugins and read it afterwards."""
+class Told:
+    """What a run told, read from its hook calls.
 
-    scope: ClassVar[str] = "run"
-    affects_result: ClassVar[bool] = False
-    # First, because where one plugin's answer decides, those after it are not asked.
-    late: ClassVar[bool] = False
+    Args:
+        events: Every hook call, in order.
+    """
 
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        for name in SPECIFICATIONS:
-            setattr(self, name, self._recording(name))
+    def __init__(self, events: list[Event]) -> None:
+        self.events = events
 
     @property
     def names(self) -> list[str]:
@@ -45,14 +43,58 @@ class Recorder:
         """Return the arguments of each call of one hook, in order."""
         return [event.arguments for event in self.events if event.name == name]
 
-    def _recording(self, name: str) -> Callable[..., None]:
+    @property
+    def records(self) -> list[dict[str, float]]:
+        """The log records."""
+        return [given["record"] for given in self.of("on_log")]
+
+    @property
+    def messages(self) -> list[str]:
+        """What users were told."""
+        return [given["text"] for given in self.of("on_message")]
+
+    @property
+    def reports(self) -> list[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
+        """The tables shown: title, columns, rows."""
+        return [(given["title"], given["columns"], given["rows"]) for given in self.of("on_report")]
+
+    @property
+    def artifacts(self) -> list[tuple[str, Path]]:
+        """The files worth keeping: kind and path."""
+        return [(given["kind"], given["path"]) for given in self.of("on_artifact")]
+
+
+class Recorder(Told):
+    """Write down every hook call in order; hand an instance over with the plugins and read it afterwards."""
+
+    scope: ClassVar[str] = "run"
+    affects_result: ClassVar[bool] = False
+    # First, because where one plugin's answer decides, those after it are not asked.
+    late: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__([])
+        for name in SPECIFICATIONS:
+            setattr(self, name, self._recording(name))
+
+    def _recording(self, name: str) -> Callable[..., Any]:
         @hookimpl(tryfirst=not self.late, trylast=self.late)
         @functools.wraps(getattr(events, name))  # pluggy reads there which arguments to hand over
         def record(*arguments: Any) -> None:
             given = zip(SPECIFICATIONS[name], map(_as_it_is, arguments), strict=True)
             self.events.append(Event(name, dict(given)))
 
-        return record
+        if name != "combine_results":
+            return record
+
+        # Only the declared combiner is asked, and who goes around it.
+        @hookimpl(wrapper=True, tryfirst=not self.late, trylast=self.late)
+        @functools.wraps(getattr(events, name))
+        def around(*arguments: Any) -> Generator[None, Any, Any]:
+            record(*arguments)
+            return (yield)
+
+        return around
 
 
 class LateRecorder(Recorder):

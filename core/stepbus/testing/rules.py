@@ -12,7 +12,7 @@ from stepbus.base import ConfigError
 from stepbus.base.trees import plain, structure
 from stepbus.kernel import BUILD_HOOKS, FIRST_DECIDES, RUN_HOOKS
 from stepbus.storage import from_json, to_json
-from stepbus.testing.comparing import class_values, comparable, difference, without
+from stepbus.testing.comparing import class_values, comparable, difference, is_array, without
 from stepbus.testing.playing import Played, play
 from stepbus.testing.recorder import LateRecorder, Recorder
 from stepbus.testing.subject import Subject
@@ -51,7 +51,7 @@ def check_building(subject: Subject) -> None:
     if touched:
         subject.fail("building touches nothing", f"its constructor does {touched[0]}; leave that to on_fit_start")
     for name, value in getattr(plugin, "__dict__", {}).items():
-        if hasattr(value, "shape"):
+        if is_array(value):
             subject.fail("building touches nothing", f"its constructor makes the array {name}; leave that to a hook")
 
 
@@ -62,7 +62,7 @@ def check_state(subject: Subject) -> None:
         if not saved:
             continue
         fresh = subject.fresh()
-        fresh.load_state_dict(saved[subject.member])
+        subject.call("state round-trips", "load_state_dict", fresh.load_state_dict, saved[subject.member])
         before, after = (without(subject.varying, comparable(each)) for each in (saved, subject.states(fresh)))
         if found := difference(before, after):
             subject.fail("state round-trips", f"a fresh instance that took the state over gives another: {found}")

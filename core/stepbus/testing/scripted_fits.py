@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from stepbus.testing.script import (
     Snapshot,
     at,
 )
+from stepbus.testing.scripted import ScriptedOptimizer, scripted_parameters
 from stepbus.testing.scripted_data import ScriptedData, ScriptedSet
 
 if TYPE_CHECKING:
@@ -33,10 +35,14 @@ TOKENS_IN_A_ROW = 8
 
 
 class ScriptedModel:
-    """A model whose weights are the number of updates they have seen."""
+    """A model whose weights are the number of updates they have seen.
 
-    def __init__(self) -> None:
-        self.step = 0
+    Args:
+        starts_from: The folder of the model that it starts from; "" starts anew.
+    """
+
+    def __init__(self, starts_from: str = "") -> None:
+        self.step, self.starts_from = 0, starts_from
 
     def tensors(self) -> dict[str, Any]:
         """Return the weights."""
@@ -46,32 +52,11 @@ class ScriptedModel:
         """Put weights back."""
         self.step = tensors["step"]
 
-    def trainable_parameters(self) -> dict[str, Any]:
-        """Return what an optimizer would change: nothing has a shape here."""
-        return {}
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of a tiny encoder and a head: NumPy arrays, which no update changes."""
+        return scripted_parameters()
 
-
-class ScriptedOptimizer:
-    """A base learning rate, and nothing else.
-
-    Args:
-        learning_rate: The rate.
-    """
-
-    def __init__(self, learning_rate: float) -> None:
-        self._learning_rate = learning_rate
-        self.on_change: Callable[[], None] = lambda: None
-
-    @property
-    def learning_rate(self) -> float:
-        """The base learning rate; plugins may set it."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        before, self._learning_rate = self._learning_rate, value
-        if value != before:
-            self.on_change()
+    trainable_parameters = parameters
 
 
 class ScriptedSteps:
@@ -207,6 +192,12 @@ class ScriptedFits:
         """Return what takes the requests of a fit, and writes them down."""
         return ListeningControl(self.heard.asked)
 
+    def for_config(self, config: Config) -> ScriptedFits:
+        """Return what makes the parts of scripted fits under another configuration."""
+        found = copy.copy(self)
+        found.config = config
+        return found
+
     def sets(self) -> dict[str, Any]:
         """Return the rows; validation rows are there where evaluations are scripted."""
         if self.given_sets is not None:
@@ -240,18 +231,21 @@ class ScriptedFits:
 
     def model(self, session: Fitting) -> ScriptedModel:
         """Return a new model."""
-        return ScriptedModel()
+        return ScriptedModel(session.starts_from)
 
     def start(self) -> Lineage:
         """Return nothing: the weights of each fit are new."""
         return Lineage()
 
     def optimizer(self, session: Fitting) -> ScriptedOptimizer:
-        """Return what has a learning rate, and nothing else."""
-        return ScriptedOptimizer(self.config.optimizer.settings.learning_rate)
+        """Return what has a learning rate; what plugins give single parameters is looked at, and has no effect."""
+        given = session.bus.in_order("parameter_groups", trainer=session, model=session.model)
+        rate = self.config.optimizer.settings.learning_rate
+        return ScriptedOptimizer(rate, given, session.model.parameters())
 
     def steps(self, session: Fitting) -> ScriptedSteps:
-        """Return what says what the script says."""
+        """Return what says what the script says; gradient functions are asked for, and not called."""
+        session.bus.in_order("transform_gradients", trainer=session)
         return ScriptedSteps(session, self.script, self.heard)
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:

@@ -70,7 +70,18 @@ class Subject:
 
     def fresh(self) -> Any:
         """Return a new instance."""
-        return self.part[1]() if self.part else make(self.loaded.cls, self.config())
+        if self.part is None:
+            return make(self.loaded.cls, self.config())
+        return self.call("plays a run", "its build", self.part[1])
+
+    def call(self, rule: str, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function of the plugin's returns; what it raises, `sys.exit` too, breaks a rule."""
+        try:
+            return function(*arguments)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.fail(rule, f"{what} raised {type(error).__name__}: {error}")
 
     def play(
         self, *, before: Sequence[Any] = (), after: Sequence[Any] = (), watch: bool = False, **more: Any
@@ -83,15 +94,19 @@ class Subject:
             name, build = self.part
             parts[name] = _watched_part(build) if watch else build
         try:
-            return play(*plugins, **{**self.script, "parts": parts, **more})
+            played = play(*plugins, **{**self.script, "parts": parts, **more})
         except CheckpointError as error:
             self.fail("needs no pickle", str(error))
         except UndeclaredError as error:
             self.fail("asks for what it declares", str(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = str(error) if isinstance(error, StepbusError) else f"{type(error).__name__}: {error}"
             rule, mend = "plays a run", "if it needs more to run, hand it over (settings=, beside=, or what play takes)"
             raise AssertionError(f'{self.name} breaks the rule "{rule}": {reason}; {mend}') from error
+        for text in played.late:
+            if text.startswith(self.loaded.label if self.part is None else self.member):
+                self.fail("plays a run", text)
+        return played
 
     def instance(self, played: Played) -> Any:
         """Return its instance of the last fit."""
@@ -102,7 +117,7 @@ class Subject:
         if not hasattr(plugin, "state_dict"):
             return {}
         try:
-            return frozen_states({self.member: plugin.state_dict()})
+            return frozen_states({self.member: self.call("state round-trips", "state_dict", plugin.state_dict)})
         except CheckpointError as error:
             self.fail("needs no pickle", str(error))
 
@@ -151,7 +166,7 @@ def listening_schedules(subject: Subject) -> list[Subject]:
             continue
 
         def build(part: Any = part) -> Any:
-            return part.build(part.config())
+            return subject.call("is well made", f"the build of {part.name}", part.build, part.config())
 
         if hooks_of(build(), part.name, "fit"):
             found.append(attrs.evolve(subject, part=(f"scheduler.{part.name}", build)))

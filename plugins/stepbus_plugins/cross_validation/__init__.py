@@ -7,7 +7,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from attrs import define, evolve
 
-from stepbus import Fit, FitResult, LabelCodec, Problem, Rows, hookimpl, label_counts, listed, setting, write_columns
+from stepbus import (
+    Axis,
+    Fit,
+    FitResult,
+    LabelCodec,
+    Problem,
+    Rows,
+    grow,
+    hookimpl,
+    label_counts,
+    listed,
+    setting,
+    write_columns,
+)
 from stepbus_plugins.cross_validation.folds import Array, set_aside, split
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
 from stepbus_plugins.cross_validation.report import combined_metrics, fold_scores, report_rows
@@ -22,6 +35,7 @@ class CrossValidation:
     """Train one fit for each fold, save the out-of-fold predictions and score them, mean ± sd over the folds."""
 
     scope: ClassVar[str] = "run"
+    grows: ClassVar[tuple[Axis, ...]] = (Axis("fold"),)
     writes: ClassVar[tuple[str, ...]] = ("out_of_fold*.csv",)
 
     @define(frozen=True, kw_only=True)
@@ -60,7 +74,7 @@ class CrossValidation:
     def expand_fits(self, run: Any, fits: list[Fit]) -> list[Fit]:
         """Make each fit into one for each fold; what stands against it is said by `validate_plan`."""
         self.problems, self.selecting = [], list(run.deciding)
-        return [fold for fit in fits for fold in self._folds(run.config, fit)]
+        return grow(fits, lambda fit: [fit] if fit.auxiliary else self._folds(run.config, fit))
 
     @hookimpl
     def validate_plan(self) -> list[Problem]:

@@ -240,7 +240,7 @@ def test_the_text_names_everything(make: Make) -> None:
 def test_weights_are_not_read_and_nothing_is_written(make: Make, tmp_path: Path) -> None:
     trainer = Trainer(load_config(make(data={"validation": None})))
     trainer.train()
-    model = tmp_path / "run" / "model"
+    model = tmp_path / "run" / "fits" / "fit" / "model"
     weights = model / "model.safetensors"
     content = weights.read_bytes()
     head = 8 + int.from_bytes(content[:8], "little")

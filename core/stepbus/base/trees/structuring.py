@@ -127,7 +127,7 @@ def select(given: Given, kind: str, base: type | None = None) -> Selected:
     if problem := part.unfit(base):
         raise attrs.evolve(given, label=label).refused(problem)
     inner = attrs.evolve(given, node=node if nested else Node({}, node.mark), label=label)
-    return Selected(part, make_settings(inner, part.config, ignore=("type",)))
+    return Selected(part, make_settings(inner, part.config, ignore=("type",)), label)
 
 
 @frozen(eq=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem, listed
@@ -69,6 +71,12 @@ class LoaderFits:
         self._said: set[str] = set()
         by_task = self.task in ("binary", "multiclass")
         self._classes = Classes() if by_task else Classes.of_loss(model, loss)
+
+    def for_config(self, config: Config) -> LoaderFits:
+        """Return what makes the parts of a fit of the same run under another configuration."""
+        found = copy.copy(self)
+        found.config = config
+        return found
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -187,9 +195,11 @@ class LoaderFits:
         return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build_a(Scheduler))]
 
     def model(self, session: Fitting) -> Any:
-        """Return the caller's model."""
+        """Return the caller's model, with the weights that its fit starts from."""
         from mlx.utils import tree_flatten
 
+        if session.starts_from:
+            persistence.load_exported(self.given, Path(session.starts_from))
         if not tree_flatten(self.given.trainable_parameters()):
             raise ModelError(f"model: expected parameters to train, got a {type(self.given).__name__} without any")
         return self.given

@@ -146,7 +146,7 @@ def test_a_resume_of_a_resume_may_do_the_same(tiny_config: Callable[..., dict[st
     config = tiny_config(training={"max_steps": 3})
     folder = create_trainer(config=config, plugins=[Watches]).train().directory
     for plugins in ([], [Watches], []):
-        (folder / "result.json").unlink()
+        (folder / "fits" / "fit" / "result.json").unlink()
         assert create_trainer(config=config, plugins=plugins).train(resume=True).steps == 3
 
 
@@ -157,7 +157,7 @@ def test_a_watcher_that_takes_part_from_now_on_is_named(tiny_config: Callable[..
             type("Mine", (Watches,), {"affects_result": each, "__module__": "nowhere"}) for each in (first, second)
         ]
         folder = create_trainer(config=config, plugins=[plugins[0]]).train().directory
-        (folder / "result.json").unlink()
+        (folder / "fits" / "fit" / "result.json").unlink()
         config["environment"]["output_dir"] = str(folder)
         with pytest.raises(CheckpointError, match=r"plugins\.mine (only watched, and now takes|took part, and now)"):
             create_trainer(config=config, plugins=[plugins[1]]).train(resume=True)

@@ -1,0 +1,20 @@
+"""What stands in a scripted fit for a configuration, the parameters of a model, and an optimizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.testing.scripted.configuration import loaded_class as loaded_class
+    from stepbus.testing.scripted.configuration import scripted_config as scripted_config
+    from stepbus.testing.scripted.optimizer import ScriptedOptimizer as ScriptedOptimizer
+    from stepbus.testing.scripted.parameters import scripted_parameters as scripted_parameters
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        configuration="loaded_class scripted_config",
+        optimizer="ScriptedOptimizer",
+        parameters="scripted_parameters",
+    )
