@@ -197,7 +197,7 @@ class Run:
             self.bus.hook.on_run_start(run=self)
             for note in self.notes:
                 self.message(note, "warning")
-            for text, level in seen_rows.sentences(self.fits, self.builder.start()):
+            for text, level in seen_rows.sentences(self.fits, lambda fit: self.variants.of(fit).builder.start()):
                 self.message(text, level)
             for fit in list(self.fits):
                 self._heed_signal()
