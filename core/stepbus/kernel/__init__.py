@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.engine import run_fit as run_fit
     from stepbus.kernel.events import BUILD_HOOKS as BUILD_HOOKS
     from stepbus.kernel.events import FIRST_DECIDES as FIRST_DECIDES
+    from stepbus.kernel.events import PREDICTION_HOOKS as PREDICTION_HOOKS
     from stepbus.kernel.events import RUN_HOOKS as RUN_HOOKS
     from stepbus.kernel.fits import AXES as AXES
     from stepbus.kernel.fits import Axis as Axis
@@ -45,7 +46,7 @@ else:
         bus="Bus Member check_policy",
         costs="Cost Meter",
         engine="run_fit",
-        events="BUILD_HOOKS FIRST_DECIDES RUN_HOOKS",
+        events="BUILD_HOOKS FIRST_DECIDES PREDICTION_HOOKS RUN_HOOKS",
         fits="AXES Axis Fit FitResult Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
         lineage="Lineage",

@@ -43,6 +43,10 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
         on_fit_end
     for each axis that the plan grew along:
         combine_results
+    for each set that is only predicted, along each axis:
+        combine_predictions
+    for each set of the result:
+        finish_predictions
     on_run_end
     on_close
 
@@ -138,8 +142,8 @@ def expand_fits(run: Run, fits: list[Fit]) -> list[Fit] | None:
 def fill_fit(run: Run, fit: Fit, results: Mapping[str, FitResult]) -> Fit | None:
     """Give a fit what it needs of earlier results: rows, their weights, soft labels. Threaded over `fit`.
 
-    Fires for each fit with `after`, once those fits are done and before it begins; in a resume, again for one that was
-    not done. So it is a pure function of its arguments: the same rows come out every time.
+    Fires for each fit with `after`, once those fits are done and before it begins; in a resume again, for each of them.
+    So it is a pure function of its arguments: the same rows come out every time.
 
     Args:
         run: The run.
@@ -165,6 +169,41 @@ def combine_results(run: Run, axis: str, results: list[FitResult]) -> FitResult 
 
     Returns:
         One result for the group; `parts` of it are filled in.
+    """
+
+
+@hookspec(firstresult=True)
+def combine_predictions(run: Run, axis: str, predictions: list[Predictions], fits: list[Fit]) -> Predictions | None:
+    """Combine what fits that differ in one axis say of the same rows without labels: in the run, once all results are
+    combined, and whenever its models predict afterwards (`stepbus predict RUN`).
+
+    A plugin with this hook is made anew when a run is opened, its settings and what its `state_dict` returned at the
+    end of the run restored; so what it learnt in `combine_results` has to be in there.
+
+    Args:
+        run: The run; of one that was opened only `id`, `directory`, `config`, `codec`, `fits`, `message` and `report`.
+        axis: "fold", "member", …
+        predictions: Those of each fit of the group, in order.
+        fits: The fits, without their rows; those of an inner axis that were combined are named by the first of them.
+
+    Returns:
+        One for the group, of the same rows in the same order; the first plugin that returns one decides.
+    """
+
+
+@hookspec
+def finish_predictions(run: Run, predictions: Predictions, decisions: Mapping[str, Any]) -> Predictions | None:
+    """Change what a run says in the end: of each set of its result, and of whatever it predicts afterwards. Threaded.
+
+    A plugin with this hook is made anew when a run is opened, as one with `combine_predictions` is.
+
+    Args:
+        run: As in `combine_predictions`.
+        predictions: What the outermost axis came to.
+        decisions: Plugin name -> what it gave to `run.decide`, kept with the run as JSON values.
+
+    Returns:
+        The predictions, of the same rows in the same order.
     """
 
 
@@ -377,23 +416,29 @@ def on_close(run: Run, status: str) -> None:
 
 
 # Hooks whose value goes through the implementations in order, and the argument that carries it.
-THREADED = {"expand_fits": "fits", "fill_fit": "fit"}
+THREADED = {"expand_fits": "fits", "fill_fit": "fit", "finish_predictions": "predictions"}
 
 # Hooks that the first plugin with an answer decides.
-FIRST_DECIDES = frozenset({"combine_results", "checkpoint_retention"})
+FIRST_DECIDES = frozenset({"combine_results", "combine_predictions", "checkpoint_retention"})
 
 # Hooks that belong to the run rather than to one fit: a fit-scoped plugin cannot implement them.
 RUN_HOOKS = frozenset(
     {
-        "expand_fits", "fill_fit", "combine_results", "on_run_start", "on_run_end", "on_message", "on_report",
-        "on_artifact", "on_exception", "on_close",
+        "expand_fits", "fill_fit", "combine_results", "combine_predictions", "finish_predictions", "on_run_start",
+        "on_run_end", "on_message", "on_report", "on_artifact", "on_exception", "on_close",
     }
 )  # fmt: skip
 
 # Hooks that can change or refuse what is computed: a plugin with one of these cannot be switched off by an error.
 BUILD_HOOKS = frozenset(
-    {"validate_plan", "parameter_groups", "transform_gradients", "expand_fits", "fill_fit", "combine_results"}
-)
+    {
+        "validate_plan", "parameter_groups", "transform_gradients", "expand_fits", "fill_fit", "combine_results",
+        "combine_predictions", "finish_predictions",
+    }
+)  # fmt: skip
+
+# Hooks of BUILD that take part whenever a trained run predicts: a plugin with one is made anew for that.
+PREDICTION_HOOKS = frozenset({"combine_predictions", "finish_predictions"})
 
 
 def specifications() -> dict[str, tuple[str, ...]]:

@@ -93,6 +93,12 @@ def _result(value: Any) -> bool:
     return isinstance(value, FitResult)
 
 
+def _predictions(value: Any) -> bool:
+    from stepbus.kernel.fits import Predictions
+
+    return isinstance(value, Predictions)
+
+
 def _yes_or_no(value: Any) -> bool:
     # NumPy's own kind, by name: this module is imported with every configuration.
     return isinstance(value, int) or type(value).__name__ in ("bool", "bool_")
@@ -106,6 +112,8 @@ RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expand_fits": (_fits, "a list of at least one stepbus.Fit"),
     "fill_fit": (_fit, "a stepbus.Fit"),
     "combine_results": (_result, "a stepbus.FitResult"),
+    "combine_predictions": (_predictions, "a stepbus.Predictions"),
+    "finish_predictions": (_predictions, "a stepbus.Predictions"),
     "is_boundary": (_yes_or_no, "true or false"),
     "checkpoint_retention": (lambda value: isinstance(value, Retention), "a stepbus.Retention"),
 }

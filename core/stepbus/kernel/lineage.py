@@ -37,13 +37,14 @@ class Lineage:
         """Return that of rows.
 
         Args:
-            sets: Sets of rows with `source_key` and `places`; others, such as loaders, cannot name theirs.
+            sets: Sets of rows with `pieces`, each with `source_key` and `places`; others, such as loaders, name none.
         """
         found: dict[str, list[Array]] = {}
         unknown = False
         for rows in sets:
             if getattr(rows, "source_key", None) is not None:
-                found.setdefault(rows.source_key, []).append(rows.places)
+                for piece, _ in rows.pieces:
+                    found.setdefault(piece.source_key, []).append(piece.places)
             else:
                 unknown = True
         return cls({key: np.concatenate(places) for key, places in found.items()}, unknown)
@@ -76,6 +77,8 @@ class Lineage:
         """Return which rows of a set are in it, bool [N]; of a loader, which names none, [0]."""
         if getattr(rows, "source_key", None) is None:
             return np.zeros(0, dtype=bool)
-        if not self.rows or rows.source_key not in self.rows:  # a digest of the whole source is not made for nothing
-            return np.zeros(len(rows), dtype=bool)
-        return np.isin(rows.places, self.rows[rows.source_key])
+        found = np.zeros(len(rows), dtype=bool)
+        for piece, at in rows.pieces if self.rows else ():  # a digest of the whole source is not made for nothing
+            if piece.source_key in self.rows:
+                found[at] = np.isin(piece.places, self.rows[piece.source_key])
+        return found

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from stepbus.fit import Prototype
 
 RUN_FILE = "run.json"
+PREDICT_FILE = "predict.json"
 MODEL = "model"
 FITS = "fits"
 CHECKPOINTS = "checkpoints"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
-WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, LOCK)
+WRITTEN = (
+    "config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, LOCK, PREDICT_FILE, "predict.safetensors",
+    "predict.npz",
+)  # fmt: skip
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
 OF_MODELS = (
     DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
         CheckpointError: It cannot be written.
         DataError: A row id cannot be kept.
     """
-    content = _packed(result.predictions)
+    content = packed(result.predictions)
     model = result.model_path
     try:
         write_bytes_atomically(directory / PREDICTIONS, content)
@@ -164,7 +165,7 @@ def _again(directory: Path, what: Path) -> str:
     return f"remove {what} and {directory / RESULT} to do this fit again"
 
 
-def _packed(results: dict[str, Predictions]) -> bytes:
+def packed(results: Mapping[str, Predictions]) -> bytes:
     """Return predictions as the content of a file, no pickle in it."""
     arrays: dict[str, Any] = {}
     for name, predictions in results.items():
@@ -181,22 +182,25 @@ def _packed(results: dict[str, Predictions]) -> bytes:
     return content.getvalue()
 
 
+def unpacked(content: bytes) -> dict[str, Predictions]:
+    """Return the predictions that `packed` made a file of."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        found = {key.rpartition("/")[0]: key.rpartition(".")[2] for key in arrays if "/row_ids." in key}
+        return {
+            name: Predictions(
+                row_ids.from_array(kind, arrays[f"{name}/row_ids.{kind}"]),
+                arrays[f"{name}/values"],
+                *(arrays.get(f"{name}/{part}") for part in ("labels", "weights", "fold")),
+            )
+            for name, kind in found.items()
+        }
+
+
 def _predictions(directory: Path, wanted: Written) -> dict[str, Predictions]:
     path = directory / PREDICTIONS
     try:
         check_file(path, wanted)
-        with np.load(
-            io.BytesIO(read_file(path, CheckpointError, wanted.size, links=False)), allow_pickle=False
-        ) as arrays:
-            found = {key.rpartition("/")[0]: key.rpartition(".")[2] for key in arrays if "/row_ids." in key}
-            return {
-                name: Predictions(
-                    row_ids.from_array(kind, arrays[f"{name}/row_ids.{kind}"]),
-                    arrays[f"{name}/values"],
-                    *(arrays.get(f"{name}/{part}") for part in ("labels", "weights", "fold")),
-                )
-                for name, kind in found.items()
-            }
+        return unpacked(read_file(path, CheckpointError, wanted.size, links=False))
     except CheckpointError as error:
         raise CheckpointError(f"{error}; {_again(directory, path)}") from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:

@@ -20,6 +20,7 @@ from stepbus.run.combining import combine
 from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.plans import Variant, Variants, fill, plan_run
+from stepbus.run.prediction import as_decision, predict_together
 
 if TYPE_CHECKING:
     from stepbus.base import Problem
@@ -61,6 +62,9 @@ class Store(Protocol):
     def keep(self, run: Run, result: FitResult) -> None:
         """Keep the result of a fit that has ended."""
 
+    def complete(self, run: Run, result: FitResult) -> None:
+        """Keep how the models of a run predict together; all its fits are done."""
+
 
 class Run:
     """One run of the outer loop. What hooks read of it is listed in `stepbus.kernel.protocols.Run`.
@@ -92,6 +96,7 @@ class Run:
         self.notes: list[str] = []
         self.signal: int | None = None
         self.started = False  # whether the loop of a fit was entered
+        self.decisions: dict[str, Any] = {}
         self._filled: dict[str, Fit] = {}
         self.sessions: dict[str, FitSession] = {}  # of the main fit and of the latest one
         self.stack = ExitStack()
@@ -173,6 +178,10 @@ class Run:
         """Say that a file worth keeping was written, of a fit or of the whole run."""
         self.bus.hook.on_artifact(run=self, fit=fit, kind=kind, path=path)
 
+    def decide(self, decision: Any) -> None:
+        """Keep what a plugin decided for all later predictions of the run, as JSON values; see `finish_predictions`."""
+        self.decisions[self.caller.now.plugin] = as_decision(self.caller.now, decision)
+
     def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
         """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
         return metric_values(self.first.metrics, labels, predictions, weights)
@@ -205,7 +214,8 @@ class Run:
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
             self._heed_signal()
-            result = combine(self)
+            result = predict_together(self, combine(self))
+            self.store.complete(self, result)
             raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))
             self._heed_signal()
             status = result.status
@@ -244,10 +254,10 @@ class Run:
 
     def _do_fit(self, fit: Fit) -> FitResult:
         """Return the result of one fit: the one that is kept, or go on where it was cut, or do it."""
-        known = self.store.finished(self, fit, lambda: self.session_of(self.filled(fit)))
+        fit = self.filled(fit)
+        known = self.store.finished(self, fit, lambda: self.session_of(fit))
         if known is not None:
             return known
-        fit = self.filled(fit)
         session = self.session_of(fit)
         self.store.begin(self.directory_of(fit))
         session.assemble()

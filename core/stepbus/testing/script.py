@@ -194,6 +194,11 @@ class ScriptedRows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def pieces(self) -> list[tuple[Any, Any]]:
+        """The rows by source."""
+        return [(self, np.arange(len(self)))]
+
 
 def scripted_codec(rows: Any, data: Any) -> LabelCodec:
     """Return the labels of a row set: learnt from real rows, two classes for scripted ones.

@@ -12,12 +12,14 @@ from stepbus import (
     Fit,
     FitResult,
     LabelCodec,
+    Predictions,
     Problem,
     Rows,
     grow,
     hookimpl,
     label_counts,
     listed,
+    mean_predictions,
     setting,
     write_columns,
 )
@@ -74,7 +76,7 @@ class CrossValidation:
     def expand_fits(self, run: Any, fits: list[Fit]) -> list[Fit]:
         """Make each fit into one for each fold; what stands against it is said by `validate_plan`."""
         self.problems, self.selecting = [], list(run.deciding)
-        return grow(fits, lambda fit: [fit] if fit.auxiliary else self._folds(run.config, fit))
+        return grow(fits, lambda fit: self._folds(run.config, fit))
 
     @hookimpl
     def validate_plan(self) -> list[Problem]:
@@ -203,3 +205,8 @@ class CrossValidation:
             directory=run.directory,
             steps=sum(result.steps for result in results),
         )
+
+    @hookimpl
+    def combine_predictions(self, predictions: list[Predictions]) -> Predictions:
+        """Take the mean of what the folds say."""
+        return mean_predictions(predictions)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from stepbus.run.plans.planning import plan_problems as plan_problems
     from stepbus.run.plans.planning import plan_run as plan_run
     from stepbus.run.plans.planning import prepare_first as prepare_first
+    from stepbus.run.plans.predicted import predicted_sets as predicted_sets
+    from stepbus.run.plans.predicted import taking_part as taking_part
     from stepbus.run.plans.variants import Variant as Variant
     from stepbus.run.plans.variants import Variants as Variants
 else:
@@ -26,5 +28,6 @@ else:
         growing="ranked",
         plan="Plan",
         planning="plan_fits plan_problems plan_run prepare_first",
+        predicted="predicted_sets taking_part",
         variants="Variant Variants",
     )

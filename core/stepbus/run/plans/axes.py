@@ -51,25 +51,40 @@ def declared(members: Iterable[Prototype]) -> list[Grown]:
     return found
 
 
+def declared_problems(grown: Sequence[Grown]) -> list[Problem]:
+    """Return what is wrong with the axes that plugins declare, whatever the plan is.
+
+    Args:
+        grown: The axes.
+    """
+    problems: list[Problem] = []
+    for axis, several in _by_name(grown).items():
+        if len(several) > 1:
+            labels = listed(each.member.label for each in several)
+            message = f"expected one plugin that grows the plan along {axis}, got {labels}; switch all but one off"
+            problems.append(Problem(f"plugins.{several[1].member.name}", message))
+    for each in grown:
+        if wrong := _misplaced(each.axis, [other.axis for other in grown]):
+            problems.append(Problem(f"plugins.{each.member.name}", f"{each.member.label}: {wrong}"))
+    return problems
+
+
+def _by_name(grown: Sequence[Grown]) -> dict[str, list[Grown]]:
+    found: dict[str, list[Grown]] = {}
+    for each in grown:
+        found.setdefault(each.axis.name, []).append(each)
+    return found
+
+
 def axes_problems(grown: Sequence[Grown], makers: Makers, fits: Sequence[Fit]) -> list[Problem]:
-    """Return what is wrong with the axes of a plan: with their places, and with who combines them.
+    """Return what is wrong with the axes that fits have places on, and with who combines them.
 
     Args:
         grown: The axes that plugins declare.
         makers: The plugins of the run, and which of them made what.
         fits: The fits, each sound by itself.
     """
-    problems: list[Problem] = []
-    by_name: dict[str, list[Grown]] = {}
-    for each in grown:
-        by_name.setdefault(each.axis.name, []).append(each)
-        if wrong := _misplaced(each.axis, [other.axis for other in grown]):
-            problems.append(Problem(f"plugins.{each.member.name}", f"{each.member.label}: {wrong}"))
-    for axis, several in by_name.items():
-        if len(several) > 1:
-            labels = listed(each.member.label for each in several)
-            message = f"expected one plugin that grows the plan along {axis}, got {labels}; switch all but one off"
-            problems.append(Problem(f"plugins.{several[1].member.name}", message))
+    problems, by_name = list[Problem](), _by_name(grown)
     named = {member.name: member for member in makers.members}
     for axis in grown_axes(fits, ranked(each.axis for each in grown)):
         if axis not in by_name:

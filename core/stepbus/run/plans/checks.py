@@ -99,9 +99,13 @@ def fits_problems(fits: Sequence[Fit], makers: Makers, kinds: tuple[type, ...]) 
     return [makers.problem(fault) for fault in faults]
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
 def _named_and_filled(fit: Fit, kinds: tuple[type, ...]) -> Iterator[Fault]:
     """Yield what is wrong with name, sets and seed of one fit."""
-    if not isinstance(fit.name, str) or NAME.fullmatch(fit.name) is None:
+    if not isinstance(fit.name, str) or NAME.fullmatch(_composed(fit.name)) is None:
         yield Fault("name", fit.name, "expected a name that a folder can have: letters, digits, - and _")
     if not isinstance(fit.sets, Mapping) or "train" not in fit.sets:
         got = ", ".join(map(str, fit.sets)) if isinstance(fit.sets, Mapping) else show(fit.sets)
@@ -147,7 +151,7 @@ def _same_names(fits: Sequence[Fit]) -> Iterator[Fault]:
     known: dict[str, Fit] = {}
     for fit in fits:
         # As a disk may see it: macOS knows neither case nor how an accent was typed.
-        other = known.setdefault(unicodedata.normalize("NFC", fit.name).casefold(), fit)
+        other = known.setdefault(_composed(fit.name).casefold(), fit)
         if other is not fit:
             words = f"two fits of the plan have the same name: {fit.name!r}"
             if other.name != fit.name:

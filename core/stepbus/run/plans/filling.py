@@ -55,7 +55,8 @@ def _changes(before: Fit, filled: Fit) -> Iterator[str]:
         if was != now:
             yield f"expected {name} as in the plan, {cut(was)}, got {cut(now)}; leave it, or change it in expand_fits"
     if [*before.sets] != [*filled.sets]:
-        yield f"expected the sets {listed(before.sets)}, got {listed(filled.sets)}; add rows to those there are"
+        got = listed(filled.sets) or "none"
+        yield f"expected the sets {listed(before.sets)}, got {got}; add rows to those there are"
         return
     for name, rows in filled.sets.items():
         kind, was = type(before.sets[name]), before.sets[name]

@@ -46,12 +46,12 @@ def grow(fits: Iterable[Fit], make: Callable[[Fit], Sequence[Fit]]) -> list[Fit]
 
     Args:
         fits: The plan so far.
-        make: Returns what a fit becomes: [fit] leaves it as it is.
+        make: Returns what a fit becomes; [fit] leaves it as it is, as auxiliary ones are.
 
     Returns:
         The new plan. Where none of the copies has the same place on the new axes, `after` names all of them.
     """
-    copies = {fit.name: (fit, list(make(fit))) for fit in fits}
+    copies = {fit.name: (fit, [fit] if fit.auxiliary else list(make(fit))) for fit in fits}
 
     def meant(name: str, own: Fit, was: Fit) -> list[str]:
         if name not in copies:
@@ -67,7 +67,7 @@ def grow(fits: Iterable[Fit], make: Callable[[Fit], Sequence[Fit]]) -> list[Fit]
             # What `make` itself made of it stays: rounds come after their own earlier ones.
             after = [other for name in own.after for other in (meant(name, own, was) if name in was.after else [name])]
             start = own.starts_from
-            if start and start == was.starts_from:
-                start = meant(start, own, was)[0]
+            if start and start == was.starts_from and len(same := meant(start, own, was)) == 1:
+                start = same[0]  # of several, none is meant: the plan then says that there is no such fit
             grown.append(evolve(own, after=tuple(dict.fromkeys(after)), starts_from=start))
     return grown

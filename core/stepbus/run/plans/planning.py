@@ -10,8 +10,9 @@ from stepbus.base import ConfigError, DataError, ModelError, Problem
 from stepbus.fit import exclusions, rehearse
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
-from stepbus.run.plans.axes import axes_problems, declared, unasked
+from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
+from stepbus.run.plans.predicted import prediction_problems
 
 if TYPE_CHECKING:
     from stepbus.fit import FitBuilder, FitSession, Prototype
@@ -82,14 +83,17 @@ def plan_fits(run: Planned) -> None:
     Raises:
         ConfigError: What is wrong with the fits; where each is sound by itself, they are the run's all the same.
     """
+    grown = declared(run.planners)
+    _refuse([run.config.locate(problem) for problem in declared_problems(grown)])
     whole = Fit("fit", run.builder.sets(), run.config.training.seed)
     makers = Makers(run.planners)
     fits = list(run.bus.thread("expand_fits", told=makers.note, run=run, fits=[whole]))
     problems = fits_problems(fits, makers, tuple({type(rows) for rows in whole.sets.values()}))
     _refuse([run.config.locate(problem) for problem in problems])
     run.fits = in_order(fits)
-    problems += axes_problems(declared(run.planners), makers, run.fits)
+    problems += axes_problems(grown, makers, run.fits)
     problems += run.variants.problems(run.fits, makers.problem)
+    problems += prediction_problems(run.fits, declared(run.planners), run.planners)
     _refuse([run.config.locate(problem) for problem in dict.fromkeys(problems)])
 
 
