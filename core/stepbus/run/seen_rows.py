@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from stepbus.kernel import Fit
 
 BEFORE = (
-    "the weights to start from have seen {}: scores of these rows say nothing of new ones; start from weights that have "
-    "not seen them, or score other rows"
+    "the weights to start from have seen {}: scores of these rows say nothing of new ones; start from weights that "
+    "have not seen them, or score other rows"
 )
 MEANWHILE = "{} are training rows as well: scores of these rows say nothing of new ones; score other rows"
 UNKNOWN = (
