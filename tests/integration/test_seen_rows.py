@@ -219,9 +219,7 @@ def test_scored_rows_that_train_in_the_same_fit(tiny_config: Make, review_files:
     both = pd.concat([pd.read_csv(review_files[name]) for name in ("train", "dev")], ignore_index=True)
     assert trainer.train(both, both).seen == {"validation": "64 of 64 rows (100%), such as '0' and '1'"}
     (said,) = hears.warnings
-    assert said.startswith(
-        "fit: its weights had seen 64 of 64 validation rows (100%), such as '0' and '1' before they "
-    )
+    assert said.startswith("fit: its weights had seen 64 of 64 validation rows (100%), such as '0' and '1' before")
     (said,) = (text for text, _ in hears.said if "training rows as well" in text)
     assert said.startswith("64 of 64 validation rows (100%), such as '0' and '1' are training rows as well")
 

@@ -256,7 +256,7 @@ class FitSession:
         return result
 
     def release(self) -> None:
-        """Give up weights, optimizer and compiled steps, which a fit of several does not need once it is kept."""
+        """Give up weights, optimizer and compiled steps, for which nobody has a use once another fit begins."""
         self.best_arrays, self.scored = {}, {}
         for name in ("model", "optimizer", "steps"):
             if hasattr(self, name):

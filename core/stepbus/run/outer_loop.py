@@ -260,6 +260,9 @@ class Run:
             return known
         session = self.session_of(fit)
         self.store.begin(self.directory_of(fit))
+        for other in self.sessions.values():
+            if other is not session:
+                other.release()
         session.assemble()
         self.store.restore(session)
         session.compile()
@@ -268,8 +271,6 @@ class Run:
             self.stack.enter_context(noted_signals(self))
         result = session.run_to_end()
         self.store.keep(self, result)
-        if not self.alone:
-            session.release()
         return result
 
     def _heed_signal(self, *, saved: bool = False) -> None:
