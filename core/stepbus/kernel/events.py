@@ -102,7 +102,8 @@ def parameter_groups(trainer: Session, model: Any) -> dict[str, dict[str, float]
 
     Returns:
         Parameter name -> {"weight_decay": …, "learning_rate_scale": …}. Names are merged; where two plugins give
-        the same setting of the same parameter, the later one wins, and scales multiply.
+        the same setting of the same parameter, the later one wins, and scales multiply. For `trace_key` see
+        `transform_gradients`.
     """
 
 
@@ -115,7 +116,10 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
 
     Returns:
         A pure function gradients -> gradients, or gradients -> (gradients, {name: scalar array}). It runs once for
-        each trace, not for each step, so it may hold no Python state. Functions are chained in call order.
+        each trace, not for each step, so it may hold no Python state. Functions are chained in call order. The fits of
+        a run share compiled steps where each plugin with this hook or `parameter_groups` has a method
+        `trace_key(trainer)` that gives equal values in both (settings, numbers, texts; None is equal to nothing): the
+        promise that its hooks give the same there.
     """
 
 

@@ -217,7 +217,7 @@ class Run(AssignedByCore):
             self.bus.hook.on_run_start(run=self)
             for note in self.notes:
                 self.message(note, "warning")
-            for text, level in seen_rows.sentences(self.fits, self.builder.start()):
+            for text, level in seen_rows.sentences(self.fits, lambda fit: self.variants.of(fit).builder.start()):
                 self.message(text, level)
             for fit in list(self.fits):
                 self._heed_signal()
@@ -274,6 +274,9 @@ class Run(AssignedByCore):
             return known
         session = self.session_of(fit)
         self.store.begin(self.directory_of(fit))
+        for other in self.sessions.values():
+            if other is not session:
+                other.release()
         session.assemble()
         self.store.restore(session)
         session.compile()
@@ -282,8 +285,6 @@ class Run(AssignedByCore):
             self.stack.enter_context(noted_signals(self))
         result = session.run_to_end()
         self.store.keep(self, result)
-        if not self.alone:
-            session.release()
         return result
 
     def _heed_signal(self, *, saved: bool = False) -> None:
