@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.metric import Metric as Metric
     from stepbus.base.problems import Problem as Problem
+    from stepbus.base.reading import parse_json as parse_json
     from stepbus.base.retention import Retention as Retention
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
@@ -98,6 +99,8 @@ if TYPE_CHECKING:
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.numbers import label_counts as label_counts
     from stepbus.text.rows.joining import join_rows as join_rows
+    from stepbus.text.rows.sources import Source as Source
+    from stepbus.text.rows.sources import Table as Table
     from stepbus.text.rows.table import Rows as Rows
     from stepbus.text.tokens.folder import vocabulary_rows as vocabulary_rows
 
@@ -136,8 +139,10 @@ _HOME = {
     "SchedulerConfig": "config.sections",
     "Selected": "base.components",
     "Session": "kernel.protocols",
+    "Source": "text.rows.sources",
     "StepResult": "kernel.state",
     "StepbusError": "base.errors",
+    "Table": "text.rows.sources",
     "TextSource": "text.encoder",
     "Trainer": "api.trainer",
     "TrainingConfig": "config.sections",
@@ -169,6 +174,7 @@ _HOME = {
     "no_decay_names": "compute.optimizer",
     "open_run": "api.opening",
     "open_trainer": "api.opening",
+    "parse_json": "base.reading",
     "read_config": "compute.folders",
     "read_tensors": "compute.folders",
     "row_streams": "device.backend",

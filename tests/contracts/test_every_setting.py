@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ from stepbus.run.outer_loop import Run
 from stepbus.run.plans.planning import plan_fits, prepare_first
 from stepbus.testing import play
 from stepbus.text.batches import prefetch as batches
+from stepbus.text.rows import read_rows
 from stepbus_plugins import optimizers as optimizer_plugin
 from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping
@@ -396,6 +398,24 @@ def introduced(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return screen.getvalue().partition("step 1/5")[0]
 
 
+def locked(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return how many rows come of a database that another program lets go of a little later."""
+    path = tools.folder / f"locked-{len(list(tools.folder.iterdir()))}.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.executescript("CREATE TABLE rows (a); INSERT INTO rows VALUES (1); BEGIN EXCLUSIVE")
+    readers = settings.get("readers", {"sqlite": settings})
+    later = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
+    later.start()
+    try:
+        config = load_config({"data": {"readers": readers}})
+        return len(read_rows(f"sqlite:{path}", name="train", config=config.data.settings))
+    except BadInput as error:
+        return "locked" if "keeps locked" in str(error) else error
+    finally:
+        later.join()
+        other.close()
+
+
 def folds(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     wide = {"train": str(tools.folder / "wide.csv"), "validation": None}
     settings = {"folds": 3, **settings}
@@ -424,6 +444,7 @@ DATA = {
     "cache": Sight(cached, (False, "tokens")),
     "separator": Sight(data, (",", ";"), {"train": "semicolons.csv"}),
     "encoding": Sight(data, ("utf-8", "latin-1"), {"train": "accents.csv"}),
+    "readers": Sight(locked, ({"sqlite": {"timeout": 0.0}}, {"sqlite": {"timeout": 60.0}})),
 }
 TABLE = {
     **{f"data.*.{name}": sight for name, sight in DATA.items()},
@@ -479,6 +500,7 @@ TABLE = {
     "scheduler.reduce_on_plateau.threshold": Sight(rates, (0.0, 0.01), {"patience": 1}),
     "scheduler.reduce_on_plateau.threshold_mode": Sight(rates, ("rel", "abs"), {"patience": 1, "threshold": 0.06}),
     "scheduler.reduce_on_plateau.cooldown": Sight(rates, (0, 3), {"patience": 1, "threshold": 0.01}),
+    "reader.sqlite.timeout": Sight(locked, (0.0, 60.0)),
     "metric.*.threshold": Sight(score, (0.5, 0.3)),
     "metric.*.average": Sight(score, ("macro", "weighted")),
     "training.num_epochs": Sight(planned, (2, 3)),

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.requests import may_select as may_select
     from stepbus.base.retention import Retention as Retention
+    from stepbus.base.row_sources import SCHEME as SCHEME
+    from stepbus.base.row_sources import by_scheme as by_scheme
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
@@ -98,6 +100,7 @@ else:
         "refuse_half_characters require_file",
         requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of may_select",
         retention="Retention",
+        row_sources="SCHEME by_scheme",
         saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from stepbus.base.errors import PluginError, StepbusError, did_you_mean
 from stepbus.base.makers import Maker
+from stepbus.base.row_sources import claimed, reader_problem
 from stepbus.base.settings import show
 from stepbus.base.wording import listed
 
@@ -68,6 +69,9 @@ class Component:
         metadata: What the kind wants known before anything is built, by name:
             head: `task` (binary, multiclass, multilabel or regression; None for any).
             metric: `tasks` that it is for, `default` (those that have it without being asked), `greater_is_better`.
+            reader: `suffixes` (endings of the files that it reads) or `schemes` (what stands before the colon of its
+            sources), or both; `packed` (whether its files may also come as .gz or .zip) and `file` (whether a path
+            stands behind its schemes, up to the first # or ?) are False unless said.
             model: `from_scratch` (names of settings that a pretrained folder has itself), `config` (settings → the
             content of config.json, weights unread), `shapes` (settings → parameter name → shape of the encoder,
             weights unread); all three are optional, and what none says is known once the model is built.
@@ -102,7 +106,8 @@ class Component:
         for name, (fine, expected) in FACTS.get(self.kind, {}).items():
             if name in self.metadata and not fine(self.metadata[name]):
                 return f"{where}: metadata: {name}: expected {expected}, got {self.metadata[name]!r}"
-        return ""
+        wrong = reader_problem(self.metadata) if self.kind == "reader" else ""
+        return f"{where}: {wrong}" if wrong else ""
 
     def unnamed(self) -> str:
         """Return why nobody could name it, or nothing."""
@@ -194,6 +199,7 @@ class Components:
 
     def __init__(self, elsewhere: Callable[[str, str], str] = lambda kind, name: "") -> None:
         self._parts: dict[tuple[str, str], tuple[Component, str]] = {}
+        self._claims: dict[str, str] = {}
         self._asked: set[tuple[str, str]] = set()
         self._elsewhere = elsewhere
 
@@ -205,7 +211,7 @@ class Components:
             provider: The plugin that offers it, as messages should name it.
 
         Raises:
-            PluginError: Another plugin offers the same kind and name.
+            PluginError: Another plugin offers the same kind and name, or reads the same files.
         """
         key = (component.kind, component.name)
         if key in self._parts:
@@ -213,6 +219,14 @@ class Components:
                 f"two plugins offer the {component.kind} '{component.name}': {self._parts[key][1]} and {provider}; "
                 "switch one of them off under plugins:"
             )
+        claims = claimed(component.kind, component.metadata)
+        for claim in claims:
+            if claim in self._claims:
+                raise PluginError(
+                    f"two plugins read {claim}: {self._claims[claim]} and {provider}; "
+                    "switch one of them off under plugins:"
+                )
+        self._claims |= dict.fromkeys(claims, provider)
         self._parts[key] = (component, provider)
 
     def names(self, kind: str) -> list[str]:

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stepbus import load_config
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig
 from stepbus.text.rows.table import Rows, read_rows
 from stepbus.text.rows.weighing import refuse_weightless, rows_that_count, weighed
 
 
 def read(source: Any, *, training: bool = True, name: str = "train", **settings: Any) -> Rows:
-    config = DataConfig(**settings)
+    config = load_config({"data": settings}).data.settings
     return weighed(read_rows(source, name=name, config=config), config, training=training)
 
 
@@ -52,7 +52,7 @@ def test_a_frame_and_its_file_are_the_same(table: Path, tmp_path: Path) -> None:
 
 
 def test_what_rows_have_already_stays(table: Path) -> None:
-    config = DataConfig(weight="w", soft_labels={"bad": "bad", "good": None})
+    config = load_config({"data": {"weight": "w", "soft_labels": {"bad": "bad", "good": None}}}).data.settings
     rows = read_rows(table, name="train", config=config).with_weights([5, 5, 5]).with_soft_labels([0, 1, 1], ["good"])
     found = weighed(rows, config, training=True)
     assert found.weights is not None
