@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.protocols import Checkpointer as Checkpointer
     from stepbus.kernel.protocols import FitData as FitData
     from stepbus.kernel.protocols import LoopSettings as LoopSettings
+    from stepbus.kernel.protocols import Plan as Plan
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import ScoredSet as ScoredSet
     from stepbus.kernel.protocols import Session as Session
@@ -45,6 +46,6 @@ else:
         events="BUILD_HOOKS FIRST_DECIDES RUN_HOOKS",
         fits="Fit FitResult Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
-        protocols="Batch Checkpointer FitData LoopSettings Run ScoredSet Session Steps",
+        protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
         state="Best Control Request StepResult TrainingState",
     )
