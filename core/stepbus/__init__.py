@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     from stepbus.api.create import create_model as create_model
     from stepbus.api.create import create_trainer as create_trainer
+    from stepbus.api.opening import open_run as open_run
     from stepbus.api.opening import open_trainer as open_trainer
     from stepbus.api.prediction_files import write_columns as write_columns
+    from stepbus.api.prediction_files import write_decoded as write_decoded
     from stepbus.api.prediction_files import write_predictions as write_predictions
     from stepbus.api.trainer import Trainer as Trainer
     from stepbus.base.callback import Callback as Callback
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.metric import Metric as Metric
     from stepbus.base.problems import Problem as Problem
+    from stepbus.base.reading import parse_json as parse_json
     from stepbus.base.retention import Retention as Retention
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
     from stepbus.kernel.fits import Predictions as Predictions
+    from stepbus.kernel.fits import mean_predictions as mean_predictions
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import Session as Session
     from stepbus.kernel.state import Control as Control
@@ -87,12 +91,16 @@ if TYPE_CHECKING:
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
+    from stepbus.run.plans.growing import grow as grow
     from stepbus.run.plans.plan import Plan as Plan
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.numbers import label_counts as label_counts
+    from stepbus.text.rows.joining import join_rows as join_rows
+    from stepbus.text.rows.sources import Source as Source
+    from stepbus.text.rows.sources import Table as Table
     from stepbus.text.rows.table import Rows as Rows
     from stepbus.text.tokens.folder import vocabulary_rows as vocabulary_rows
 
@@ -131,8 +139,10 @@ _HOME = {
     "SchedulerConfig": "config.sections",
     "Selected": "base.components",
     "Session": "kernel.protocols",
+    "Source": "text.rows.sources",
     "StepResult": "kernel.state",
     "StepbusError": "base.errors",
+    "Table": "text.rows.sources",
     "TextSource": "text.encoder",
     "Trainer": "api.trainer",
     "TrainingConfig": "config.sections",
@@ -151,21 +161,27 @@ _HOME = {
     "file_shapes": "plan.memory",
     "find_folder": "compute.folders",
     "get_trainer_config": "config.load",
+    "grow": "run.plans.growing",
     "hoist": "compute.optimizer",
     "hookimpl": "base.markers",
     "import_module": "config.discovery.plugins",
+    "join_rows": "text.rows.joining",
     "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",
+    "mean_predictions": "kernel.fits",
     "mx": "device.backend",
     "no_decay_names": "compute.optimizer",
+    "open_run": "api.opening",
     "open_trainer": "api.opening",
+    "parse_json": "base.reading",
     "read_config": "compute.folders",
     "read_tensors": "compute.folders",
     "row_streams": "device.backend",
     "setting": "base.settings",
     "vocabulary_rows": "text.tokens.folder",
     "write_columns": "api.prediction_files",
+    "write_decoded": "api.prediction_files",
     "write_predictions": "api.prediction_files",
     "write_text_atomically": "storage.durable",
     "wrong_key": "compute.models.model_keys",

@@ -33,6 +33,10 @@ class GradientClipping:
             return [Problem("plugins.gradient_clipping", words)]
         return []
 
+    def trace_key(self, trainer: Any) -> Any:
+        """Return what the clipping is made of: fits with equal settings share their compiled steps."""
+        return self.config
+
     @hookimpl
     def transform_gradients(self, trainer: Any) -> Callable[[Any], Any]:
         """Return the clipping; its scalar `gradient_norm` is the norm before it."""

@@ -14,6 +14,7 @@ class NanGuard:
     """End a run, or warn, when the loss or the gradient norm is no longer a finite number."""
 
     asks = ("stop",)
+    selects = False  # a number that is none decides, no score
 
     @define(frozen=True, kw_only=True)
     class Config:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ from stepbus.run.outer_loop import Run
 from stepbus.run.plans.planning import plan_fits, prepare_first
 from stepbus.testing import play
 from stepbus.text.batches import prefetch as batches
+from stepbus.text.rows import read_rows
 from stepbus_plugins import optimizers as optimizer_plugin
 from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping
@@ -92,10 +94,11 @@ class Tools:
 @pytest.fixture
 def tools(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     rows = [
-        f"{'good' if n % 3 else 'bad'} a{' the' * (n % 7)},{n % 3 > 0:d},{n}.5,{n // 2},{n % 5 if n - 4 else ''},x{n}"
+        f"{'good' if n % 3 else 'bad'} a{' the' * (n % 7)},{n % 3 > 0:d},{n}.5,{n // 2},{n % 5 if n - 4 else ''},x{n},"
+        f"0.{n}"
         for n in range(24)
     ]
-    (tmp_path / "wide.csv").write_text("\n".join(["text,label,price,family,size,code", *rows]) + "\n")
+    (tmp_path / "wide.csv").write_text("\n".join(["text,label,price,family,size,code,chance", *rows]) + "\n")
     (tmp_path / "other.csv").write_text("text,label\n" + "a film,1\nthe plot,0\n" * 5)
     (tmp_path / "accents.csv").write_bytes("text,label\ngood \xe9t\xe9,1\nbad plot,0\n".encode("latin-1") * 6)
     (tmp_path / "semicolons.csv").write_text("text;label;a,b\n" + "good film;1;2,3\nbad plot;0;4,5\n" * 6)
@@ -131,7 +134,7 @@ def rows_seen(tools: Tools, tree: dict[str, Any]) -> Any:
     fits = [{name: rows.numbers.tolist() for name, rows in fit.sets.items()} for fit in trainer.run.fits]
     tokens, source = text_of(trainer).tokens["train"], trainer.config.data.build()
     source.fit(trainer.fit.sets["train"])
-    arrays = [tokens.ids, tokens.offsets, tokens.labels, text_of(trainer).targets["train"]]
+    arrays = [tokens.ids, tokens.offsets, tokens.labels, text_of(trainer).targets["train"], tokens.weights]
     order = batches.epoch_order(text_of(trainer).shapes, tokens.lengths, seed=1, epoch=0)
     shapes = [(len(each.rows), each.size, each.length) for each in order]
     texts = source.texts(trainer.fit.sets["train"])
@@ -395,6 +398,24 @@ def introduced(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return screen.getvalue().partition("step 1/5")[0]
 
 
+def locked(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return how many rows come of a database that another program lets go of a little later."""
+    path = tools.folder / f"locked-{len(list(tools.folder.iterdir()))}.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.executescript("CREATE TABLE rows (a); INSERT INTO rows VALUES (1); BEGIN EXCLUSIVE")
+    readers = settings.get("readers", {"sqlite": settings})
+    later = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
+    later.start()
+    try:
+        config = load_config({"data": {"readers": readers}})
+        return len(read_rows(f"sqlite:{path}", name="train", config=config.data.settings))
+    except BadInput as error:
+        return "locked" if "keeps locked" in str(error) else error
+    finally:
+        later.join()
+        other.close()
+
+
 def folds(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     wide = {"train": str(tools.folder / "wide.csv"), "validation": None}
     settings = {"folds": 3, **settings}
@@ -406,6 +427,8 @@ DATA = {
     "validation": Sight(data, (0.25, "other.csv")),
     "test": Sight(planned, (None, "other.csv")),
     "label": Sight(data, ("label", "price"), {"task": "regression"}),
+    "soft_labels": Sight(data, (None, {"1": "chance", "0": None})),
+    "weight": Sight(data, (None, "family")),
     "task": Sight(data, ("binary", "regression")),
     "target": Sight(data, ("none", "log1p"), {"task": "regression", "label": "price"}),
     "id": Sight(data, (None, "code")),
@@ -421,6 +444,7 @@ DATA = {
     "cache": Sight(cached, (False, "tokens")),
     "separator": Sight(data, (",", ";"), {"train": "semicolons.csv"}),
     "encoding": Sight(data, ("utf-8", "latin-1"), {"train": "accents.csv"}),
+    "readers": Sight(locked, ({"sqlite": {"timeout": 0.0}}, {"sqlite": {"timeout": 60.0}})),
 }
 TABLE = {
     **{f"data.*.{name}": sight for name, sight in DATA.items()},
@@ -476,6 +500,7 @@ TABLE = {
     "scheduler.reduce_on_plateau.threshold": Sight(rates, (0.0, 0.01), {"patience": 1}),
     "scheduler.reduce_on_plateau.threshold_mode": Sight(rates, ("rel", "abs"), {"patience": 1, "threshold": 0.06}),
     "scheduler.reduce_on_plateau.cooldown": Sight(rates, (0, 3), {"patience": 1, "threshold": 0.01}),
+    "reader.sqlite.timeout": Sight(locked, (0.0, 60.0)),
     "metric.*.threshold": Sight(score, (0.5, 0.3)),
     "metric.*.average": Sight(score, ("macro", "weighted")),
     "training.num_epochs": Sight(planned, (2, 3)),

@@ -52,7 +52,7 @@ def loaded(request: pytest.FixtureRequest) -> LoadedPlugin:
 
 
 def test_there_are_the_plugins_of_the_index() -> None:
-    assert len(NAMES) == 15
+    assert len(NAMES) == 16
 
 
 @pytest.mark.parametrize(("name", "more"), CASES, ids=[f"{name}-{MORE.get(name, [{}]).index(m)}" for name, m in CASES])
@@ -70,7 +70,7 @@ def test_its_settings_say_what_they_mean(loaded: LoadedPlugin) -> None:
 
 def test_its_components_are_of_kinds_that_core_knows(loaded: LoadedPlugin) -> None:
     for part in loaded.components:
-        assert part.kind in {"model", "head", "pooling", "optimizer", "scheduler", "metric", "data"}
+        assert part.kind in {"model", "head", "pooling", "optimizer", "scheduler", "metric", "data", "reader"}
 
 
 def test_the_usual_script_lets_plugins_act() -> None:

@@ -65,8 +65,10 @@ def test_train_evaluate_predict(write: Callable[..., Path], tmp_path: Path, revi
     assert trained.returncode == 0, trained.stderr
     assert "stepbus predict out" in trained.stdout
     assert "binary: 0" in trained.stdout
-    for left in ("model/model.safetensors", "model/config.json", "history.jsonl", "history.csv", "config.yaml"):
-        assert (tmp_path / "out" / left).is_file(), left
+    for left in ("model/model.safetensors", "model/config.json", "history.jsonl", "history.csv"):
+        assert (tmp_path / "out" / "fits" / "fit" / left).is_file(), left
+    assert (tmp_path / "out" / "config.yaml").is_file()
+    assert (tmp_path / "out" / "model").readlink() == Path("fits/fit/model")
     result = json.loads((tmp_path / "out" / "fits" / "fit" / "result.json").read_text())
 
     scored = stepbus("evaluate", "out", review_files["dev"], "--json", folder=tmp_path)

@@ -15,7 +15,8 @@ from stepbus.kernel.hook_checks import SPECIFICATIONS
 from stepbus.storage import checkpoints
 
 PLUGIN = """
-from stepbus import hookimpl
+from attrs import evolve
+from stepbus import Axis, grow, hookimpl
 
 class Breaks:
     '''Raise in one hook.'''
@@ -24,6 +25,7 @@ class Breaks:
     @hookimpl{options}
     def {hook}(self):
         raise ZeroDivisionError("of the sample")
+{grows}
 
 class Listens:
     '''Say something, and that it was closed.'''
@@ -37,25 +39,38 @@ class Listens:
     def on_close(self, run, status):
         (run.config.base / "closed").write_text(status)
 """
-# These are asked one after another until one answers; the sample has to come first to be asked at all.
-ANSWERS = {"combine_results", "checkpoint_retention"}
-# This one is asked only where there are folds.
-NEEDS_FOLDS = "combine_results"
+# It is asked of one after another until one answers; the sample has to come first to be asked at all.
+ANSWERS = {"checkpoint_retention"}
+# These are asked only where there are several fits.
+NEEDS_FITS = {"combine_results", "fill_fit"}
+GROWS = """
+    grows = (Axis("round"),)
+
+    @hookimpl
+    def expand_fits(self, fits):
+        (fit,) = fits
+        first, second = (evolve(fit, name=f"round-{n}", scope={"round": n}) for n in (1, 2))
+        return [first, evolve(second, after=("round-1",))]
+"""
+COMBINES = """
+    @hookimpl
+    def combine_results(self, results):
+        return results[-1]
+"""
 HOOKS = [name for name in SPECIFICATIONS if name != "on_exception"]
 
 
 @pytest.fixture
 def trainer_of(tmp_path: Path, tiny_config: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
     def make(hook: str, policy: str, *others: Any) -> Any:
+        grows = GROWS if hook in NEEDS_FITS else ""
+        grows += COMBINES if hook == "fill_fit" else ""
         options = "(tryfirst=True)" if hook in ANSWERS else ""
-        (tmp_path / "sample.py").write_text(PLUGIN.format(hook=hook, options=options))
+        (tmp_path / "sample.py").write_text(PLUGIN.format(hook=hook, options=options, grows=grows))
         sample = {"use": str(tmp_path / "sample.py") + ":Breaks", "on_error": policy}
         listens = {"use": str(tmp_path / "sample.py") + ":Listens"}
         plugins: dict[str, Any] = {"progress": False, "sample": sample, "listens": listens}
         sections: dict[str, Any] = {"plugins": plugins}
-        if hook == NEEDS_FOLDS:
-            plugins["cross_validation"] = {"folds": 2}
-            sections["data"] = {"validation": None}
         path = tmp_path / "run.json"
         path.write_text(json.dumps(tiny_config(**sections)))
         return create_trainer(config=path, plugins=others)
@@ -252,6 +267,8 @@ def test_the_command_line_says_one_sentence_each(
     run = tmp_path / "run"
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(
-        f"stepbus: {run}/checkpoints: cannot write the checkpoint of step 4: No space left on device"
+        f"stepbus: {run}/fits/fit/checkpoints: cannot write the checkpoint of step 4: No space left on device"
     )
-    assert second.startswith(f"stepbus: {run}/history.csv: history, stepbus 0.1.0 cannot read or write here: No space")
+    assert second.startswith(
+        f"stepbus: {run}/fits/fit/history.csv: history, stepbus 0.1.0 cannot read or write here: No space"
+    )

@@ -1,4 +1,4 @@
-"""After a cross-validation: predictions are the mean of the folds and say so, and each fold is a trainer of its own."""
+"""After a cross-validation: predictions are those of all folds and say so, and each fold is a trainer of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stepbus.storage.exports import check_export
 from stepbus.text.rows import table
 
 Make = Callable[..., dict[str, Any]]
-SAID = "predictions are the mean of 3 fits: fold-1, fold-2, fold-3"
+SAID = "predictions are those of 3 fits, put together by cross_validation: fold-1, fold-2, fold-3"
 TASKS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
     "binary": ({"label": "label"}, {"label": ["no", "yes", "yes"]}),
     "multiclass": ({"label": "label"}, {"label": ["no", "yes", "maybe"]}),
@@ -283,7 +283,7 @@ def test_folds_that_mean_different_things_have_no_mean(tiny_config: Make) -> Non
     write_json_atomically(entry, sealed(saved))
     with pytest.raises(
         BadInput,
-        match=r"outputs of fold-1 stand for no, yes, and those of fold-2 for maybe, no, yes, so they have no mean",
+        match=r"outputs of fold-1 stand for no, yes, and those of fold-2 for maybe, no, yes, so they say nothing",
     ):
         open_trainer(first).predict(frame)
 

@@ -274,7 +274,7 @@ def test_every_plugin_works(make: Callable[..., Any], tmp_path: Path) -> None:
     assert result.reason.startswith("early_stopping")
     assert result.metrics["eval_loss"] == result.best.value
     assert {"history.jsonl", "history.csv", "checkpoints", "model"} <= {
-        path.name for path in result.directory.iterdir()
+        path.name for path in (result.directory / "fits" / "fit").iterdir()
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus import LabelCodec, create_trainer, open_trainer, write_predictions
+from stepbus import LabelCodec, create_trainer, load_config, open_trainer, write_predictions
 from stepbus.text.rows.cells import INFINITE
 from stepbus.text.rows.table import Rows, read_rows
 from stepbus_plugins.table_data.settings import TableDataConfig
@@ -95,7 +95,7 @@ def everywhere(frame: pd.DataFrame, folder: Path) -> dict[str, Any]:
     return {**files, "frame": frame, "dictionaries": dicts, "columns": frame.to_dict("list")}
 
 
-CONFIG = TableDataConfig(label="label", bins=4)
+CONFIG: TableDataConfig = load_config({"data": {"type": "table", "label": "label", "bins": 4}}).data.settings
 
 
 def learnt(rows: Rows) -> tuple[LabelCodec, TableText]:

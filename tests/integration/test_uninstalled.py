@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_without_its_tracker(
     tree = tiny_config(training={"num_epochs": 1}, plugins={"tracker": {}})
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     folder = create_trainer(config=tmp_path / "run.yaml").train().directory
-    (folder / "result.json").unlink()
+    (folder / "fits" / "fit" / "result.json").unlink()
     uninstall(packages)
     again = ["train", str(tmp_path / "run.yaml"), "--resume"]
     assert main(again) == 2
@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_without_its_tracker(
     assert "run.yaml:25: plugins.tracker: no installed plugin is called 'tracker'" in said
     assert "plugins: {tracker: false} does without it" in said
     assert main([*again, "--set", "plugins.tracker=false"]) == 0
-    assert (folder / "result.json").exists()
+    assert (folder / "fits" / "fit" / "result.json").exists()
 
 
 def test_what_prediction_needs_is_named(packages: Path, tiny_config: Callable[..., dict[str, Any]]) -> None:

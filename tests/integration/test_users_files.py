@@ -111,7 +111,7 @@ def test_what_lies_where_the_model_comes_neither_fails_the_export_nor_a_resume(
         create_trainer(config=tree, plugins=[Writes]).train()
     Writes.falls = False
     result = create_trainer(config=tree, plugins=[Writes]).train(resume=True)
-    found = {path.parent.parent.name: path.read_text() for path in result.directory.rglob("model/README.md")}
+    found = {path.parent.parent.name: path.read_text() for path in (result.directory / "fits").rglob("model/README.md")}
     assert found == ({"fold-1": "fold-1", "fold-2": "fold-2"} if folds else {"fit": "fit"})
     assert open_trainer(result.directory).model is not None if not folds else result.status == "ok"
 

@@ -175,3 +175,33 @@ def test_the_maximum_of_equal_values_has_the_whole_gradient_once() -> None:
     gradient = mx.grad(lambda x: MaxPooling()(x, mask).sum())(hidden)
     assert float(gradient.sum()) == pytest.approx(1)
     assert float(gradient[:, 2:].sum()) == 0
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_soft_labels_at_0_and_1_are_hard_ones(classes: int) -> None:
+    """Losses and gradients are equal to the last bit; between 0 and 1 they are the cross-entropy."""
+    head, logits = SoftmaxHead(D, classes), mx.array(random(7, classes, seed=3) * 4)
+    hard = np.random.default_rng(1).integers(0, classes, 7).astype(np.int32)
+    sure = np.eye(classes, dtype=np.float32)[hard]
+
+    def sums(labels: Any) -> Any:
+        return lambda logits: (head.loss(logits, mx.array(labels)) * mx.array(np.arange(7.0) - 2)).sum()
+
+    assert np.array(head.loss(logits, mx.array(hard))).tolist() == np.array(head.loss(logits, mx.array(sure))).tolist()
+    one, other = (np.array(mx.grad(sums(labels))(logits)) for labels in (hard, sure))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    soft = np.random.default_rng(2).dirichlet(np.ones(classes), 7)
+    values = np.array(logits, np.float64)
+    expected = -(soft * (values - np.log(np.exp(values).sum(axis=1, keepdims=True)))).sum(axis=1)
+    found = np.array(head.loss(logits, mx.array(soft.astype(np.float32))))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    # Padding rows have no labels at all; what they cost is multiplied by 0, so it has to be finite.
+    assert np.isfinite(np.array(head.loss(logits, mx.zeros((7, classes))))).all()
+
+
+def test_soft_labels_of_single_labels() -> None:
+    head, logits = SigmoidHead(D, 3), mx.array(random(4, 3, seed=3) * 4)
+    soft = np.random.default_rng(2).random((4, 3))
+    chances = 1 / (1 + np.exp(-np.array(logits, np.float64)))
+    expected = -(soft * np.log(chances) + (1 - soft) * np.log(1 - chances)).mean(axis=1)
+    np.testing.assert_allclose(np.array(head.loss(logits, mx.array(soft.astype(np.float32)))), expected, atol=2e-6)

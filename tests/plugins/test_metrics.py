@@ -316,3 +316,96 @@ def test_labels_that_came_as_numbers_are_named_by_them(task: str | None) -> None
         assert shown == []
         return
     assert shown[0][1] == [["0", "1", "0", "0"], ["1", "0", "0", "0"], ["2", "0", "0", "1"]]
+
+
+# Weights --------------------------------------------------------------------------------------------------------------
+
+
+def scored_rows(task: str, number: int = 60, seed: int = 5) -> tuple[Any, Any]:
+    """Return labels and predictions at random."""
+    draw = np.random.default_rng(seed)
+    if task == "regression":
+        return draw.gamma(2.0, 3.0, number), draw.gamma(2.0, 3.0, number)
+    if task == "multilabel":
+        return draw.integers(0, 2, (number, 3)).astype(np.float32), draw.random((number, 3))
+    classes = 2 if task == "binary" else 4
+    return draw.integers(0, classes, number), draw.dirichlet(np.ones(classes), number)
+
+
+def cases() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return every metric with each of its tasks and averages."""
+    found = []
+    for name, part in PARTS.items():
+        for task in part.metadata["tasks"]:
+            averages = ["auto", "macro", "micro", "weighted"] if name in ("precision", "recall", "f1") else [None]
+            if name.startswith("auc") and task != "binary":
+                averages = ["macro", "micro", "weighted"]
+            found += [(name, task, {} if average is None else {"average": average}) for average in averages]
+    return found
+
+
+@pytest.mark.parametrize(("name", "task", "options"), cases(), ids=repr)
+def test_integer_weights_are_repeated_rows(name: str, task: str, options: dict[str, Any]) -> None:
+    """Every metric takes weights; weight 0 is no row at all."""
+    metric = PARTS[name].build(PARTS[name].config(**options))
+    labels, values = scored_rows(task)
+    weights = np.random.default_rng(8).integers(0, 4, len(labels))
+    assert 0 in weights
+    expected = metric(np.repeat(labels, weights, axis=0), np.repeat(values, weights, axis=0))
+    assert metric(labels, values, weights) == pytest.approx(expected, abs=1e-12)
+    assert metric(labels, values, weights * 2.5) == pytest.approx(expected, abs=1e-12)
+    assert metric(labels, values, np.ones(len(labels))) == pytest.approx(metric(labels, values), abs=1e-12)
+    assert abs(metric(labels, values) - expected) > 1e-6  # they do count
+
+
+def of_sklearn(name: str, task: str, labels: Any, values: Any, weights: Any) -> float:
+    """Return what scikit-learn says with sample_weight, called in its plainest way."""
+    from sklearn import metrics
+
+    if task == "regression":
+        values = np.maximum(values, 0) if name == "rmsle" else values
+        function = {
+            "mse": metrics.mean_squared_error,
+            "mae": metrics.mean_absolute_error,
+            "rmse": metrics.root_mean_squared_error,
+            "r2": metrics.r2_score,
+            "rmsle": metrics.root_mean_squared_log_error,
+        }[name]
+        return float(function(labels, values, sample_weight=weights))
+    if name.startswith("auc"):
+        # A class a row for several classes: scikit-learn's own one-against-rest.
+        truth = labels if task != "multiclass" else np.eye(4)[labels]
+        given = values[:, 1] if task == "binary" else values
+        function = metrics.roc_auc_score if name == "auc_roc" else metrics.average_precision_score
+        return float(function(truth, given, sample_weight=weights))
+    decided = values >= 0.5 if task == "multilabel" else values.argmax(axis=1)
+    if name == "accuracy":
+        return float(metrics.accuracy_score(labels, decided, sample_weight=weights))
+    kind, _, average = name.partition("_")
+    average = average or ("binary" if task == "binary" else "macro")
+    function = {"precision": metrics.precision_score, "recall": metrics.recall_score, "f1": metrics.f1_score}[kind]
+    return float(function(labels, decided, average=average, sample_weight=weights, zero_division=0.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [(name, task) for name, part in PARTS.items() for task in part.metadata["tasks"]]
+)
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=5, deadline=None)
+def test_weights_as_scikit_learn_has_them(name: str, task: str, seed: int) -> None:
+    labels, values = scored_rows(task, seed=seed)
+    weights = np.random.default_rng(seed).gamma(1.0, 2.0, len(labels)) + 1e-3
+    found = PARTS[name].build(PARTS[name].config())(labels, values, weights)
+    assert found == pytest.approx(of_sklearn(name, task, labels, values, weights), abs=1e-12)
+
+
+def test_tables_count_by_weight_and_say_so() -> None:
+    labels, values = np.array([0, 1, 1]), two([0.2, 0.9, 0.4])
+    (title, _, rows), (second, columns, each) = tables(labels, values, ["a", "b"], weights=np.array([2.0, 0.5, 1.0]))
+    assert title == "confusion (rows: true, columns: predicted, by weight)"
+    assert rows == [["a", "2", "0"], ["b", "1", "0.5"]]
+    assert second == "each class, by weight"
+    assert columns[-1] == "weight"
+    assert each == [["a", "0.6667", "1.0000", "0.8000", "2"], ["b", "1.0000", "0.3333", "0.5000", "1.5"]]
+    (*_, (plain, columns, _)) = tables(labels, values, ["a", "b"])
+    assert (plain, columns[-1]) == ("each class", "rows")

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus import DataError, PluginError, Rows
-from stepbus.config.sections import DataConfig
+from stepbus import DataError, PluginError, Rows, load_config
 from stepbus.text.rows.table import read_rows
 from stepbus_plugins.table_data import TableData
 from stepbus_plugins.table_data.numbers import plain, quantile_edges, ranks, scale
@@ -23,7 +22,7 @@ from stepbus_plugins.table_data.text import TableText
 
 
 def rows(name: str = "train", **columns: list[Any]) -> Rows:
-    return read_rows(pd.DataFrame(columns), name=name, config=DataConfig())
+    return read_rows(pd.DataFrame(columns), name=name, config=load_config({}).data.settings)
 
 
 def source(**settings: Any) -> TableText:
@@ -202,7 +201,7 @@ def test_settings_that_go_together() -> None:
 def csv_rows(folder: Path, content: str, name: str = "train") -> Rows:
     path = folder / f"{name}.csv"
     path.write_text(content)
-    return read_rows(path, name=name, config=DataConfig())
+    return read_rows(path, name=name, config=load_config({}).data.settings)
 
 
 def test_what_a_column_holds_is_learnt_once_and_other_files_are_read_by_it(tmp_path: Path) -> None:
@@ -282,10 +281,8 @@ def test_a_saved_index_is_no_feature_and_that_is_said(tmp_path: Path, caplog: py
     assert told(csv_rows(tmp_path, content), columns=["Unnamed: 0"]) == ["Unnamed: 0: 0", "Unnamed: 0: 1"]
     frame = rows(**{"Unnamed: 0": [0, 1], "size": [5, 6]})
     assert told(frame) == ["size: 5", "size: 6"]
-    assert read_rows(tmp_path / "train.csv", name="train", config=DataConfig(id="Unnamed: 0")).ids.tolist() == [
-        "0",
-        "1",
-    ]
+    by_index = load_config({"data": {"id": "Unnamed: 0"}}).data.settings
+    assert read_rows(tmp_path / "train.csv", name="train", config=by_index).ids.tolist() == ["0", "1"]
 
 
 def test_lists_are_refused_where_they_are_told_and_nowhere_else() -> None:

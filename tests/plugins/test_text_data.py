@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepbus import DataError, Rows
-from stepbus.config.sections import DataConfig
+from stepbus import DataError, Rows, load_config
 from stepbus.text.rows.table import read_rows
 from stepbus_plugins.text_data import TextColumns, TextData, TextDataConfig
 
 
 def rows(**columns: list[Any]) -> Rows:
-    return read_rows(pd.DataFrame(columns), name="train", config=DataConfig())
+    return read_rows(pd.DataFrame(columns), name="train", config=load_config({}).data.settings)
 
 
 def source(**settings: Any) -> TextColumns:
@@ -46,10 +45,10 @@ def test_a_text_is_as_it_is_written_whatever_stands_beside_it(tmp_path: Path) ->
     for cells in (odd, odd[::-1], [*odd, "words"], *([cell] for cell in odd), ["1", "2"], ["NA"]):
         path = tmp_path / "train.csv"
         path.write_text("text,n\n" + "".join(f"{cell},1\n" for cell in cells))
-        assert made.texts(read_rows(path, name="train", config=DataConfig()))[0] == cells
+        assert made.texts(read_rows(path, name="train", config=load_config({}).data.settings))[0] == cells
         path = tmp_path / "train.jsonl"
         path.write_text("".join(json.dumps({"text": cell}) + "\n" for cell in cells))
-        assert made.texts(read_rows(path, name="train", config=DataConfig()))[0] == cells
+        assert made.texts(read_rows(path, name="train", config=load_config({}).data.settings))[0] == cells
         assert made.texts(rows(text=cells))[0] == cells
     assert made.texts(rows(text=pd.array([12, 5], dtype="Int64")))[0] == ["12", "5"]
     assert source(text="text", missing="").texts(rows(text=[12, None]))[0] == ["12", ""]

@@ -25,6 +25,8 @@ ROWS = {
     "6 plugins that raise": 120,
     "6 plugins that hang": 20,
     "6 trackers": 40,
+    "6 bad components": 34,
+    "6 misdeeds of plugins": 30,
     "6 two runs at once": 20,
     "6 numbers that are none": 40,
     "7 canary secrets": 60,

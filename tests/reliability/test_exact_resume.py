@@ -66,7 +66,7 @@ def assert_same(one: Path, other: Path) -> None:
 def cut(whole: Path, step: int, into: Path) -> None:
     """Copy a run as it was when the checkpoint of one step had just become durable."""
     shutil.copytree(whole, into)
-    shutil.rmtree(into / "model")
+    shutil.rmtree(into / "fits" / "fit" / "model")
     (into / "fits" / "fit" / "result.json").unlink()
     (into / "fits" / "fit" / "predictions.npz").unlink()
     for folder in (into / "fits" / "fit" / "checkpoints").glob("step-*"):

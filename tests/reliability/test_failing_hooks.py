@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 
-from stepbus import PluginError, PluginFailure, StepbusError, hookimpl
+from stepbus import Axis, PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.kernel import events
 from stepbus.kernel.fits import Fit, FitResult
 from stepbus.kernel.hook_checks import RESULTS, SPECIFICATIONS
@@ -33,6 +34,8 @@ from stepbus_plugins.history import History
 
 EPOCHS, STEPS = 2, 5
 METRICS = [{"eval_loss": 0.9}, {"eval_loss": 0.7}]
+# What is asked only where the plan has several fits.
+NEEDS_FOLDS = ("combine_results", "fill_fit")
 
 
 class Works:
@@ -68,17 +71,26 @@ class Works:
 
 
 class Folds:
-    """Two fits, and the first result for both."""
+    """Two fits, the second after the first, and the first result for both."""
 
     scope = "run"
+    grows: tuple[Axis, ...] = (Axis("fold"),)
 
     @hookimpl
     def expand_fits(self, fits: list[Fit]) -> list[Fit]:
-        return [Fit(f"fold-{number}", fits[0].sets, 1, {"fold": number}) for number in (1, 2)]
+        folds = [Fit(f"fold-{number}", fits[0].sets, 1, {"fold": number}) for number in (1, 2)]
+        return [folds[0], evolve(folds[1], after=("fold-1",))]
 
     @hookimpl(trylast=True)
     def combine_results(self, results: list[FitResult]) -> FitResult:
         return results[0]
+
+
+def folds_of(hook: str) -> list[type]:
+    """Return what makes two fits, where a hook is asked only then; the plugin that breaks combines them if it can."""
+    combined_by = "breaks" if hook == "combine_results" else ""
+    own = type("Folds", (Folds,), {"grows": (Axis("fold", combined_by=combined_by),)})
+    return [own] if hook in NEEDS_FOLDS else []
 
 
 class Fails:
@@ -225,14 +237,14 @@ def refused_at_once(folder: Path, breaks: Any) -> str:
 def check(
     hook: str, act: Callable[[], Any], policy: str, call: int, folder: Path, whole: Any, seen: Any, *, raises: bool
 ) -> None:
-    folds, fails = hook == "combine_results", hook == "on_exception"
+    folds, fails = hook in NEEDS_FOLDS, hook == "on_exception"
     breaks = (breaking(hook, act, call), {"on_error": policy})
     if policy == "disable" and hook in events.BUILD_HOOKS:
         seen.refused(refused_at_once(folder, breaks))
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run, error = execute(folder, *([Folds] if folds else []), Works, History, *([Fails] if fails else []), breaks)
+        run, error = execute(folder, *folds_of(hook), Works, History, *([Fails] if fails else []), breaks)
     told = [event.arguments["text"] for event in run.recorder.events if event.name == "on_message"]
     if fails:
         assert isinstance(error, PluginFailure)
@@ -365,7 +377,7 @@ def test_a_hook_that_would_never_run_is_refused(hook: str, way: str, tmp_path: P
     function = {"yields": yields, "waits": waits}.get(way) or (twice if "twice" in way else none)
     breaks = type("Breaks", (), {"scope": "run", hook: hookimpl(wrapper=wrapper)(function)})
     with tally("6 plugins that raise", f"{hook} {way}") as seen:
-        folds = [Folds] if hook == "combine_results" else []
+        folds = folds_of(hook)
         fails = [Fails] if hook == "on_exception" else []
         try:
             _, error = execute(tmp_path, *folds, Works, History, *fails, breaks)
@@ -405,14 +417,14 @@ def test_a_plugin_that_hangs_is_left_by_a_second_signal(
     case: tuple[str, str, str, int], tmp_path: Path, undisturbed: Any, second_signal: Any, tally: Any
 ) -> None:
     hook, _, policy, call = case
-    folds, fails = hook == "combine_results", hook == "on_exception"
+    folds, fails = hook in NEEDS_FOLDS, hook == "on_exception"
     with tally("6 plugins that hang", case) as seen:
         breaks = (breaking(hook, second_signal, call), {"on_error": policy})
         if policy == "disable" and hook in events.BUILD_HOOKS:
             seen.refused(refused_at_once(tmp_path, breaks))
             return
         began = time.monotonic()
-        run, error = execute(tmp_path, *([Folds] if folds else []), Works, History, *([Fails] if fails else []), breaks)
+        run, error = execute(tmp_path, *folds_of(hook), Works, History, *([Fails] if fails else []), breaks)
         assert time.monotonic() - began < 30
         assert isinstance(error, KeyboardInterrupt), repr(error)  # exit code 130, and no plugin's policy swallows it
         goes_on_from_its_checkpoints(run, tmp_path, folds, undisturbed[folds])

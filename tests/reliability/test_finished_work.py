@@ -32,11 +32,13 @@ TEXTS = ["good film", "bad plot", "good good plot"]
 ID_DATES = [f"2024-02-{day + 1:02d}" for day in range(24)]
 
 MODEL = ("config.json", "model.safetensors", "stepbus.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-SINGLE = ("run.json", "result.json", "predictions.npz", *(f"model/{name}" for name in MODEL))
+OF_A_FIT = ("result.json", "predictions.npz", *(f"model/{name}" for name in MODEL))
+SINGLE = ("run.json", *(f"fits/fit/{name}" for name in OF_A_FIT))
 # Nothing reads these again when a fit is done: for people, or for a resume within the fit.
-SINGLE_HINTS = ("config.yaml", "history.*", ".lock", "checkpoints/LATEST", "checkpoints/BEST", "checkpoints/step-*/*")
+CHECKPOINT_HINTS = ("LATEST", "BEST", "step-*/*")
+SINGLE_HINTS = ("config.yaml", "fits/*/history.*", ".lock", *(f"fits/fit/checkpoints/{n}" for n in CHECKPOINT_HINTS))
 FOLDS = ("fold-1", "fold-2")  # the third is still to do
-CROSS = ("run.json", *(f"fits/{fold}/{name}" for fold in FOLDS for name in SINGLE[1:]))
+CROSS = ("run.json", *(f"fits/{fold}/{name}" for fold in FOLDS for name in OF_A_FIT))
 # The table is written anew by the combination.
 CROSS_HINTS = ("config.yaml", "fits/*/history.*", "out_of_fold.csv", ".lock")
 
@@ -92,7 +94,7 @@ def cross(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cross")
     write_inputs(folder)
     create_trainer(config=cross_settings(folder)).train()
-    shutil.copytree(folder / "run", folder / "whole")
+    shutil.copytree(folder / "run", folder / "whole", symlinks=True)
     shutil.rmtree(folder / "run" / "fits" / "fold-3")
     return folder
 
@@ -177,7 +179,7 @@ def test_an_undamaged_run_is_done_and_ends_as_it_did(single: Path, cross: Path, 
         ("cross", cross_settings(cross), outcome(cross / "whole")),
     ):
         run = tmp_path / name
-        shutil.copytree((single if name == "single" else cross) / "run", run)
+        shutil.copytree((single if name == "single" else cross) / "run", run, symlinks=True)
         resume(tree, run)
         assert outcome(run) == wanted
 
@@ -193,7 +195,7 @@ def test_every_damaged_file_is_found_at_a_resume(
     for name in SINGLE if kind == "single" else CROSS:
         if damage == "removed" and Path(name).name == "result.json":
             continue  # a fit without it is one that is not finished: see below
-        shutil.copytree(pristine, run)
+        shutil.copytree(pristine, run, symlinks=True)
         DAMAGES[damage](run / name)
         before = files_in(run)
         with pytest.raises(CheckpointError) as caught:
@@ -211,7 +213,7 @@ def test_damaged_hints_change_no_result(kind: str, damage: str, single: Path, cr
     """All at once; whether the lock is a file is for the lock to say."""
     tree = settings(single, data={"validation": 0.25}) if kind == "single" else cross_settings(cross)
     folder, run = single if kind == "single" else cross, tmp_path / "run"
-    shutil.copytree(folder / "run", run)
+    shutil.copytree(folder / "run", run, symlinks=True)
     hints = matching(run, SINGLE_HINTS if kind == "single" else CROSS_HINTS)
     if damage.startswith(("a folder", "a link", "a pipe")):
         hints -= {".lock", "out_of_fold.csv"}
@@ -225,7 +227,7 @@ def test_damaged_hints_change_no_result(kind: str, damage: str, single: Path, cr
 @pytest.mark.parametrize("name", ["result.json", "predictions.npz", "model/model.safetensors", "model/stepbus.json"])
 @pytest.mark.parametrize("damage", ["a bit flipped", "removed", "a folder", "a link to nothing"])
 def test_the_mend_that_is_named_gives_the_same_bits(damage: str, name: str, cross: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(cross / "run", tmp_path / "run"))
+    run = Path(shutil.copytree(cross / "run", tmp_path / "run", symlinks=True))
     DAMAGES[damage](run / "fits" / "fold-1" / name)
     if (damage, name) != ("removed", "result.json"):
         with pytest.raises(CheckpointError) as caught:
@@ -240,7 +242,7 @@ def test_the_mend_that_is_named_gives_the_same_bits(damage: str, name: str, cros
 
 
 def test_damage_of_a_later_fold_is_found_before_an_earlier_one_is_done_again(cross: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(cross / "run", tmp_path / "run"))
+    run = Path(shutil.copytree(cross / "run", tmp_path / "run", symlinks=True))
     (run / "fits" / "fold-1" / "result.json").unlink()
     flip(0.5)(run / "fits" / "fold-2" / "predictions.npz")
     with pytest.raises(CheckpointError, match=r"fold-2/predictions\.npz: the content is not what was written"):
@@ -249,7 +251,7 @@ def test_damage_of_a_later_fold_is_found_before_an_earlier_one_is_done_again(cro
 
 
 def test_folds_that_traded_places_are_found(cross: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(cross / "run", tmp_path / "run"))
+    run = Path(shutil.copytree(cross / "run", tmp_path / "run", symlinks=True))
     fits = run / "fits"
     (fits / "fold-1").rename(fits / "x")
     (fits / "fold-2").rename(fits / "fold-1")
@@ -259,7 +261,7 @@ def test_folds_that_traded_places_are_found(cross: Path, tmp_path: Path) -> None
 
 
 def test_models_that_traded_places_are_found(cross: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(cross / "run", tmp_path / "run"))
+    run = Path(shutil.copytree(cross / "run", tmp_path / "run", symlinks=True))
     shutil.rmtree(run / "fits" / "fold-2" / "model")
     shutil.copytree(run / "fits" / "fold-1" / "model", run / "fits" / "fold-2" / "model")
     with pytest.raises(CheckpointError, match=r"fold-2/model/stepbus.json: expected the model of this fit, got anoth"):
@@ -267,7 +269,7 @@ def test_models_that_traded_places_are_found(cross: Path, tmp_path: Path) -> Non
 
 
 def test_a_changed_echo_of_the_configuration_is_said(single: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(single / "run", tmp_path / "run"))
+    run = Path(shutil.copytree(single / "run", tmp_path / "run", symlinks=True))
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("num_epochs: 1", "num_epochs: 9"))
     assert (run / "config.yaml").read_text() != text
@@ -367,18 +369,19 @@ def test_a_damaged_export_is_not_opened(damage: str, name: str, model: Path, sin
 def test_the_command_line_says_it_in_one_sentence(
     single: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = Path(shutil.copytree(single / "run", tmp_path / "run"))
+    run = Path(shutil.copytree(single / "run", tmp_path / "run", symlinks=True))
     data, output = str(single / "train.csv"), tmp_path / "predictions.csv"
     assert main(["predict", str(run), data, "--output", str(output)]) == 0
     flip(0.9)(run / "model" / "model.safetensors")
     output.unlink()
     capsys.readouterr()
-    for words in (["predict", str(run), data, "--output", str(output)], ["evaluate", str(run / "model"), data]):
+    named = ["predict", str(run), data, "--output", str(output)]
+    for place, words in (("fits/fit/model", named), ("model", ["evaluate", str(run / "model"), data])):
         assert main(words) == 2
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.startswith(
-            f"stepbus: {run}/model/model.safetensors: the content is not what was written (its SHA-256 differs); "
+            f"stepbus: {run}/{place}/model.safetensors: the content is not what was written (its SHA-256 differs); "
         )
         assert said.err.count("\n") == 1
     assert not output.exists()

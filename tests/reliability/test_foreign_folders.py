@@ -82,7 +82,7 @@ def model(kept: Path, tmp_path: Path, tiny_config: Callable[..., dict[str, Any]]
     if not kept.exists():
         output = {"output_dir": str(kept)}
         create_trainer(config=tiny_config(training={"max_steps": 1}, environment=output)).train()
-    return shutil.copytree(kept, tmp_path / "sent") / "model"
+    return shutil.copytree(kept, tmp_path / "sent", symlinks=True) / "fits" / "fit" / "model"
 
 
 def tamper(model: Path, change: Change) -> None:
@@ -459,7 +459,7 @@ def test_a_checkpoints_state_that_cannot_be_is_one_sentence(
     change: dict[str, Any] | None, key: str, model: Path, tiny_config: Callable[..., dict[str, Any]],
     tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    run = model.parent
+    run = model.parents[2]
     (checkpoint,) = (run / "fits" / "fit" / "checkpoints").glob("step-00000001")
     content = to_json(None if change is None else json.loads((checkpoint / "state.json").read_text()) | change).encode()
     (checkpoint / "state.json").write_bytes(content)

@@ -663,7 +663,7 @@ ROWS = [
 def test_a_row_that_is_none(tmp_path: Path, line: str) -> None:
     (tmp_path / "rows.jsonl").write_text('{"a": 1.5}\n' + line + "\n")
     with pytest.raises(DataError, match=r"rows\.jsonl:2: expected a JSON object on one line, got "):
-        read_table(str(tmp_path / "rows.jsonl"), "utf-8")
+        read_table(str(tmp_path / "rows.jsonl"), load_config({}).data.settings)
 
 
 @pytest.mark.parametrize("text", [DEEP, '{"a":' * 100_000, "x: " + "[" * 100_000, "- " * 100_000])
@@ -750,7 +750,7 @@ CALLS: dict[str, tuple[Callable[[str], Any], type[BadInput]]] = {
     "read_layers": (lambda text: read_layers(Path(text), []), ConfigError),
     "open_trainer": (open_trainer, ModelError),
     "find_folder": (find_folder, ModelError),
-    "read_table": (lambda text: read_table(text, "utf-8"), DataError),
+    "read_table": (lambda text: read_table(text, load_config({}).data.settings), DataError),
     "find_run": (lambda text: find_run(text, Path("runs")), BadInput),
     "import_module": (lambda text: import_module(text.replace(".csv", ".py")), PluginError),
     "write_predictions": (lambda text: write_predictions(TRAINER, None, text), BadInput),  # type: ignore[arg-type]

@@ -163,8 +163,8 @@ def test_what_was_known_before_the_folder_moved_is_right_after(
 
     result = create_trainer(config=tiny_config(training={"max_steps": 1}), plugins=[Races(), Listens()]).train()
     second = tmp_path / "run-2"
-    assert places == {"run": second, "fit": second, "next": f"stepbus predict {second} FILE"}
-    assert (result.directory, result.model_path) == (second, second / "model")
+    assert places == {"run": second, "fit": second / "fits" / "fit", "next": f"stepbus predict {second} FILE"}
+    assert (result.directory, result.model_path) == (second, second / "fits" / "fit" / "model")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.yaml", "run.json"]
     assert (second / "fits" / "fit" / "history.jsonl").exists()
 
@@ -188,7 +188,7 @@ def test_resuming_with_something_else_is_refused_by_name(
 
     directory = Path(tiny_config()["environment"]["output_dir"])
     (directory / "fits" / "fit" / "result.json").unlink()
-    shutil.rmtree(directory / "model")
+    shutil.rmtree(directory / "fits" / "fit" / "model")
     changed = tiny_config(**{"plugins": SAVES, "training": {"max_steps": 3}, **change})
     changed["training"]["max_steps"] = 3
     with pytest.raises(CheckpointError) as caught:

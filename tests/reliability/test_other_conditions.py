@@ -48,7 +48,7 @@ def begun(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Path:
     assert (began.returncode, began.stderr) == (0, "")
     run = tmp_path / "run"
     (run / "fits" / "fit" / "result.json").unlink()
-    (run / "model").rename(tmp_path / "whole")
+    (run / "fits" / "fit" / "model").rename(tmp_path / "whole")
     shutil.rmtree(run / "fits" / "fit" / "checkpoints" / "step-00000003")
     return tmp_path
 

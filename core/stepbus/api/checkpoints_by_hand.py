@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import CheckpointError
 from stepbus.fit import persistence, put_tensors
+from stepbus.fit.seen import lineage_in, put_lineage
 from stepbus.storage import DESCRIPTION, checkpoints, from_json, to_json
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def load_weights(session: FitSession | None, model: Any, path: Path, *, optimize
         )
     source = str(path / "model.safetensors")
     put_tensors(model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    put_lineage(model, lineage_in(path))
 
 
 def _labels(state: Any) -> Any:

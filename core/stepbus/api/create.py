@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import BadInput, Problem, did_you_mean, show
 from stepbus.base.trees import plain
-from stepbus.compute.models import build_model
+from stepbus.compute.models import build_model, whole_classifier
 from stepbus.fit.loaders import is_module
+from stepbus.fit.seen import lineage_at, put_lineage
 from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def create_model(
     section: dict[str, Any] = {} if name is None else {"type": name.removesuffix("_with_head")}
     section |= {"pretrained": pretrained, "head": task, **settings}
     config = load_config(None, keywords={"model": section}, extra_plugins=_given(plugins))
-    model = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
+    made = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
+    model = whole_classifier(made, config.model)
+    put_lineage(model, lineage_at(config.model.settings.pretrained))
     # Defaults too: what lies under the model in another configuration must not take their place.
     section = {**config.tree["model"], **_set(plain(config.model, places=True))}
     # No parts of the parameter tree.

@@ -1,4 +1,4 @@
-"""The trained models of a run of several fits: each a trainer of its own, and the mean of what all of them predict."""
+"""The trained models of a run of several fits: each a trainer of its own, and what all of them predict together."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import numpy as np
 from attrs import evolve, frozen
 
-from stepbus.base import ModelError
+from stepbus.base import ModelError, listed
 from stepbus.fit import unweighed
 from stepbus.fit.opened import open_model
+from stepbus.fit.seen import lineage_of, meeting
+from stepbus.kernel import Lineage
 
 if TYPE_CHECKING:
     from stepbus.fit.opened import OpenedModel, Predictor
     from stepbus.kernel import Predictions
+    from stepbus.run.opened import OpenedRun
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -56,18 +59,28 @@ class FitModels(Sequence[T], Generic[T]):
         """The first of them."""
         return self._open(next(iter(self.folders)))
 
-    def predictors(self) -> Iterator[Predictor]:
-        """Give what predicts with each of them; no two are open at once.
+    def refuse_missing(self) -> None:
+        """Refuse to predict with some of the models of a run only.
 
         Raises:
-            ModelError: A fit of the run has no model, or one cannot be opened.
+            ModelError: A fit of the run has no model.
         """
         if self.missing:
             raise ModelError(
                 f"the run has {len(self) + len(self.missing)} fits, and no model of {', '.join(self.missing)} yet; go "
                 "on with train(resume=True), or take one of trainer.fits, which are those that are done"
             )
-        for name in self.folders:
+
+    def predictors(self, names: Sequence[str]) -> Iterator[Predictor]:
+        """Give what predicts with some of them, one after the other; no two are open at once.
+
+        Args:
+            names: Names of their fits.
+
+        Raises:
+            ModelError: One cannot be opened.
+        """
+        for name in names:
             yield self._open(name).predictor
 
     def __len__(self) -> int:
@@ -87,11 +100,11 @@ class FitModels(Sequence[T], Generic[T]):
 
 
 @frozen(eq=False)
-class Mean:
+class Said:
     """What the models of a run say of rows; with one model, what that one says.
 
     Args:
-        predictions: Their mean, in the unit of the labels.
+        predictions: What they say together, in the unit of the labels.
         loss: The mean of their losses; NaN without labels.
         logits: The mean of their raw outputs, [N, K].
         metrics: What scores predictions, by name.
@@ -103,12 +116,15 @@ class Mean:
     metrics: Sequence[tuple[str, Any]]
 
 
-def mean_of(predictors: Iterable[Predictor], source: Any, *, labelled: bool, raw: bool = False) -> Mean:
-    """Return what models predict: each once for all rows, and their mean, which is said.
+def said_of(
+    predictors: Iterable[Predictor], source: Any, run: OpenedRun | None = None, *, labelled: bool, raw: bool = False
+) -> Said:
+    """Return what models predict: each once for all rows, and what they say together, which is said.
 
     Args:
         predictors: The models.
         source: What holds the rows.
+        run: The run that they are of; None for a single model.
         labelled: Whether to read labels and compute the loss.
         raw: Whether the logits are wanted.
 
@@ -118,32 +134,42 @@ def mean_of(predictors: Iterable[Predictor], source: Any, *, labelled: bool, raw
     names: list[str] = []
     meanings: list[tuple[Any, ...]] = []
     found: list[tuple[Predictions, float, np.ndarray[Any, Any]]] = []
+    seen = Lineage()
     for predictor in predictors:
         names.append(predictor.name)
         meanings.append(_meaning(predictor))
         if meanings[-1] != meanings[0]:
             raise ModelError(
                 f"the outputs of {names[0]} stand for {_listed(meanings[0])}, and those of {names[-1]} for "
-                f"{_listed(meanings[-1])}, so they have no mean; take one of trainer.fits, or name the folder of a fit"
+                f"{_listed(meanings[-1])}, so they say nothing together; take one of trainer.fits, or name the folder "
+                "of a fit"
             )
         source = predictor.read(source, labelled=labelled)  # once for all: a pipe gives its rows only once
         found.append(predictor.predict(source, labelled=labelled))
+        seen |= lineage_of(getattr(predictor.steps, "model", None))
+    if labelled and (met := meeting(seen, source)):
+        whose = "the model has" if len(found) == 1 else "the models have"
+        log.warning(
+            "%s seen %s, to train or to be chosen by: scores of these rows say nothing of new ones",
+            whose,
+            met.said(f"rows of {source.source}"),
+        )
     predictions, loss, logits = found[0]
     if predictions.weights is not None and (words := unweighed(predictor.metrics)):
         log.warning("%s", words)
+    if run is not None:
+        first, data = predictions, predictor.data
+        predictions = run.predict([each for each, _, _ in found], getattr(data, "config", None), data.codec)
+        # Whoever combines need not pass on what was not asked of him.
+        predictions = evolve(predictions, labels=first.labels, weights=first.weights)
     if len(found) == 1:
-        return Mean(predictions, loss, logits, predictor.metrics)
-    log.warning("predictions are the mean of %d fits: %s", len(names), ", ".join(names))
+        return Said(predictions, loss, logits, predictor.metrics)
+    by = f", put together by {listed(run.combined_by)}" if run is not None else ""
+    log.warning("predictions are those of %d fits%s: %s", len(names), by, ", ".join(names))
     if raw and predictor.data.task == "regression":
         log.warning("raw outputs count in the deviations of each fit's own training rows: their mean has no unit")
-    values = _mean([each.values for each, _, _ in found])
     losses = [each for _, each, _ in found]
-    return Mean(
-        evolve(predictions, values=values),
-        float(np.mean(losses)),
-        _mean([each for *_, each in found]),
-        predictor.metrics,
-    )
+    return Said(predictions, float(np.mean(losses)), _mean([each for *_, each in found]), predictor.metrics)
 
 
 def _mean(arrays: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

@@ -11,7 +11,8 @@ from stepbus.api.fits import FitModels
 from stepbus.api.trainer import Trainer
 from stepbus.base import ModelError, usable
 from stepbus.fit.opened import open_model
-from stepbus.run import RUN_FILE, is_run, models_of
+from stepbus.run import PREDICT_FILE, RUN_FILE, is_run, models_of
+from stepbus.run.opened import OpenedRun
 from stepbus.storage import DESCRIPTION
 
 
@@ -52,14 +53,39 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
         **overrides: Settings by name, such as `eval_batch_size=128`.
 
     Returns:
-        A trainer whose model, labels and templates are those that were trained; of several models it gives the mean
-        of their predictions, and `fits` gives each.
+        A trainer whose model, labels and templates are those that were trained; of several models it gives what they
+        predict together, and `fits` gives each.
 
     Raises:
         ModelError: There is no such model, it is damaged, or it asks for more than installed components.
     """
-    folders = model_folders(usable(path, ModelError))
-    if len(folders) > 1:
-        return Trainer.of_fits(FitModels(folders, Trainer.of_model, plugins, trust=trust, overrides=overrides))
+    place = usable(path, ModelError)
+    folders = model_folders(place)
+    run: OpenedRun | None = None
+    if is_run(place) and (len(folders) > 1 or os.path.lexists(place / PREDICT_FILE)):
+        run = OpenedRun(place, trust=trust, plugins=plugins)
+        if len(folders) > 1:
+            fits = FitModels(folders, Trainer.of_model, plugins, trust=trust, overrides=overrides)
+            return Trainer.of_fits(fits, run)
     (folder,) = folders.values()
-    return Trainer.of_model(open_model(folder, trust=trust, plugins=plugins, overrides=overrides), plugins)
+    return Trainer.of_model(open_model(folder, trust=trust, plugins=plugins, overrides=overrides), plugins, run)
+
+
+def open_run(path: str | Path, *, trust: bool = False, plugins: Sequence[Any] = (), **overrides: Any) -> Trainer:
+    """Open a run: the models of all its fits and the plugins that put their predictions together.
+
+    What it predicts is, to the last bit, what the run itself said of the same rows.
+
+    Args:
+        path: The run's folder.
+        trust: As in `open_trainer`.
+        plugins: Classes and objects that took part in the run and were passed in Python.
+        **overrides: Settings by name.
+
+    Raises:
+        ModelError: It is no run, it is not done, damaged, or asks for more than installed plugins.
+    """
+    place = usable(path, ModelError)
+    if not is_run(place):
+        raise ModelError(f"{place}: expected a run's folder, found no {RUN_FILE} in it; open_trainer opens a model")
+    return open_trainer(place, trust=trust, plugins=plugins, **overrides)

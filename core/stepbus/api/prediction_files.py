@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from stepbus.api.trainer import Trainer
+    from stepbus.kernel import Predictions
+    from stepbus.text.labels import LabelCodec
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ def write_predictions(trainer: Trainer, data: Any, output: str | Path, *, spread
 
     Args:
         trainer: An opened or trained model.
-        data: A file, a pandas frame, or rows.
+        data: A file, a pandas frame, or rows; None for those of the run itself (`data.test`), which it has predicted.
         output: A .csv, .tsv, .jsonl or .parquet file, which is replaced only when all is known; a device or pipe,
             which is written to; or `-` for standard output. The last two get CSV.
         spreadsheet_safe: Put an apostrophe before text that a spreadsheet would calculate, in .csv and .tsv.
@@ -58,27 +60,68 @@ def write_predictions(trainer: Trainer, data: Any, output: str | Path, *, spread
             f"trainer: expected a trained or opened one, got {a_thing(trainer)}; open_trainer(FOLDER) opens it"
         )
     settings = trainer.config.data.settings
+    kept, data = (None, data) if data is not None else trainer.predicted_rows()
     source = data.source if isinstance(data, Rows) else data
-    place = find_output(output, [source, settings.train, settings.validation])
+    place = find_output(output, [source, settings.train, settings.validation, settings.test])
     _check_safe(place, spreadsheet_safe)
     if trainer.codec is None:
         raise BadInput(
             "predictions of a model that was trained on a loader have no names to write: trainer.predict(loader) gives "
             "them as an array"
         )
-    rows = read_rows(data, name="predict", config=settings)
-    predictions, _ = trainer.predict_rows(rows)
-    unknown = np.flatnonzero(~np.isfinite(predictions.values.reshape(len(rows), -1)).all(axis=1))
-    if len(unknown):
-        log.warning(
-            "%s: %d of %d predictions are no finite number, the first that of %s",
-            place.name, len(unknown), len(rows), rows.where(int(unknown[0])),
-        )  # fmt: skip
-    ids = Column(settings.id or "row", rows.ids, own=settings.id is not None)
-    decoded = trainer.codec.decoded_columns(predictions.values)
-    for note in write_columns(place, [ids, *decoded], spreadsheet_safe=spreadsheet_safe):
+    rows = read_rows(data, name="predict", config=settings) if kept is None else None
+    predictions = trainer.predict_rows(rows)[0] if kept is None else kept
+    notes = write_decoded(
+        place,
+        predictions,
+        trainer.codec,
+        settings.id,
+        spreadsheet_safe=spreadsheet_safe,
+        where=None if rows is None else rows.where,
+    )
+    for note in notes:
         log.warning("%s", note)
-    return len(rows)
+    return len(predictions.row_ids)
+
+
+def write_decoded(
+    output: Output | str | Path,
+    predictions: Predictions,
+    codec: LabelCodec,
+    id_name: str | None,
+    *,
+    spreadsheet_safe: bool = False,
+    remedy: str = REMEDY,
+    where: Callable[[int], str] | None = None,
+) -> list[str]:
+    """Write predictions in words or units, each row with its id; `write_predictions` and plugins write the same.
+
+    Args:
+        output: A place that `find_output` found; or a file of a run, which is replaced.
+        predictions: The predictions.
+        codec: Turns them into words.
+        id_name: The user's column of row ids; None numbers the rows.
+        spreadsheet_safe: Put an apostrophe before text that a spreadsheet would calculate, in .csv and .tsv.
+        remedy: What to do about such text, for the sentence about it.
+        where: Says where a row stands, by its place; none names the place alone.
+
+    Returns:
+        What a reader of the file should know, a sentence each.
+
+    Raises:
+        BadInput: It cannot be written; what was there is as it was.
+    """
+    place, number = output if isinstance(output, Output) else find_output(output, of_run=True), len(predictions.row_ids)
+    notes = []
+    unknown = np.flatnonzero(~np.isfinite(predictions.values.reshape(number, -1)).all(axis=1))
+    if len(unknown):
+        first = int(unknown[0])
+        said = f"row {first}" if where is None else where(first)
+        words = f"{len(unknown)} of {number} predictions are no finite number, the first that of {said}"
+        notes.append(f"{place.name}: {words}")
+    ids = Column(id_name or "row", predictions.row_ids, own=id_name is not None)
+    columns = [ids, *codec.decoded_columns(predictions.values)]
+    return [*notes, *write_columns(place, columns, spreadsheet_safe=spreadsheet_safe, remedy=remedy)]
 
 
 def write_columns(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.api.checkpoints_by_hand import load_weights, named_checkpoint, save_by_hand
-from stepbus.api.fits import FitModels, Mean, mean_of
+from stepbus.api.fits import FitModels
+from stepbus.api.predicting import Models
 from stepbus.api.starting import Memories, model_changes, why_none
 from stepbus.base import BadInput, CheckpointError, Selected, usable
 from stepbus.compute import ModuleForward
-from stepbus.fit import FitSession, TextFits, persistence, put_tensors, score
-from stepbus.fit.loaders import LoaderData, LoaderFits, is_loader, is_module
+from stepbus.fit import FitSession, TextFits, persistence, score
+from stepbus.fit.loaders import LoaderFits, is_loader, is_module
 from stepbus.fit.opened import OpenedModel, Predictor, open_model
 from stepbus.run import FolderStore, Run, Start
-from stepbus.text.rows import a_thing
+from stepbus.run.opened import OpenedRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +62,7 @@ class Trainer:
         settings = getattr(model, "settings", None)
         # What the model was made from; of a caller's own that may be unknown.
         self._made_from: Selected | None = settings if isinstance(settings, Selected) else self.config.model
-        self._predictors: Callable[[], Iterator[Predictor]] | None = None
+        self._models: Models | None = None  # what predicts
         self._session: FitSession | None = None  # of the latest fit, where the trainer's own model comes from it
         self._start: Start | None = None  # a checkpoint that was loaded
         self._memories: Memories | None = None
@@ -71,28 +73,30 @@ class Trainer:
         return self.config.extras
 
     @classmethod
-    def of_model(cls, opened: OpenedModel, plugins: Sequence[Any] = ()) -> Trainer:
+    def of_model(cls, opened: OpenedModel, plugins: Sequence[Any] = (), run: OpenedRun | None = None) -> Trainer:
         """Return a trainer of a model that was opened.
 
         Args:
             opened: The model.
             plugins: What was passed to open it.
+            run: The run whose only model it is; None for a model by itself.
         """
         trainer = Trainer(opened.config, plugins=plugins)
         trainer.model = opened.model
-        trainer._predictors = lambda: iter([opened.predictor])
+        trainer._models = Models(lambda: iter([opened.predictor]), None if run is None else lambda: run)
         trainer.fits = (trainer,)
         return trainer
 
     @classmethod
-    def of_fits(cls, fits: FitModels[Trainer]) -> Trainer:
-        """Return a trainer of all models of a run, whose predictions are their mean.
+    def of_fits(cls, fits: FitModels[Trainer], run: OpenedRun) -> Trainer:
+        """Return a trainer of all models of a run.
 
         Args:
             fits: The models.
+            run: The run, which puts their predictions together.
         """
         trainer = Trainer(fits.first.config, plugins=fits.plugins)
-        trainer.fits, trainer._predictors, trainer._made_from = fits, fits.predictors, None
+        trainer.fits, trainer._models, trainer._made_from = fits, Models.of_fits(fits, lambda: run), None
         return trainer
 
     # -- training -----------------------------------------------------------------------------------------------------
@@ -160,14 +164,15 @@ class Trainer:
 
     def _take_over(self, run: Run, config: Config) -> None:
         """Keep the weights and the folders of a run, whether it came to its end or not."""
+        open_run = partial(OpenedRun, run.directory.absolute(), trust=True, plugins=run.plugins)
         if len(run.fits) != 1:
-            paths = {result.fit.name: result.model_path for result in run.results}
+            paths = {each.fit.name: each.model_path for each in run.results if not each.fit.auxiliary}
             folders = {name: path.absolute() for name, path in paths.items() if path is not None}
             if folders:
-                missing = [fit.name for fit in run.fits if fit.name not in folders]
+                missing = [fit.name for fit in run.fits if fit.name not in folders and not fit.auxiliary]
                 # What this run itself wrote is trusted.
                 fits = FitModels(folders, Trainer.of_model, run.plugins, missing=missing, trust=True)
-                self.fits, self._predictors, self._session, self._start = fits, fits.predictors, None, None
+                self.fits, self._models, self._session, self._start = fits, Models.of_fits(fits, open_run), None, None
             return
         (fit,) = run.fits
         session = run.sessions.get(fit.name)
@@ -178,7 +183,7 @@ class Trainer:
             return
         elif isinstance(run.builder, LoaderFits):  # a finished run that was resumed
             persistence.load_exported(self.model, run.results[0].model_path)
-            self._session, self._start, self._predictors, self.fits = None, None, None, (self,)
+            self._session, self._start, self._models, self.fits = None, None, None, (self,)
             return
         else:
             opened = open_model(run.results[0].model_path, trust=True, plugins=run.plugins, name=fit.name)
@@ -186,9 +191,9 @@ class Trainer:
             if self.model is None:
                 self.model = opened.model
             else:
-                put_tensors(self.model, opened.model.tensors(), source=str(opened.folder), strict=True)
-        self._made_from, self._start, self.fits = config.model, None, (self,)
-        self._predictors = lambda: iter([predictor])
+                persistence.load_exported(self.model, opened.folder)
+        self._made_from, self._start, self.fits = run.variants.of(fit).config.model, None, (self,)
+        self._models = Models(lambda: iter([predictor]), None if self.result is None else open_run)
 
     def update_config(self, **overrides: Any) -> None:
         """Change settings for the next `train`, which starts from the present weights.
@@ -201,14 +206,14 @@ class Trainer:
     # -- predicting ---------------------------------------------------------------------------------------------------
 
     def evaluate(self, data: Any, prefix: str = "eval") -> dict[str, float]:
-        """Return the metrics of labelled rows; of the mean of the fits' predictions, where a run had several.
+        """Return the metrics of labelled rows; of what the fits predict together, where a run had several.
 
         Args:
             data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
             prefix: What stands before each metric's name.
         """
-        mean = self._mean(data, labelled=True)
-        found, words = score(mean.metrics, mean.predictions, mean.loss, prefix)
+        said = self._predicting().said_of(data, labelled=True)
+        found, words = score(said.metrics, said.predictions, said.loss, prefix)
         if words:
             log.warning("%s", words)
         return found
@@ -220,43 +225,36 @@ class Trainer:
             data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
             return_logits: Return the model's raw outputs [N, K] instead.
         """
-        mean = self._mean(data, raw=return_logits)
-        return mean.logits if return_logits else mean.predictions.values
+        said = self._predicting().said_of(data, raw=return_logits)
+        return said.logits if return_logits else said.predictions.values
 
     def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:
-        """Return predictions of rows with their ids, and the logits; their mean, where a run had several fits."""
-        mean = self._mean(rows)
-        return mean.predictions, mean.logits
+        """Return predictions of rows with their ids, and the logits; those of all fits together, of several."""
+        said = self._predicting().said_of(rows)
+        return said.predictions, said.logits
 
-    def _mean(self, source: Any, *, labelled: bool = False, raw: bool = False) -> Mean:
-        return mean_of(self._all(source), source, labelled=labelled, raw=raw)
+    def predicted_rows(self) -> tuple[Predictions | None, str]:
+        """Return what the run said of its own rows to predict, where that still holds, and the file that has them."""
+        return self._predicting().of_the_run()
 
     @property
     def codec(self) -> Any:
         """What turns labels into numbers and back; None for batches that came with numbers."""
-        return self._first().data.codec
+        return self._predicting().first.data.codec
 
     @property
     def encoder(self) -> Any:
         """What turns rows into tokens; only a model of text has one."""
-        return self._first().data.encoder  # type: ignore[attr-defined]  # TextData alone has it
+        return self._predicting().first.data.encoder  # type: ignore[attr-defined]  # TextData alone has it
 
-    def _first(self) -> Predictor:
-        return next(self._all())
-
-    def _all(self, source: Any = None) -> Iterator[Predictor]:
-        """Give what predicts: of each fit, or of a module of the caller's as it is; `source` is to suit it."""
-        if self._predictors is not None:
-            predictors = self._predictors()
-        elif is_module(self.model):
-            predictors = iter([Predictor("model", *LoaderFits(self.config, self.model, loss=self.loss).prediction())])
-        else:
+    def _predicting(self) -> Models:
+        """Return what predicts; a module of the caller's does so as it is."""
+        if self._models is not None:
+            return self._models
+        if not is_module(self.model):
             raise BadInput(UNTRAINED)
-        for predictor in predictors:
-            if source is not None and is_loader(source) != isinstance(predictor.data, LoaderData):
-                wanted = "rows (a file, a frame)" if is_loader(source) else "a loader, an iterable of batches"
-                raise BadInput(f"expected {wanted}, as the model was trained on, got {a_thing(source)}")
-            yield predictor
+        parts = LoaderFits(self.config, self.model, loss=self.loss).prediction()
+        return Models(lambda: iter([Predictor("model", *parts)]))
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -286,7 +284,7 @@ class Trainer:
         Raises:
             CheckpointError: There is none, it is damaged or of another model, or no model is there to put it into.
         """
-        untrained = self._predictors is None and self.model is not None  # one of the caller's, as it came
+        untrained = self._models is None and self.model is not None  # one of the caller's, as it came
         model = self.model if untrained or is_module(self.model) else self._trained("load").model
         place = named_checkpoint(usable(path, CheckpointError))
         load_weights(self._session, model, place, optimizer=load_optimizer)

@@ -34,6 +34,7 @@ class Declared:
         expected: Which values its check wants, in words.
         component: The kind that it picks by name, if it does.
         many: Whether it picks several.
+        by_name: Whether it holds the settings of every component of the kind, by name.
     """
 
     name: str
@@ -43,12 +44,15 @@ class Declared:
     expected: str
     component: str | None
     many: bool
+    by_name: bool = False
 
     @property
     def type(self) -> str:
         """Its type as messages name it."""
         if self.component is None:
             return words(self.hint)
+        if self.by_name:
+            return f"settings by {self.component}"
         return f"list of {self.component}s by name" if self.many else f"{self.component} by name"
 
 
@@ -73,6 +77,7 @@ def declared(cls: Any) -> list[Declared]:
                     str(about.get("expected") or ""),
                     about.get("component"),
                     bool(about.get("many")),
+                    bool(about.get("by_name")),
                 )
             )
     return found
@@ -210,7 +215,7 @@ def _picks(loaded: LoadedPlugin) -> list[str]:
             sections.setdefault(kind, []).insert(0, f"  type: {_value(first)}{also}")
         for section, base in BASES.items():
             for each in declared(base):
-                if each.component == kind:
+                if each.component == kind and not each.by_name:
                     value = _value([first] if each.many else first)
                     sections.setdefault(section, []).append(f"  {each.name}: {value}{also}")
     return [line for section, lines in sections.items() for line in (f"{section}:", *lines)]

@@ -82,9 +82,12 @@ def settings_schema(cls: Any, outer: tuple[Any, ...] = (), *, whole: bool = Fals
     schema: Schema = {"type": "object", "properties": {}, "additionalProperties": False}
     settings = declared(cls)
     for each in settings:
-        part = (
-            _pick(each.component, each.many) if each.component else value_schema(each.hint, (*outer, cls), whole=whole)
-        )
+        if each.component and each.by_name:
+            part = _reference("settings by", each.component)
+        elif each.component:
+            part = _pick(each.component, each.many)
+        else:
+            part = value_schema(each.hint, (*outer, cls), whole=whole)
         if each.component and each.default is None:
             part = {"anyOf": [part, {"type": "null"}]}
         words = [each.meaning, f"({each.expected})" if each.expected else ""]
@@ -160,11 +163,19 @@ def configuration_schema(fragments: Iterable[Fragment]) -> Schema:
     definitions |= {section: settings_schema(BASES[section]) for section in BASES if section not in COMPONENT_SECTIONS}
     definitions |= {_key("plugin", plugin.name): _plugin(plugin) for plugin in plugins}
     _add_aliases(definitions, offered)
+    used = _missing(definitions)
     for kind, parts in offered.items():
         for name in parts:
             properties = definitions[_key(kind, name)]["properties"]
             definitions[_key(kind, name)]["properties"] = {"type": {"const": name}, **properties}
         definitions[_key(kind)] = _choice(kind, list(parts))
+        if _key("settings by", kind) in used:
+            each = {name: {"anyOf": [_reference(kind, name), {"type": "null"}]} for name in parts}
+            definitions[_key("settings by", kind)] = {
+                "type": "object",
+                "properties": each,
+                "additionalProperties": False,
+            }
     for kind in _missing(definitions):
         definitions[kind] = {"type": ["string", "object"], "$comment": f"no installed plugin offers a {kind}"}
     broken = [f"{plugin.name}: {plugin.problem}" for plugin in plugins if plugin.problem]

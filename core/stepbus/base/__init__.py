@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.base.arrays import IntArray as IntArray
     from stepbus.base.arrays import LabelArray as LabelArray
+    from stepbus.base.components import KINDS as KINDS
     from stepbus.base.components import WANTED as WANTED
     from stepbus.base.components import Component as Component
     from stepbus.base.components import Components as Components
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stepbus.base.errors import raise_first as raise_first
     from stepbus.base.hook_arguments import check_arguments as check_arguments
     from stepbus.base.json_output import strict_json as strict_json
+    from stepbus.base.makers import Maker as Maker
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
     from stepbus.base.metric import Metric as Metric
@@ -55,7 +57,10 @@ if TYPE_CHECKING:
     from stepbus.base.requests import UndeclaredError as UndeclaredError
     from stepbus.base.requests import as_caller as as_caller
     from stepbus.base.requests import asks_of as asks_of
+    from stepbus.base.requests import may_select as may_select
     from stepbus.base.retention import Retention as Retention
+    from stepbus.base.row_sources import SCHEME as SCHEME
+    from stepbus.base.row_sources import by_scheme as by_scheme
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
@@ -82,11 +87,12 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         arrays="IntArray LabelArray",
-        components="Component Components Selected WANTED components_of",
+        components="Component Components KINDS Selected WANTED components_of",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
         "StepbusError did_you_mean mention outcome raise_first",
         hook_arguments="check_arguments",
         json_output="strict_json",
+        makers="Maker",
         markers="hookimpl hookspec",
         metric="Metric weights_argument",
         paths="MAX_NAME is_url unusable usable",
@@ -94,8 +100,9 @@ else:
         quoting="one_line values_without_secrets without_secrets",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
-        requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of",
+        requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of may_select",
         retention="Retention",
+        row_sources="SCHEME by_scheme",
         saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",

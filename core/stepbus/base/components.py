@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+import attrs
 from attrs import field, frozen
 
 from stepbus.base.errors import PluginError, StepbusError, did_you_mean
+from stepbus.base.makers import Maker
+from stepbus.base.row_sources import claimed, reader_problem
 from stepbus.base.settings import show
+from stepbus.base.wording import listed
 
+TASKS = ("binary", "multiclass", "multilabel", "regression")
+# What a section of a configuration or a setting of the section `model` or `training` picks.
+KINDS = ("model", "head", "pooling", "optimizer", "scheduler", "metric", "data", "reader")
+
+
+def _task(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value in TASKS)
+
+
+def _tasks(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(task, str) and task in TASKS for task in value)
+
+
+def _direction(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)
+
+
+_TASKS = f"a tuple out of {', '.join(TASKS)}"
 # Kind -> what its metadata must say, and how it is written.
 WANTED: dict[str, dict[str, str]] = {
     "head": {"task": '"binary" (or multiclass, multilabel, regression, or None for any)'},
     "metric": {"tasks": '("binary", …)', "greater_is_better": "True (or False, or None)"},
+}
+# Kind -> what its metadata may say: whether a value will do, and what is expected in words.
+FACTS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "head": {"task": (_task, f"{listed(TASKS, 'or')}, or None for any")},
+    "metric": {
+        "tasks": (_tasks, _TASKS),
+        "default": (_tasks, _TASKS),
+        "greater_is_better": (_direction, "True, False or None"),
+    },
+    "model": {
+        "from_scratch": (_names, "a tuple of settings' names"),
+        "config": (callable, "a function of the settings"),
+        "shapes": (callable, "a function of the settings"),
+    },
 }
 
 
@@ -29,6 +69,9 @@ class Component:
         metadata: What the kind wants known before anything is built, by name:
             head: `task` (binary, multiclass, multilabel or regression; None for any).
             metric: `tasks` that it is for, `default` (those that have it without being asked), `greater_is_better`.
+            reader: `suffixes` (endings of the files that it reads) or `schemes` (what stands before the colon of its
+            sources), or both; `packed` (whether its files may also come as .gz or .zip) and `file` (whether a path
+            stands behind its schemes, up to the first # or ?) are False unless said.
             model: `from_scratch` (names of settings that a pretrained folder has itself), `config` (settings → the
             content of config.json, weights unread), `shapes` (settings → parameter name → shape of the encoder,
             weights unread); all three are optional, and what none says is known once the model is built.
@@ -51,17 +94,36 @@ class Component:
             return f"{where}: expected a function as build, got {show(self.build)}"
         if base is not None and not (isinstance(self.config, type) and issubclass(self.config, base)):
             return f"{where}: its settings must extend stepbus.{base.__name__}"
+        if not (isinstance(self.config, type) and attrs.has(self.config)):
+            got = self.config.__name__ if isinstance(self.config, type) else show(self.config)
+            return f"{where}: expected an attrs class as settings (write @define(frozen=True, kw_only=True)), got {got}"
+        if not isinstance(self.metadata, dict):
+            return f"{where}: expected a dictionary as metadata, got {self.metadata!r}"
         wanted = WANTED.get(self.kind, {})
         missing = ", ".join(f'"{name}": {wanted[name]}' for name in wanted if name not in self.metadata)
-        return f"{where}: expected metadata={{{missing}}} in its Component, got none" if missing else ""
+        if missing:
+            return f"{where}: expected metadata={{{missing}}} in its Component, got none"
+        for name, (fine, expected) in FACTS.get(self.kind, {}).items():
+            if name in self.metadata and not fine(self.metadata[name]):
+                return f"{where}: metadata: {name}: expected {expected}, got {self.metadata[name]!r}"
+        wrong = reader_problem(self.metadata) if self.kind == "reader" else ""
+        return f"{where}: {wrong}" if wrong else ""
+
+    def unnamed(self) -> str:
+        """Return why nobody could name it, or nothing."""
+        for what, value in (("kind", self.kind), ("name", self.name)):
+            if not isinstance(value, str) or not value.strip() or not value.isprintable():
+                return f"expected a text as {what} of each Component, got {value!r}"
+        return ""
 
 
 @frozen
 class Selected:
-    """A component that a configuration picked, with its settings."""
+    """A component that a configuration picked, with its settings; `provider` is who offers it, as messages name it."""
 
     component: Component
     settings: Any
+    provider: str = field(default="", eq=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -73,16 +135,23 @@ class Selected:
         Raises:
             PluginError: Its build raised, `sys.exit` included, which would end a run in silence, or gave nothing.
         """
-        where = f"the {self.component.kind} {self.name!r}"
         try:
             part = self.component.build(self.settings, *args, **kwargs)
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as error:
-            raise PluginError(f"{where} cannot be built: {type(error).__name__}: {error}; pick another one") from error
+            raise self._unbuilt(f"{type(error).__name__}: {error}; pick another one") from error
         if part is None:
-            raise PluginError(f"{where} cannot be built: its build returned None; return the part")
+            raise self._unbuilt("its build returned None; return the part")
         return part
+
+    @property
+    def maker(self) -> Maker:
+        """How messages name the part, and whom it comes from."""
+        return Maker(f"the {self.component.kind} {self.name!r}", self.provider)
+
+    def _unbuilt(self, why: str) -> PluginError:
+        return PluginError(self.maker.signed(f"{self.maker.said} cannot be built: {why}"))
 
     def build_a(self, cls: type, *args: Any) -> Any:
         """Build the part, which is to be an instance of a class.
@@ -92,8 +161,9 @@ class Selected:
         """
         part = self.build(*args)
         if not isinstance(part, cls):
-            words = f"expected its build to return a {cls.__module__.split('.')[0]}.{cls.__name__}, got {show(part)}"
-            raise PluginError(f"the {self.component.kind} {self.name!r} cannot be built: {words}")
+            expected = f"{cls.__module__.split('.')[0]}.{cls.__name__}"
+            got = f"the class {part.__name__}" if isinstance(part, type) else show(part)
+            raise self._unbuilt(f"expected its build to return a {expected}, got {got}")
         return part
 
 
@@ -108,8 +178,14 @@ def components_of(plugin: Any, label: str) -> list[Component]:
         PluginError: `components` is no list of them.
     """
     found = getattr(plugin, "components", ())
-    if not isinstance(found, list | tuple) or not all(isinstance(part, Component) for part in found):
+    if not isinstance(found, list | tuple):
         raise PluginError(f"{label}: expected components = [stepbus.Component(…), …], got {show(found)}")
+    for part in found:
+        if not isinstance(part, Component):
+            got = part.__name__ if isinstance(part, type) else show(part)
+            raise PluginError(f"{label}: expected components = [stepbus.Component(…), …], got {got} in it")
+        if problem := part.unnamed():
+            raise PluginError(f"{label}: {problem}")
     return list(found)
 
 
@@ -123,6 +199,8 @@ class Components:
 
     def __init__(self, elsewhere: Callable[[str, str], str] = lambda kind, name: "") -> None:
         self._parts: dict[tuple[str, str], tuple[Component, str]] = {}
+        self._claims: dict[str, str] = {}
+        self._asked: set[tuple[str, str]] = set()
         self._elsewhere = elsewhere
 
     def add(self, component: Component, provider: str) -> None:
@@ -133,7 +211,7 @@ class Components:
             provider: The plugin that offers it, as messages should name it.
 
         Raises:
-            PluginError: Another plugin offers the same kind and name.
+            PluginError: Another plugin offers the same kind and name, or reads the same files.
         """
         key = (component.kind, component.name)
         if key in self._parts:
@@ -141,6 +219,14 @@ class Components:
                 f"two plugins offer the {component.kind} '{component.name}': {self._parts[key][1]} and {provider}; "
                 "switch one of them off under plugins:"
             )
+        claims = claimed(component.kind, component.metadata)
+        for claim in claims:
+            if claim in self._claims:
+                raise PluginError(
+                    f"two plugins read {claim}: {self._claims[claim]} and {provider}; "
+                    "switch one of them off under plugins:"
+                )
+        self._claims |= dict.fromkeys(claims, provider)
         self._parts[key] = (component, provider)
 
     def names(self, kind: str) -> list[str]:
@@ -153,6 +239,7 @@ class Components:
         Raises:
             PluginError: No loaded plugin offers it.
         """
+        self._asked.add((kind, name))
         try:
             return self._parts[kind, name][0]
         except KeyError:
@@ -163,6 +250,28 @@ class Components:
                 f"expected a known {kind}, got {show(name)}{near}; "
                 f"known: {', '.join(sorted(known)) or 'none, no plugin that offers one is switched on'}"
             ) from None
+
+    def of_other_kinds(self, kinds: Collection[str]) -> Iterator[tuple[str, bool]]:
+        """Yield a sentence for each that nothing can pick, and whether its kind looks like a misspelt one.
+
+        Args:
+            kinds: The kinds that sections and settings pick.
+        """
+        for part, provider in self:
+            if part.kind not in kinds:
+                near = did_you_mean(part.kind, kinds)
+                known = ", ".join(sorted(kinds))
+                yield f"{provider}: {part.name!r}: expected a kind out of {known}, got {part.kind!r}{near}", bool(near)
+
+    def unpicked(self, bases: Mapping[str, type]) -> Iterator[str]:
+        """Yield what is wrong with those that nobody asked for.
+
+        Args:
+            bases: Kind -> the class that settings of it extend.
+        """
+        for key, (part, provider) in self._parts.items():
+            if key not in self._asked and (problem := part.unfit(bases.get(part.kind))):
+                yield f"{provider}: {problem}"
 
     def provider(self, component: Component) -> str:
         """Return who offers a component that is known, as messages name it."""

@@ -7,9 +7,8 @@ from typing import Any
 
 import attrs
 
+from stepbus.base.components import TASKS as TASKS
 from stepbus.base.components import Component
-
-TASKS = ("binary", "multiclass", "multilabel", "regression")
 
 
 @attrs.define(frozen=True, kw_only=True)
@@ -85,6 +84,7 @@ def weights_argument(metric: Any) -> str:
         metric: What is called with labels and predictions. It takes weights where its call (of a `Metric`: its
             `update`) has an argument called `weights`, or `sample_weight` as the functions of scikit-learn have.
     """
+    metric = inspect.unwrap(metric)
     own = isinstance(metric, Metric) and type(metric).__call__ is Metric.__call__
     try:
         found = inspect.signature(metric.update if own else metric).parameters

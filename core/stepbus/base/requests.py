@@ -1,7 +1,8 @@
 """What plugins may ask the engine for: declared by the plugin, known to the plan, held by `stepbus.Control`.
 
 A plugin declares its requests as an attribute, `asks = ("stop", "best")`: a class in its body, a module of hooks at its
-top, an object in its class or by itself. A request that was not declared is an error.
+top, an object in its class or by itself. A request that was not declared is an error. `selects` says beside it whether
+the plugin decides by scores.
 """
 
 from __future__ import annotations
@@ -47,6 +48,40 @@ def asks_of(plugin: Any, label: str) -> tuple[str, ...]:
     return tuple(asks)
 
 
+def selects_of(plugin: Any, label: str) -> bool | None:
+    """Return whether a plugin says that it decides by scores; None where it says nothing and is watched.
+
+    A plugin that asks for a stop by the clock, or lowers the rate by a calendar, says `selects = False`.
+
+    Args:
+        plugin: A class, an instance, or a module of hook functions.
+        label: How messages name it.
+
+    Raises:
+        PluginError: `selects` is something else, or False where it asks for the best weights, which scores choose.
+    """
+    selects: bool | None = getattr(plugin, "selects", None)
+    if not isinstance(selects, bool | None):
+        raise PluginError(f"{label}: expected selects = True or selects = False, got {selects!r}")
+    if selects is False and "best" in asks_of(plugin, label):
+        raise PluginError(
+            f"{label}: it says selects = False and asks for the best weights back, which are chosen by their scores; "
+            "take one of the two out"
+        )
+    return selects
+
+
+def may_select(plugin: Any, label: str) -> bool:
+    """Return whether a plugin declares that it may decide by scores: it says so, or asks for a stop or for the best.
+
+    Args:
+        plugin: A class, an instance, or a module of hook functions.
+        label: How messages name it.
+    """
+    says = selects_of(plugin, label)
+    return bool({"stop", "best"} & set(asks_of(plugin, label))) if says is None else says
+
+
 @frozen
 class Asker:
     """Who is asking: a hook of a plugin, or the engine.
@@ -57,6 +92,7 @@ class Asker:
         label: How messages name it.
         hook: The hook that is running.
         place: Where its declaration stands: "the class StopAtLoss".
+        selects: Whether what it decides may be decided by scores.
     """
 
     plugin: str
@@ -64,6 +100,7 @@ class Asker:
     label: str = ""
     hook: str = ""
     place: str = ""
+    selects: bool = True
 
     @classmethod
     def of(cls, plugin: Any, name: str, label: str, hook: str) -> Asker:
@@ -75,7 +112,8 @@ class Asker:
             label: How messages name it.
             hook: The hook.
         """
-        return cls(name, asks_of(plugin, label), label, hook, _place(plugin))
+        selects = selects_of(plugin, label) is not False
+        return cls(name, asks_of(plugin, label), label, hook, _place(plugin), selects)
 
     def undeclared(self, kind: str) -> UndeclaredError:
         """Return the error of a request that was not declared."""
@@ -101,7 +139,7 @@ class Asker:
         return f"{self.label}: {self.hook}" if self.hook else self.plugin
 
 
-ENGINE = Asker("engine")
+ENGINE = Asker("engine", selects=False)
 
 
 @define

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import attrs
 
-Location = Literal["file", "source", "output", "code"]
+Location = Literal["file", "source", "rows", "output", "code"]
 
 
 def setting(
@@ -33,9 +33,10 @@ def setting(
         check: Returns False for a value that is impossible whatever the other settings say; never asked about None.
         expected: What `check` wants, as words ("a number above 0").
         location: The text names a place: "file", a path relative to the file that holds the setting, or "source",
-            which may also be a hub or package name, or "output", which starts from the working directory, or "code",
-            a function as ./file.py:function or module:function (other texts name none). A folder that is opened may
-            name none of these unless it is trusted.
+            which may also be a hub or package name, or "rows", a file of rows or what a reader takes (`sqlite:FILE`),
+            or "output", which starts from the working directory, or "code", a function as ./file.py:function or
+            module:function (other texts name none). A folder that is opened may name none of these unless it is
+            trusted.
 
     Returns:
         An attrs field.

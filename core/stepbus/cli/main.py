@@ -52,7 +52,12 @@ def parser() -> argparse.ArgumentParser:
 
     predict = _command(commands, "predict", "write a trained model's predictions to a file", "training:predict")
     predict.add_argument("model", metavar="FOLDER", help="a run, its model folder, or a checkpoint")
-    predict.add_argument("data", metavar="FILE", help="rows: CSV, TSV, JSONL or Parquet")
+    predict.add_argument(
+        "data",
+        metavar="FILE",
+        nargs="?",
+        help="rows: CSV, TSV, JSONL or Parquet; none takes those that a run predicted itself (data.test)",
+    )
     _trust(predict)
     predict.add_argument(
         "--output", metavar="FILE",

@@ -20,6 +20,7 @@ from stepbus.base import CheckpointError, ModelError, read_json, unusable, usabl
 from stepbus.compute.replacing import names_to_replace
 from stepbus.storage import (
     DESCRIPTION,
+    LINEAGE,
     carry_over,
     check_export,
     describe_files,
@@ -37,7 +38,8 @@ from stepbus.text.tokens import TOKENIZER_FILES
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MAX_INDEX = 64 * 2**20  # bytes
-_FROM_HUB = ["config.json", "modules.json", DESCRIPTION, WEIGHTS, INDEX, "model-*-of-*.safetensors", *TOKENIZER_FILES]
+_SHARDS = "model-*-of-*.safetensors"
+_FROM_HUB = ["config.json", "modules.json", DESCRIPTION, LINEAGE, WEIGHTS, INDEX, _SHARDS, *TOKENIZER_FILES]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 

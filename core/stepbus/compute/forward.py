@@ -10,6 +10,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 
 from stepbus.base import ModelError
+from stepbus.compute.calling import called, maker_of, shape_of, shown
 
 Arrays = dict[str, mx.array]
 
@@ -33,46 +34,25 @@ class HeadForward:
 
     def losses(self, model: Any, batch: Arrays) -> mx.array:
         """Return the loss of each row, [B]."""
-        return _row_losses(model.head, model(batch).astype(mx.float32), batch)
+        return _row_losses(model, model(batch).astype(mx.float32), batch)
 
     def outputs(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         """Return row losses [B], predictions [B, K] and logits [B, K]."""
         logits = model(batch).astype(mx.float32)
-        losses = _row_losses(model.head, logits, batch) if "labels" in batch else mx.zeros_like(batch["weights"])
-        predictions = _asked(model.head, "predictions", logits)
-        if _shape(predictions)[:1] != logits.shape[:1] or len(_shape(predictions)) != 2:
-            raise _other(model.head, "predictions", f"[{logits.shape[0]}, K]", predictions)
+        losses = _row_losses(model, logits, batch) if "labels" in batch else mx.zeros_like(batch["weights"])
+        predictions = called(model, "head", logits, method="predictions")
+        if shape_of(predictions)[:1] != logits.shape[:1] or len(shape_of(predictions)) != 2:
+            expected = f"predictions: expected [{logits.shape[0]}, K]"
+            raise maker_of(model, "head").fault(f"{expected}, got {shown(predictions)}", ModelError)
         return losses, predictions, logits
 
 
-def _row_losses(head: Any, logits: mx.array, batch: Arrays) -> mx.array:
+def _row_losses(model: Any, logits: mx.array, batch: Arrays) -> mx.array:
     labels = batch["labels"]
-    try:
-        losses: mx.array = _asked(head, "loss", logits, labels)
-    except (ModelError, MemoryError):
-        raise
-    except Exception as error:
-        if labels.ndim != 2:
-            raise
-        words = f"its loss raised {type(error).__name__}: {error}, on labels {list(labels.shape)}"
-        mend = "soft labels are probabilities [B, K]: let its loss take them, or leave data.soft_labels out"
-        raise ModelError(f"the head {type(head).__name__}: {words}; {mend}") from error
-    if _shape(losses) != batch["weights"].shape:
-        raise _other(head, "loss", f"one for each row, {list(batch['weights'].shape)}", losses)
+    mend = "soft labels are probabilities [B, K]: let its loss take them, or leave data.soft_labels out"
+    soft = labels.ndim == 2 and model.task in ("binary", "multiclass")
+    losses: mx.array = called(model, "head", logits, labels, method="loss", mend=mend if soft else "")
+    if shape_of(losses) != batch["weights"].shape:
+        expected = f"loss: expected one for each row, {list(batch['weights'].shape)}"
+        raise maker_of(model, "head").fault(f"{expected}, got {shown(losses)}", ModelError)
     return losses
-
-
-def _asked(head: Any, method: str, *arguments: mx.array) -> Any:
-    function = getattr(head, method, None)
-    if function is None:
-        raise ModelError(f"the head {type(head).__name__}: expected methods loss and predictions, got no {method}")
-    return function(*arguments)
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return value.shape if isinstance(value, mx.array) else (-1,)
-
-
-def _other(head: Any, method: str, expected: str, got: Any) -> ModelError:
-    words = f"an array {list(got.shape)}" if isinstance(got, mx.array) else f"a {type(got).__name__}"
-    return ModelError(f"the head {type(head).__name__}: {method}: expected {expected}, got {words}")

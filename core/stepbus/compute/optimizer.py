@@ -17,12 +17,12 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
-from stepbus.base import CheckpointError, PluginError, did_you_mean
+from stepbus.base import CheckpointError, Maker, PluginError
+from stepbus.compute.update_checks import GROUP_SETTINGS as GROUP_SETTINGS
+from stepbus.compute.update_checks import check_groups, checked_scalars, checked_state, checked_update
 
 State = dict[str, mx.array]
 Scalars = dict[str, mx.array]
-
-GROUP_SETTINGS = ("weight_decay", "learning_rate_scale")
 
 
 class Optimizer:
@@ -92,6 +92,7 @@ class ParameterUpdater:
         learning_rate: The base learning rate.
         weight_decay: Weight decay of the parameters that no group names.
         groups: Parameter name -> settings of its own, of GROUP_SETTINGS.
+        maker: How messages name the optimizer.
     """
 
     def __init__(
@@ -100,9 +101,12 @@ class ParameterUpdater:
         learning_rate: float,
         weight_decay: float = 0.0,
         groups: Mapping[str, Mapping[str, float]] | None = None,
+        maker: Maker | None = None,
     ) -> None:
+        self._maker = maker or Maker(f"the optimizer {type(optimizer).__name__}")
         self._optimizer, self._weight_decay, self._groups = optimizer, weight_decay, dict(groups or {})
         self._learning_rate = float(learning_rate)
+        self.on_change: Callable[[], None] = lambda: None  # told when the base rate becomes another one
         self._optimizers: dict[str, Optimizer] = {}
         self._streams: dict[str, mx.Stream] = {}
         self.state: dict[str, Any] = {
@@ -120,7 +124,9 @@ class ParameterUpdater:
     def learning_rate(self, value: float) -> None:
         if not (math.isfinite(value) and value >= 0):
             raise PluginError(f"expected a finite base learning rate of at least 0, got {value!r}")
-        self._learning_rate = float(value)
+        before, self._learning_rate = self._learning_rate, float(value)
+        if self._learning_rate != before:
+            self.on_change()
 
     def set_learning_rate(self, rate: float) -> None:
         """Put the rate in use for the next update where the compiled step reads it."""
@@ -137,24 +143,38 @@ class ParameterUpdater:
             PluginError: A group names no parameter, or a setting that groups do not have.
         """
         flat = _flat(parameters)
-        self._check_groups({*flat, *frozen})
-        self._optimizers = {name: self._optimizer.for_parameter(name, array) for name, array in flat.items()}
+        check_groups(self._groups, {*flat, *frozen})
         self._streams = _shared_out(flat)
-        self.state["parameters"] = {
-            name: self._optimizers[name].init(array.astype(mx.float32)) for name, array in flat.items()
-        }
-        mx.eval(self.state)
+        for name, array in flat.items():
+            with self._maker.calling("for_parameter"):
+                self._optimizers[name] = picked = self._optimizer.for_parameter(name, array)
+            if not isinstance(picked, Optimizer):
+                got = "None" if picked is None else f"a {type(picked).__name__}"
+                raise self._maker.fault(f"for_parameter: {name}: expected a stepbus.Optimizer, got {got}")
+            with self._maker.calling("init"):
+                state = picked.init(array.astype(mx.float32))
+            self.state["parameters"][name] = checked_state(self._maker, name, state)
+        with self._maker.calling("init"):
+            mx.eval(self.state)
 
-    def _check_groups(self, known: set[str]) -> None:
-        for name, group in self._groups.items():
-            if name not in known:
-                raise PluginError(f"parameter_groups names {name!r}{did_you_mean(name, known)}, expected a parameter")
-            for setting in group:
-                if setting not in GROUP_SETTINGS:
-                    raise PluginError(
-                        f"parameter_groups gives {name!r} a {setting!r}{did_you_mean(setting, GROUP_SETTINGS)}, "
-                        f"expected {' or '.join(GROUP_SETTINGS)}"
-                    )
+    def traced_settings(self) -> Any:
+        """Return all that a compiled step takes as fixed: how each parameter is updated, and what its state is."""
+        state = {name: (array.shape, str(array.dtype)) for name, array in self.arrays().items()}
+        streams = {name: str(stream) for name, stream in self._streams.items()}
+        groups = {name: dict(sorted(group.items())) for name, group in sorted(self._groups.items())}
+        return [self._optimizer, self._weight_decay, groups, self._optimizers, streams, state]
+
+    def begin_as(self, other: ParameterUpdater) -> None:
+        """Take over the state of an optimizer with equal settings, in place, as the beginning of another fit.
+
+        Args:
+            other: That optimizer, which nobody uses any more.
+        """
+        self._learning_rate, self.on_change = other.learning_rate, lambda: None
+        for name in ("step", "learning_rate"):
+            self.state[name] = other.state[name]
+        for name, state in self.state["parameters"].items():
+            state.update(other.state["parameters"][name])
 
     def on_stream(self, name: str) -> AbstractContextManager[Any]:
         """Return a context in which operations run where the parameter of that name is updated."""
@@ -183,7 +203,7 @@ class ParameterUpdater:
         step = self.state["step"] + 1
         self.state["step"] = step
         number, rate = step.astype(mx.float32), self.state["learning_rate"]
-        flat, states = _flat(parameters), self.state["parameters"]
+        flat, states, maker = _flat(parameters), self.state["parameters"], self._maker
         shared: dict[tuple[int, str, float, float], Scalars] = {}
 
         def updated(name: str, gradient: mx.array) -> mx.array:
@@ -193,11 +213,13 @@ class ParameterUpdater:
             key = (id(optimizer), str(self._streams.get(name)), scale, decay)
             with self.on_stream(name):
                 if key not in shared:
-                    found = optimizer.scalars(rate if scale == 1 else rate * scale, decay, number)
-                    shared[key] = {word: hoist(scalar) for word, scalar in found.items()}
-                new, states[name] = optimizer.update(
-                    parameter.astype(mx.float32), gradient.astype(mx.float32), states[name], shared[key]
-                )
+                    with maker.calling("scalars"):
+                        found = optimizer.scalars(rate if scale == 1 else rate * scale, decay, number)
+                    shared[key] = {word: hoist(scalar) for word, scalar in checked_scalars(maker, found).items()}
+                before, state = parameter.astype(mx.float32), states[name]
+                with maker.calling("update"):
+                    given = optimizer.update(before, gradient.astype(mx.float32), dict(state), shared[key])
+                new, states[name] = checked_update(maker, name, before, state, given)
                 return new.astype(parameter.dtype)
 
         return tree_map_with_path(updated, gradients)

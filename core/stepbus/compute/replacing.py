@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from stepbus.base import CheckpointError, ModelError
-from stepbus.storage import DESCRIPTION, files_of
+from stepbus.storage import DESCRIPTION, LINEAGE, files_of
 from stepbus.text.tokens import TOKENIZER_FILES
 
-_USUAL = frozenset({"model.safetensors", "model.safetensors.index.json", "config.json", *TOKENIZER_FILES, ".DS_Store"})
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_USUAL = frozenset({*_WEIGHTS, "config.json", LINEAGE, *TOKENIZER_FILES, ".DS_Store"})
 
 
 def names_to_replace(folder: Path, new: frozenset[str], *, described: bool) -> frozenset[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.config.choices import POLICIES as POLICIES
+    from stepbus.config.choices import PluginChoice as PluginChoice
     from stepbus.config.choices import Plugins as Plugins
     from stepbus.config.choices import choice as choice
     from stepbus.config.layers import COMPONENT_SECTIONS as COMPONENT_SECTIONS
@@ -31,7 +32,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        choices="POLICIES Plugins choice",
+        choices="POLICIES PluginChoice Plugins choice",
         layers="COMPONENT_SECTIONS TOP_KEYS merge merge_all read_layers shown",
         load="Config check_schedule load_config",
         normaliser="Normaliser",

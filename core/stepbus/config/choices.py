@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import attrs
 from attrs import frozen
 
-from stepbus.base import Components, ConfigError, PluginError, Problem, components_of, show
+from stepbus.base import KINDS, Components, ConfigError, PluginError, Problem, components_of, show
 from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, make_settings, show_path
 from stepbus.config.discovery import offering
 from stepbus.config.layers import merge, merge_all
@@ -128,16 +128,22 @@ class Plugins:
         components = Components(self.elsewhere)
         for plugin, label, mark in offered:
             try:
-                parts = components_of(plugin, label)
-            except PluginError as error:
-                self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
-                continue
-            for part in parts:
-                try:
+                for part in components_of(plugin, label):
                     components.add(part, label)
-                except PluginError as error:
-                    self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
+            except PluginError as error:
+                self.failed = True
+                self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
         return components
+
+    def check_kinds(self, components: Components) -> list[str]:
+        """Refuse components of a misspelt kind; return what is to be said of those that nothing picks."""
+        classes = [loaded.config_class for loaded in self.loaded.values()] + [part.config for part, _ in components]
+        fields = [field for cls in classes if isinstance(cls, type) and attrs.has(cls) for field in attrs.fields(cls)]
+        kinds = {*KINDS, *(field.metadata["component"] for field in fields if field.metadata.get("component"))}
+        found = list(components.of_other_kinds(kinds))
+        self.problems += [Problem("plugins", words) for words, misspelt in found if misspelt]
+        self.failed = self.failed or any(misspelt for _, misspelt in found)
+        return [f"{words}; it has no effect" for words, misspelt in found if not misspelt]
 
     def elsewhere(self, kind: str, name: str) -> str:
         """Return who offers a component and is not switched on, as words that say how to do that; "" for nobody."""

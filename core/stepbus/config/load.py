@@ -226,6 +226,7 @@ def _assemble(
     chosen = Plugins(loader, normalise, problems)
     tree = chosen.expand(defaults, user)
     components = chosen.components(extras)
+    notes = chosen.check_kinds(components)
     named = user.value["plugins"].value if "plugins" in user.value else {}
     by_name = late_keywords(late, tree, components, chosen.loaded, known, named, BASES, problems)
     user, tree = merge(user, by_name), merge(tree, by_name)
@@ -245,6 +246,7 @@ def _assemble(
             given = root.inner(name)
             sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else make_settings(given, cls)
     choices = [choice(loaded, root, problems) for loaded in chosen.loaded.values()]
+    problems += [Problem("plugins", words) for words in components.unpicked(BASES)]
     if not problems:
         problems += _across(sections, tree)
     if problems:
@@ -256,7 +258,7 @@ def _assemble(
         hooks=tuple(tree.value["hooks"].plain()),
         components=components,
         base=base,
-        notes=tuple(dict.fromkeys(map(str, [*normalise.notes, *root.notes]))),
+        notes=tuple(dict.fromkeys(map(str, [*normalise.notes, *root.notes, *notes]))),
         user=user,
         loader=loader,
         extras=extras,

@@ -59,16 +59,16 @@ class ModelConfig:
 class DataConfig:
     """Section `data`: where the rows are, what is predicted, and how rows become batches."""
 
-    train: str | None = setting(None, "file of the training rows", location="file")
+    train: str | None = setting(None, "file of the training rows, or what a reader takes", location="rows")
     validation: str | float | None = setting(
         None,
         "file of the validation rows, or the fraction of the training rows set aside",
         check=_fraction,
         expected="a file or a fraction between 0 and 1",
-        location="file",
+        location="rows",
     )
     test: str | None = setting(
-        None, "file of rows to predict with every fit of a run; their labels are not read", location="file"
+        None, "file of rows to predict with every fit of a run; their labels are not read", location="rows"
     )
     label: str | list[str] | None = setting(
         None,
@@ -113,6 +113,10 @@ class DataConfig:
         "what stands between the fields of CSV and TSV files; none tells by the file",
         check=lambda value: value == "tab" or (len(value) == 1 and value not in '\r\n"\0'),
         expected='one character, such as ";", or tab',
+    )
+    readers: dict[str, Selected] | None = attrs.field(
+        default=None,
+        metadata={"meaning": "settings of what reads rows, by reader", "component": "reader", "by_name": True},
     )
 
     @property

@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from stepbus.fit.builder import Exported as Exported
     from stepbus.fit.builder import FitBuilder as FitBuilder
     from stepbus.fit.builder import Fitting as Fitting
-    from stepbus.fit.computing import new_optimizer as new_optimizer
-    from stepbus.fit.computing import new_steps as new_steps
     from stepbus.fit.effects import loop_notes as loop_notes
     from stepbus.fit.effects import unevaluated as unevaluated
     from stepbus.fit.evaluation import joined as joined
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from stepbus.fit.members import run_scoped as run_scoped
     from stepbus.fit.members import source_digest as source_digest
     from stepbus.fit.metrics import chosen_metrics as chosen_metrics
+    from stepbus.fit.metrics import rehearse as rehearse
     from stepbus.fit.session import FitSession as FitSession
     from stepbus.fit.text_fits import TextFits as TextFits
     from stepbus.fit.text_fits import text_of as text_of
@@ -41,12 +40,11 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         builder="Exported FitBuilder Fitting",
-        computing="new_optimizer new_steps",
         effects="loop_notes unevaluated",
         evaluation="joined metric_values predict score unweighed",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
         "run_scoped source_digest",
-        metrics="chosen_metrics",
+        metrics="chosen_metrics rehearse",
         session="FitSession",
         text_fits="TextFits text_of",
         text_models="config_model known_config new_encoder",

@@ -90,16 +90,19 @@ def put_back(session: Fitting) -> None:
         control.refused.setdefault(
             "best", "the weights to export were chosen already; ask in on_metrics or on_epoch_end"
         )
-    elif state.best is None:
+        return
+    if state.best is None:
         session.message(
             f"there are no best weights to put back, because {session.monitor} was never a number: asked for by "
             f"{control.why('best')}",
             "warning",
         )
-    elif state.best.step != state.step:
-        put_tensors(session.model, session.best_arrays, source="the best weights")
-        session.not_of_step = f"the best weights, those of step {state.best.step}, were put back"
-        state.evaluated.clear()
-        session.message(
-            f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}"
-        )
+        return
+    if (monitored := session.fit.monitored) is not None:  # also where they were asked for before any evaluation
+        control.selected.setdefault(monitored, f"{control.best[0].plugin} at step {control.best[0].step}")
+    if state.best.step == state.step:
+        return
+    put_tensors(session.model, session.best_arrays, source="the best weights")
+    session.not_of_step = f"the best weights, those of step {state.best.step}, were put back"
+    state.evaluated.clear()
+    session.message(f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}")

@@ -10,8 +10,9 @@ from attrs import frozen
 from stepbus.kernel import Session
 
 if TYPE_CHECKING:
+    from stepbus.config import Config
     from stepbus.fit.members import Prototype
-    from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Predictions, Steps
+    from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Lineage, Predictions, Steps
 
 
 @frozen(eq=False)
@@ -39,6 +40,7 @@ class Fitting(Session, Protocol):
         best_arrays: The best weights, where they are kept.
         scored: Set name -> its latest predictions and metrics.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
+        before: Which rows the weights had seen before this fit.
     """
 
     members: tuple[Prototype, ...]
@@ -47,10 +49,22 @@ class Fitting(Session, Protocol):
     best_arrays: dict[str, Any]
     scored: dict[str, tuple[Predictions, dict[str, float]]]
     not_of_step: str
+    before: Lineage
+
+    @property
+    def lineage(self) -> Lineage:
+        """Every row that the weights have seen so far."""
+
+    def had_seen(self, lineage: Lineage) -> None:
+        """Note what the weights had seen before this fit, besides what is known of it."""
 
     @property
     def bus(self) -> Bus:
         """Its plugins."""
+
+    @property
+    def starts_from(self) -> str:
+        """The folder of the model whose weights the fit starts with, where its description names one; else ""."""
 
     @property
     def builder(self) -> FitBuilder:
@@ -61,11 +75,18 @@ class FitBuilder(Protocol):
     """What makes the parts of each fit of a run.
 
     Attributes:
+        config: The configuration of the fits.
         control: Makes what takes the requests of a fit.
     """
 
     @property
+    def config(self) -> Config: ...
+
+    @property
     def control(self) -> Callable[[], Control]: ...
+
+    def for_config(self, config: Config) -> FitBuilder:
+        """Return what makes the parts of fits of the same run under another configuration."""
 
     def sets(self) -> dict[str, Any]:
         """Return the rows of the whole run, by set name."""
@@ -86,6 +107,9 @@ class FitBuilder(Protocol):
 
     def data(self, fit: Fit) -> FitData:
         """Return the data of a fit; no weight is touched."""
+
+    def start(self) -> Lineage:
+        """Return which rows the weights have seen that fits start with; nothing is loaded."""
 
     def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
         """Return what scores predictions, by name, and the direction of everything that will be computed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stepbus.base import Problem, counted
-from stepbus.kernel import grown_axes
 
 if TYPE_CHECKING:
     from stepbus.config import Config, TrainingConfig
@@ -76,7 +75,7 @@ def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps
     """
     data = config.data.settings
     found = loop_notes(config, fits[0].monitored is not None, steps_per_epoch, total_steps)
-    if not isinstance(data.validation, float) and not grown_axes(fits):
+    if not isinstance(data.validation, float) and not any(fit.scope for fit in fits):
         if data.stratify and "data.stratify" in config.marks:
             found.append(("data.stratify", "it has no effect, because no rows are split here"))
         if data.group is not None:

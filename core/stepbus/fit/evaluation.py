@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import DataError, PluginFailure, StepbusError, listed, show, weights_argument
+from stepbus.base import DataError, listed, weights_argument
 from stepbus.fit import best_weights
+from stepbus.fit.metrics import metric_values as metric_values
 from stepbus.kernel import Best, Predictions
 
 if TYPE_CHECKING:
@@ -60,39 +61,6 @@ def joined(parts: Sequence[Array], what: str) -> Array:
         said = " and ".join(str(list(shape)) for shape in shapes[:2])
         raise DataError(f"{what}: expected rows of one shape in all batches, got {said}; pad them to one length")
     return np.concatenate(parts)
-
-
-def metric_values(
-    metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any, weights: Any = None
-) -> dict[str, float]:
-    """Return every metric of predictions that are in the label's own unit, without prefix.
-
-    Args:
-        metrics: Name -> what computes it; one that gives a mapping gives several.
-        labels: [N] or [N, K].
-        predictions: [N, K] probabilities, or [N] values.
-        weights: What each row counts, [N], for the metrics that take weights; None counts all alike.
-
-    Raises:
-        PluginFailure: A metric raised, `sys.exit` included, or gave no number.
-    """
-    found: dict[str, float] = {}
-    for name, metric in metrics:
-        argument = "" if weights is None else weights_argument(metric)
-        try:
-            value = metric(labels, predictions, **({argument: weights} if argument else {}))
-        except (KeyboardInterrupt, MemoryError, StepbusError):
-            raise
-        except BaseException as error:
-            words = f"the metric {name!r} raised {type(error).__name__}: {error}; leave it out of training.metrics"
-            raise PluginFailure(words) from error
-        for inner, score in (value if isinstance(value, dict) else {name: value}).items():
-            try:
-                found[inner] = float(score)
-            except (TypeError, ValueError):
-                words = f"the metric {name!r}: expected a number, or numbers by name, from it, got {show(value)}"
-                raise PluginFailure(f"{words}; leave it out of training.metrics") from None
-    return found
 
 
 def score(
@@ -182,6 +150,7 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
         session.scored[name] = session.builder.score(session, name, prefix)
         state.evaluated[name] = state.step
     predictions, metrics = session.scored[name]
+    session.control.saw(name)
     hook.on_predictions(trainer=session, state=state, name=name, predictions=predictions, final=final)
     if fresh:
         hook.on_evaluate(trainer=session, state=state, name=name, metrics=metrics)

@@ -2,12 +2,115 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import ConfigError, Problem, Selected, listed, show
+import numpy as np
+
+from stepbus.base import (
+    ConfigError,
+    Maker,
+    PluginError,
+    PluginFailure,
+    Problem,
+    Selected,
+    StepbusError,
+    listed,
+    show,
+    weights_argument,
+)
 
 if TYPE_CHECKING:
     from stepbus.config import Config
+    from stepbus.kernel import Fit, FitData
+
+
+class CheckedMetric:
+    """A metric as it is called: what it raises or gives is looked at, and names whom it comes from.
+
+    Args:
+        metric: The function of labels and predictions.
+        maker: Whose it is.
+    """
+
+    def __init__(self, metric: Any, maker: Maker) -> None:
+        self.metric, self.maker = metric, maker
+        self.__wrapped__ = metric  # what `inspect.signature` asks
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return what the metric says of a whole set."""
+        return self.metric(*arguments, **keywords)
+
+
+def metric_values(
+    metrics: Sequence[tuple[str, Any]], labels: Any, predictions: Any, weights: Any = None
+) -> dict[str, float]:
+    """Return every metric of predictions that are in the label's own unit, without prefix.
+
+    Args:
+        metrics: Name -> what computes it; one that gives a mapping gives several.
+        labels: [N] or [N, K].
+        predictions: [N, K] probabilities, or [N] values.
+        weights: What each row counts, [N], for the metrics that take weights; None counts all alike.
+
+    Raises:
+        PluginFailure: A metric raised, `sys.exit` included, or gave no number, or a name that another one has.
+    """
+    found: dict[str, float] = {}
+    for name, metric in metrics:
+        provider = metric.maker.provider if isinstance(metric, CheckedMetric) else ""
+        maker = Maker(f"the metric {name!r}", provider, "leave it out of training.metrics")
+        argument = "" if weights is None else weights_argument(metric)
+        try:
+            value = metric(labels, predictions, **({argument: weights} if argument else {}))
+        except (KeyboardInterrupt, MemoryError, StepbusError):
+            raise
+        except BaseException as error:
+            words = f"{maker.said} raised {type(error).__name__}: {error}; {maker.mend}"
+            raise PluginFailure(maker.signed(words)) from error
+        for inner, score in (value if isinstance(value, dict) else {name: value}).items():
+            if not isinstance(inner, str):
+                raise maker.fault(f"expected texts as names of its numbers, got {show(inner)}")
+            if inner in found or inner == "loss":
+                raise maker.fault(f"expected a name of its own for its number, got {inner!r}, which is there already")
+            found[inner] = _number(score, value, maker)
+    return found
+
+
+def rehearse(metrics: Sequence[tuple[str, Any]], data: FitData, fit: Fit) -> None:
+    """Ask each metric once before the training, on real labels and made-up predictions: what it says is thrown away.
+
+    A metric that raises or gives no number would otherwise end a run at its first evaluation, hours later.
+
+    Args:
+        metrics: Name -> what computes it.
+        data: The data of a fit.
+        fit: What says which of its sets is scored.
+
+    Raises:
+        PluginFailure: A metric raised, or gave no number.
+    """
+    found = [data.sets[name].targets for name in fit.with_role("score") if name in data.sets]
+    labels = next((labels for labels in found if labels is not None), None)
+    if labels is None or not len(labels):
+        return
+    labels, draw = np.array(labels), np.random.default_rng(0)
+    if data.task in ("binary", "multiclass"):
+        said = draw.uniform(0.1, 1.0, size=(len(labels), data.codec.outputs))
+        said /= said.sum(axis=1, keepdims=True)
+    else:
+        said = draw.permutation(labels) if data.task == "regression" else draw.uniform(0.1, 0.9, size=labels.shape)
+    metric_values([pair for pair in metrics if isinstance(pair[1], CheckedMetric)], labels, said.astype(np.float32))
+
+
+def _number(score: Any, value: Any, maker: Maker) -> float:
+    """Return one number that a metric gave; NaN says that it is undefined on these rows."""
+    if isinstance(score, Real | np.number) and not isinstance(score, bool | complex | np.complexfloating):
+        return float(score)
+    if isinstance(score, np.ndarray) or not hasattr(score, "shape") or score.shape != ():
+        raise maker.fault(f"expected a number, or numbers by name, from it, got {show(value)}")
+    return float(score)  # an array of the device
 
 
 def chosen_metrics(config: Config, task: str | None) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
@@ -26,8 +129,9 @@ def chosen_metrics(config: Config, task: str | None) -> tuple[list[tuple[str, An
             "what their labels are, got none; set it, or leave metrics out"
         )
         raise ConfigError([config.locate(Problem("training.metrics", words))])
-    offered = [part for part, _ in config.components if part.kind == "metric"]
-    usual = [Selected(part, part.config()) for part in offered if task in part.metadata.get("default", ())]
+    providers = [(part, who) for part, who in config.components if part.kind == "metric"]
+    offered = [part for part, _ in providers]
+    usual = [Selected(part, part.config(), who) for part, who in providers if task in part.metadata.get("default", ())]
     chosen = usual if config.training.metrics is None else config.training.metrics
     directions: dict[str, bool | None] = {"eval_loss": False}
     built: list[tuple[str, Any]] = []
@@ -43,7 +147,11 @@ def chosen_metrics(config: Config, task: str | None) -> tuple[list[tuple[str, An
             raise ConfigError(
                 [config.locate(Problem(f"training.metrics[{place}]", f"{words}; leave one out{instead}"))]
             )
-        built.append((selected.name, selected.build()))
+        metric = selected.build()
+        if not callable(metric):
+            words = f"expected its build to return a function of labels and predictions, got {show(metric)}"
+            raise selected.maker.fault(words, PluginError)
+        built.append((selected.name, CheckedMetric(metric, selected.maker)))
         directions[f"eval_{selected.name}"] = selected.component.metadata["greater_is_better"]
     monitor, wished = config.training.monitor, config.training.greater_is_better
     if wished is not None:

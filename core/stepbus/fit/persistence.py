@@ -27,9 +27,10 @@ from stepbus.fit.builder import Exported
 from stepbus.fit.members import disabled_of, keep_disabled, plugin_table
 from stepbus.fit.opened import prediction_tree
 from stepbus.fit.plugins import restore_state, state_of
+from stepbus.fit.seen import BEFORE, before_in, lineage_in, packed, put_lineage
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
-from stepbus.storage import DESCRIPTION, FORMAT, checkpoints, decode_state, encode_state
+from stepbus.storage import DESCRIPTION, FORMAT, LINEAGE, checkpoints, decode_state, encode_state
 from stepbus.storage.checkpoints import Checkpoint, Snapshot
 from stepbus.storage.wheels import cache as wheel_cache
 
@@ -77,7 +78,7 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
                 "disabled": disabled_of(session.bus.members),
             },
         },
-        copies=exported.files,
+        copies={**exported.files, LINEAGE: packed(session.lineage), BEFORE: packed(session.before)},
         facts=facts(session),
     )
     written = checkpoints.write_checkpoint(folder or checkpoint_folder(session), snapshot)
@@ -106,6 +107,7 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     checkpoint = checkpoints.verify(path)
     source = str(path / "model.safetensors")
     put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    session.had_seen(before_in(path))
     saved = checkpoints.read_document(checkpoint, "state.json")
     try:
         _take_over(session, checkpoint, saved, optimizer=optimizer)
@@ -131,6 +133,7 @@ def load_exported(model: Any, folder: Path) -> None:
     """
     found = folders.find_folder(str(folder))
     put_tensors(model, folders.read_tensors(found), source=str(found / folders.WEIGHTS), strict=True)
+    put_lineage(model, lineage_in(found))
 
 
 def standing(checkpoint: Checkpoint) -> tuple[TrainingState, Control]:
@@ -186,7 +189,8 @@ def export(session: Fitting) -> Path:
     """Write the model as a Hugging Face folder from which `evaluate` and `predict` rebuild everything."""
     folder, exported = session.directory / "model", session.builder.exported(session)
     tensors = tensors_of(session.model)
-    folders.write_folder(folder, exported.config, tensors, exported.files, describe(session, exported))
+    files = {**exported.files, LINEAGE: packed(session.lineage)}
+    folders.write_folder(folder, exported.config, tensors, files, describe(session, exported))
     session.artifact("model", folder)
     return folder
 

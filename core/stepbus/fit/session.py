@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import REQUESTS, raise_first
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
-from stepbus.kernel import Bus, FitResult, TrainingState, run_fit
+from stepbus.fit.seen import lineage_of, put_lineage, seen_before, watch_reading
+from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
@@ -30,7 +31,7 @@ class FitSession:
         run: The run.
         fit: What to do.
         builder: What makes its parts.
-        members: The prototypes of the run's plugins.
+        members: The prototypes of the plugins, those of the run's own scope shared by all fits.
         extras: The objects among them that the caller passed.
         meter: What counts the time of plugins.
         caller: Knows whose hook is running.
@@ -52,9 +53,9 @@ class FitSession:
         caller: Caller | None = None,
     ) -> None:
         self.run, self.fit, self.builder = run, fit, builder
-        self.config: Any = run.config
+        self.config: Any = builder.config
         self.directory, self.members = run.directory_of(fit), tuple(members)
-        self.monitor: str = run.config.training.monitor
+        self.monitor: str = builder.config.training.monitor
         self.state, self.control = TrainingState(), builder.control()
         self.control.caller = caller or self.control.caller
         self.control.refused = dict.fromkeys(REQUESTS, "no fit has begun; ask in on_fit_start or later")
@@ -68,6 +69,7 @@ class FitSession:
         self.best_arrays: dict[str, Any] = {}
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
         self.not_of_step = ""
+        self.before = Lineage()
         self.cut = False  # whether a signal ended the loop, with a checkpoint
         self.late: list[BaseException] = []  # what plugins raised when a fit that was cut had ended
 
@@ -78,14 +80,17 @@ class FitSession:
         self.data = self.builder.data(self.fit)
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.metrics, self.directions = self.builder.metrics(self.data)
+        watch_reading(self.data.sets, self.control.saw)
 
     def assemble(self) -> None:
         """Load the model and make the optimizer; the data is prepared, and the run has its folder."""
         self.directory = self.run.directory_of(self.fit)
         self.model = self.builder.model(self)
+        self.before = lineage_of(self.model)
         # Only the model says how long its rows may be, where nothing was known of it before.
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.optimizer = self.builder.optimizer(self)
+        self.optimizer.on_change = self.control.decide
 
     def restore(self, path: Path, *, optimizer: bool = True) -> None:
         """Put a checkpoint back, but for the number of updates, which this run has planned itself.
@@ -100,6 +105,16 @@ class FitSession:
         self.state.total_steps, self.state.steps_per_epoch = total, per_epoch or self.state.steps_per_epoch
         self.message(f"resumed at step {self.state.step} from {path}")
 
+    def had_seen(self, lineage: Lineage) -> None:
+        """Note what the weights had seen before this fit, besides what is known of it."""
+        self.before |= lineage
+
+    @property
+    def lineage(self) -> Lineage:
+        """Every row that the weights have seen so far: before this fit, and to train or to decide in it."""
+        names = [name for name in self.fit.sets if name in self.control.selected or "train" in self.fit.roles_of(name)]
+        return self.before | Lineage.of(self.fit.sets[name] for name in names)
+
     def compile(self) -> None:
         """Compile the steps; weights, optimizer state and restored values are in place."""
         self.steps = self.builder.steps(self)
@@ -110,6 +125,12 @@ class FitSession:
     def fit_name(self) -> str:
         """The name of this fit: "fit", "fold-1"."""
         return self.fit.name
+
+    @property
+    def starts_from(self) -> str:
+        """The folder of the model whose weights the fit starts with, where its description names one; else ""."""
+        earlier = {result.fit.name: result.model_path for result in self.run.results}
+        return str(earlier.get(self.fit.starts_from) or self.fit.starts_from)
 
     @property
     def hook(self) -> HookRelay:
@@ -154,6 +175,7 @@ class FitSession:
             load_optimizer: Put the optimizer's state back as well.
         """
         self.disk.load(self, Path(path), optimizer=load_optimizer)
+        self.control.decide()  # which weights to go on with
 
     # -- what the engine calls ----------------------------------------------------------------------------------------
 
@@ -212,6 +234,7 @@ class FitSession:
         try:
             began = time.perf_counter()
             self.control.refused = {"best": why} if (why := best_weights.why_never(self)) else {}
+            put_lineage(self.model, self.lineage)
             run_fit(self)
             result.seconds = time.perf_counter() - began
             result.status = "interrupted" if self.cut else "stopped" if self.control.stop else "ok"
@@ -232,12 +255,22 @@ class FitSession:
             raise_first(None, raised)
         return result
 
+    def release(self) -> None:
+        """Give up weights, optimizer and compiled steps, which a fit of several does not need once it is kept."""
+        self.best_arrays, self.scored = {}, {}
+        for name in ("model", "optimizer", "steps"):
+            if hasattr(self, name):
+                delattr(self, name)
+
     def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
         result.metrics, result.best = dict(state.metrics), state.best
         result.history, result.steps = list(state.history), state.step
         result.traces = self.steps.traces
+        result.lineage, result.selected = self.lineage, dict(self.control.selected)
+        result.seen = {name: met.said("rows") for name, met in seen_before(self.before, self.fit)}
+        put_lineage(self.model, result.lineage)
         if not self.cut and result.status != "failed":
             for text in self.control.unserved():
                 self.message(text, "warning")
@@ -249,6 +282,7 @@ class FitSession:
     def _finish(self, result: FitResult) -> None:
         state = self.state
         best_weights.put_back(self)
+        self.control.settled = True
         for name in self.data.sets:
             if not self.fit.is_labelled(name):
                 result.predictions[name] = evaluation.predict_set(self, name)
@@ -256,4 +290,7 @@ class FitSession:
             prefix = "eval" if name == self.fit.monitored else name
             state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
             result.predictions[name] = self.scored[name][0]
+        for name, met in seen_before(self.before, self.fit):
+            words = f"{self.fit.name}: its weights had seen {met.said(f'{name} rows')} before it began"
+            self.message(f"{words}: a score of these rows says nothing of new ones", "warning")
         result.model_path = self.disk.export(self)

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError, ModelError
-from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, mix
-from stepbus.compute.models import LoadReport, adopt_head, initialise, keys_of
+from stepbus.base.trees import plain
+from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
+from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of
 from stepbus.fit import evaluation, persistence
 from stepbus.fit.builder import Exported
 from stepbus.fit.computing import new_optimizer, new_steps
 from stepbus.fit.effects import run_notes
 from stepbus.fit.metrics import chosen_metrics
-from stepbus.fit.text_models import config_model, new_encoder
+from stepbus.fit.seen import lineage_at, lineage_of
+from stepbus.fit.text_models import config_model, new_encoder, start_from
 from stepbus.kernel import Control
 from stepbus.text import TextData, check_labels, check_texts, read_sets
 from stepbus.text.rows import ids as row_ids
@@ -23,7 +25,7 @@ from stepbus.text.tokens import Limits
 if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit.builder import Fitting
-    from stepbus.kernel import Checkpointer, Fit, FitData, Predictions, Steps
+    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, Steps
     from stepbus.text.rows import Rows
 
 
@@ -57,10 +59,23 @@ class TextFits:
     ) -> None:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation, test)
-        self._told = False
+        self._told: set[str] = set()
+        self._shared: Shared | None = None
+        self._start: Lineage | None = None
         self._said: set[str] = set()
         if trained and model is not None:
             model.loaded = LoadReport()
+
+    def for_config(self, config: Config) -> TextFits:
+        """Return what makes the parts of fits of the same run under another configuration."""
+        found = copy.copy(self)
+        found.config, found._start = config, None
+        if self.given is not None:
+            wanted, was = plain(config.model), plain(self.config.model)
+            if wanted["pretrained"] != was["pretrained"]:
+                raise ModelError("model.pretrained: expected none, because this trainer has weights already; leave it")
+            found.changed = self.changed or wanted != was
+        return found
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -78,7 +93,7 @@ class TextFits:
         if data is None:
             check_labels(self.config, fits)
         elif isinstance(data, TextData):
-            check_texts(data.encoder.source, fits)
+            check_texts(data.encoder, fits)
 
     def data(self, fit: Fit) -> TextData:
         """Return the data of a fit; no weight is touched."""
@@ -98,11 +113,19 @@ class TextFits:
         """Return what was set and has no effect."""
         longest, state = int(text_of(session).tokens["train"].lengths.max()), session.state
         found = run_notes(self.config, list(fits), state.steps_per_epoch, state.total_steps, longest)
-        weighed = any(rows.weights is not None for fit in fits for name, rows in fit.sets.items() if name != "train")
+        scored = [fit.sets[name] for fit in fits for name in fit.sets if name != "train" and fit.is_labelled(name)]
+        weighed = any(rows.weights is not None for rows in scored)
         if weighed and (words := evaluation.unweighed(session.metrics)):
             self._said.add(words)
             found.append(words)
         return found
+
+    def start(self) -> Lineage:
+        """Return which rows the weights have seen that fits start with; nothing is loaded."""
+        if self._start is None:
+            known = self.given is not None
+            self._start = lineage_of(self.given) if known else lineage_at(self.config.model.settings.pretrained)
+        return self._start
 
     # -- what computes ------------------------------------------------------------------------------------------------
 
@@ -111,7 +134,7 @@ class TextFits:
         return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build_a(Scheduler))]
 
     def model(self, session: Fitting) -> Any:
-        """Return the model of a fit: the caller's own, or a new one from the configuration and the seed."""
+        """Return the model of a fit: the caller's own, or a new one; with the weights that it starts from."""
         from mlx.utils import tree_flatten
 
         data = text_of(session)
@@ -128,6 +151,9 @@ class TextFits:
         else:
             model = config_model(self.config, codec, seed, given)
 
+        if session.starts_from:
+            start_from(model, session.starts_from, seed)
+
         def renew() -> None:
             spread = float(model.config.get("initializer_range", 0.02))
             initialise(model, seed, spread, model.head_names)
@@ -139,19 +165,23 @@ class TextFits:
                 "unfrozen: model.head.unfreeze(), or model.unfreeze()"
             )
         data.take_limits(Limits.of(model.config))
-        return model
+        if session.run.alone:
+            return model
+        self._shared = self._shared or Shared()
+        return self._shared.model(model)
 
     def optimizer(self, session: Fitting) -> ParameterUpdater:
         """Return the optimizer of a fit, with the settings that plugins give single parameters."""
-        if not self._told:  # the same for every fit
-            self._told = True
-            for line in [*session.data.notes, *session.model.loaded.lines()]:
+        for line in [*session.data.notes, *session.model.loaded.lines()]:
+            if line not in self._told:  # mostly the same for every fit
+                self._told.add(line)
                 session.message(line)
-        return new_optimizer(self.config, session)
+        return new_optimizer(self.config, session, self._shared)
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
-        return new_steps(self.config, session, HeadForward())
+        check_head(session.model)
+        return new_steps(self.config, session, HeadForward(), self._shared)
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ModelError, Selected
-from stepbus.compute import find_folder, read_config
-from stepbus.compute.models import build_model, check_keys
+from stepbus.compute import find_folder, read_config, read_tensors
+from stepbus.compute.models import build_model, check_keys, initialise, meaning_in, whole_classifier
+from stepbus.fit.seen import lineage_at, lineage_of, put_lineage
 from stepbus.text import RowEncoder
 from stepbus.text.labels import LabelCodec
 from stepbus.text.tokens import Limits
@@ -40,7 +41,8 @@ def new_encoder(config: Config, model_config: Mapping[str, Any] | None = None) -
         raise ModelError(f"model.{'tokenizer' if model.tokenizer else 'pretrained'}: {error}") from error
     known = known_config(config.model) if model_config is None else model_config
     limits = Limits.of(known or {}, model.pretrained)
-    return RowEncoder(config.data.build(), folder, LabelCodec.of(config), config.data.settings, limits)
+    codec, maker = LabelCodec.of(config), config.data.maker
+    return RowEncoder(config.data.build(), folder, codec, config.data.settings, limits, maker)
 
 
 def known_config(section: Selected) -> dict[str, Any] | None:
@@ -73,10 +75,39 @@ def config_model(config: Config, codec: LabelCodec, seed: int, like: Any = None)
         seed: Where new weights start.
         like: A model whose weights to start from.
     """
-    model = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
+    made = build_model(config.components, config.model, outputs=codec.outputs, task=task_of(codec), seed=seed)
+    model = whole_classifier(made, config.model)
     if like is not None:
         _start_from(model, like)
+    put_lineage(model, lineage_at(config.model.settings.pretrained) if like is None else lineage_of(like))
     return model
+
+
+def start_from(model: Any, source: str, seed: int) -> None:
+    """Put the weights of a folder into a model of the same encoder; a head of another shape starts anew.
+
+    Args:
+        model: The model; what its head means is what the folder says of it.
+        source: The folder.
+        seed: Where a head starts that the folder has no weights for.
+
+    Raises:
+        ModelError: The folder cannot be used, or the encoder has no place for its weights.
+    """
+    folder = find_folder(source)
+    try:
+        report = model.load_tensors(read_tensors(folder), source=str(folder))
+    except ModelError as error:
+        raise ModelError(
+            f"{folder}: the weights to start from do not fit the model of the section ({error}); leave "
+            "starts_from out, or describe the same encoder"
+        ) from error
+    initialise(model, seed, float(model.config.get("initializer_range") or 0.02), report.initialised)
+    model.meaning = None
+    if not model.head_names & set(report.initialised):
+        pooling = model.config.get("stepbus_pooling", "")  # the family's own is asked for no name
+        model.meaning = meaning_in(read_config(folder), pooling, own=model.is_familys_own)
+    put_lineage(model, lineage_at(source))
 
 
 def _start_from(model: Any, like: Any) -> None:

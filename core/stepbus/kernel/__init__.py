@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from stepbus.kernel.engine import run_fit as run_fit
     from stepbus.kernel.events import BUILD_HOOKS as BUILD_HOOKS
     from stepbus.kernel.events import FIRST_DECIDES as FIRST_DECIDES
+    from stepbus.kernel.events import PREDICTION_HOOKS as PREDICTION_HOOKS
     from stepbus.kernel.events import RUN_HOOKS as RUN_HOOKS
+    from stepbus.kernel.fits import AXES as AXES
+    from stepbus.kernel.fits import Axis as Axis
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
     from stepbus.kernel.fits import Predictions as Predictions
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.fits import grown_axes as grown_axes
     from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
     from stepbus.kernel.hook_checks import hooks_of as hooks_of
+    from stepbus.kernel.lineage import Lineage as Lineage
     from stepbus.kernel.protocols import Batch as Batch
     from stepbus.kernel.protocols import Checkpointer as Checkpointer
     from stepbus.kernel.protocols import FitData as FitData
@@ -43,9 +47,10 @@ else:
         bus="Bus Member check_policy",
         costs="Cost Meter",
         engine="run_fit",
-        events="BUILD_HOOKS FIRST_DECIDES RUN_HOOKS",
-        fits="Fit FitResult Predictions groups_along grown_axes",
+        events="BUILD_HOOKS FIRST_DECIDES PREDICTION_HOOKS RUN_HOOKS",
+        fits="AXES Axis Fit FitResult Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
         protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
+        lineage="Lineage",
         state="Best Control Request StepResult TrainingState",
     )

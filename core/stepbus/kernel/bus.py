@@ -12,10 +12,10 @@ from typing import Any
 import pluggy
 from attrs import define
 
-from stepbus.base import Asker, BadInput, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
+from stepbus.base import Asker, BadInput, Maker, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
-from stepbus.kernel.hook_checks import checked, hooks_of
+from stepbus.kernel.hook_checks import checked, hooks_of, signed
 from stepbus.kernel.state import Control
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
@@ -84,7 +84,7 @@ class Bus:
         """Wrap one implementation: attribution, cost, trace, blame and policy."""
         control, meter, cost, name = self.control, self.meter, self.meter.of(member.name), member.name
         caller, asker = control.caller, Asker.of(member.plugin, name, member.label, hook)
-        clock = time.perf_counter
+        clock, maker = time.perf_counter, Maker(f"{member.label}: {hook}", mend=_switch_off(member))
 
         def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
             depth = 0
@@ -119,7 +119,7 @@ class Bus:
             return watched
 
         if not getattr(function, "stepbus_impl", {}).get("wrapper"):
-            return functools.wraps(function)(watch(checked(hook, function)))
+            return functools.wraps(function)(watch(signed(hook, checked(hook, function), maker)))
 
         def begun(*arguments: Any) -> Any:
             around = function(*arguments)
@@ -127,7 +127,8 @@ class Bus:
                 raise RuntimeError("a wrapper yields once, and it returned before")
             return around
 
-        begin, finish = watch(begun), watch(checked(hook, _finish, around=True))
+        finished = signed(hook, checked(hook, _finish, around=True), maker, around=True)
+        begin, finish = watch(begun), watch(finished)
 
         @functools.wraps(function)
         def guarded_wrapper(*arguments: Any) -> Generator[None, Any, Any]:
@@ -159,6 +160,11 @@ class Bus:
         """Return whether anything listens to a hook."""
         return bool(getattr(self.hook, hook).get_hookimpls())
 
+    def members_with(self, hook: str) -> list[Member]:
+        """Return the members that listen to a hook, in call order."""
+        names = {each.plugin_name for each in getattr(self.hook, hook).get_hookimpls()}
+        return [member for member in self.members if member.name in names]
+
     def may_ask(self, kind: str) -> bool:
         """Return whether any plugin declares a kind of request."""
         return any(kind in asks_of(member.plugin, member.label) for member in self.members)
@@ -167,11 +173,23 @@ class Bus:
         """Return what the implementations of a hook give, in call order, without those that gave None."""
         return [result for result in getattr(self.hook, hook)(**arguments) if result is not None]
 
-    def thread(self, hook: str, **arguments: Any) -> Any:
+    def asking(self, name: str, hook: str) -> Any:
+        """Return a hook that asks one member alone, and those who go around the others.
+
+        Args:
+            name: The member's name.
+            hook: The hook.
+        """
+        every = getattr(self.hook, hook).get_hookimpls()
+        others = [each.plugin for each in every if not each.wrapper and each.plugin_name != name]
+        return self._manager.subset_hook_caller(hook, others)
+
+    def thread(self, hook: str, *, told: Callable[[str, Any], None] | None = None, **arguments: Any) -> Any:
         """Pass a value through the implementations of a threaded hook, in call order.
 
         Args:
             hook: The hook.
+            told: Called with the name of each member that gave a value, and that value.
             **arguments: All its arguments, the carried value among them.
 
         Returns:
@@ -182,6 +200,8 @@ class Bus:
             result = implementation.function(*(arguments[name] for name in implementation.argnames))
             if result is not None:
                 arguments[carried] = result
+                if told is not None:
+                    told(implementation.plugin_name, result)
         return arguments[carried]
 
     def tell_all(self, hook: str, **arguments: Any) -> list[BaseException]:

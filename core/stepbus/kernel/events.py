@@ -4,8 +4,12 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
 
     expand_fits
     validate_plan
+    for each configuration that overrides of fits make:
+        validate_plan
     on_run_start
     for each fit:
+        if it comes after others:
+            fill_fit
         parameter_groups
         transform_gradients
         on_fit_start
@@ -39,6 +43,10 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
         on_fit_end
     for each axis that the plan grew along:
         combine_results
+    for each set that is only predicted, along each axis:
+        combine_predictions
+    for each set of the result:
+        finish_predictions
     on_run_end
     on_close
 
@@ -53,7 +61,7 @@ call order, each receiving what the one before returned; None leaves it as it wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +80,7 @@ if TYPE_CHECKING:
 
 @hookspec
 def validate_plan(plan: Plan) -> list[Problem] | None:
-    """Find problems of the plan before weights are loaded.
+    """Find problems of the plan before weights are loaded; fit-scoped plugins again for each fit's own configuration.
 
     Args:
         plan: What is going to happen: the configuration, the fits, the metrics and their directions, the steps.
@@ -116,28 +124,86 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
 
 @hookspec
 def expand_fits(run: Run, fits: list[Fit]) -> list[Fit] | None:
-    """Turn each fit into several (folds, members). Threaded over `fits`.
+    """Turn each fit into several (folds, members, rounds): the whole plan, all rounds included. Threaded over `fits`.
+
+    A plugin that puts fits along an axis declares it in its class, `grows = (Axis("fold"),)`, and `stepbus.grow` makes
+    several of each fit, so that what comes after one comes after its own copy.
 
     Args:
         run: The run; its rows are read, no weights are loaded.
         fits: The fits so far; at first one, over the whole training set.
 
     Returns:
-        The new list of fits.
+        The new list of fits. They are done in this order, but each after those that its `after` names.
+    """
+
+
+@hookspec
+def fill_fit(run: Run, fit: Fit, results: Mapping[str, FitResult]) -> Fit | None:
+    """Give a fit what it needs of earlier results: rows, their weights, soft labels. Threaded over `fit`.
+
+    Fires for each fit with `after`, once those fits are done and before it begins; in a resume again, for each of them.
+    So it is a pure function of its arguments: the same rows come out every time.
+
+    Args:
+        run: The run.
+        fit: The fit as the plan has it.
+        results: Fit name -> its result, of the fits that `after` names; of single fits, never combined ones, whose
+            predictions come from weights that have seen every fold.
+
+    Returns:
+        The fit with other rows in its sets that train or decide; everything else of it stays.
     """
 
 
 @hookspec(firstresult=True)
 def combine_results(run: Run, axis: str, results: list[FitResult]) -> FitResult | None:
-    """Combine the results of fits that differ in one axis, after the last of them.
+    """Combine the results of fits that differ in one axis, after the last of them; innermost axes come first.
+
+    Only the plugin is asked that combines the axis: the one that grows it, or that it names with `combined_by`.
 
     Args:
         run: The run.
-        axis: "fold", "member" or "round".
-        results: One result for each fit of the group, in order.
+        axis: "fold", "repeat", "member", "round", "trial", or a plugin's own.
+        results: One result for each fit of the group, in order; auxiliary fits are in none.
 
     Returns:
-        One result for the group; the first plugin that returns one decides.
+        One result for the group; `parts` of it are filled in.
+    """
+
+
+@hookspec(firstresult=True)
+def combine_predictions(run: Run, axis: str, predictions: list[Predictions], fits: list[Fit]) -> Predictions | None:
+    """Combine what fits that differ in one axis say of the same rows without labels: in the run, once all results are
+    combined, and whenever its models predict afterwards (`stepbus predict RUN`).
+
+    A plugin with this hook is made anew when a run is opened, its settings and what its `state_dict` returned at the
+    end of the run restored; so what it learnt in `combine_results` has to be in there.
+
+    Args:
+        run: The run; of one that was opened only `id`, `directory`, `config`, `codec`, `fits`, `message` and `report`.
+        axis: "fold", "member", …
+        predictions: Those of each fit of the group, in order.
+        fits: The fits, without their rows; those of an inner axis that were combined are named by the first of them.
+
+    Returns:
+        One for the group, of the same rows in the same order; the first plugin that returns one decides.
+    """
+
+
+@hookspec
+def finish_predictions(run: Run, predictions: Predictions, decisions: Mapping[str, Any]) -> Predictions | None:
+    """Change what a run says in the end: of each set of its result, and of whatever it predicts afterwards. Threaded.
+
+    A plugin with this hook is made anew when a run is opened, as one with `combine_predictions` is.
+
+    Args:
+        run: As in `combine_predictions`.
+        predictions: What the outermost axis came to.
+        decisions: Plugin name -> what it gave to `run.decide`, kept with the run as JSON values.
+
+    Returns:
+        The predictions, of the same rows in the same order.
     """
 
 
@@ -350,21 +416,29 @@ def on_close(run: Run, status: str) -> None:
 
 
 # Hooks whose value goes through the implementations in order, and the argument that carries it.
-THREADED = {"expand_fits": "fits"}
+THREADED = {"expand_fits": "fits", "fill_fit": "fit", "finish_predictions": "predictions"}
 
 # Hooks that the first plugin with an answer decides.
-FIRST_DECIDES = frozenset({"combine_results", "checkpoint_retention"})
+FIRST_DECIDES = frozenset({"combine_results", "combine_predictions", "checkpoint_retention"})
 
 # Hooks that belong to the run rather than to one fit: a fit-scoped plugin cannot implement them.
 RUN_HOOKS = frozenset(
     {
-        "expand_fits", "combine_results", "on_run_start", "on_run_end", "on_message", "on_report", "on_artifact",
-        "on_exception", "on_close",
+        "expand_fits", "fill_fit", "combine_results", "combine_predictions", "finish_predictions", "on_run_start",
+        "on_run_end", "on_message", "on_report", "on_artifact", "on_exception", "on_close",
     }
 )  # fmt: skip
 
 # Hooks that can change or refuse what is computed: a plugin with one of these cannot be switched off by an error.
-BUILD_HOOKS = frozenset({"validate_plan", "parameter_groups", "transform_gradients", "expand_fits", "combine_results"})
+BUILD_HOOKS = frozenset(
+    {
+        "validate_plan", "parameter_groups", "transform_gradients", "expand_fits", "fill_fit", "combine_results",
+        "combine_predictions", "finish_predictions",
+    }
+)  # fmt: skip
+
+# Hooks of BUILD that take part whenever a trained run predicts: a plugin with one is made anew for that.
+PREDICTION_HOOKS = frozenset({"combine_predictions", "finish_predictions"})
 
 
 def specifications() -> dict[str, tuple[str, ...]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from stepbus.base import DataError
+from stepbus.kernel.lineage import Lineage
 from stepbus.kernel.state import Best
 
 # The axes that fits can grow along, innermost first: the order in which results are combined.
@@ -93,11 +95,6 @@ class Fit:
         """The set that is evaluated during training, if there is one."""
         return next(iter(self.with_role("stop")), None)
 
-    @property
-    def lineage(self) -> frozenset[str]:
-        """The id of every row that this fit's weights have seen, to train or to decide."""
-        return frozenset(str(row) for name in ("train", "stop") if name in self.sets for row in self.sets[name].ids)
-
 
 @frozen(eq=False)
 class Predictions:
@@ -116,6 +113,27 @@ class Predictions:
     labels: np.ndarray[Any, Any] | None = None
     weights: np.ndarray[Any, Any] | None = None
     fold: np.ndarray[Any, Any] | None = None
+
+
+def mean_predictions(predictions: Sequence[Predictions]) -> Predictions:
+    """Return the mean of what several models say of the same rows, added up in their order in double precision.
+
+    Args:
+        predictions: One for each model.
+
+    Raises:
+        DataError: They are of other rows, or of other outputs.
+    """
+    first = predictions[0]
+    total = np.zeros(first.values.shape, np.float64)
+    for each in predictions:
+        if each.values.shape != total.shape or each.row_ids.tolist() != first.row_ids.tolist():
+            raise DataError(
+                f"expected predictions of the same {len(first.row_ids)} rows with as many outputs to take their mean, "
+                f"got arrays of {list(total.shape)} and {list(each.values.shape)}, or other row ids"
+            )
+        total += each.values
+    return evolve(first, values=(total / len(predictions)).astype(first.values.dtype), fold=None)
 
 
 @define(eq=False)
@@ -138,6 +156,10 @@ class FitResult:
         conditions: What its last bits depend on, see `stepbus.device.conditions`.
         disabled: The plugins that an error had switched off at its end, with the error.
         parts: What was combined, where several were.
+        lineage: Every row that the weights have seen: that trained them, or by which they were chosen, in this fit or
+            before it.
+        selected: Set -> who decided after it was evaluated, and when; its scores are of weights that they chose.
+        seen: Set -> which of its rows the weights had seen before the fit, in words.
     """
 
     fit: Fit
@@ -156,11 +178,29 @@ class FitResult:
     conditions: dict[str, Any] = field(factory=dict, repr=False)
     disabled: dict[str, str] = field(factory=dict)
     parts: tuple[FitResult, ...] = field(default=(), repr=False)
+    lineage: Lineage = field(factory=Lineage, repr=False)
+    selected: dict[str, str] = field(factory=dict)
+    seen: dict[str, str] = field(factory=dict)
+
+    @property
+    def notices(self) -> list[str]:
+        """What a reader of the scores must know, a sentence each; of what was combined, those of each part."""
+        if self.parts:
+            return [f"{part.fit.name}: {notice}" for part in self.parts for notice in part.notices]
+        scored = self.fit.with_role("score")
+        found = [f"{name}: selected on it, by {who}" for name, who in self.selected.items() if name in scored]
+        return found + [f"{name}: its weights had seen {rows} before" for name, rows in self.seen.items()]
 
 
-def grown_axes(fits: list[Fit]) -> list[str]:
-    """Return the axes that a fit has a place on, innermost first."""
-    return [axis for axis in AXES if any(axis in fit.scope for fit in fits)]
+def grown_axes(fits: Iterable[Fit], order: Sequence[str] = AXES) -> list[str]:
+    """Return the axes that a fit has a place on, innermost first; auxiliary fits have none.
+
+    Args:
+        fits: The fits.
+        order: The axes that are known, innermost first.
+    """
+    grown = dict.fromkeys(axis for fit in fits if not fit.auxiliary for axis in fit.scope)
+    return [axis for axis in order if axis in grown] + [axis for axis in grown if axis not in order]
 
 
 def groups_along(axis: str, results: list[FitResult]) -> list[list[FitResult]]:

@@ -217,6 +217,8 @@ class Run(Voice, Protocol):
     @property
     def codec(self) -> Any: ...  # what turns labels into numbers and back
     @property
+    def deciding(self) -> Sequence[str]: ...  # the plugins that declare that they may choose weights by scores
+    @property
     def next_command(self) -> str: ...  # what to type next, as it stands
     @property
     def seconds(self) -> float: ...  # wall time since it was opened
@@ -234,6 +236,9 @@ class Run(Voice, Protocol):
 
     def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
         """Say that a file worth keeping was written, of a fit or of the whole run."""
+
+    def decide(self, decision: Any) -> None:
+        """Keep what a plugin decided for all later predictions of the run, as JSON values; see `finish_predictions`."""
 
     def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
         """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""

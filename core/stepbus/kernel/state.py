@@ -7,10 +7,24 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
-from stepbus.base import REQUESTS, Caller, PluginError, as_caller, as_list, built, count, fields_of, named, number, text
+from stepbus.base import (
+    REQUESTS,
+    Asker,
+    Caller,
+    PluginError,
+    as_caller,
+    as_list,
+    built,
+    count,
+    fields_of,
+    named,
+    number,
+    text,
+)
 
 _COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
 _KINDS = tuple(REQUESTS)
+DECIDING = ("stop", "best")  # the requests that choose the weights
 
 
 @frozen
@@ -144,13 +158,16 @@ class Control:
     """Requests of plugins to the engine: they latch, are OR-ed, and say who asked and why.
 
     The bus knows whose hook is running, so a request needs no name, and one that its plugin does not declare in `asks`
-    is refused.
+    is refused. What is decided after a set was evaluated may be decided by its scores: the set counts as selected on.
 
     Args:
         caller: Whose hook is running; a name alone may ask for everything.
         step: Updates committed.
         stop: The requests of this kind that wait; so for the other kinds.
         refused: Kind of request -> why nobody can ask for it now, as the end of a sentence.
+        evaluated: The sets that were evaluated so far.
+        selected: Set -> who decided first after it was evaluated, and when: "early_stopping at step 12".
+        settled: Whether the weights are chosen, so that nothing is decided any more.
     """
 
     caller: Caller = field(factory=Caller, alias="asking", converter=as_caller, eq=False, repr=False)
@@ -160,6 +177,9 @@ class Control:
     checkpoint: list[Request] = field(factory=list)
     best: list[Request] = field(factory=list)
     refused: dict[str, str] = field(factory=dict)
+    evaluated: list[str] = field(factory=list)
+    selected: dict[str, str] = field(factory=dict)
+    settled: bool = False
 
     def request_stop(self, reason: str) -> None:
         """Ask for the end of the fit at the next boundary."""
@@ -189,6 +209,24 @@ class Control:
         if kind in self.refused:
             raise PluginError(f"{asker.said} asks for {REQUESTS[kind]} (request_{kind}), but {self.refused[kind]}")
         getattr(self, kind).append(Request(asker.plugin, asker.reason(kind, reason), self.step))
+        if kind in DECIDING:
+            self.decide()
+
+    def saw(self, name: str) -> None:
+        """Note that a set was evaluated: who decides from now on may know its scores."""
+        if name not in self.evaluated:
+            self.evaluated.append(name)
+
+    def decide(self, by: Asker | None = None) -> None:
+        """Note that somebody decides what the weights become: by a stop, the best, or the learning rate.
+
+        Args:
+            by: Who; None is whose hook is running.
+        """
+        asker = by or self.caller.now
+        if asker.selects and not self.settled:
+            for name in self.evaluated:
+                self.selected.setdefault(name, f"{asker.plugin} at step {self.step}")
 
     def why(self, kind: str) -> str:
         """Return the requests of one kind as words: "early_stopping at step 1200: …"."""
@@ -212,7 +250,8 @@ class Control:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the latched requests as JSON values."""
-        return {kind: [asdict(ask) for ask in getattr(self, kind)] for kind in _KINDS}
+        asked = {kind: [asdict(ask) for ask in getattr(self, kind)] for kind in _KINDS}
+        return {**asked, "evaluated": list(self.evaluated), "selected": dict(self.selected)}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned.
@@ -220,7 +259,7 @@ class Control:
         Raises:
             CheckpointError: A field is missing or of another type; the key is named.
         """
-        checked = fields_of(saved, "control", _KINDS)
+        checked = fields_of(saved, "control", (*_KINDS, "evaluated", "selected"))
         found = {
             kind: [
                 built(Request, ask, f"control.{kind}[{index}]", plugin=text, reason=text, step=count)
@@ -228,8 +267,13 @@ class Control:
             ]
             for kind in _KINDS
         }
+        evaluated = [text(name, "control.evaluated") for name in as_list(checked["evaluated"], "control.evaluated")]
+        selected = named(checked["selected"], "control.selected", text)
         for kind, asks in found.items():
             setattr(self, kind, asks)
+        # A plugin that goes back to a checkpoint has not forgotten what it saw since.
+        self.evaluated = list(dict.fromkeys([*evaluated, *self.evaluated]))
+        self.selected = {**self.selected, **selected}
 
 
 def _record(saved: Any, key: str) -> dict[str, Any]:

@@ -72,7 +72,10 @@ def describe_fits(config: Config, session: FitSession | None, fits: list[Fit]) -
     """
     known = None if session is None else known_rows(session)
     data = None if session is None else text_of(session)
-    return [_described(config, data if fit is fits[0] else None, data, fit, known) for fit in fits]
+    return [
+        _described(config, data if session is not None and fit is session.fit else None, data, fit, known)
+        for fit in fits
+    ]
 
 
 def _described(

@@ -137,7 +137,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     with _collecting(problems, config):
         plan_fits(run)
     task = _check_data(run, notes, problems)
-    session = run.sessions.get(run.fits[0].name) if run.fits else None
+    session = run.sessions.get(run.main.name) if run.fits else None
     if task is not None and session is not None:
         wheels = wheel_cache.sources(config.deciding())
         plan["wheels"] = {f"model.{key}": {"file": each.file, "sha256": each.sha256} for key, each in wheels.items()}
@@ -162,7 +162,7 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
     notes += run.first.data.notes
     with _collecting(problems, run.config):
         problems += plan_problems(run)
-    notes += run.builder.notes(run.first, run.fits)
+    notes += run.notes
     return run.first.data.task
 
 

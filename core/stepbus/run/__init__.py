@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.run.files import PREDICT_FILE as PREDICT_FILE
     from stepbus.run.files import RUN_FILE as RUN_FILE
     from stepbus.run.folder_store import FolderStore as FolderStore
     from stepbus.run.models import is_run as is_run
@@ -16,7 +17,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        files="RUN_FILE",
+        files="PREDICT_FILE RUN_FILE",
         folder_store="FolderStore",
         models="is_run models_of",
         outer_loop="Run",

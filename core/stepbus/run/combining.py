@@ -2,33 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
+from stepbus.base import PluginFailure
 from stepbus.kernel import Run, groups_along, grown_axes
+from stepbus.run.plans import declared, ranked
 
 if TYPE_CHECKING:
+    from stepbus.fit import Prototype
     from stepbus.kernel import Bus, FitResult
+    from stepbus.run.plans import Grown
 
 
 class Combined(Run, Protocol):
-    """A run, as combining sees it; `bus` holds its plugins of scope "run"."""
+    """A run, as combining sees it: `bus` holds its plugins of scope "run", `planners` the prototypes of all."""
 
     bus: Bus
+    planners: list[Prototype]
 
 
 def combine(run: Combined) -> FitResult:
-    """Return the result of a run whose fits are done.
+    """Return the result of a run whose fits are done; auxiliary ones are in no combination.
 
     Args:
         run: The run.
+
+    Raises:
+        PluginFailure: Who is to combine an axis gives nothing.
     """
-    results = run.results
-    for axis in grown_axes(run.fits):
+    grown = {each.axis.name: each for each in declared(run.planners)}
+    results = [result for result in run.results if not result.fit.auxiliary]
+    for axis in grown_axes(run.fits, ranked(each.axis for each in grown.values())):
+        # Who has no place on it, and nobody beside who has one, waits for an outer axis.
         results = [
-            run.bus.hook.combine_results(run=run, axis=axis, results=group) for group in groups_along(axis, results)
+            _combined(run, grown[axis], group) if any(axis in result.fit.scope for result in group) else group[0]
+            for group in groups_along(axis, results)
         ]
     (result,) = results
     # Also of one fit alone, what a run gives lies in the run's folder.
     return evolve(result, directory=run.directory)
+
+
+def _combined(run: Combined, grown: Grown, group: Sequence[FitResult]) -> FitResult:
+    """Return one result in place of those of a group, which differ in one axis."""
+    axis = grown.axis.name
+    ask = run.bus.asking(grown.combiner, "combine_results")
+    result: FitResult | None = ask(run=run, axis=axis, results=list(group))
+    if result is None:
+        label = next(member.label for member in run.planners if member.name == grown.combiner)
+        fits = ", ".join(each.fit.name for each in group)
+        raise PluginFailure(
+            f"{label}: combine_results gave nothing for {fits} along {axis}, which it is to combine; return a "
+            "stepbus.FitResult"
+        )
+    scope = {name: place for name, place in group[0].fit.scope.items() if name != axis}
+    return with_parts(evolve(result, fit=evolve(result.fit, scope=scope)), group)
+
+
+def with_parts(whole: FitResult, parts: Sequence[FitResult]) -> FitResult:
+    """Return a combined result, whose weights have seen whatever those of its parts have.
+
+    Args:
+        whole: What was made of them.
+        parts: The results that were combined.
+    """
+    for part in parts:
+        whole.lineage |= part.lineage
+        whole.selected = {**part.selected, **whole.selected}
+        whole.seen = {**part.seen, **whole.seen}
+    whole.parts = tuple(parts)
+    return whole

@@ -11,32 +11,43 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import PluginError, Problem
-from stepbus.storage import DESCRIPTION, LOCK, from_json, sealed, write_json_atomically
+from stepbus.kernel import Run
+from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, from_json, sealed, write_json_atomically
 
 if TYPE_CHECKING:
-    from stepbus.run.outer_loop import Run
+    from stepbus.fit import Prototype
 
 RUN_FILE = "run.json"
+PREDICT_FILE = "predict.json"
 MODEL = "model"
 FITS = "fits"
 CHECKPOINTS = "checkpoints"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
-WRITTEN = ("config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, LOCK)
+WRITTEN = (
+    "config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, LOCK, PREDICT_FILE, "predict.safetensors",
+    "predict.npz",
+)  # fmt: skip
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
 OF_MODELS = (
     DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",
-    "special_tokens_map.json", "vocab.*", "merges.txt", "*.model",
+    "special_tokens_map.json", LINEAGE, "vocab.*", "merges.txt", "*.model",
 )  # fmt: skip
 _OF_A_FIT = re.compile(rf"{FITS}/[^/]+/{MODEL}")  # what the link to a model says
 HERE = "environment.output_dir"
 ADVICE = f"move it away, or set {HERE} to another folder"
 
 
-def written_by_plugins(run: Run) -> list[str]:
+class Planned(Run, Protocol):
+    """A run whose plan is known, with the prototypes of its plugins."""
+
+    members: list[Prototype]
+
+
+def written_by_plugins(run: Planned) -> list[str]:
     """Return the patterns of the files that a run's plugins write, each once.
 
     Raises:
@@ -51,7 +62,7 @@ def written_by_plugins(run: Run) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def problems(run: Run) -> list[Problem]:
+def problems(run: Planned) -> list[Problem]:
     """Return a problem for each file that a run would replace and no run wrote; the plan of fits is known.
 
     Args:
@@ -81,7 +92,7 @@ def read_run_file(folder: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and {"id", "facts"} <= found.keys() else None
 
 
-def note_writes(run: Run) -> None:
+def note_writes(run: Planned) -> None:
     """Add to the run file of a resumed run what plugins write that it did not have before."""
     known, names = read_run_file(run.directory), written_by_plugins(run)
     if known is not None and not set(names) <= set(known.get("writes", ())):

@@ -12,7 +12,7 @@ from stepbus.device import choice, conditions
 from stepbus.fit import plugin_table
 from stepbus.run import files as run_files
 from stepbus.run import folders as run_folders
-from stepbus.run import ledger, resume
+from stepbus.run import ledger, opened, resume
 from stepbus.run.interruption import signals_after
 from stepbus.run.resume import Past, Start
 from stepbus.storage import checkpoints, leftovers, lock_folder, write_bytes_atomically
@@ -85,7 +85,9 @@ class FolderStore:
         """Give the folder up where this run ended before its first update and its first checkpoint."""
         assert self._claim is not None
         first = run.directory_of(run.fits[0])
-        trained = run.started and (run.first.state.step or checkpoints.scan(first / run_folders.CHECKPOINTS))
+        trained = run.started and (
+            any(each.state.step for each in run.sessions.values()) or checkpoints.scan(first / run_folders.CHECKPOINTS)
+        )
         if not run.results and not trained:
             self._claim.give_up(first)
 
@@ -166,6 +168,10 @@ class FolderStore:
             and (said := run_files.link_model(run.directory, result.model_path))
         ):
             run.message(said, "warning")
+
+    def complete(self, run: Run, result: FitResult) -> None:
+        """Keep how the models predict together, and what they said of the rows to predict."""
+        opened.keep(run, result)
 
 
 def _reopen(run: Run, begun: Fit) -> None:

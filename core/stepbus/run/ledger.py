@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 from attrs import asdict
 
 from stepbus.base import CheckpointError, read_file
-from stepbus.kernel import Best, Fit, FitResult, Predictions
+from stepbus.fit.seen import lineage_in
+from stepbus.kernel import Best, Fit, FitResult, Lineage, Predictions
 from stepbus.storage import (
     DESCRIPTION,
     PLAIN_NAME,
@@ -44,7 +46,7 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
         CheckpointError: It cannot be written.
         DataError: A row id cannot be kept.
     """
-    content = _packed(result.predictions)
+    content = packed(result.predictions)
     model = result.model_path
     try:
         write_bytes_atomically(directory / PREDICTIONS, content)
@@ -62,6 +64,8 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
             "seconds": result.seconds,
             "conditions": result.conditions,
             "disabled": result.disabled,
+            "selected": result.selected,
+            "seen": result.seen,
             "predictions": asdict(Written(len(content), hashlib.sha256(content).hexdigest())),
             "model": {"folder": model.name, "digest": check_export(model)[1]} if model else None,
         }
@@ -97,13 +101,14 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             )
         if seed != fit.seed:
             return None  # a resume with --allow-changed, which has said so
+        model = _model(directory, saved["model"])
         return FitResult(
             fit,
             saved["status"],
             saved["metrics"],
             _predictions(directory, wanted),
             directory,
-            _model(directory, saved["model"]),
+            model,
             Best(**saved["best"]) if saved["best"] else None,
             saved["history"],
             saved["steps"],
@@ -112,6 +117,9 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["seconds"],
             dict(saved.get("conditions", {})),
             dict(saved.get("disabled", {})),
+            lineage=Lineage() if model is None else lineage_in(model),
+            selected=dict(saved.get("selected", {})),
+            seen=dict(saved.get("seen", {})),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error
@@ -157,7 +165,7 @@ def _again(directory: Path, what: Path) -> str:
     return f"remove {what} and {directory / RESULT} to do this fit again"
 
 
-def _packed(results: dict[str, Predictions]) -> bytes:
+def packed(results: Mapping[str, Predictions]) -> bytes:
     """Return predictions as the content of a file, no pickle in it."""
     arrays: dict[str, Any] = {}
     for name, predictions in results.items():
@@ -174,22 +182,25 @@ def _packed(results: dict[str, Predictions]) -> bytes:
     return content.getvalue()
 
 
+def unpacked(content: bytes) -> dict[str, Predictions]:
+    """Return the predictions that `packed` made a file of."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        found = {key.rpartition("/")[0]: key.rpartition(".")[2] for key in arrays if "/row_ids." in key}
+        return {
+            name: Predictions(
+                row_ids.from_array(kind, arrays[f"{name}/row_ids.{kind}"]),
+                arrays[f"{name}/values"],
+                *(arrays.get(f"{name}/{part}") for part in ("labels", "weights", "fold")),
+            )
+            for name, kind in found.items()
+        }
+
+
 def _predictions(directory: Path, wanted: Written) -> dict[str, Predictions]:
     path = directory / PREDICTIONS
     try:
         check_file(path, wanted)
-        with np.load(
-            io.BytesIO(read_file(path, CheckpointError, wanted.size, links=False)), allow_pickle=False
-        ) as arrays:
-            found = {key.rpartition("/")[0]: key.rpartition(".")[2] for key in arrays if "/row_ids." in key}
-            return {
-                name: Predictions(
-                    row_ids.from_array(kind, arrays[f"{name}/row_ids.{kind}"]),
-                    arrays[f"{name}/values"],
-                    *(arrays.get(f"{name}/{part}") for part in ("labels", "weights", "fold")),
-                )
-                for name, kind in found.items()
-            }
+        return unpacked(read_file(path, CheckpointError, wanted.size, links=False))
     except CheckpointError as error:
         raise CheckpointError(f"{error}; {_again(directory, path)}") from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:

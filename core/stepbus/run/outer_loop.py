@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import Caller, Interrupted, mention, outcome, raise_first, without_secrets
 from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
+from stepbus.fit.seen import deciders
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
+from stepbus.run import seen_rows
 from stepbus.run.combining import combine
 from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
-from stepbus.run.plans import plan_run
+from stepbus.run.plans import Variant, Variants, fill, plan_run
+from stepbus.run.prediction import as_decision, predict_together
 
 if TYPE_CHECKING:
     from stepbus.base import Problem
@@ -59,6 +62,9 @@ class Store(Protocol):
     def keep(self, run: Run, result: FitResult) -> None:
         """Keep the result of a fit that has ended."""
 
+    def complete(self, run: Run, result: FitResult) -> None:
+        """Keep how the models of a run predict together; all its fits are done."""
+
 
 class Run:
     """One run of the outer loop. What hooks read of it is listed in `stepbus.kernel.protocols.Run`.
@@ -87,13 +93,17 @@ class Run:
         self.directory = Path(config.environment.output_dir)
         self.fits: list[Fit] = []
         self.results: list[FitResult] = []
+        self.notes: list[str] = []
         self.signal: int | None = None
         self.started = False  # whether the loop of a fit was entered
-        self.sessions: dict[str, FitSession] = {}  # of the first fit and of the latest one
+        self.decisions: dict[str, Any] = {}
+        self._filled: dict[str, Fit] = {}
+        self.sessions: dict[str, FitSession] = {}  # of the main fit and of the latest one
         self.stack = ExitStack()
         self.planners = prototypes(config, self.plugins)
         self.members: list[Prototype] = [*watchers, *self.planners]
         self.meter, self.began = Meter(sys.stderr if trace_hooks else None), time.perf_counter()
+        self.variants = Variants(Variant(config, builder, tuple(self.members)))
         self.caller = Caller()
         self.bus = Bus(run_scoped(self.members), Control(self.caller), self.meter)
         self.bus.on_disabled = lambda text: self.message(text, "warning")
@@ -106,9 +116,14 @@ class Run:
         return len(self.fits) == 1
 
     @property
+    def main(self) -> Fit:
+        """The first fit that predicts for the run: what the run knows of labels and metrics, it knows from there."""
+        return next((fit for fit in self.fits if not fit.auxiliary), self.fits[0])
+
+    @property
     def first(self) -> FitSession:
-        """The first fit, its data prepared."""
-        return self.sessions[self.fits[0].name]
+        """The session of that fit, its data prepared."""
+        return self.sessions[self.main.name]
 
     @property
     def codec(self) -> Any:
@@ -134,6 +149,14 @@ class Run:
         """Plugin name -> seconds, calls and errors of its hooks up to now, read-only; the call in progress not yet."""
         return self.meter.costs
 
+    @property
+    def deciding(self) -> list[str]:
+        """The plugins and components that declare that they may choose weights by the scores of a monitored set."""
+        members = self.members
+        asks = Bus(members).may_ask("evaluation")
+        evaluated = asks or self.config.training.eval_strategy != "no"
+        return deciders(members, self.builder.parts()) if evaluated else []
+
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit."""
         return self.directory / FITS / fit.name
@@ -154,6 +177,10 @@ class Run:
     def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
         """Say that a file worth keeping was written, of a fit or of the whole run."""
         self.bus.hook.on_artifact(run=self, fit=fit, kind=kind, path=path)
+
+    def decide(self, decision: Any) -> None:
+        """Keep what a plugin decided for all later predictions of the run, as JSON values; see `finish_predictions`."""
+        self.decisions[self.caller.now.plugin] = as_decision(self.caller.now, decision)
 
     def score(self, labels: Any, predictions: Any, weights: Any = None) -> dict[str, float]:
         """Return every metric of predictions that are in the label's own unit, without prefix, by the rows' weights."""
@@ -177,15 +204,18 @@ class Run:
             self.store.hold(self)
             self.store.describe(self)
             self.bus.hook.on_run_start(run=self)
-            for note in self.builder.notes(self.first, self.fits):
+            for note in self.notes:
                 self.message(note, "warning")
-            for fit in self.fits:
+            for text, level in seen_rows.sentences(self.fits, self.builder.start()):
+                self.message(text, level)
+            for fit in list(self.fits):
                 self._heed_signal()
                 self.results.append(self._do_fit(fit))
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
             self._heed_signal()
-            result = combine(self)
+            result = predict_together(self, combine(self))
+            self.store.complete(self, result)
             raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))
             self._heed_signal()
             status = result.status
@@ -203,15 +233,28 @@ class Run:
 
     def session_of(self, fit: Fit) -> FitSession:
         """Return the session of a fit, its data prepared; those that are done make room."""
-        if fit.name not in self.sessions:
-            session = FitSession(self, fit, self.builder, self.members, self.plugins, self.meter, self.caller)
+        if fit.name not in self.sessions or self.sessions[fit.name].fit is not fit:
+            variant = self.variants.of(fit)
+            session = FitSession(self, fit, variant.builder, variant.members, self.plugins, self.meter, self.caller)
             session.prepare()
-            self.sessions = {name: kept for name, kept in self.sessions.items() if name == self.fits[0].name}
+            self.sessions = {name: kept for name, kept in self.sessions.items() if name == self.main.name}
             self.sessions[fit.name] = session
         return self.sessions[fit.name]
 
+    def filled(self, fit: Fit) -> Fit:
+        """Return a fit of the plan with all its rows: where it needs results of others, plugins add what follows.
+
+        Args:
+            fit: A fit whose `after` is done.
+        """
+        if fit.after and fit.name not in self._filled:
+            self._filled[fit.name] = fill(self, fit)
+            self.fits[self.fits.index(fit)] = self._filled[fit.name]
+        return self._filled.get(fit.name, fit)
+
     def _do_fit(self, fit: Fit) -> FitResult:
         """Return the result of one fit: the one that is kept, or go on where it was cut, or do it."""
+        fit = self.filled(fit)
         known = self.store.finished(self, fit, lambda: self.session_of(fit))
         if known is not None:
             return known
@@ -225,6 +268,8 @@ class Run:
             self.stack.enter_context(noted_signals(self))
         result = session.run_to_end()
         self.store.keep(self, result)
+        if not self.alone:
+            session.release()
         return result
 
     def _heed_signal(self, *, saved: bool = False) -> None:

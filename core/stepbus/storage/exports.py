@@ -20,6 +20,7 @@ from stepbus.storage.digests import check_file, sealed, unsealed, written_table
 from stepbus.storage.durable import Written, from_json, to_json
 
 DESCRIPTION = "stepbus.json"
+LINEAGE = "lineage.npz"  # which rows the weights have seen
 FORMAT = 2  # of stepbus.json; 1 held the whole configuration
 REQUIRED = ("config.json", "model.safetensors")
 # A change within the clock tick of the verification would leave a file's times as they were.

@@ -21,6 +21,10 @@ engine), `checkpoints`, `messages`, `reports`, `artifacts`, `state`, `control`, 
     first = play(StopAtGoal, interrupt_at=7)
     second = play(StopAtGoal, resume_from=first.checkpoints[-1])
 
+A plugin that makes several fits is played like any other: `played.run.fits` and `played.run.results` have them, and
+`fill_fit` and `combine_results` are called. `planned` returns the fits of the plan, with all its checks, and plays
+none.
+
 A `Recorder` among the plugins of any run, scripted or real, writes down every hook call.
 
 With stepbus installed, pytest knows these fixtures; none of them imports anything before a test asks for it:
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from stepbus.testing.conformance import assert_conforms as assert_conforms
     from stepbus.testing.playing import Played as Played
     from stepbus.testing.playing import bus_of as bus_of
+    from stepbus.testing.playing import planned as planned
     from stepbus.testing.playing import play as play
     from stepbus.testing.recorder import Event as Event
     from stepbus.testing.recorder import LateRecorder as LateRecorder
@@ -68,7 +73,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         conformance="assert_conforms",
-        playing="Played bus_of play",
+        playing="Played bus_of planned play",
         recorder="Event LateRecorder Recorder Told",
         script="Asked Snapshot",
         tiny="TinyFit tiny_fit",

@@ -12,8 +12,9 @@ from stepbus.base import ConfigError, Interrupted
 from stepbus.config import Config
 from stepbus.fit import FitSession, Prototype, for_fit, prototypes
 from stepbus.fit.plugins import state_of
-from stepbus.kernel import Bus, Control, FitResult, TrainingState
+from stepbus.kernel import Bus, Control, Fit, FitResult, TrainingState
 from stepbus.run import Run
+from stepbus.run.plans import plan_run
 from stepbus.testing.memory_store import MemoryStore
 from stepbus.testing.recorder import Recorder, Told
 from stepbus.testing.script import Heard, Script, Snapshot
@@ -92,6 +93,35 @@ def play(
         )
         played.execute()
         return played
+
+
+def planned(
+    *plugins: Any,
+    sets: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    metrics: Sequence[Mapping[str, float]] = (),
+    **training: Any,
+) -> list[Fit]:
+    """Return the fits that plugins make of a run, in the order in which they would be done; nothing is played.
+
+    Args:
+        *plugins: What `play` takes.
+        sets: Row sets by name; without them there are rows that only have ids.
+        data: Settings of section `data`.
+        metrics: What `play` takes: with it there are validation rows.
+        **training: Settings of section `training`.
+
+    Raises:
+        ConfigError: Every problem of the plan.
+    """
+    settings = {"batch_size": 4, "label": "label", **(data or {})}
+    config, extras = scripted_config(
+        plugins, {"num_epochs": 2, "pipeline_depth": 0, **training}, settings, Path("runs")
+    )
+    run = begun(config, extras, Script(metrics=metrics), 5, sets=sets).run
+    run.store.open(run)
+    plan_run(run)
+    return run.fits
 
 
 def begun(

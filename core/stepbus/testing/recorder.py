@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -77,14 +77,24 @@ class Recorder(Told):
         for name in SPECIFICATIONS:
             setattr(self, name, self._recording(name))
 
-    def _recording(self, name: str) -> Callable[..., None]:
+    def _recording(self, name: str) -> Callable[..., Any]:
         @hookimpl(tryfirst=not self.late, trylast=self.late)
         @functools.wraps(getattr(events, name))  # pluggy reads there which arguments to hand over
         def record(*arguments: Any) -> None:
             given = zip(SPECIFICATIONS[name], map(_as_it_is, arguments), strict=True)
             self.events.append(Event(name, dict(given)))
 
-        return record
+        if name != "combine_results":
+            return record
+
+        # Only the declared combiner is asked, and who goes around it.
+        @hookimpl(wrapper=True, tryfirst=not self.late, trylast=self.late)
+        @functools.wraps(getattr(events, name))
+        def around(*arguments: Any) -> Generator[None, Any, Any]:
+            record(*arguments)
+            return (yield)
+
+        return around
 
 
 class LateRecorder(Recorder):

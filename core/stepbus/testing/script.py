@@ -189,9 +189,15 @@ class ScriptedRows:
         self.name, self.source, self.truncated = name, f"scripted {name}", 0
         self.ids = np.array([f"{name}-{row}" for row in range(number)])
         self.numbers = np.arange(1, number + 1)
+        self.source_key, self.places = f"scripted {name}", np.arange(number)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def pieces(self) -> list[tuple[Any, Any]]:
+        """The rows by source."""
+        return [(self, np.arange(len(self)))]
 
 
 def scripted_codec(rows: Any, data: Any) -> LabelCodec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from stepbus.fit import Exported, best_weights, disabled_of, keep_disabled
 from stepbus.fit.plugins import restore_state, state_of
-from stepbus.kernel import FitData, Predictions, StepResult
+from stepbus.kernel import FitData, Lineage, Predictions, StepResult
 from stepbus.storage import from_json, frozen_state, to_json
 from stepbus.testing.script import (
     Heard,
@@ -34,10 +35,14 @@ TOKENS_IN_A_ROW = 8
 
 
 class ScriptedModel:
-    """A model whose weights are the number of updates they have seen."""
+    """A model whose weights are the number of updates they have seen.
 
-    def __init__(self) -> None:
-        self.step = 0
+    Args:
+        starts_from: The folder of the model that it starts from; "" starts anew.
+    """
+
+    def __init__(self, starts_from: str = "") -> None:
+        self.step, self.starts_from = 0, starts_from
 
     def tensors(self) -> dict[str, Any]:
         """Return the weights."""
@@ -187,6 +192,12 @@ class ScriptedFits:
         """Return what takes the requests of a fit, and writes them down."""
         return ListeningControl(self.heard.asked)
 
+    def for_config(self, config: Config) -> ScriptedFits:
+        """Return what makes the parts of scripted fits under another configuration."""
+        found = copy.copy(self)
+        found.config = config
+        return found
+
     def sets(self) -> dict[str, Any]:
         """Return the rows; validation rows are there where evaluations are scripted."""
         if self.given_sets is not None:
@@ -220,9 +231,13 @@ class ScriptedFits:
 
     def model(self, session: Fitting) -> ScriptedModel:
         """Return a new model."""
-        return ScriptedModel()
+        return ScriptedModel(session.starts_from)
 
-    def optimizer(self, session: Fitting) -> Any:
+    def start(self) -> Lineage:
+        """Return nothing: the weights of each fit are new."""
+        return Lineage()
+
+    def optimizer(self, session: Fitting) -> ScriptedOptimizer:
         """Return what has a learning rate; what plugins give single parameters is looked at, and has no effect."""
         given = session.bus.in_order("parameter_groups", trainer=session, model=session.model)
         rate = self.config.optimizer.settings.learning_rate

@@ -229,7 +229,9 @@ class TextData:
 
     def digests(self) -> dict[str, str]:
         """Return set name -> a digest of all that training sees of it."""
-        return {name: _digest(tokens, self.encoded[name], self.targets[name]) for name, tokens in self.tokens.items()}
+        return {
+            name: _digest(tokens, self.encoded[name], self.targets.get(name)) for name, tokens in self.tokens.items()
+        }
 
     def progress(self) -> dict[str, Any]:
         """Return nothing: the order of the rows is a function of seed and epoch."""
@@ -256,10 +258,10 @@ class TextData:
         return TextSet(self.encoder.encode(rows, labelled=True), self.encoder, settings, targets, rows.weights)
 
 
-def _digest(tokens: Tokens, rows: Rows, targets: Array) -> str:
+def _digest(tokens: Tokens, rows: Rows, targets: Array | None) -> str:
     """Return a digest of all that training sees of rows, and metrics where that is more: exact weights, hard labels."""
     found = tokens.digest()
-    if rows.weights is None and rows.soft is None:
+    if targets is None or (rows.weights is None and rows.soft is None):
         return found
     digest = hashlib.sha256(found.encode())
     for array in (rows.weights, targets):

@@ -8,10 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from attrs import evolve
 
-from stepbus.base import DataError, IntArray, ModelError, StepbusError, show
+from stepbus.base import DataError, IntArray, Maker, ModelError, StepbusError, show
 from stepbus.config import DataConfig
 from stepbus.text.labels import LabelCodec
 from stepbus.text.rows import Rows
+from stepbus.text.source_checks import check_source, checked_state, checked_texts
 from stepbus.text.tokens import (
     Limits,
     TextTokenizer,
@@ -58,6 +59,7 @@ class RowEncoder:
         codec: Turns labels into arrays.
         config: The data section.
         limits: What the model's tables hold, as far as it is known before its weights.
+        maker: How messages name the source, and whom it comes from.
 
     `opened` is the file that the state came from, where a folder was opened.
     `notes` says in a sentence each what a user should know of the tokenizer and of rows that are cut.
@@ -73,7 +75,10 @@ class RowEncoder:
         codec: LabelCodec,
         config: DataConfig,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
+        maker: Maker | None = None,
     ) -> None:
+        self.maker = maker or Maker(f"the data source {type(source).__name__}")
+        check_source(source, self.maker)
         self.source = source
         self.opened: Path | None = None
         self.codec = codec
@@ -93,7 +98,9 @@ class RowEncoder:
             DataError: The rows cannot be used.
         """
         self.codec.fit(rows)
-        self.source.fit(rows)
+        with self.maker.calling("fit"):
+            self.source.fit(rows)
+        self._source_state()  # what no folder could keep is refused before the training, not after it
 
     def told(self) -> dict[str, str]:
         """Return what the training rows told of themselves, in words, each with the setting that says otherwise."""
@@ -116,9 +123,7 @@ class RowEncoder:
             ModelError: A token has no place in the model's tables.
         """
         labels = self.codec.for_loss(rows) if labelled else None
-        texts, pairs = self._texts(rows)
-        if len(texts) != len(rows) or (pairs is not None and len(pairs) != len(rows)):
-            raise DataError(f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}")
+        texts, pairs = self.texts(rows)
         tokens = self._tokens(rows, texts, pairs)
         tokens = evolve(tokens, labels=labels, row_ids=rows.ids)
         if labelled and rows.weights is not None:
@@ -145,7 +150,7 @@ class RowEncoder:
         if not np.array_equal(whole.numbers[np.minimum(places, len(whole) - 1)], rows.numbers):
             return None
         try:
-            every, second = self._texts(whole)
+            every, second = self.texts(whole)
         except Exception:  # a row that is in no set may lack what theirs have, and no plugin need stand that
             return None
         for own, others in ((texts, every), (pairs, second)):
@@ -156,24 +161,37 @@ class RowEncoder:
                 return None
         return every, second, places
 
-    def _texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
-        """Return the texts of rows; what a component raises over a state that a folder gave it is one sentence."""
+    def texts(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        """Return the texts of rows as the source tells them, a list of strings each.
+
+        Raises:
+            DataError: A row has no text.
+            ModelError: The source cannot work with the state that a folder gave it.
+            PluginFailure: The source raised, or gave something else.
+        """
         try:
-            texts, pairs = self.source.texts(rows)
+            if self.opened is None:
+                with self.maker.calling("texts"):
+                    given = self.source.texts(rows)
+            else:
+                given = self.source.texts(rows)
         except StepbusError:
             raise
         except Exception as error:
-            if self.opened is None:
-                raise
             raise ModelError(
                 f"{self.opened}: encoder.source: expected what the data component learnt, got something with which it "
                 f"tells no text of {rows.source} ({type(error).__name__}: {error})"
             ) from error
-        return texts, pairs
+        return checked_texts(given, rows, self.maker)
+
+    def _source_state(self) -> dict[str, Any]:
+        with self.maker.calling("state_dict"):
+            found = self.source.state_dict()
+        return checked_state(found, self.maker)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what prediction needs beside the configuration and the tokenizer, as JSON values."""
-        return {"version": VERSION, "labels": self.codec.state_dict(), "source": self.source.state_dict()}
+        return {"version": VERSION, "labels": self.codec.state_dict(), "source": self._source_state()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned.

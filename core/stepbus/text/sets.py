@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from stepbus.config import Config
     from stepbus.kernel import Fit
-    from stepbus.text.encoder import TextSource
+    from stepbus.text.encoder import RowEncoder, TextSource
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,8 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
                     codec.encode(rows)
         except DataError as error:
             raise DataError(_placed(fit, fits, str(error), codec)) from None
+        if fit.auxiliary:
+            continue  # which may have classes of its own
         if first is None:
             first = (fit, codec.names)
         elif codec.names != first[1]:
@@ -154,7 +156,7 @@ def check_labels(config: Config, fits: Sequence[Fit]) -> None:
             )
 
 
-def check_texts(source: TextSource, fits: Sequence[Fit]) -> None:
+def check_texts(source: TextSource | RowEncoder, fits: Sequence[Fit]) -> None:
     """Look at the texts of rows that the first fit does not see, so that no later fit fails at one of them.
 
     Args:

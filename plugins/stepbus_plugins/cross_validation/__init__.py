@@ -7,19 +7,37 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from attrs import define, evolve
 
-from stepbus import Fit, FitResult, LabelCodec, Problem, Rows, hookimpl, label_counts, setting, write_columns
+from stepbus import (
+    Axis,
+    Fit,
+    FitResult,
+    LabelCodec,
+    Predictions,
+    Problem,
+    Rows,
+    grow,
+    hookimpl,
+    label_counts,
+    listed,
+    mean_predictions,
+    setting,
+    write_columns,
+)
 from stepbus_plugins.cross_validation.folds import Array, set_aside, split
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
 from stepbus_plugins.cross_validation.report import combined_metrics, fold_scores, report_rows
 
 HERE = "plugins.cross_validation"
 SELECTED = "selected on validation"
+SEEN = "of rows that the weights had seen before"
+MAY_BE = "may be selected on validation"
 
 
 class CrossValidation:
     """Train one fit for each fold, save the out-of-fold predictions and score them, mean ± sd over the folds."""
 
     scope: ClassVar[str] = "run"
+    grows: ClassVar[tuple[Axis, ...]] = (Axis("fold"),)
     writes: ClassVar[tuple[str, ...]] = ("out_of_fold*.csv",)
 
     @define(frozen=True, kw_only=True)
@@ -57,8 +75,8 @@ class CrossValidation:
     @hookimpl
     def expand_fits(self, run: Any, fits: list[Fit]) -> list[Fit]:
         """Make each fit into one for each fold; what stands against it is said by `validate_plan`."""
-        self.problems, self.selecting = [], _selecting(run.config)
-        return [fold for fit in fits for fold in self._folds(run.config, fit)]
+        self.problems, self.selecting = [], list(run.deciding)
+        return grow(fits, lambda fit: self._folds(run.config, fit))
 
     @hookimpl
     def validate_plan(self) -> list[Problem]:
@@ -68,10 +86,11 @@ class CrossValidation:
     @hookimpl
     def on_run_start(self, run: Any) -> None:
         """Warn when the held-out rows also decide."""
-        if any(fit.notice == SELECTED for fit in run.fits):
+        if any(fit.notice == MAY_BE for fit in run.fits):
+            looks = "looks" if len(self.selecting) == 1 else "look"
             run.message(
-                f"the score of each fold is {SELECTED}, because {' and '.join(self.selecting)} looks at the rows that "
-                f"are scored; set {HERE}.inner_validation: 0.1 for an honest one",
+                f"the score of each fold {MAY_BE}, because {listed(self.selecting)} {looks} at the rows that are "
+                f"scored and may choose weights by them; set {HERE}.inner_validation: 0.1 for an honest one",
                 "warning",
             )
 
@@ -100,7 +119,7 @@ class CrossValidation:
                 name=f"{prefix}fold-{fold + 1}",
                 sets=fit.sets | self._sets(rows, train, held, classes, groups, seed + fold),
                 scope=fit.scope | {"fold": fold},
-                notice=SELECTED if self.selecting and self.config.inner_validation is None else fit.notice,
+                notice=MAY_BE if self.selecting and self.config.inner_validation is None else fit.notice,
             )
             for fold, (train, held) in enumerate(pairs)
         ]
@@ -162,7 +181,7 @@ class CrossValidation:
         first = results[0].fit
         scope = {name: place for name, place in first.scope.items() if name != "fold"}
         group = "-".join(f"{name}-{place + 1}" for name, place in sorted(scope.items()))
-        selected = any(result.fit.notice == SELECTED for result in results)
+        selected = any("validation" in result.selected for result in results)
         whole, columns = out_of_fold(results, run.codec, run.config.data.settings.id)
         path = run.directory / ("out_of_fold.csv" if not group else f"out_of_fold-{group}.csv")
         for note in write_columns(path, columns, remedy="let a spreadsheet import them as text"):
@@ -174,19 +193,20 @@ class CrossValidation:
         metrics = combined_metrics(scores, each)
         title = f"Cross-validation{f' of {group}' if group else ''}: {len(results)} folds, {self.config.strategy}"
         rows = report_rows(results, each, scores, metrics, len(whole.row_ids))
-        run.report(f"{title}, {SELECTED}" if selected else title, ["fold", "rows", *each[0]], rows)
+        said = [SELECTED] if selected else []
+        said += [SEEN] if any("validation" in result.seen for result in results) else []
+        run.report(", ".join([title, *said]), ["fold", "rows", *each[0]], rows)
         if self.config.strategy == "time_series":
             run.message("the earliest rows have no out-of-fold prediction: nothing came before them to learn from")
         return FitResult(
-            evolve(first, name=group or "cross-validation", scope=scope, notice=SELECTED if selected else first.notice),
+            evolve(first, name=group or "cross-validation", scope=scope, notice=", ".join(said)),
             metrics=metrics,
             predictions={"validation": whole},
             directory=run.directory,
             steps=sum(result.steps for result in results),
         )
 
-
-def _selecting(config: Any) -> list[str]:
-    """Return what decides by the monitored rows: a stop, the best weights, or the learning rate."""
-    names = [choice.name for choice in config.plugins if choice.name == "early_stopping"]
-    return names + [name for name in [config.scheduler.name] if name == "reduce_on_plateau"]
+    @hookimpl
+    def combine_predictions(self, predictions: list[Predictions]) -> Predictions:
+        """Take the mean of what the folds say."""
+        return mean_predictions(predictions)

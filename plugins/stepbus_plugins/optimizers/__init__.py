@@ -78,6 +78,10 @@ class Optimizers:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def trace_key(self, trainer: Any) -> Any:
+        """Return what the groups are made of, beside the names of the parameters."""
+        return self.config
+
     @hookimpl
     def parameter_groups(self, model: Any) -> dict[str, dict[str, float]] | None:
         """Give norms, biases and other vectors no weight decay."""

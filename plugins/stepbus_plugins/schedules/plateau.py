@@ -14,6 +14,7 @@ class ReduceOnPlateau(Constant):
     """Lowers the base rate each time that the monitored metric has stalled, as PyTorch's ReduceLROnPlateau counts."""
 
     settings: PlateauConfig
+    selects = True  # by the scores of the monitored set
 
     def __init__(self, settings: PlateauConfig) -> None:
         super().__init__(settings)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepbus import load_config
 from stepbus.api.output_files import SUFFIXES
 from stepbus.api.prediction_files import write_columns
 from stepbus.base.errors import BadInput, DataError
@@ -53,7 +54,7 @@ def test_ids_and_numbers_come_back_as_they_were(suffix: str, tmp_path: Path) -> 
     assert [float(cell).hex() for cell in table["price"]] == [value.hex() for value in values.tolist()]
     assert [np.float32(cell) for cell in table["chance"]] == chances.tolist()
     assert [int(cell) for cell in table["label"]] == list(range(9))
-    again, _ = read_table(str(path), "utf-8")  # and our own reader takes it
+    again, _ = read_table(str(path), load_config({}).data.settings)  # and our own reader takes it
     assert list(map(str, again["id"])) == IDS
 
 

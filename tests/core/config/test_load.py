@@ -27,6 +27,7 @@ fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "fake_plugins
 DEFAULTS = [
     "bert",
     "heads",
+    "readers",
     "text_data",
     "table_data",
     "optimizers",
@@ -74,7 +75,7 @@ def test_the_defaults_alone_are_a_configuration() -> None:
     )
     assert (config.model.settings.head.name, config.model.settings.pooling.name) == ("auto", "mean")
     assert config.training.num_epochs == 3
-    assert config.plugins[8].settings.max_norm == 1.0
+    assert config.plugins[9].settings.max_norm == 1.0
     assert config.hooks == ()
 
 

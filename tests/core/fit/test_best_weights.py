@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from stepbus import CheckpointError, PluginError, create_trainer, hookimpl
+from stepbus import Axis, CheckpointError, PluginError, create_trainer, hookimpl
 from stepbus.testing import play
 
 # The best of four evaluations is the second, at step 10.
@@ -194,6 +194,7 @@ def test_a_real_fit_exports_the_weights_of_its_best_evaluation(
 def test_every_fit_of_a_plan_keeps_its_own(cut: int | None, tmp_path: Path) -> None:
     class Folds:
         scope = "run"
+        grows = (Axis("fold"),)
 
         @hookimpl
         def expand_fits(self, fits: list[Any]) -> list[Any]:

@@ -36,8 +36,7 @@ def test_axes_are_combined_from_the_inside_out() -> None:
     ]
 
 
-def test_lineage_is_every_row_that_the_weights_have_seen() -> None:
-    assert fit("fit").lineage == {"a", "b", "c"}
+def test_a_set_that_decides_is_monitored() -> None:
     assert fit("fit").monitored == "stop"
 
 

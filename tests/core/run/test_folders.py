@@ -155,22 +155,23 @@ def folders(tmp_path: Path) -> Path:
     run_in(tmp_path / "one")
     run_in(tmp_path / "folds", "fold-1", "fold-2")
     for path in (
-        "one/checkpoints/step-00000005",
-        "one/checkpoints/old-step-900",
-        "one/checkpoints/step-5.bak",
-        "one/checkpoints/step-5",
-        f"one/checkpoints/.quarantine-step-00000004-{'a' * 32}",
+        "one/fits/fit/checkpoints/step-00000005",
+        "one/fits/fit/checkpoints/old-step-900",
+        "one/fits/fit/checkpoints/step-5.bak",
+        "one/fits/fit/checkpoints/step-5",
+        f"one/fits/fit/checkpoints/.quarantine-step-00000004-{'a' * 32}",
         "one/backup/step-00000005",
-        "one/model",
+        "one/checkpoints/step-00000005",
+        "one/fits/fit/model",
         "folds/fits/fold-1/checkpoints/step-00000005",
         "folds/fits/fold-1/model",
         "folds/fits/fold-9",
         "folds/checkpoints/step-00000005",
     ):
         (tmp_path / path).mkdir(parents=True)
-    (tmp_path / "one" / "checkpoints" / "LATEST").touch()
-    (tmp_path / "link").symlink_to("one/checkpoints/step-00000005")
-    (tmp_path / "bad-link").symlink_to("one/model")
+    (tmp_path / "one" / "fits" / "fit" / "checkpoints" / "LATEST").touch()
+    (tmp_path / "link").symlink_to("one/fits/fit/checkpoints/step-00000005")
+    (tmp_path / "bad-link").symlink_to("one/fits/fit/model")
     return tmp_path
 
 
@@ -180,8 +181,9 @@ def folders(tmp_path: Path) -> Path:
         ("one", "one", None),
         ("one/", "one", None),
         ("one/checkpoints/../", "one/checkpoints/..", None),
-        ("one/checkpoints/step-00000005", "one", "one/checkpoints/step-00000005"),
-        ("link", "one", "one/checkpoints/step-00000005"),
+        ("one/fits/fit/checkpoints/step-00000005", "one", "one/fits/fit/checkpoints/step-00000005"),
+        ("link", "one", "one/fits/fit/checkpoints/step-00000005"),
+        ("one/fits/fit", "one", None),
         ("folds", "folds", None),
         ("folds/fits/fold-1", "folds", None),
         ("folds/fits/fold-1/checkpoints/step-00000005", "folds", "folds/fits/fold-1/checkpoints/step-00000005"),
@@ -195,14 +197,15 @@ def test_what_may_be_resumed(given: str, run: str, checkpoint: str | None, folde
 @pytest.mark.parametrize(
     "given",
     [
-        "one/checkpoints",
-        "one/checkpoints/old-step-900",
-        "one/checkpoints/step-5.bak",
-        "one/checkpoints/step-5",
-        f"one/checkpoints/.quarantine-step-00000004-{'a' * 32}",
-        "one/checkpoints/LATEST",
+        "one/fits/fit/checkpoints",
+        "one/fits/fit/checkpoints/old-step-900",
+        "one/fits/fit/checkpoints/step-5.bak",
+        "one/fits/fit/checkpoints/step-5",
+        f"one/fits/fit/checkpoints/.quarantine-step-00000004-{'a' * 32}",
+        "one/fits/fit/checkpoints/LATEST",
         "one/backup/step-00000005",
-        "one/model",
+        "one/checkpoints/step-00000005",
+        "one/fits/fit/model",
         "one/run.json",
         "bad-link",
         "folds/fits",
@@ -218,10 +221,10 @@ def test_what_may_not_be_resumed_is_refused_by_name(given: str, folders: Path) -
     said = str(caught.value)
     assert said.startswith(f"{folders}/{given}: nothing to resume from; expected a run (")
     assert "/checkpoints/step-NNNNNNNN)" in said
-    assert ("a fit's folder" in said) == given.startswith("folds")
+    assert f"a fit's folder ({folders}/{'folds/fits/NAME' if given.startswith('folds') else 'one/fits/fit'}), " in said
 
 
-@pytest.mark.parametrize("given", ["", "nowhere", "one/checkpoints/step-00000006"])
+@pytest.mark.parametrize("given", ["", "nowhere", "one/fits/fit/checkpoints/step-00000006"])
 def test_what_is_not_there_is_refused(given: str, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folders)
     with pytest.raises(

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import math
 import os
+import re
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ import attrs
 
 from stepbus.base import ConfigError, Problem, Selected, yaml_float
 from stepbus.base.trees.yaml_tree import LONE_SURROGATE, MAX_DEPTH, Mark, Node
+
+# A file behind a scheme: rows are told by what they hold, wherever they lie.
+_FILE_OF_SCHEME = re.compile(r"[A-Za-z][\w+.-]+:/(?!/)")
 
 
 def from_python(value: Any, mark: Mark, path: str = "", depth: int = 0) -> Node:
@@ -84,10 +88,14 @@ def plain(value: Any, *, places: bool = True, finite: bool = False) -> Any:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value) if each.init}
     if isinstance(value, Mapping):
-        return {str(plain(key)): plain(item, places=places, finite=finite) for key, item in value.items()}
+        # Settings by a component's name need no type, and those that nobody set need not be said.
+        named = value and all(isinstance(item, Selected) for item in value.values())
+        given = {key: item.settings for key, item in value.items()} if named else value
+        items = {str(plain(key)): plain(item, places=places, finite=finite) for key, item in given.items()}
+        return {key: item for key, item in items.items() if item} if named else items
     if isinstance(value, list | tuple | set | frozenset | deque):
-        items = [plain(item, places=places, finite=finite) for item in value]
-        return sorted(items, key=str) if isinstance(value, set | frozenset) else items
+        listed = [plain(item, places=places, finite=finite) for item in value]
+        return sorted(listed, key=str) if isinstance(value, set | frozenset) else listed
     if isinstance(value, float):
         return yaml_float(value) if finite and not math.isfinite(value) else float(value)
     if value is None or isinstance(value, bool):
@@ -98,5 +106,9 @@ def plain(value: Any, *, places: bool = True, finite: bool = False) -> Any:
 def _is_mere_place(settings: Any, field: Any) -> bool:
     """Say whether a setting decides nothing: it names a place, and not which of several things lies there."""
     location, value = field.metadata.get("location"), getattr(settings, field.name)
-    absolute = isinstance(value, str) and Path(value).is_absolute()
+    absolute = isinstance(value, str) and (
+        Path(value).is_absolute() or (location == "rows" and _FILE_OF_SCHEME.match(value) is not None)
+    )
+    if field.metadata.get("by_name"):
+        return True  # how rows are read: they are told by what they hold
     return bool(location) and (value is None or location == "output" or absolute)

@@ -77,7 +77,8 @@ def make_settings(given: Given, cls: type, ignore: tuple[str, ...] = ()) -> Any:
         del tree[key]
     values = {key: given.inner(key) for key in tree if key in known or key not in ignore}
     for key, each in known.items():
-        if key not in tree and given.components is not None and each.kind and isinstance(each.field.default, str):
+        picks = each.kind and (isinstance(each.field.default, str) or each.field.metadata.get("by_name"))
+        if key not in tree and given.components is not None and picks:
             values[key] = given.inner(key, each.field.default)
     try:
         made = make(values, cls)
@@ -127,7 +128,7 @@ def select(given: Given, kind: str, base: type | None = None) -> Selected:
     if problem := part.unfit(base):
         raise attrs.evolve(given, label=label).refused(problem)
     inner = attrs.evolve(given, node=node if nested else Node({}, node.mark), label=label)
-    return Selected(part, make_settings(inner, part.config, ignore=("type",)))
+    return Selected(part, make_settings(inner, part.config, ignore=("type",)), label)
 
 
 @frozen(eq=False)
@@ -164,15 +165,48 @@ def _hook(setting: _Setting) -> Callable[[Given, Any], Any]:
 def _picked(given: Given, setting: _Setting, kind: str) -> Any:
     """Return the component that a setting picks, or several; without a registry, what was written."""
     value = given.node.value
-    if value is None and setting.field.default is None:
-        return None
     if given.components is None:
         return given.node.plain()
+    if setting.field.metadata.get("by_name"):
+        return _each_by_name(given, kind)
+    if value is None and setting.field.default is None:
+        return None
     if not setting.field.metadata.get("many"):
         return select(given, kind)
     if not isinstance(value, list):
         raise given.refused(f"expected a list of {kind} names, got {show(value)}")
     return tuple(given.each(lambda item: select(item, kind)))
+
+
+def _each_by_name(given: Given, kind: str) -> dict[str, Selected]:
+    """Return every component of a kind, with the settings that stand under its name."""
+    given = attrs.evolve(given, node=Node({}, given.node.mark)) if given.node.value is None else given
+    written = given.node.value
+    if not isinstance(written, dict):
+        raise given.refused(f"expected a mapping from the name of a {kind} to its settings, got {show(written)}")
+    assert given.components is not None
+    known, problems, made = given.components.names(kind), list[Problem](), {}
+    for name in [name for name in written if name not in known and not given.incomplete]:
+        said = f"expected the name of a {kind}, got {show(name)}{did_you_mean(name, known)}"
+        problems.append(given.inner(name).problem(f"{said}; known: {', '.join(known) or 'none'}"))
+    for name in known:
+        part = given.components.get(kind, name)
+        label = given.components.provider(part)
+        with collecting(problems):
+            inner = attrs.evolve(given.inner(name), label=label)
+            if problem := part.unfit():
+                raise attrs.evolve(given, label=label).refused(problem)
+            if inner.node.value is None:
+                inner = attrs.evolve(inner, node=Node({}, inner.node.mark))
+            settings = make_settings(inner, part.config, ignore=("type",))
+            if inner.node.value.get("type", Node(name)).value != name:
+                raise inner.inner("type").refused(
+                    f"expected {name}, or nothing, got {inner.node.value['type'].value!r}"
+                )
+            made[name] = Selected(part, settings, label)
+    if problems:
+        raise Invalid(problems)
+    return made
 
 
 def _checked(given: Given, setting: _Setting) -> Any:

@@ -21,7 +21,7 @@ from attrs import field, frozen
 from cattrs import Converter
 from cattrs.preconf.json import make_converter
 
-from stepbus.base import Components, Location, Problem, did_you_mean, show, unusable, words
+from stepbus.base import Components, Location, Problem, by_scheme, did_you_mean, show, unusable, words
 from stepbus.base.trees.yaml_tree import Keys, Mark, Node, scalar
 
 # What may be meant by a name that is no setting: the name, where it stands, the names known there, its value.
@@ -125,6 +125,8 @@ class Given:
 
     def place(self, text: str, location: Location) -> str:
         """Return a text of here as the place that it names; what can be no path is refused."""
+        if location == "rows" and (named := by_scheme(text, [part for part, _ in self.components or ()])) is not None:
+            return text if not named.path else named.moved(self.place(named.path, "file"))
         if reason := unusable(text, self.node.mark.folder):
             raise self.refused(reason)
         return resolve_place(text, self.node.mark, location)

@@ -58,7 +58,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
     # What cannot be written is known before the model is opened.
     output = USUAL if arguments.output is None else arguments.output
-    place = find_output(output, [arguments.data])
+    place = find_output(output, [] if arguments.data is None else [arguments.data])
     if arguments.output is None and os.path.lexists(USUAL):
         raise BadInput(f"{USUAL}: it is there already; name a file with --output, which replaces what it names")
     stream = sys.stderr if place.on_stdout else sys.stdout

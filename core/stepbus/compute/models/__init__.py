@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.compute.models.building import build_model as build_model
     from stepbus.compute.models.building import head_for as head_for
+    from stepbus.compute.models.building import whole_classifier as whole_classifier
     from stepbus.compute.models.head_adoption import adopt_head as adopt_head
+    from stepbus.compute.models.head_check import check_head as check_head
     from stepbus.compute.models.head_labels import keys_of as keys_of
     from stepbus.compute.models.head_labels import meaning_in as meaning_in
     from stepbus.compute.models.loading import LoadReport as LoadReport
@@ -23,8 +25,9 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         parts="Encoder Head Pooling",
-        building="build_model head_for",
+        building="build_model head_for whole_classifier",
         head_adoption="adopt_head",
+        head_check="check_head",
         head_labels="keys_of meaning_in",
         loading="LoadReport",
         model="Classifier initialise",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from stepbus.base import Components, DataError, Selected
+from stepbus.base import Components, DataError, PluginError, Selected
 
 if TYPE_CHECKING:
     from stepbus.compute.models.model import Classifier
@@ -28,10 +28,10 @@ def head_for(components: Components, head: Selected | None, task: str) -> Select
         return head
     if head is None or head.name == "auto":
         part = components.get("head", task)
-        return Selected(part, part.config())
+        return Selected(part, part.config(), components.provider(part))
     if meant is None:
         part = evolve(head.component, metadata={**head.component.metadata, "task": task})
-        return Selected(part, head.settings)
+        return Selected(part, head.settings, head.provider)
     raise DataError(
         f"model.head: {head.name} is for {meant} labels, and the labels are {task}; set data.task, or leave head out"
     )
@@ -52,4 +52,23 @@ def build_model(components: Components, selected: Selected, *, outputs: int, tas
     """
     head = head_for(components, selected.settings.head, task)
     model: Classifier = selected.build(outputs=outputs, head=head, seed=seed)
+    return model
+
+
+def whole_classifier(model: Any, selected: Selected) -> Classifier:
+    """Return what a component of kind `model` built, once it is known to be a classifier.
+
+    Args:
+        model: What its build returned.
+        selected: The model section.
+
+    Raises:
+        PluginError: It is something else.
+    """
+    from stepbus.compute.models.model import Classifier
+
+    if not isinstance(model, Classifier):
+        words = "expected its build to return a whole classifier, as stepbus.compose makes it, got"
+        raise selected.maker.fault(f"{words} a {type(model).__name__}", PluginError)
+    model.providers.setdefault("encoder", selected.provider)
     return model

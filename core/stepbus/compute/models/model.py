@@ -15,6 +15,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
+from stepbus.compute import called, pooled_by
 from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
 from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
 from stepbus.compute.models.head_labels import label_keys as label_keys
@@ -40,7 +41,8 @@ class Classifier(nn.Module):
         config: What config.json shall say.
 
     `loaded` is the report of the last load, `section` the model section that it was made from, where known, `settings`
-    what that section says, and `meaning` what the outputs of a trained head stand for; None while the head is new.
+    what that section says, `providers` which plugins its parts come from, and `meaning` what the outputs of a trained
+    head stand for; None while the head is new.
 
     Raises:
         ModelError: Two tensors of the parts would have the same name in a file.
@@ -67,10 +69,12 @@ class Classifier(nn.Module):
         self.config: dict[str, Any]
         self.section: dict[str, Any]
         self.settings: Selected | None
+        self.providers: dict[str, str]
         # A dict set the usual way would be taken for a part of the parameter tree.
         object.__setattr__(self, "config", dict(config or {}))
         object.__setattr__(self, "section", {})
         object.__setattr__(self, "settings", None)
+        object.__setattr__(self, "providers", {})
         self.meaning: HeadMeaning | None = None
         names = [self.tensor_name(path) for path, _ in _flat(self)]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -80,17 +84,10 @@ class Classifier(nn.Module):
     def __call__(self, batch: Mapping[str, mx.array]) -> mx.array:
         """Return logits [B, K] of a batch: input_ids, attention_mask and, where used, token_type_ids, each [B, L]."""
         mask = batch["attention_mask"]
-        hidden = self.encoder(
-            batch["input_ids"],
-            mask,
-            batch.get("token_type_ids"),
-            first_token_only=getattr(self.pooling, "first_token_only", False),
-        )
-        pooled = self.pooling(hidden, mask)
-        if (got := getattr(pooled, "shape", None)) != (wanted := (hidden.shape[0], hidden.shape[-1])):
-            name = type(self.pooling).__name__
-            raise ModelError(f"the pooling {name}: expected [B, D], here {list(wanted)}, got {got and list(got)}")
-        logits: mx.array = self.head(self.dropout(pooled))
+        first = getattr(self.pooling, "first_token_only", False)
+        types = batch.get("token_type_ids")
+        hidden = called(self, "encoder", batch["input_ids"], mask, types, first_token_only=first)
+        logits: mx.array = called(self, "head", self.dropout(pooled_by(self, hidden, mask)))
         return logits
 
     @property
@@ -271,6 +268,7 @@ def compose(
         outputs=outputs,
         dropout=float(dropout or 0.0),
     )
+    object.__setattr__(model, "providers", {"pooling": settings.pooling.provider, "head": head.provider})
     # The number of outputs is that of the names; `num_labels` of another head would overrule them in transformers.
     dropped = ("num_labels", "_num_labels")
     own = {name: value for name, value in config.items() if not name.startswith("stepbus_") and name not in dropped}

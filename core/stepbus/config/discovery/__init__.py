@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.config.discovery.plugin_sources import find_module as find_module
+    from stepbus.config.discovery.plugin_sources import may_implement as may_implement
     from stepbus.config.discovery.plugin_sources import may_offer_components as may_offer_components
     from stepbus.config.discovery.plugin_sources import purpose as purpose
     from stepbus.config.discovery.plugins import NAME as NAME
@@ -25,7 +26,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        plugin_sources="find_module may_offer_components purpose",
+        plugin_sources="find_module may_implement may_offer_components purpose",
         plugins="InstalledPlugin LoadedPlugin NAME check_hooks_version import_module installed load_class offering",
         presets="configs_folder preset_names preset_path preset_summary",
     )

@@ -53,6 +53,19 @@ def may_offer_components(value: str, *, beside: Collection[str] = ()) -> bool:
     return any(part is None or part[0] not in beside for part in _components(found))
 
 
+def may_implement(value: str, hooks: Collection[str]) -> bool:
+    """Say whether "module:Class" may implement one of some hooks, as far as its source tells; nothing is imported.
+
+    Args:
+        value: Where the class is.
+        hooks: Names of hooks.
+    """
+    found = _class_node(value)
+    if found is None or found.bases or found.decorator_list or found.keywords:
+        return True
+    return any(getattr(statement, "name", "") in hooks for statement in found.body)
+
+
 def components_in(value: str) -> list[tuple[str, str]]:
     """Return (kind, name) of each component that the source of "module:Class" offers in so many words."""
     found = _class_node(value)

@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 
 from stepbus.base import DataError, IntArray
-from stepbus.text.rows import a_thing
+from stepbus.text.rows import LARGEST, SMALLEST, a_thing
 
 Array = np.ndarray[Any, Any]
 # Kinds of numbers that MLX has: booleans, integers, floats, complex ones.
@@ -118,10 +118,10 @@ def checked(given: Any, where: str, begin: int, *, labelled: bool) -> LoaderBatc
 
 
 def check_labels(labels: Array, task: str | None, where: str) -> Array:
-    """Return labels as a task has them; without a task they are as they are.
+    """Return labels as metrics of a task want them; without a task they are as they are.
 
     Args:
-        labels: [B, …].
+        labels: [B, …]; of classes that exclude each other also soft ones, the probability of each, float [B, K].
         task: What they are, or None.
         where: What they belong to, for messages.
 
@@ -134,6 +134,8 @@ def check_labels(labels: Array, task: str | None, where: str) -> Array:
         labels = labels.reshape(-1)
     wanted = 2 if task == "multilabel" else 1
     because, kind = f"for data.task is {task}", labels.dtype.kind
+    if task in ("binary", "multiclass") and kind == "f" and labels.ndim == 2:
+        return _likely(labels, task, f"{where}: labels: expected")
     if labels.ndim != wanted:
         shape = "[B, K]" if wanted == 2 else "[B]"
         raise DataError(f"{where}: labels: expected {shape}, {because}, got {list(labels.shape)}")
@@ -142,9 +144,24 @@ def check_labels(labels: Array, task: str | None, where: str) -> Array:
         raise DataError(f"{where}: labels: expected class numbers from 0, {because}, got {got}")
     if task == "binary" and (labels > 1).any():
         raise DataError(f"{where}: labels: expected 0 or 1, {because}, got {labels.max()}")
-    if task == "multilabel" and not np.isin(labels, (0, 1)).all():
-        raise DataError(f"{where}: labels: expected 0 or 1, {because}, got {labels[~np.isin(labels, (0, 1))][0]:g}")
+    if task == "multilabel":
+        if not ((labels >= 0) & (labels <= 1)).all():
+            wrong = labels[~((labels >= 0) & (labels <= 1))][0]
+            raise DataError(f"{where}: labels: expected 0, 1 or a probability between, {because}, got {wrong:g}")
+        return np.asarray(labels >= 0.5, dtype=labels.dtype)
     return labels
+
+
+def _likely(soft: Array, task: str, expected: str) -> Array:
+    """Return the most probable class of each row of soft labels, int32 [B]."""
+    if task == "binary" and soft.shape[1] != 2:
+        raise DataError(f"{expected} the probabilities of two classes, [B, 2], got {list(soft.shape)}")
+    sums = soft.astype(np.float64).sum(axis=1)
+    wrong = (soft < 0).any(axis=1) | ~(np.abs(sums - 1) <= 1e-5)
+    if wrong.any():
+        said = ", ".join(f"{value:g}" for value in soft[wrong][0][:5])
+        raise DataError(f"{expected} class numbers [B], or probabilities of each class that sum to 1, got {said}")
+    return np.asarray(soft.argmax(axis=1), dtype=np.int32)
 
 
 def _array(value: Any, place: str, *, words: bool) -> Any:
@@ -192,6 +209,11 @@ def _weights(given: Any, rows: int, where: str) -> Array:
     if not (np.isfinite(values).all() and (values >= 0).all()):
         wrong = values[~(np.isfinite(values) & (values >= 0))][0]
         raise DataError(f"{where}: weights: expected finite numbers of at least 0, got {wrong:g}")
+    if (odd := (values > 0) & ((values < SMALLEST) | (values > LARGEST))).any():
+        raise DataError(
+            f"{where}: weights: expected 0 or numbers from {SMALLEST:g} to {LARGEST:g}, got {values[odd][0]:g}; "
+            "their scale makes no difference"
+        )
     return values
 
 

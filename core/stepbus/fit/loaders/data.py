@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import CheckpointError, DataError, counted
-from stepbus.fit.loaders.batches import LoaderBatch, digest_of
+from stepbus.fit.loaders.batches import LoaderBatch, as_values, digest_of
 from stepbus.fit.loaders.sets import Check, LoaderSet, Reader
 from stepbus.fit.loaders.sources import Loader
 from stepbus.fit.loaders.trail import Expected, Trail
@@ -116,9 +116,24 @@ class LoaderData:
                 for _ in islice(batches, start * self.window):
                     pass
                 expected.check_start(epoch, self.trail, start * self.window)
-            yield iter(lambda: list(islice(batches, self.window)), [])
+            yield self._windows(batches, epoch, start)
         finally:
             batches.close()
+
+    def _windows(self, batches: Iterator[LoaderBatch], epoch: int, number: int) -> Iterator[list[LoaderBatch]]:
+        """Give the windows of an epoch from one on; something in each has to count.
+
+        Raises:
+            DataError: All rows of one weigh 0, so that it has no loss.
+        """
+        while window := list(islice(batches, self.window)):
+            number += 1
+            if not any(as_values(batch.arrays["weights"]).any() for batch in window):
+                raise DataError(
+                    f"train: epoch {epoch + 1}, update {number}: expected a row of a weight above 0, got 0 for all of "
+                    f"{sum(batch.sequences for batch in window)}; leave such batches out"
+                )
+            yield window
 
     def _read(self, epoch: int) -> Generator[LoaderBatch]:
         """Give the batches of an epoch, and keep their digests."""

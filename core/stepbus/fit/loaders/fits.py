@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem, listed
 from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater, Scheduler
 from stepbus.compute.models import Classifier
 from stepbus.device import choice
-from stepbus.fit import Exported, chosen_metrics, evaluation, loop_notes, new_optimizer, new_steps, persistence
+from stepbus.fit import (
+    Exported,
+    chosen_metrics,
+    evaluation,
+    loop_notes,
+    persistence,
+)
+from stepbus.fit.computing import new_optimizer, new_steps
 from stepbus.fit.loaders.data import LoaderData
 from stepbus.fit.loaders.given import code_of, is_written, makers_of_fits, only_once, words_of
 from stepbus.fit.loaders.index_checks import Classes, token_check
 from stepbus.fit.loaders.sources import WANTED, Loader, is_loader
+from stepbus.fit.seen import lineage_of
 from stepbus.kernel import Control
 from stepbus.text.rows import a_thing
 
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit import Fitting
     from stepbus.fit.loaders.sets import Check
-    from stepbus.kernel import Checkpointer, Fit, FitData, Predictions, Steps
+    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, Steps
 
 
 def is_module(model: Any) -> bool:
@@ -61,6 +71,12 @@ class LoaderFits:
         self._said: set[str] = set()
         by_task = self.task in ("binary", "multiclass")
         self._classes = Classes() if by_task else Classes.of_loss(model, loss)
+
+    def for_config(self, config: Config) -> LoaderFits:
+        """Return what makes the parts of a fit of the same run under another configuration."""
+        found = copy.copy(self)
+        found.config = config
+        return found
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -168,6 +184,10 @@ class LoaderFits:
             *(str(config.locate(Problem(path, message))) for path, message in found),
         ]
 
+    def start(self) -> Lineage:
+        """Return which rows the weights of the caller's model have seen."""
+        return lineage_of(self.given)
+
     # -- what computes ------------------------------------------------------------------------------------------------
 
     def parts(self) -> list[tuple[str, Any]]:
@@ -175,9 +195,11 @@ class LoaderFits:
         return [(f"scheduler.{self.config.scheduler.name}", self.config.scheduler.build_a(Scheduler))]
 
     def model(self, session: Fitting) -> Any:
-        """Return the caller's model."""
+        """Return the caller's model, with the weights that its fit starts from."""
         from mlx.utils import tree_flatten
 
+        if session.starts_from:
+            persistence.load_exported(self.given, Path(session.starts_from))
         if not tree_flatten(self.given.trainable_parameters()):
             raise ModelError(f"model: expected parameters to train, got a {type(self.given).__name__} without any")
         return self.given

@@ -134,6 +134,10 @@ def token_check(model: Classifier) -> Callable[[LoaderBatch, str], None]:
 
 def _check_labels(model: Classifier, labels: Any, where: str) -> None:
     if model.task in ("binary", "multiclass"):
+        if labels.ndim == 2 and labels.dtype.kind == "f":  # soft ones
+            if labels.shape[1] != model.outputs:
+                raise DataError(f"{where}: expected probabilities [B, {model.outputs}], got {list(labels.shape)}")
+            return
         if labels.ndim != 1:
             raise DataError(f"{where}: expected class numbers [B], got the shape {list(labels.shape)}")
         _below(labels, model.outputs, where, "the model's outputs")

@@ -77,6 +77,8 @@ class Loader:
         DataError: It is a function of more than the epoch.
     """
 
+    source_key = None  # no row of it can be told by where it stands
+
     def __init__(self, source: Any, name: str) -> None:
         self.source, self.name = source, name
         iterable = hasattr(source, "__iter__") or hasattr(source, "__getitem__")

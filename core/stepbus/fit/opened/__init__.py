@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.fit.opened.opening import OpenedModel as OpenedModel
     from stepbus.fit.opened.opening import open_model as open_model
+    from stepbus.fit.opened.prediction_config import open_config as open_config
+    from stepbus.fit.opened.prediction_config import plugin_tree as plugin_tree
     from stepbus.fit.opened.prediction_config import prediction_tree as prediction_tree
     from stepbus.fit.opened.predictor import Predictor as Predictor
 else:
@@ -15,6 +17,6 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         opening="OpenedModel open_model",
-        prediction_config="prediction_tree",
+        prediction_config="open_config plugin_tree prediction_tree",
         predictor="Predictor",
     )

@@ -17,9 +17,11 @@ from attrs import frozen
 
 from stepbus.base import Component, ConfigError, ModelError, Selected, one_line, show
 from stepbus.compute.models import head_for
-from stepbus.config import Config, load_config
-from stepbus.config.discovery import NAME, installed, may_offer_components
+from stepbus.config import Config, PluginChoice, load_config
+from stepbus.config.discovery import NAME, installed, may_implement, may_offer_components
 from stepbus.fit.opened.folder_code import CODE, from_folder
+from stepbus.fit.opened.readers import put_back, reading_plugins, set_apart
+from stepbus.kernel import PREDICTION_HOOKS
 
 SECTIONS = ("model", "data")
 # The task of the labels picks among these when a folder is opened.
@@ -64,10 +66,14 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
         task: What the labels are; without it, whoever offers a head or a metric is kept.
     """
     plugins: dict[str, Any] = {name: False for name, node in config.tree["plugins"].items() if node is False}
-    needed = _providers(config, task)
+    needed, reading = _providers(config, task), reading_plugins(config)
+    readers = dict[str, tuple[Any, list[str]]]()
     for choice in config.plugins:
-        if choice.loaded.label in needed:
-            plugins[choice.name] = _without_places(choice.settings, config.tree["plugins"][choice.name])
+        label, written = choice.loaded.label, plugin_tree(config, choice)
+        if label in needed:
+            plugins[choice.name] = written
+        elif label in reading and choice.loaded.origin != "built-in":
+            readers[choice.name] = (written, reading[label])
         elif choice.loaded.origin != "built-in" and not config.names_plugin(choice.name):
             plugins[choice.name] = False  # the `expand` of another one would ask for it again
     sections = {name: _without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
@@ -75,7 +81,13 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
     for name in config.model.component.metadata.get("from_scratch", ()):
         sections["model"].pop(name, None)
     metrics = config.tree["training"].get("metrics")
-    return {**sections, "training": {} if metrics is None else {"metrics": metrics}, "plugins": plugins}
+    training = {} if metrics is None else {"metrics": metrics}
+    return set_apart({**sections, "training": training, "plugins": plugins}, readers)
+
+
+def plugin_tree(config: Config, choice: PluginChoice) -> Any:
+    """Return what makes a plugin of a configuration again, as JSON values: its settings, and the code of one's own."""
+    return _without_places(choice.settings, config.tree["plugins"][choice.name])
 
 
 def _providers(config: Config, task: str | None = None) -> set[str]:
@@ -90,7 +102,11 @@ def _providers(config: Config, task: str | None = None) -> set[str]:
             metrics = [part for part, _ in config.components if part.kind == "metric"]
             by_task += [part for part in metrics if task in part.metadata.get("default", ())]
     needed |= {(part.kind, part.name) for part in by_task}
-    return {provider for part, provider in config.components if (part.kind, part.name) in needed}
+    return {
+        provider
+        for part, provider in config.components
+        if (part.kind, part.name) in needed and part.kind != "reader"  # rows may come from elsewhere
+    }
 
 
 def _parts(selected: Selected) -> Iterator[Component]:
@@ -106,6 +122,8 @@ def _parts(selected: Selected) -> Iterator[Component]:
 def _without_places(value: Any, written: Any) -> Any:
     """Return settings as they were written, without the places in them."""
     settings = value.settings if isinstance(value, Selected) else value
+    if isinstance(written, Mapping) and isinstance(settings, Mapping):
+        return {key: _without_places(settings.get(key), item) for key, item in written.items()}
     if not isinstance(written, Mapping) or not attrs.has(type(settings)):
         return written
     fields = {field.alias or field.name: field for field in attrs.fields(type(settings))}
@@ -154,7 +172,7 @@ def open_config(
     """
     if not isinstance(tree, dict) or not all(isinstance(tree.get(name), dict) for name in (*SECTIONS, "plugins")):
         raise ModelError(f"{place}: expected the mappings model, data and plugins under config, got something else")
-    tree = from_folder(tree, SECTIONS, folder)
+    tree = from_folder(put_back(tree, place, trust=trust), SECTIONS, folder)
     wishes = [*_of_sections(tree), *_of_plugins(tree["plugins"], place)]
     wishes += [
         Wish(path, f"reads the folder or downloads {_named(tree['model'][name])}")
@@ -206,11 +224,16 @@ def _of_config(config: Config) -> Iterator[Wish]:
     yield from _of_settings("data", config.data.settings)
     for metric in config.training.metrics or ():
         yield from _of_settings("training.metrics", metric)
-    needed = _providers(config)
+    needed = _providers(config) | reading_plugins(config).keys()
     for choice in config.plugins:
         yield from _of_settings(f"plugins.{choice.name}", choice.settings)
-        if choice.loaded.origin != "built-in" and choice.loaded.label not in needed:
+        if choice.loaded.origin != "built-in" and not (choice.loaded.label in needed or _predicts(choice.loaded.cls)):
             yield Wish(f"plugins.{choice.name}", "is a plugin that prediction does not need")
+
+
+def _predicts(plugin: Any) -> bool:
+    """Whether a plugin has a hook of prediction."""
+    return any(hasattr(getattr(plugin, hook, None), "stepbus_impl") for hook in PREDICTION_HOOKS)
 
 
 def _of_sections(tree: Mapping[str, Any]) -> Iterator[Wish]:
@@ -247,7 +270,10 @@ def _of_plugins(named: Mapping[str, Any], place: str) -> Iterator[Wish]:
                 f"{place}: plugins.{one_line(name)}: expected an installed plugin, since the model has a part of it, "
                 "got a name that no installed package offers; install the package"
             )
-        elif known[name].distribution != "stepbus" and not may_offer_components(known[name].value, beside=_TRAINING):
+        elif known[name].distribution != "stepbus" and not (
+            may_offer_components(known[name].value, beside=_TRAINING)
+            or may_implement(known[name].value, PREDICTION_HOOKS)
+        ):
             yield Wish(f"plugins.{name}", f"imports {known[name].value}, which offers nothing that prediction needs")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.fit.plugins.memory import asked_of as asked_of
     from stepbus.fit.plugins.memory import check_memory as check_memory
     from stepbus.fit.plugins.memory import memory_problem as memory_problem
     from stepbus.fit.plugins.memory import restore_state as restore_state
@@ -16,6 +17,6 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        memory="check_memory memory_problem restore_state state_of",
+        memory="asked_of check_memory memory_problem restore_state state_of",
         watchers="compare_watchers watches",
     )

@@ -43,6 +43,26 @@ def _call(bus: Bus, member: Member, method: str, *arguments: Any) -> Any:
         caller.now = asking
 
 
+def asked_of(bus: Bus, member: Member, method: str, *arguments: Any) -> Any:
+    """Return what a method of a plugin gives that is no hook; one that raises is blamed as in a hook.
+
+    Args:
+        bus: The plugins of a fit.
+        member: The plugin.
+        method: The method's name.
+        *arguments: What it is called with.
+
+    Raises:
+        PluginFailure: It raised.
+    """
+    try:
+        return _call(bus, member, method, *arguments)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return bus.blame(member, method, error)
+
+
 def state_of(bus: Bus) -> dict[str, Any]:
     """Return name -> state of every member that has memory.
 

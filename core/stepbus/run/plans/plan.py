@@ -9,7 +9,6 @@ from attrs import frozen
 from stepbus.base import Problem, did_you_mean
 from stepbus.config import check_schedule
 from stepbus.fit import unevaluated
-from stepbus.kernel import grown_axes
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -76,7 +75,7 @@ def make_plan(session: FitSession, fits: list[Fit]) -> Plan:
     )
 
 
-def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
+def plan_problems(plan: Plan) -> list[Problem]:
     """Return what core itself finds wrong with a plan."""
     problems: list[Problem] = []
     training = plan.config.training
@@ -89,7 +88,4 @@ def plan_problems(plan: Plan, *, can_combine: bool) -> list[Problem]:
         problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
     if training.eval_strategy == "steps" and plan.fits[0].monitored is None:
         problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))
-    axes = grown_axes(plan.fits)
-    if axes and not can_combine:
-        problems.append(Problem("plugins", f"the plan has several fits along {axes[0]}, and no plugin combines them"))
     return problems

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stepbus.base import BadInput, ConfigError, DataError, ModelError
-from stepbus.fit import exclusions
+from attrs import evolve
+
+from stepbus.base import ConfigError, DataError, ModelError, Problem
+from stepbus.fit import exclusions, rehearse
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
+from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
+from stepbus.run.plans.checks import Makers, fits_problems, in_order
+from stepbus.run.plans.predicted import prediction_problems
 
 if TYPE_CHECKING:
-    from stepbus.base import Problem
     from stepbus.fit import FitBuilder, FitSession, Prototype
     from stepbus.kernel import Meter
+    from stepbus.run.plans.variants import Variants
 
 
 class Planned(Run, Protocol):
@@ -22,23 +27,31 @@ class Planned(Run, Protocol):
         bus: Its plugins of scope "run".
         members: The prototypes of its plugins, and of those who watch.
         planners: Those of its plugins alone.
+        variants: What the fits are made with.
         meter: What counts the time of plugins.
         store: What keeps it, see `stepbus.run.outer_loop.Store`.
+        notes: What a user should know before the first fit starts.
     """
 
     bus: Bus
     members: list[Prototype]
     planners: list[Prototype]
+    variants: Variants
     meter: Meter
     store: Any
+    notes: list[str]
 
     @property
     def builder(self) -> FitBuilder:
-        """What makes the parts of each fit."""
+        """What makes the parts of each fit without overrides."""
+
+    @property
+    def main(self) -> Fit:
+        """The first fit that predicts for the run."""
 
     @property
     def first(self) -> FitSession:
-        """The first fit, its data prepared."""
+        """The session of that fit, its data prepared."""
 
     def session_of(self, fit: Fit) -> FitSession:
         """Return the session of a fit, its data prepared."""
@@ -65,29 +78,65 @@ def plan_run(run: Planned) -> None:
 
 
 def plan_fits(run: Planned) -> None:
-    """Read the rows and make the fits."""
+    """Read the rows and make the fits, in the order in which they are done.
+
+    Raises:
+        ConfigError: What is wrong with the fits; where each is sound by itself, they are the run's all the same.
+    """
+    grown = declared(run.planners)
+    _refuse([run.config.locate(problem) for problem in declared_problems(grown)])
     whole = Fit("fit", run.builder.sets(), run.config.training.seed)
-    run.fits = run.bus.thread("expand_fits", run=run, fits=[whole])
-    names = [fit.name for fit in run.fits]
-    if len(set(names)) != len(names):
-        raise BadInput(f"two fits of the plan have the same name: {', '.join(names)}")
+    makers = Makers(run.planners)
+    fits = list(run.bus.thread("expand_fits", told=makers.note, run=run, fits=[whole]))
+    problems = fits_problems(fits, makers, tuple({type(rows) for rows in whole.sets.values()}))
+    _refuse([run.config.locate(problem) for problem in problems])
+    run.fits = in_order(fits)
+    problems += axes_problems(grown, makers, run.fits)
+    problems += run.variants.problems(run.fits, makers.problem)
+    problems += prediction_problems(run.fits, declared(run.planners), run.planners)
+    _refuse([run.config.locate(problem) for problem in dict.fromkeys(problems)])
 
 
 def prepare_first(run: Planned) -> None:
-    """Prepare the data of the first fit, and look at the rows of all of them."""
-    run.builder.check(run.fits)
-    session = run.session_of(run.fits[0])
-    run.builder.check(run.fits, session.data)
+    """Prepare the data of the first fit that is not auxiliary, and look at the rows of all of them."""
+    for group in run.variants.groups(run.fits):
+        # Fits of one run know the same classes, whatever else they override.
+        known = [] if all(fit.auxiliary for fit in group) else [run.main]
+        run.variants.of(group[0]).builder.check([*known, *(fit for fit in group if fit is not run.main)])
+    session = run.session_of(run.main)
+    session.builder.check(_groups(run)[0], session.data)
+    rehearse(session.metrics, session.data, session.fit)
+
+
+def _groups(run: Planned) -> list[list[Fit]]:
+    """Return the fits by what they are made with, those like the main one first, and it at their head."""
+    return run.variants.groups([run.main, *(fit for fit in run.fits if fit is not run.main)])
 
 
 def plan_problems(run: Planned) -> list[Problem]:
     """Return every problem of the plan, with file and line; the data of the first fit is prepared."""
-    plan = plans.make_plan(run.first, run.fits)
-    planners = Bus(run.members, meter=run.meter)
+    first, *others = _groups(run)
+    problems = [run.config.locate(problem) for problem in _problems_of(run, run.first, first, run.members)]
+    problems += [run.config.locate(problem) for problem in run.store.problems(run)]
+    run.notes = [*run.first.builder.notes(run.first, first), *unasked(declared(run.planners), run.planners)]
+    for group in others:
+        # Each variant is tried on the rows of its first fit, as far as they are known.
+        variant, session = run.variants.of(group[0]), run.session_of(group[0])
+        variant.builder.check(group, session.data)
+        asked = [member for member in variant.members if member.scope == "fit"]
+        found = [variant.config.locate(problem) for problem in _problems_of(run, session, group, asked)]
+        words = f"; so fit {group[0].name!r} would have it, by its overrides"
+        problems += [evolve(problem, message=problem.message + words) for problem in found if problem not in problems]
+        run.notes += [note for note in variant.builder.notes(session, group) if note not in run.notes]
+    return list(dict.fromkeys(problems))
+
+
+def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: list[Prototype]) -> list[Problem]:
+    """Return what plugins and core find wrong with the fits of one configuration, of which a session is the first."""
+    plan = plans.make_plan(session, fits)
+    planners = Bus(members, meter=run.meter)
     problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
-    problems += plans.plan_problems(plan, can_combine=Bus(run.planners).has("combine_results"))
-    problems += run.store.problems(run)
-    return [run.config.locate(problem) for problem in dict.fromkeys(problems)]
+    return list(dict.fromkeys([*problems, *plans.plan_problems(plan)]))
 
 
 def _refuse(problems: list[Problem]) -> None:

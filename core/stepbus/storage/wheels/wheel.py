@@ -22,8 +22,9 @@ _ALGORITHMS = ("sha256", "sha384", "sha512")  # those that a RECORD may use
 
 
 def is_model_data(name: str) -> bool:
-    """Say whether a file is one of those that are taken out: safetensors, JSON or a vocabulary."""
-    return PurePosixPath(name).suffix in (".safetensors", ".json") or PurePosixPath(name).name in VOCABULARIES
+    """Say whether a file is one of those that are taken out: safetensors, JSON, a vocabulary or a lineage."""
+    path = PurePosixPath(name)
+    return path.suffix in (".safetensors", ".json") or path.name in (*VOCABULARIES, "lineage.npz")
 
 
 def normalized(name: str) -> str:

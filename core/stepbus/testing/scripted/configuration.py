@@ -3,14 +3,68 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stepbus.base import Component, Components, ConfigError, PluginError, Problem, Selected, snake_case
+from attrs import frozen
+
+from stepbus.base import Component, Components, ConfigError, PluginError, Problem, Selected, did_you_mean, snake_case
 from stepbus.base.trees import Given, Mark, collecting, from_python, make_settings
 from stepbus.config import BASES, Config, Suggestions, choice
 from stepbus.config.discovery import LoadedPlugin
+
+
+@frozen(eq=False)
+class ScriptedConfig(Config):
+    """A configuration of a scripted run.
+
+    Args:
+        given: The plugins that it was made of, and those passed in Python.
+    """
+
+    given: tuple[Any, ...] = ()
+
+    def updated(
+        self,
+        keywords: Mapping[str, Any],
+        overrides: Sequence[str] = (),
+        plugins: Iterable[Any] = (),
+        loader: Any = None,
+    ) -> Config:
+        """Return the configuration with some settings changed, as the overrides of a fit do it.
+
+        Args:
+            keywords: Settings by dotted path.
+            overrides: None: a scripted run has no command line.
+            plugins: None: those of the run stay.
+            loader: None: nothing is looked for.
+
+        Raises:
+            ConfigError: A setting cannot be used.
+        """
+        tree: dict[str, Any] = {name: dict(self.tree.get(name, {})) for name in (*BASES, "plugins")}
+        problems: list[Problem] = []
+        for path, value in keywords.items():
+            *outer, last = path.split(".")
+            place: Any = tree
+            for key in outer:
+                if not isinstance(place.get(key), dict):
+                    problems.append(
+                        Problem(path, f"expected a setting, got none of that name{did_you_mean(key, place)}")
+                    )
+                    break
+                place[key] = dict(place[key])
+                place = place[key]
+            else:
+                place[last] = value
+        if problems:
+            raise ConfigError(problems)
+        chosen = tree.pop("plugins")
+        for name in BASES:
+            tree[name].pop("type", None)
+        own = [(each, chosen[snake_case(each.__name__)]) if inspect.isclass(each) else each for each in self.given]
+        return _made(own, tree)[0]
 
 
 def scripted_config(
@@ -24,6 +78,10 @@ def scripted_config(
         data: Settings of the section.
         folder: The folder of the run.
     """
+    return _made(plugins, {"training": training, "data": data, "environment": {"output_dir": str(folder)}})
+
+
+def _made(plugins: Sequence[Any], tree: Mapping[str, Any]) -> tuple[Config, tuple[Any, ...]]:
     pairs = [each if isinstance(each, tuple) else (each, {}) for each in plugins]
     if wrong := [pair for pair in pairs if len(pair) != 2]:
         raise PluginError(f"expected (class, settings), got a tuple of {len(wrong[0])}")
@@ -41,7 +99,6 @@ def scripted_config(
     nodes = {plugin.name: from_python(settings or {}, Mark()) for plugin, settings in named}
     root = Given(from_python({"plugins": nodes}, Mark()), components=parts if list(parts) else None, near=near)
     choices = tuple(choice(plugin, root, problems) for plugin, _ in named)
-    tree = {"training": training, "data": data, "environment": {"output_dir": str(folder)}}
     sections: dict[str, Any] = {}
     for name, cls in BASES.items():
         with collecting(problems):
@@ -52,7 +109,7 @@ def scripted_config(
     if problems:
         raise ConfigError(problems)
     plain = {**tree, "plugins": {name: node.plain() for name, node in nodes.items()}, "hooks": []}
-    return Config(
+    return ScriptedConfig(
         tree={**{name: {"type": "scripted"} for name in BASES}, **plain},
         marks={},
         plugins=choices,
@@ -62,6 +119,7 @@ def scripted_config(
         user=None,  # type: ignore[arg-type]  # nothing is laid over a scripted configuration
         loader=None,  # type: ignore[arg-type]  # and nothing is looked for
         extras=extras,
+        given=tuple(plugin for plugin, _ in pairs),
         **sections,
     ), extras
 

@@ -27,7 +27,8 @@ class ScriptedOptimizer:
     """
 
     def __init__(self, learning_rate: float, given: Sequence[Any], parameters: Mapping[str, Any]) -> None:
-        self.learning_rate = learning_rate
+        self._learning_rate = learning_rate
+        self.on_change: Callable[[], None] = lambda: None
         self.groups: dict[str, dict[str, float]] = {}
         known = dict(flat(parameters))
         for groups in given:
@@ -36,6 +37,17 @@ class ScriptedOptimizer:
                 own = self.groups.setdefault(name, {})
                 scale = own.get("learning_rate_scale", 1.0) * group.get("learning_rate_scale", 1.0)
                 own.update(group, learning_rate_scale=scale)
+
+    @property
+    def learning_rate(self) -> float:
+        """The base learning rate; plugins may set it."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        before, self._learning_rate = self._learning_rate, value
+        if value != before:
+            self.on_change()
 
     def map(self, function: Callable[[Any], Any], gradients: Any) -> Any:
         """Return a tree with a function of each array."""

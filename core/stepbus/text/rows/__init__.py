@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from stepbus.text.rows.weighing import refuse_weightless as refuse_weightless
     from stepbus.text.rows.weighing import rows_that_count as rows_that_count
     from stepbus.text.rows.weighing import weighed as weighed
+    from stepbus.text.rows.weights import LARGEST as LARGEST
     from stepbus.text.rows.weights import ROUNDING as ROUNDING
+    from stepbus.text.rows.weights import SMALLEST as SMALLEST
 else:
     from stepbus.base.lazy import lazily
 
@@ -38,5 +40,5 @@ else:
         splits="set_aside split_rows",
         table="Rows read_rows shown",
         weighing="refuse_weightless rows_that_count weighed",
-        weights="ROUNDING",
+        weights="LARGEST ROUNDING SMALLEST",
     )

@@ -120,6 +120,8 @@ def _shown(value: Any) -> str:
 def a_thing(value: Any) -> str:
     """Return a value's type with its article: "a list"."""
     kind = type(value).__name__
+    if kind == "bytes":
+        return kind
     return f"{'an' if kind[0] in 'aeiou' or kind == 'ndarray' else 'a'} {kind}"
 
 

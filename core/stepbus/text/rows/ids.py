@@ -6,17 +6,31 @@ import datetime
 import decimal
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from stepbus.base import DataError
 
 if TYPE_CHECKING:
-    from stepbus.text.rows.table import Rows
+    import pandas as pd
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+class Rows(Protocol):
+    """Rows as far as their ids need them."""
+
+    @property
+    def ids(self) -> Ids: ...
+    @property
+    def frame(self) -> pd.DataFrame: ...
+    def where(self, index: int) -> str: ...
+    def error(self, index: int, column: str, problem: str) -> DataError: ...
+    def present(self, name: str, setting: str, what: str) -> list[str]: ...
+
 
 # What NumPy writes without a pickle and reads back as it was.
 PLAIN = "biufmMU"
@@ -36,6 +50,34 @@ TEXTS: dict[str, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
 }
 EXPECTED = "text, a number, a date, a time, bytes or a UUID"
 MEND = "write the ids as text"
+
+
+def id_column(rows: Rows, column: str) -> Ids:
+    """Return the ids that stand in a column, as they are spelt; integers stay what they are, [N].
+
+    Args:
+        rows: The rows.
+        column: The column.
+
+    Raises:
+        DataError: There is no such column, or an id is missing or comes again.
+    """
+    cells = rows.present(column, "data.id", "an id")
+    if len(repeated := [cell for cell, count in Counter(cells).items() if count > 1]):
+        first = cells.index(repeated[0])
+        more = f"; {len(repeated)} ids come more than once" if len(repeated) > 1 else ""
+        raise rows.error(
+            cells.index(repeated[0], first + 1),
+            column,
+            f"expected ids that differ, got {repeated[0]!r} again (first at {rows.where(first)}){more}",
+        )
+    # Whole numbers that have a type keep it, so that they join the caller's own.
+    typed = rows.frame[column].tolist()
+    if all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in typed):
+        whole = np.array([int(value) for value in typed])
+        # Beyond 64 bits NumPy may take them for floats, and two ids for one.
+        return whole if whole.dtype.kind in "iu" else np.array([int(value) for value in typed], dtype=object)
+    return np.array(cells, dtype=object)
 
 
 def first_odd(ids: Ids) -> int | None:

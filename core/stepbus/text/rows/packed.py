@@ -1,4 +1,4 @@
-"""The bytes of a text file, unpacked where it is packed; a packed file that would fill the memory is refused."""
+"""The bytes of a file, unpacked where it is packed; a packed file that would fill the memory is refused."""
 
 from __future__ import annotations
 
@@ -11,23 +11,10 @@ from stepbus.base import DataError
 # A packed file is refused when it holds more than this many bytes, and more than so many times its own size.
 LARGE = 64 * 2**20
 RATIO = 200
-# How files begin that are no text, whatever their name says.
-BEGINNINGS = {
-    b"\x1f\x8b": "a gzip file; call it NAME.csv.gz",
-    b"PK\x03\x04": "a zip or Excel file; save the sheet as CSV, or call a packed CSV file NAME.csv.zip",
-    b"\xd0\xcf\x11\xe0": "an Excel file; save the sheet as CSV",
-    b"PAR1": "a Parquet file; call it NAME.parquet",
-    b"BZh": "a bzip2 file; unpack it",
-    b"\xfd7zXZ": "an xz file; unpack it",
-    b"(\xb5/\xfd": "a zstd file; unpack it",
-    b"7z\xbc\xaf": "a 7z file; unpack it",
-    b"%PDF": "a PDF file; save its table as CSV",
-    b"SQLite": "an SQLite file; export its table as CSV",
-}
 
 
 def unpacked(path: Path) -> bytes:
-    """Return what a text file holds: its bytes, or those inside a .gz or a .zip file.
+    """Return what a file holds: its bytes, or those inside a .gz or a .zip file.
 
     Raises:
         DataError: It is damaged, is packed in another way, or holds several files or too much.
@@ -38,9 +25,6 @@ def unpacked(path: Path) -> bytes:
         data = _gunzip(path, data)
     elif kind == ".zip":
         data = _unzip(path)
-    for beginning, what in BEGINNINGS.items():
-        if data.startswith(beginning):
-            raise DataError(f"{path}: expected a text file, got {what}")
     return data
 
 

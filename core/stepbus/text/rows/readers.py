@@ -1,25 +1,36 @@
-"""Files of rows as data frames, each value as the file has it, each row with the line it stands on."""
+"""Which reader reads a source of rows, and what it returns looked at where it comes in; the readers are plugins."""
 
 from __future__ import annotations
 
-import json
-import re
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import DataError, IntArray, did_you_mean, parse_json, usable
-from stepbus.text.rows.frames import as_frame, plain_column
-from stepbus.text.rows.packed import unpacked, zip_member
-from stepbus.text.rows.text_tables import read_text_table
+from stepbus.base import (
+    SCHEME,
+    DataError,
+    IntArray,
+    PluginError,
+    Selected,
+    by_scheme,
+    did_you_mean,
+    listed,
+    show,
+    without_secrets,
+)
+from stepbus.text.rows.frames import as_frame, checked_frame
+from stepbus.text.rows.packed import zip_member
+from stepbus.text.rows.sources import Source, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+    from stepbus.config import DataConfig
+
 PACKED = (".gz", ".zip")
-ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # Endings of files that are not read -> what to do instead.
 OTHERS = {
     **dict.fromkeys(
@@ -32,165 +43,139 @@ OTHERS = {
     **dict.fromkeys((".pkl", ".pickle"), "a pickle may run code when it is opened; save the frame as Parquet"),
     **dict.fromkeys((".feather", ".arrow", ".orc"), "save the table as Parquet, or in Python hand over the frame"),
 }
+# Where nothing is read from by itself, but files can be fetched.
+_REMOTE = ("http", "https", "ftp", "ftps", "sftp", "scp", "ssh", "s3", "gs", "gcs", "az", "abfs", "hdfs")
+_INSTALLED = "a plugin that reads it is named under plugins: (`stepbus plugins list` says what is installed)"
 
-Table = tuple["pd.DataFrame", IntArray | None]
 
-
-def read_table(source: str, encoding: str, separator: str | None = None) -> Table:
-    """Read a file, or a table that ships with scikit-learn.
-
-    Cells of text files are text, as they are written, where only an empty field is a gap. JSON and Parquet keep the
-    types that their values have; whole numbers stay whole beside gaps; `stepbus.text.rows.cells` spells them.
+def read_table(given: str, config: DataConfig) -> tuple[pd.DataFrame, IntArray | None]:
+    """Read rows from a file, or from whatever else a reader takes.
 
     Args:
-        source: Path of a .csv, .tsv, .jsonl or .parquet file, of such a text file as .gz or .zip; or `sklearn:NAME`.
-        encoding: Character encoding of a text file.
-        separator: What stands between the fields of a CSV or TSV file; None tells by the file.
+        given: A path, whose ending says which reader it is for, or `SCHEME:…`.
+        config: The data section, with the readers that there are.
 
     Returns:
         The frame, and the line of each row in the file (None where there are no lines).
 
     Raises:
         DataError: It cannot be read.
+        PluginError: A reader raised, or returned what are no rows.
     """
-    if source.startswith("sklearn:"):
-        return _bundled(source), None
-    path = usable(source, DataError)
-    if not path.is_file():
-        if path.exists() and not path.is_dir():
-            raise DataError(f"{source}: expected a file, got a device or a pipe, which is read once; save it first")
-        got = "a folder" if path.is_dir() else "nothing"
-        raise DataError(f"{source}: expected a file, got {got}{_nearby(source, path)}")
-    kind = _kind(path)
-    if kind == ".parquet":
-        return _parquet(path)
-    text = _text(path, encoding)
-    if kind in (".jsonl", ".ndjson"):
-        return _jsonl(path, text)
-    return read_text_table(source, text, "\t" if kind == ".tsv" else ",", separator)
+    reader, source = find_reader(given, config)
+    return _checked(_read(reader, source), reader, source)
 
 
-def _nearby(source: str, path: Path) -> str:
-    if "://" in source:
-        return "; fetch it first, and name the file"
-    try:
-        if not path.parent.is_dir():
-            return f"; the folder {path.parent} does not exist" if len(str(path)) < 200 else ""
-        near = did_you_mean(path.name, [other.name for other in path.parent.iterdir()])
-    except (OSError, ValueError):
+def label_of(given: str) -> str:
+    """Return what messages call a source: without passwords, and a query of several lines on one."""
+    label = without_secrets(given)
+    return " ".join(label.split()) if SCHEME.match(given) else label
+
+
+def find_reader(given: str, config: DataConfig) -> tuple[Selected, Source]:
+    """Return the reader of a source, and the source as the reader gets it.
+
+    Raises:
+        DataError: No reader is known for it, or there is no such file.
+    """
+    readers = config.readers or {}
+    label = label_of(given)
+    separator = "\t" if config.separator == "tab" else config.separator
+    named = by_scheme(given, [reader.component for reader in readers.values()])
+    if named is not None:
+        if named.path == "":
+            raise DataError(f"{label}: expected a file after {named.scheme}:, got nothing")
+        source = Source(label, given, "", named.rest, named.path, config.encoding, separator)
+        return readers[named.reader.name], source
+    source = Source(label, given, file=given, encoding=config.encoding, separator=separator)
+    # Path would raise where a name is too long.
+    if (said := _unknown_scheme(source, readers)) and not os.path.isfile(given):  # noqa: PTH113
+        raise DataError(said)
+    suffixes = {
+        suffix: reader for reader in readers.values() for suffix in reader.component.metadata.get("suffixes", ())
+    }
+    suffix = _suffix(source, suffixes)
+    return suffixes[suffix], Source(label, given, suffix, "", given, config.encoding, separator)
+
+
+def _unknown_scheme(source: Source, readers: Mapping[str, Selected]) -> str:
+    """Return what to say of a source that begins with a scheme which nobody reads, or nothing where it has none."""
+    found = SCHEME.match(source.given)
+    if found is None:
         return ""
-    return near or ('; a text is a row: [{"text": …}]' if " " in path.name and not path.suffix.strip(" .") else "")
+    if found[1].lower() in _REMOTE:
+        return f"{source}: expected a file, got nothing; fetch it first, and name the file"
+    known = [scheme for reader in readers.values() for scheme in reader.component.metadata.get("schemes", ())]
+    near = did_you_mean(found[1].lower(), known)
+    schemes = f"one of the schemes {listed([f'{scheme}:' for scheme in known])}" if known else "no scheme"
+    return f"{source}: expected a file, or {schemes}, got {found[1] + ':'!r}{near}{'' if near else f'; {_INSTALLED}'}"
 
 
-def _kind(path: Path) -> str:
+def _suffix(source: Source, known: Mapping[str, Selected]) -> str:
     """Return the ending that says how a file is read: of a packed file, that of what is inside."""
-    ending = path.suffix.lower()
-    inside = Path(path.stem).suffix.lower() if ending in PACKED else ending
-    if ending == ".zip" and inside not in ENDINGS:
-        inside = Path(zip_member(path)).suffix.lower()
-    if inside in ENDINGS and not (ending in PACKED and inside == ".parquet"):
+    path = source.path
+    ending = _ending(path.name, known)
+    inside = ending
+    if ending in PACKED and ending not in known:
+        inside = _ending(path.name[: -len(ending)], known)
+        if ending == ".zip" and inside not in known:
+            inside = _ending(zip_member(path), known)
+    packed = inside != ending
+    if inside in known and (not packed or known[inside].component.metadata.get("packed")):
         return inside
-    known = f"{', '.join(ENDINGS)}, or a text file among them as {' or '.join(PACKED)}"
+    if not known:
+        raise DataError(f"{source}: expected a plugin that reads files, and none is switched on; {_INSTALLED}")
+    texts = [suffix for suffix, reader in known.items() if reader.component.metadata.get("packed")]
+    also = f", or {listed(texts, 'or')} as {' or '.join(PACKED)}" if texts else ""
     unknown = inside if inside != ending and ending not in OTHERS else ending
-    advice = f"; {OTHERS[unknown]}" if unknown in OTHERS else ""
-    if inside == ".parquet":
-        advice = "; Parquet is packed in itself, so unpack it"
-    raise DataError(f"{path}: expected a file ending in {known}, got {path.suffix.lower() or 'no ending'!r}{advice}")
+    if inside in known:
+        advice = f"; {'Parquet is packed in itself, so ' if inside == '.parquet' else ''}unpack it"
+    else:
+        advice = f"; {OTHERS.get(unknown, _INSTALLED)}"
+    got = path.suffix.lower() or "no ending"
+    raise DataError(f"{source}: expected a file ending in {', '.join(known)}{also}, got {got!r}{advice}")
 
 
-def _bundled(source: str) -> pd.DataFrame:
-    import pandas as pd
-    from sklearn import datasets
-
-    name = source.removeprefix("sklearn:")
-    if name not in BUNDLED:
-        raise DataError(f"{source}: expected one of {', '.join(BUNDLED)}, got {name!r}{did_you_mean(name, BUNDLED)}")
-    # scikit-learn's diabetes is standardised unless told otherwise; a template wants years and mm Hg.
-    options = {"scaled": False} if name == "diabetes" else {}
-    bunch = getattr(datasets, f"load_{name}")(as_frame=True, **options)
-    frame: pd.DataFrame = bunch.frame.copy()
-    if name != "diabetes":
-        words = np.asarray([str(word) for word in bunch.target_names], dtype=object)
-        frame[bunch.target.name] = pd.Series(words[bunch.target.to_numpy()], dtype=object)
-    return frame
+def _ending(name: str, known: Mapping[str, Any]) -> str:
+    """Return the longest known ending of a file's name, or else the last one that it has."""
+    found = [suffix for suffix in known if name.lower().endswith(suffix) and len(name) > len(suffix)]
+    return max(found, key=len, default=Path(name).suffix.lower())
 
 
-def _text(path: Path, encoding: str) -> str:
-    data = unpacked(path)
+def _read(reader: Selected, source: Source) -> Any:
+    """Return what a reader returns; a generator is read to its end."""
+    maker = reader.maker
+    read = getattr(made := reader.build(), "read", None)
+    if not callable(read):
+        raise maker.fault(f"expected its build to return an object with read(source), got {show(made)}", PluginError)
+    with maker.calling(f"reading {source}", PluginError):
+        found = read(source)
+        return list(found) if isinstance(found, Iterator) else found
+
+
+def _checked(found: Any, reader: Selected, source: Source) -> tuple[pd.DataFrame, IntArray | None]:
+    """Return what a reader returned as a frame and the lines of its rows, having looked at both."""
+    rows, lines = (found.rows, found.lines) if isinstance(found, Table) else (found, None)
+
+    def fault(expected: str, got: str) -> Exception:
+        return reader.maker.fault(f"reading {source}: expected {expected}, got {got}", PluginError)
+
+    if rows is None:
+        raise fault("rows", "None; return them, such as a frame")
     try:
-        # A byte order mark is no part of the first column's name.
-        text = data.decode("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
-    except LookupError:
-        raise DataError(f"data.encoding: expected the name of a character encoding, got {encoding!r}") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        other = _likely(data)
-        raise DataError(
-            f"{path}:{line}: expected text in {encoding}, got byte 0x{data[error.start]:02x} at position {error.start} "
-            f"of the file; save the file in {encoding} or set data.encoding, perhaps to {other}"
-        ) from None
-    except UnicodeError as error:  # UTF-16 without a mark of its byte order
-        raise DataError(f"{path}: expected text in {encoding}, got another ({error}); set data.encoding") from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        guess = _likely(data)
-        advice = f", perhaps to {guess}" if guess.startswith("utf-16") else ""
-        raise DataError(
-            f"{path}:{line}: expected text in {encoding}, got a NUL byte; take it out or set data.encoding{advice}"
+        frame = as_frame(rows, source.label)
+    except DataError as error:
+        said = str(error).removeprefix(f"{source}: ").replace("expected a file, a frame", "expected a frame")
+        raise reader.maker.fault(f"reading {source}: {said}", PluginError) from None
+    if odd := [name for name in frame.columns if not isinstance(name, str | tuple)]:
+        raise fault("text as the names of columns", repr(odd[0]))
+    frame = checked_frame(frame, source.label)
+    if lines is None:
+        return frame, None
+    numbers = np.asarray(lines)
+    if numbers.shape != (len(frame),) or numbers.dtype.kind not in "iu" or (np.diff(numbers, prepend=0) <= 0).any():
+        raise fault(
+            f"the line of each of {len(frame)} rows, whole numbers from 1 that rise",
+            f"{show(lines)} of shape {list(numbers.shape)} and type {numbers.dtype}",
         )
-    return text
-
-
-def _likely(data: bytes) -> str:
-    """Return the encoding that the bytes of a text are most likely in."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    if data.count(b"\0") * 3 > len(data):
-        return "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8"
-
-
-def _jsonl(path: Path, text: str) -> Table:
-    import pandas as pd
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in items]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"the name {twice!r} twice")
-        return dict(items)
-
-    rows, lines = [], []
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line, pairs, float)
-            json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is no text
-        except ValueError as error:
-            got = f"something else: {error}" if str(error).startswith("expected") else str(error)
-            raise DataError(f"{path}:{number}: expected a JSON object on one line, got {got}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
-        rows.append(row)
-        lines.append(number)
-    if not rows:
-        raise DataError(f"{path}: expected a JSON object on each line, got an empty file")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    frame = pd.DataFrame({name: plain_column([row.get(name) for row in rows]) for name in names})
-    return frame, np.array(lines, dtype=np.int64)
-
-
-def _parquet(path: Path) -> Table:
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            table = file.read()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a Parquet file, got {str(error).splitlines()[0]}") from None
-    return as_frame(table, str(path)), None
+    return frame, numbers.astype(np.int64)

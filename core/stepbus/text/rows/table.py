@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,8 @@ from stepbus.text.rows.cells import (
 )
 from stepbus.text.rows.content import content_key
 from stepbus.text.rows.frames import a_thing, as_frame, checked_frame
-from stepbus.text.rows.readers import read_table
+from stepbus.text.rows.ids import id_column
+from stepbus.text.rows.readers import label_of, read_table
 from stepbus.text.rows.weights import FloatArray, checked_soft, checked_weights
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ class Rows:
     def places(self) -> IntArray:
         """Where each row stands among the rows of the whole source, from 0; the same for a file and a frame, [N]."""
         return np.searchsorted(self.origin.numbers, self.numbers).astype(np.int64)
+
+    @property
+    def pieces(self) -> list[tuple[Rows, IntArray]]:
+        """The rows of each source by themselves, and where they stand here: all of them, but for joined rows."""
+        return [(self, np.arange(len(self), dtype=np.int64))]
 
     def where(self, index: int) -> str:
         """Return where a row stands, as messages say it: "train.csv:14", or "train frame, row 14"."""
@@ -255,10 +260,10 @@ def read_rows(source: Any, *, name: str, config: DataConfig) -> Rows:
     """Read a set of rows.
 
     Args:
-        source: A .csv, .tsv, .jsonl or .parquet file, `sklearn:NAME`, a frame or another table, a list of dictionaries,
-            a dictionary of columns, or rows (returned as they are).
+        source: A file or another source that a reader takes (`sqlite:FILE#TABLE`), a frame or another table, a list of
+            dictionaries, a dictionary of columns, or rows (returned as they are).
         name: What the set is for: train, validation, test.
-        config: The data section; `id`, `encoding` and `separator` are used.
+        config: The data section; `id`, `readers`, `encoding` and `separator` are used.
 
     Returns:
         The rows, at least one.
@@ -269,39 +274,19 @@ def read_rows(source: Any, *, name: str, config: DataConfig) -> Rows:
     if isinstance(source, Rows):
         return source
     lines: IntArray | None = None
+    index: tuple[str, ...] = ()
     if isinstance(source, str | Path):
-        label = str(source)
-        separator = "\t" if config.separator == "tab" else config.separator
-        frame, lines = read_table(label, config.encoding, separator)
+        label = label_of(str(source))
+        frame, lines = read_table(str(source), config)
     else:
         label = f"{name} frame"
         frame = as_frame(source, label)
-    index = tuple(str(level) for level in frame.index.names if level is not None)
-    frame = checked_frame(frame, label)
+        index = tuple(str(level) for level in frame.index.names if level is not None)
+        frame = checked_frame(frame, label)
     positions = np.arange(len(frame), dtype=np.int64)
     numbers = positions + 1 if lines is None else lines
     rows = Rows(frame, positions, label, name, numbers, lines is not None, index=index)
-    return rows if config.id is None else evolve(rows, ids=_ids(rows, config.id))
-
-
-def _ids(rows: Rows, column: str) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
-    """Return the ids as they are spelt; integers stay what they are."""
-    cells = rows.present(column, "data.id", "an id")
-    if len(repeated := [cell for cell, count in Counter(cells).items() if count > 1]):
-        first = cells.index(repeated[0])
-        more = f"; {len(repeated)} ids come more than once" if len(repeated) > 1 else ""
-        raise rows.error(
-            cells.index(repeated[0], first + 1),
-            column,
-            f"expected ids that differ, got {repeated[0]!r} again (first at {rows.where(first)}){more}",
-        )
-    # Whole numbers that have a type keep it, so that they join the caller's own.
-    typed = rows.frame[column].tolist()
-    if all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in typed):
-        whole = np.array([int(value) for value in typed])
-        # Beyond 64 bits NumPy may take them for floats, and two ids for one.
-        return whole if whole.dtype.kind in "iu" else np.array([int(value) for value in typed], dtype=object)
-    return np.array(cells, dtype=object)
+    return rows if config.id is None else evolve(rows, ids=id_column(rows, config.id))
 
 
 def shown(value: Any) -> str:

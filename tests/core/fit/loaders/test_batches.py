@@ -73,6 +73,10 @@ def test_token_ids_of_two_axes_are_no_names_of_rows() -> None:
         ({"x": ["a", "b"], "labels": [0, 1]}, "x: expected numbers, got text; leave it out of the batch"),
         ({"x": [{}, {}], "labels": [0, 1]}, "x: expected numbers, got object values"),
         ({"x": X, "labels": [0, 1], "weights": [1, -1]}, "weights: expected finite numbers of at least 0, got -1"),
+        (
+            {"x": X, "labels": [0, 1], "weights": [1, 1e-20]},
+            "weights: expected 0 or numbers from 1e-12 to 1e+12, got 1e-20; their scale makes no difference",
+        ),
         ({"x": X, "labels": [0, 1], "weights": [1, np.nan]}, "weights: expected finite numbers of at least 0, got nan"),
         (
             {"x": X, "labels": [0, 1], "weights": X},
@@ -98,7 +102,13 @@ def test_what_is_wrong(given: Any, said: str | None) -> None:
         ("multiclass", [[0, 1], [1, 0]], "expected [B], for data.task is multiclass, got [2, 2]"),
         ("binary", [0, 2], "expected 0 or 1, for data.task is binary, got 2"),
         ("multilabel", [0, 1], "expected [B, K], for data.task is multilabel, got [2]"),
-        ("multilabel", [[0, 2], [1, 0]], "expected 0 or 1, for data.task is multilabel, got 2"),
+        (
+            "multiclass",
+            [[0.5, 0.4], [1.0, 0]],
+            "expected class numbers [B], or probabilities of each class that sum to 1, got 0.5, 0.4",
+        ),
+        ("binary", [[0.5, 0.5, 0.0]] * 2, "expected the probabilities of two classes, [B, 2], got [2, 3]"),
+        ("multilabel", [[0, 2], [1, 0]], "expected 0, 1 or a probability between, for data.task is multilabel, got 2"),
     ],
 )
 def test_labels_are_held_against_the_task(task: str, labels: list[Any], said: str) -> None:
@@ -106,6 +116,12 @@ def test_labels_are_held_against_the_task(task: str, labels: list[Any], said: st
         check_labels(np.array(labels), task, HERE)
     assert str(caught.value) == f"{HERE}: labels: {said}"
     assert check_labels(np.array(labels), None, HERE).tolist() == labels
+
+
+def test_soft_labels_are_the_most_probable_class_to_metrics() -> None:
+    assert check_labels(np.float32([[0.5, 0.5], [0.2, 0.8]]), "binary", HERE).tolist() == [0, 1]
+    assert check_labels(np.float32([[0.2, 0.2, 0.6]]), "multiclass", HERE).tolist() == [2]
+    assert check_labels(np.float32([[0.5, 0.4], [1, 0]]), "multilabel", HERE).tolist() == [[1, 0], [1, 0]]
 
 
 def test_one_column_of_labels_is_a_label_a_row() -> None:

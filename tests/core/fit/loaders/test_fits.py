@@ -140,11 +140,11 @@ def test_settings_without_effect_are_said(classifier: Any) -> None:
 
 def test_a_model_without_parameters_is_refused() -> None:
     with pytest.raises(ModelError, match=r"^model: expected parameters to train, got a ReLU without any"):
-        fits(given=nn.ReLU()).model(SimpleNamespace())  # type: ignore[arg-type]
+        fits(given=nn.ReLU()).model(SimpleNamespace(starts_from=""))  # type: ignore[arg-type]
     frozen = nn.Linear(3, 2)
     frozen.freeze()
     with pytest.raises(ModelError, match="expected parameters to train"):
-        fits(given=frozen).model(SimpleNamespace())  # type: ignore[arg-type]
+        fits(given=frozen).model(SimpleNamespace(starts_from=""))  # type: ignore[arg-type]
 
 
 def test_how_each_kind_of_model_is_called(classifier: Any) -> None:

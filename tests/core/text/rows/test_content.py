@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepbus.config.sections import DataConfig
+from stepbus import load_config
 from stepbus.text.rows.content import content_key
 from stepbus.text.rows.table import Rows, read_rows
 
@@ -19,7 +19,7 @@ CSV = 'text,n,code,flag,gap,part\n"two\nlines",1,007,true,NA,7.250\n\nsecond,22,
 
 
 def read(source: Any) -> Rows:
-    return read_rows(source, name="train", config=DataConfig())
+    return read_rows(source, name="train", config=load_config({}).data.settings)
 
 
 def test_a_file_its_copy_and_the_frame_of_it_have_one_key(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from stepbus import load_config
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig
 from stepbus.text.rows.table import Rows, read_rows
 
 
 def read(source: Any, **config: Any) -> Rows:
-    return read_rows(source, name="train", config=DataConfig(**config))
+    return read_rows(source, name="train", config=load_config({"data": config}).data.settings)
 
 
 class Polars:

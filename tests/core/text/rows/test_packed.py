@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stepbus import load_config
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig
 from stepbus.text.rows import packed
 from stepbus.text.rows.table import read_rows
 
@@ -28,7 +28,7 @@ def zipped(**members: bytes) -> bytes:
 def cells(folder: Path, name: str, content: bytes) -> dict[str, list[str | None]]:
     path = folder / name
     path.write_bytes(content)
-    rows = read_rows(path, name="train", config=DataConfig())
+    rows = read_rows(path, name="train", config=load_config({}).data.settings)
     return {str(column): rows.cells(str(column)) for column in rows.frame}
 
 

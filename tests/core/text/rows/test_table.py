@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepbus import load_config
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig
 from stepbus.text.rows.table import Rows, read_rows
 
 
 def read(path: Path | str | pd.DataFrame, name: str = "train", **config: str) -> Rows:
-    return read_rows(path, name=name, config=DataConfig(**config))  # type: ignore[arg-type]
+    return read_rows(path, name=name, config=load_config({"data": config}).data.settings)  # type: ignore[arg-type]
 
 
 def write(folder: Path, content: str | bytes, name: str = "train.csv") -> Path:
@@ -94,7 +94,7 @@ def test_parquet_frames_and_rows(tmp_path: Path) -> None:
     assert list(rows.frame.columns) == ["text", "7"]
     assert rows.frame.index.tolist() == [0, 1]
     assert rows.where(0) == "train frame, row 1"
-    assert read_rows(rows, name="other", config=DataConfig()) is rows
+    assert read_rows(rows, name="other", config=load_config({}).data.settings) is rows
 
 
 def test_tables_of_scikit_learn_have_words_for_classes() -> None:

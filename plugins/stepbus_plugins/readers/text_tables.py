@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
-
-from stepbus.base import DataError, IntArray
-from stepbus.text.rows.frames import no_duplicates
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-log = logging.getLogger(__name__)
+from stepbus import DataError, Source, Table
 
 Record = tuple[int, list[str]]
 WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
@@ -32,53 +23,59 @@ def words_of(separator: str) -> str:
     return WORDS.get(separator, repr(separator))
 
 
-def read_text_table(source: str, text: str, usual: str, separator: str | None) -> tuple[pd.DataFrame, IntArray]:
-    """Read a table whose rows are lines.
+class TextTables:
+    """Reads a table whose rows are lines.
 
     Args:
-        source: The file, for messages.
-        text: Its content.
-        usual: The separator that its ending stands for; with tabs, quotes are characters like any other.
-        separator: The one that was asked for, in place of the usual one. Where it makes no table and another does, that
-            is taken and said.
-
-    Returns:
-        The frame, all of text, None for empty cells; and the line of each row.
-
-    Raises:
-        DataError: It is no table.
+        config: Nothing.
     """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def read(self, source: Source) -> Table:
+        """Return the rows, all of text, None for empty cells, with the line of each.
+
+        With tabs, quotes are characters like any other. Where the separator that was asked for makes no table and
+        another does, that is taken and said.
+
+        Raises:
+            DataError: It is no table.
+        """
+        return _table(source, source.text(), "\t" if source.suffix == ".tsv" else ",")
+
+
+def _table(source: Source, text: str, usual: str) -> Table:
     written = re.match(r"sep=(.)(?=\r\n|\n|\r)", text, re.IGNORECASE)  # as Excel reads it
-    usual = separator or (written[1] if written else usual)
+    usual = source.separator or (written[1] if written else usual)
     above = 1 if written else 0
     records: list[Record] = []
     problem: DataError | None = None
     try:
         records = _split(source, text, usual, above)
         if len(records[0][1]) > 1:
-            return _frame(source, records, usual)
+            return _rows(source, records, usual)
     except DataError as error:
         problem = error
     for other in (mark for mark in ",;\t|" if mark != usual and mark in text):
         try:
-            frame, lines = _frame(source, _split(source, text, other, above), other)
+            table = _rows(source, _split(source, text, other, above), other)
         except DataError:
             continue
-        if len(frame.columns) > 1:
-            log.warning(
-                "%s: read with %s between the fields, where %s were expected; set data.separator: %s, or what it is",
-                source,
-                words_of(other),
-                words_of(usual),
-                "tab" if other == "\t" else repr(other),
+        if len(table.rows) > 1:
+            found, expected = words_of(other), words_of(usual)
+            given = "tab" if other == "\t" else repr(other)
+            source.say(
+                f"read with {found} between the fields, where {expected} were expected; "
+                f"set data.separator: {given}, or what it is"
             )
-            return frame, lines
+            return table
     if problem is not None:
         raise problem
-    return _frame(source, records, usual)
+    return _rows(source, records, usual)
 
 
-def _split(source: str, text: str, separator: str, above: int) -> list[Record]:
+def _split(source: Source, text: str, separator: str, above: int) -> list[Record]:
     """Return the fields of each line that is there, the header first; so many lines stand above it."""
     records = (_by_tabs(text) if separator == "\t" else _by_quotes(source, text, separator))[above:]
     while records and not any(records[-1][1]):
@@ -90,7 +87,7 @@ def _split(source: str, text: str, separator: str, above: int) -> list[Record]:
     return records
 
 
-def _by_quotes(source: str, text: str, separator: str) -> list[Record]:
+def _by_quotes(source: Source, text: str, separator: str) -> list[Record]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     records: list[Record] = []
     # The limit is the module's own and 128 KiB: a document in a field may be longer.
@@ -123,13 +120,13 @@ def _by_tabs(text: str) -> list[Record]:
     return [(number, [] if row == [""] else row) for number, row in rows]
 
 
-def _frame(source: str, records: list[Record], separator: str) -> tuple[pd.DataFrame, IntArray]:
+def _rows(source: Source, records: list[Record], separator: str) -> Table:
     import pandas as pd
 
     (_, header), *body = records
     # The name that pandas gives to a column without one, such as a saved index.
     header = [name or f"Unnamed: {position}" for position, name in enumerate(header)]
-    no_duplicates(source, header)
+    source.check_names(header)
     # An empty line is nothing, unless there is but one column, where it is a row with an empty value.
     body = [(line, row or [""]) for line, row in body if row or len(header) == 1]
     for line, row in body:
@@ -147,4 +144,4 @@ def _frame(source: str, records: list[Record], separator: str) -> tuple[pd.DataF
         name: pd.Series([value or None for value in values], dtype=object)
         for name, values in zip(header, columns, strict=True)
     }
-    return pd.DataFrame(cells), np.array([line for line, _ in body], dtype=np.int64)
+    return Table(cells, [line for line, _ in body])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stepbus import load_config
 from stepbus.base.errors import DataError
 from stepbus.config.sections import DataConfig
 from stepbus.text.rows.table import read_rows
@@ -16,7 +17,7 @@ from stepbus.text.rows.table import read_rows
 def cells(folder: Path, content: str | bytes, name: str = "t.csv", **config: Any) -> dict[str, list[str | None]]:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    rows = read_rows(path, name="train", config=DataConfig(**config))
+    rows = read_rows(path, name="train", config=load_config({"data": config}).data.settings)
     return {str(column): rows.cells(str(column)) for column in rows.frame}
 
 
@@ -144,7 +145,7 @@ def test_what_is_no_table_names_file_and_line(
 def test_a_wrong_separator_is_found_where_a_column_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a;y\nx;1\nz;2;3\n")  # ragged with semicolons, so it is one column with commas
-    rows = read_rows(path, name="train", config=DataConfig())
+    rows = read_rows(path, name="train", config=load_config({}).data.settings)
     with pytest.raises(
         DataError, match=r"a column 'y', got a;y; the fields are separated by ';', perhaps: set data.se"
     ):

@@ -1,0 +1,52 @@
+"""Who made a part: the plugin behind an optimizer, a head or a metric, named in each sentence about its faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from attrs import frozen
+
+from stepbus.base.errors import PluginFailure, StepbusError
+
+
+@frozen
+class Maker:
+    """A part that a plugin built, as messages name it.
+
+    Args:
+        said: What it is: "the optimizer 'mine'".
+        provider: The plugin that offers it, with distribution and version; "" where nobody knows.
+        mend: What to do without it, as the end of a sentence.
+    """
+
+    said: str
+    provider: str = ""
+    mend: str = ""
+
+    def sentence(self, words: str) -> str:
+        """Return a sentence about the part, with whom it comes from."""
+        return self.signed(f"{self.said}: {words}" + (f"; {self.mend}" if self.mend else ""))
+
+    def signed(self, words: str) -> str:
+        """Return words with whom the part comes from."""
+        return f"{words} ({self.provider})" if self.provider else words
+
+    def fault(self, words: str, error: type[StepbusError] = PluginFailure) -> StepbusError:
+        """Return the error of what is wrong with the part."""
+        return error(self.sentence(words))
+
+    @contextmanager
+    def calling(self, what: str, error: type[StepbusError] = PluginFailure) -> Iterator[None]:
+        """Turn what the part's code raises meanwhile into a sentence, `sys.exit` included, which would end in silence.
+
+        Args:
+            what: What is called: "update".
+            error: The kind of error.
+        """
+        try:
+            yield
+        except (KeyboardInterrupt, MemoryError, StepbusError):
+            raise
+        except BaseException as raised:
+            raise self.fault(f"{what} raised {type(raised).__name__}: {raised}", error) from raised

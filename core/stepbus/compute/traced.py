@@ -1,0 +1,182 @@
+"""What is compiled: one unit for each job, over one model and one optimizer, whose fits of equal shapes share it.
+
+Everything Python-side is fixed when a function is traced: the model's mode, the parameter groups, the plugins'
+functions. So this is built last, after weights, optimizer state and restored values are in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten, tree_map, tree_unflatten
+
+from stepbus.base import ModelError
+from stepbus.compute.forward import Arrays, Forward, HeadForward
+from stepbus.compute.optimizer import ParameterUpdater, hoist
+from stepbus.compute.transforms import transformed
+
+
+def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
+    """Let a model compute in a lower precision; its own arrays come back, the frozen ones bit by bit.
+
+    Args:
+        model: The model; arrays that are no floating-point numbers stay as they are.
+        precision: The number format of the computation; float32 changes nothing.
+
+    Returns:
+        What puts the own arrays back. One that the computation has replaced meanwhile, such as a running mean, keeps
+        its new value, in its own number format.
+    """
+    if precision == mx.float32:
+        return lambda: None
+    own = {name: array for name, array in _flat(model) if mx.issubdtype(array.dtype, mx.floating)}
+    low = {name: array.astype(precision) for name, array in own.items()}
+    model.update(tree_unflatten(list(low.items())))
+
+    def put_back() -> None:
+        now = [(name, array) for name, array in _flat(model) if name in own]
+        back = [(name, own[name] if array is low[name] else array.astype(own[name].dtype)) for name, array in now]
+        model.update(tree_unflatten(back))
+
+    return put_back
+
+
+def references(tree: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield each array, dictionary and list inside of a tree, outer ones first, with what holds it and its place."""
+    for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
+        if isinstance(value, mx.array | dict | list):
+            yield tree, key, value
+        if isinstance(value, dict | list):
+            yield from references(value)
+
+
+def _flat(model: nn.Module) -> list[tuple[str, mx.array]]:
+    named: Any = tree_flatten(model.parameters())
+    return list(named)
+
+
+class Traced:
+    """The compiled functions over one model and one optimizer.
+
+    They read and write the arrays that stand in `model` and `updater` when they are called, so whatever fit puts its
+    own arrays there is computed with what was traced for the ones before.
+
+    Args:
+        model: The model, weights in place.
+        updater: The optimizer, state in place.
+        transforms: Functions over gradients, in order; see the hook `transform_gradients`.
+        precision: The number format of the computation; every weight, trained or frozen, keeps its own.
+        forward: What the model makes of a batch.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        updater: ParameterUpdater,
+        transforms: Sequence[Callable[[Any], Any]],
+        precision: str = "float32",
+        forward: Forward | None = None,
+    ) -> None:
+        self.model, self.updater, self.transforms = model, updater, transforms
+        self.precision, self.forward = getattr(mx, precision), forward or HeadForward()
+        self.traces = 0
+        self.names: list[str] = []
+        state = [model.state, updater.state, mx.random.state]
+        self._traced: set[tuple[Any, ...]] = set()
+        compiled = partial(mx.compile, inputs=state, outputs=state)
+        self.train = compiled(self._train_step)
+        self.micro = compiled(self._micro_step)
+        self.apply = compiled(self._apply_step)
+        self.evaluate = mx.compile(self._eval_step, inputs=[model.state])
+
+    def _loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array]:
+        """Return the sum of the row losses by weight, and the sum of the weights."""
+        put_back = lowered(model, self.precision)
+        sums = (self.forward.losses(model, batch) * batch["weights"]).sum(), batch["weights"].sum()
+        put_back()
+        return sums
+
+    def _mean_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
+        total, weight = self._loss(model, batch)
+        # Dividing here and not after the gradient saves one pass over all parameters.
+        return total / mx.maximum(weight, 1e-12), total, weight
+
+    def _train_step(self, batch: Arrays) -> mx.array:
+        self.traces += 1
+        gradient = nn.value_and_grad(self.model, self._mean_loss)
+        master = self.model.trainable_parameters()
+        (_, total, weight), gradients = gradient(self.model, batch)
+        return self._update(master, gradients, total, weight)
+
+    def _micro_step(self, batch: Arrays, sums: Any) -> Any:
+        """Add one batch's gradient sums, loss sum and weight to `sums`."""
+        self.traces += 1
+        master = self.model.trainable_parameters()
+        (total, weight), gradients = nn.value_and_grad(self.model, self._loss)(self.model, batch)
+        self.model.update(master)
+        return tree_map(lambda a, b: a + b, sums, {"gradients": gradients, "total": total, "weight": weight})
+
+    def _apply_step(self, _: Arrays, sums: Any) -> mx.array:
+        """Update the parameters from the sums of a whole accumulation window."""
+        self.traces += 1
+        scale = hoist(1 / mx.maximum(sums["weight"], 1e-12))
+        gradients = self.updater.map(lambda array: array * scale, sums["gradients"])
+        return self._update(self.model.trainable_parameters(), gradients, sums["total"], sums["weight"])
+
+    def _update(self, master: Any, gradients: Any, total: mx.array, weight: mx.array) -> mx.array:
+        gradients, scalars = transformed(self.transforms, gradients)
+        self.model.update(self.updater.apply(gradients, master))
+        self.names = list(scalars)
+        return mx.stack([total, weight, *scalars.values()])
+
+    def _eval_step(self, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
+        self.traces += 1
+        losses, predictions, logits = self.forward.outputs(self.model, batch)
+        return (losses * batch["weights"]).sum(), predictions, logits
+
+    def call(self, function: Callable[..., Any], batch: Arrays, *more: Any) -> Any:
+        """Call a compiled function; on shapes that it has not seen yet, with the weights put back where it fails.
+
+        Args:
+            function: The compiled function.
+            batch: What it is called with.
+            *more: Further arguments.
+        """
+        # Two loops in C: this stands in the way of every step.
+        key = (function, *batch, *[array.shape for array in batch.values()], *[array.dtype for array in batch.values()])
+        if key in self._traced:
+            return function(batch, *more)
+        result = self._first_call(function, batch, *more)
+        self._traced.add(key)
+        return result
+
+    def _first_call(self, function: Callable[..., Any], batch: Arrays, *more: Any) -> Any:
+        """Call a function that is traced now, and compute it; MLX leaves its tracers in a model where that fails.
+
+        Raises:
+            ModelError: It can be traced and cannot be computed.
+        """
+        before = list(references([self.model.state, self.updater.state]))
+        try:
+            result = function(batch, *more)
+            try:
+                mx.eval(result, self.model.state, self.updater.state)
+            except RuntimeError as error:
+                said = ", ".join(
+                    f"{name} {str(array.dtype).rpartition('.')[2]} {list(array.shape)}" for name, array in batch.items()
+                )
+                raise ModelError(f"the model cannot be computed on a batch of {said}: {error}") from error
+        except BaseException:
+            for holder, place, value in before:
+                holder[place] = value
+            if function is not self.evaluate:  # which captures no random state
+                mx.random.seed(0)
+            raise
+        return result

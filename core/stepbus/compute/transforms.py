@@ -1,0 +1,86 @@
+"""The functions of `transform_gradients`, one after the other, and what each of them may give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
+import mlx.core as mx
+from mlx.utils import tree_flatten
+
+from stepbus.base import Maker, show
+
+# What a record of the log has anyway.
+TAKEN = ("step", "epoch", "loss", "learning_rate", "sequences_per_second", "tokens_per_second")
+
+
+def transformed(transforms: Sequence[Any], gradients: Any) -> tuple[Any, dict[str, mx.array]]:
+    """Return gradients after all functions, and their named numbers; called where a step is traced.
+
+    Args:
+        transforms: The functions, in order; one may say in `maker` who made it.
+        gradients: A tree of arrays.
+
+    Raises:
+        PluginFailure: One of them raised, or gave other gradients than it was given, or a name that is taken.
+    """
+    scalars: dict[str, mx.array] = {}
+    givers: dict[str, Maker] = {}
+    for transform in transforms:
+        maker: Maker = getattr(transform, "maker", Maker("a function of transform_gradients"))
+        with maker.calling("its function of gradients"):
+            changed = transform(gradients)
+        found, named = changed if isinstance(changed, tuple) and len(changed) == 2 else (changed, {})
+        _check_gradients(maker, gradients, found)
+        gradients = found
+        if not isinstance(named, Mapping):
+            raise maker.fault(f"expected (gradients, {{name: scalar array}}), got {show(named)} beside the gradients")
+        for name, value in named.items():
+            _check_scalar(maker, name, value)
+            if name in givers:
+                raise maker.fault(
+                    f"expected a name of its own for a scalar, got {name!r}, which {_who(givers[name])} has"
+                )
+            givers[name], scalars[name] = maker, value.astype(mx.float32).reshape(())
+    return gradients, scalars
+
+
+def _who(maker: Maker) -> str:
+    return maker.provider or maker.said
+
+
+def _check_scalar(maker: Maker, name: Any, value: Any) -> None:
+    if not isinstance(name, str):
+        raise maker.fault(f"expected a text as the name of a scalar, got {show(name)}")
+    if name in TAKEN:
+        raise maker.fault(f"expected a name of its own for a scalar, got {name!r}, which the log has anyway")
+    if not isinstance(value, mx.array) or value.size != 1:
+        got = f"an array {list(value.shape)}" if isinstance(value, mx.array) else show(value)
+        raise maker.fault(f"expected the scalar {name!r} as an array of one number, got {got}")
+
+
+def _check_gradients(maker: Maker, before: Any, after: Any) -> None:
+    given: Any = tree_flatten(before)
+    expected = dict(given)
+    found: dict[str, Any] = dict(tree_flatten(after)) if isinstance(after, dict | list) else {}
+    if not found and expected:
+        got = "none" if isinstance(after, dict | list) else show(after)
+        raise maker.fault(f"expected gradients, or (gradients, {{name: scalar array}}), got {got}")
+    if missing := sorted(expected.keys() - found.keys()):
+        got = f"got {len(found)} of them, and none of {missing[0]!r}"
+        raise maker.fault(f"expected the gradient of each of {len(expected)} parameters, {got}")
+    for name in sorted(found.keys() - expected.keys()):
+        raise maker.fault(f"expected the gradients that it was given, got one of {name!r} too")
+    for name, own in expected.items():
+        new = found[name]
+        if not isinstance(new, mx.array) or (new.shape, new.dtype) != (own.shape, own.dtype):
+            raise maker.fault(f"expected the gradient of {name!r} as {_said(own)}, got {_said(new)}")
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, mx.array):
+        return f"{str(value.dtype).rpartition('.')[2]} {list(value.shape)}"
+    return show(value)

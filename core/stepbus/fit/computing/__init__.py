@@ -1,0 +1,13 @@
+"""What computes in a fit, the optimizer and the compiled steps, and when two fits compute alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.fit.computing.making import new_optimizer as new_optimizer
+    from stepbus.fit.computing.making import new_steps as new_steps
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(__name__, making="new_optimizer new_steps")

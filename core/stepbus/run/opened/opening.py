@@ -1,0 +1,130 @@
+"""A run that was opened: the plugins that take part in its predictions, made anew with what they remember."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepbus.base import CheckpointError, ModelError
+from stepbus.fit import prototypes
+from stepbus.fit.opened import open_config
+from stepbus.fit.plugins import restore_state
+from stepbus.kernel import Bus, Predictions
+from stepbus.run import PREDICT_FILE, files, ledger
+from stepbus.run.opened import keeping
+from stepbus.run.prediction import Together
+from stepbus.storage import decode_state
+
+if TYPE_CHECKING:
+    from stepbus.kernel import Fit, Member
+
+log = logging.getLogger(__name__)
+
+
+class OpenedRun:
+    """A run that was opened to predict; hooks get it as `run`.
+
+    Args:
+        directory: Its folder.
+        trust: Grant what else predict.json asks for.
+        plugins: Classes and objects passed in Python, which may take part.
+
+    Attributes:
+        id: The run's own number.
+        directory: Its folder.
+        fits: Its fits, without rows.
+        config: The configuration of a model of it, once one predicts.
+        codec: What turns labels into numbers and back, once a model predicts.
+
+    Raises:
+        ModelError: The run has not come to its end, predict.json is damaged, or asks for more than installed plugins.
+    """
+
+    config: Any = None
+    codec: Any = None
+
+    def __init__(self, directory: Path, *, trust: bool = False, plugins: Sequence[Any] = ()) -> None:
+        self.directory, self.said = directory, keeping.read(directory)
+        self.id: str = str(self.said["run"])
+        self.fits: list[Fit] = keeping.fits_of(self.said)
+        members = _members(directory, self.said["plugins"], trust=trust, plugins=plugins)
+        bus = Bus(members)
+        bus.on_disabled = log.warning
+        _restore(bus, directory, self.said)
+        self.together = Together(bus, tuple(self.fits), keeping.combiners_of(self.said), self.said["decisions"])
+
+    @property
+    def combined_by(self) -> list[str]:
+        """The plugins that combine and finish predictions."""
+        return [member.name for member in self.together.bus.members]
+
+    def predict(self, predictions: Sequence[Predictions], config: Any, codec: Any) -> Predictions:
+        """Return what the fits say together of the same rows.
+
+        Args:
+            predictions: One for each of `fits`.
+            config: The configuration of one of the models.
+            codec: What turns labels into numbers and back.
+        """
+        self.config, self.codec = config, codec
+        return self.together.finish(self, self.together.combine(self, predictions))
+
+    def predicted(self) -> dict[str, Predictions]:
+        """Return what the run itself said of its rows to predict; nothing where a model is another one by now.
+
+        Raises:
+            ModelError: The file is damaged.
+        """
+        for fit, known in zip(self.fits, self.said["fits"], strict=True):
+            if ledger.kept_model(self.directory / files.FITS / fit.name, fit.name, self.id) != known["model"]:
+                return {}
+        return keeping.read_predicted(self.directory, self.said)
+
+    @property
+    def source(self) -> str | None:
+        """The file of the rows to predict, as the configuration named it."""
+        test = self.said.get("test")
+        return test if isinstance(test, str) else None
+
+    def message(self, text: str, level: str = "info") -> None:
+        """Tell the user something in one sentence; level is info or warning."""
+        log.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
+
+    def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show the user a table, as lines of the log."""
+        log.info("%s", "\n".join([title, *("\t".join(row) for row in [columns, *rows])]))
+
+
+def _members(directory: Path, named: Mapping[str, Any], *, trust: bool, plugins: Sequence[Any]) -> list[Member]:
+    """Make the plugins that predict.json names, and no other."""
+    if not named:
+        return []
+    place = directory / PREDICT_FILE
+    known = {name: settings for name, settings in named.items() if settings is not None}
+    tree = {"model": {}, "data": {}, "plugins": known}
+    config, granted = open_config(tree, directory, str(place), trust=trust, plugins=plugins)
+    if granted:
+        log.warning("%s: trusted, so it had its way:\n  %s", place, "\n  ".join(map(str, granted)))
+    made = {member.name: member for member in prototypes(config, plugins) if member.scope == "run"}
+    if missing := [name for name in named if name not in made]:
+        raise ModelError(
+            f"{place}: expected the plugin {missing[0]!r}, which takes part in what this run predicts and was passed "
+            "in Python, got none; pass it again: open_trainer(RUN, plugins=[…]), or name the model of one fit"
+        )
+    return [made[name] for name in named]
+
+
+def _restore(bus: Bus, directory: Path, said: dict[str, Any]) -> None:
+    arrays, states = keeping.read_arrays(directory, said), {}
+    place = directory / PREDICT_FILE
+    for name, plain in said["states"].items():
+        try:
+            states[name] = decode_state(plain, arrays)
+        except ValueError as error:
+            raise ModelError(f"{place}: states.{name}: {error}") from error
+    try:
+        restore_state(bus, states)
+    except CheckpointError as error:
+        raise ModelError(f"{place}: {error}") from error

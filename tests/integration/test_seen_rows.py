@@ -1,0 +1,212 @@
+"""Training that starts from weights which have seen the rows that are scored says so, wherever they are from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stepbus import create_model, create_trainer, hookimpl, open_trainer
+from stepbus.base import ModelError
+from stepbus.fit.seen import lineage_in, lineage_of
+from stepbus.kernel import Lineage
+from stepbus.storage import DESCRIPTION, LINEAGE, from_json
+
+Make = Callable[..., dict[str, Any]]
+SHORT: dict[str, Any] = {"max_steps": 2, "num_epochs": 1}
+FOLDS: dict[str, Any] = {"progress": False, "cross_validation": {"folds": 2}}
+
+
+class Hears:
+    """Keeps what users are told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+        self.titles: list[str] = []
+
+    @hookimpl
+    def on_message(self, text: str, level: str) -> None:
+        self.said.append((text, level))
+
+    @hookimpl
+    def on_report(self, title: str) -> None:
+        self.titles.append(title)
+
+    @property
+    def warnings(self) -> list[str]:
+        return [text for text, level in self.said if level == "warning" and "seen" in text]
+
+
+def trained(tree: dict[str, Any], *plugins: Any, model: Any = None) -> tuple[Any, Any]:
+    trainer = create_trainer(model, config=tree, plugins=plugins)
+    return trainer, trainer.train()
+
+
+def folds_of(tiny_config: Make, tmp_path: Path, **sections: Any) -> dict[str, Any]:
+    where = {"output_dir": str(tmp_path / "folds")}
+    return tiny_config(training=SHORT, plugins=FOLDS, environment=where, data={"validation": None}, **sections)
+
+
+def test_what_a_fit_has_seen_lies_with_its_model(tiny_config: Make, review_files: dict[str, Path]) -> None:
+    trainer, result = trained(tiny_config(training=SHORT))
+    (key,) = result.lineage.rows
+    assert result.lineage.rows[key].tolist() == list(range(44))
+    assert lineage_in(result.model_path) == lineage_of(trainer.model) == result.lineage
+    said = from_json((result.model_path / DESCRIPTION).read_bytes())
+    assert LINEAGE in said["files"]
+    content = (result.model_path / LINEAGE).read_bytes()
+    assert str(review_files["train"]).encode() not in content
+    (result.model_path / LINEAGE).write_bytes(content[:-1])
+    with pytest.raises(ModelError, match=r"lineage\.npz: "):
+        open_trainer(result.model_path)
+
+
+def test_rows_that_decided_are_in_it(tiny_config: Make) -> None:
+    plugins = {"progress": False, "early_stopping": {"patience": 1}}
+    _, result = trained(tiny_config(plugins=plugins))
+    assert sorted(map(len, result.lineage.rows.values())) == [20, 44]
+    assert result.selected == {"validation": "early_stopping at step 11"}
+    assert lineage_in(result.model_path) == result.lineage
+
+
+@pytest.mark.parametrize("way", ["folder", "checkpoint", "model", "create_model"])
+def test_folds_over_rows_that_the_weights_have_seen(way: str, tiny_config: Make, tmp_path: Path) -> None:
+    plugins = {"progress": False, "checkpoint": {}}
+    trainer, first = trained(tiny_config(training=SHORT, plugins=plugins))
+    tree, hears, model = folds_of(tiny_config, tmp_path), Hears(), None
+    if way == "folder":
+        tree["model"] = {"type": "bert", "pretrained": str(first.model_path)}
+    elif way == "checkpoint":
+        tree["model"] = {"type": "bert", "pretrained": str(trainer.save_checkpoint(tmp_path / "by-hand"))}
+    elif way == "model":
+        model = trainer.model
+    else:
+        model = create_model("bert", pretrained=str(first.model_path))
+    _, whole = trained(tree, hears, model=model)
+    start, *folds = hears.warnings
+    assert start.startswith("the weights to start from have seen 44 of 44 validation rows (100%), such as '")
+    assert [text.partition(":")[0] for text in folds] == ["fold-1", "fold-2"]
+    assert any(title.endswith("of rows that the weights had seen before") for title in hears.titles)
+    assert [part.seen["validation"][:20] for part in whole.parts] == ["22 of 22 rows (100%)"] * 2
+    assert len(whole.notices) == 2
+
+
+def test_folds_of_new_weights_say_nothing(tiny_config: Make, tmp_path: Path) -> None:
+    hears = Hears()
+    _, whole = trained(folds_of(tiny_config, tmp_path), hears)
+    assert hears.warnings == whole.notices == []
+    assert len(whole.lineage) == 44
+    assert [len(part.lineage) for part in whole.parts] == [22, 22]
+    assert all(part.lineage.among(part.fit.sets["validation"]).sum() == 0 for part in whole.parts)
+
+
+def test_a_stage_that_scores_rows_of_the_one_before(tiny_config: Make, review_files: dict[str, Path]) -> None:
+    hears = Hears()
+    trainer = create_trainer(config=tiny_config(training=SHORT), plugins=[hears])
+    trainer.train()
+    trainer.train()  # the same rows train, others are scored
+    assert hears.warnings == []
+    frame = pd.read_csv(review_files["train"])  # the file's rows by another name
+    result = trainer.train(review_files["dev"], frame)
+    assert hears.warnings[0].startswith("the weights to start from have seen 44 of 44 validation rows (100%)")
+    assert result.seen == {"validation": "44 of 44 rows (100%), such as '0' and '1'"}
+    assert len(result.lineage) == 64
+
+
+def test_a_run_that_failed_has_trained_the_weights_all_the_same(tiny_config: Make, tmp_path: Path) -> None:
+    class Fails:
+        """Fails."""
+
+        @hookimpl
+        def on_step_end(self) -> None:
+            raise RuntimeError("broken")
+
+    trainer = create_trainer(config=tiny_config(training=SHORT), plugins=[Fails])
+    with pytest.raises(Exception, match="broken"):
+        trainer.train()
+    hears = Hears()
+    trained(folds_of(tiny_config, tmp_path), hears, model=trainer.model)
+    assert hears.warnings[0].startswith("the weights to start from have seen 44 of 44 validation rows")
+
+
+def test_a_resume_knows_what_the_weights_had_seen(tiny_config: Make, tmp_path: Path) -> None:
+    class Stops:
+        """Ends the process's work after the first fold."""
+
+        armed = True
+
+        @hookimpl
+        def on_fit_start(self, trainer: Any) -> None:
+            if self.armed and trainer.fit_name == "fold-2":
+                raise RuntimeError("cut")
+
+    trainer, _ = trained(tiny_config(training=SHORT))
+    tree, stops = folds_of(tiny_config, tmp_path), Stops()
+    with pytest.raises(Exception, match="cut"):
+        trained(tree, stops, model=trainer.model)
+    Stops.armed = False
+    whole = create_trainer(trainer.model, config=tree, plugins=[stops]).train(resume=True)
+    assert [bool(part.seen) for part in whole.parts] == [True, True]
+    assert len(whole.lineage) == 44
+
+
+def test_a_checkpoint_of_a_fit_is_no_start_of_its_own(tiny_config: Make) -> None:
+    plugins = {"progress": False, "early_stopping": {}, "checkpoint": {"save_steps": 11}}
+    tree = tiny_config(plugins=plugins, training={"num_epochs": 1})
+    trained(tree)
+    result = create_trainer(config=tree).train(num_epochs=2, resume=True, allow_changed=True)
+    assert (result.steps, result.seen) == (22, {})
+    assert result.selected == {"validation": "early_stopping at step 11"}
+
+
+def test_a_folder_of_an_older_stepbus_does_not_say(
+    tiny_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first = trained(tiny_config(training=SHORT))
+    monkeypatch.setattr("stepbus.fit.seen.lineages.verify_folder", lambda folder: frozenset({DESCRIPTION}))
+    tree, hears = folds_of(tiny_config, tmp_path), Hears()
+    tree["model"] = {"type": "bert", "pretrained": str(first.model_path)}
+    _, whole = trained(tree, hears)
+    said = [text for text, _ in hears.said if "is not known" in text]
+    assert len(said) == 1
+    assert whole.lineage.unknown
+
+
+def test_a_loader_gives_rows_that_nobody_can_name(tiny_config: Make, tmp_path: Path) -> None:
+    model = create_model("bert", **_settings(tiny_config))
+    batch = {"input_ids": np.full((4, 6), 7), "attention_mask": np.ones((4, 6), dtype=np.int64), "labels": [0, 1, 0, 1]}
+    hears = Hears()
+    trainer = create_trainer(model, config={"environment": {"output_dir": str(tmp_path / "loader")}}, plugins=[hears])
+    result = trainer.train([batch])
+    assert result.lineage == Lineage(unknown=True)
+    trainer.train([batch])
+    assert [text for text, _ in hears.said if "is not known" in text] == []
+    trained(folds_of(tiny_config, tmp_path), hears, model=trainer.model)
+    assert len([text for text, _ in hears.said if "is not known" in text]) == 1
+
+
+def _settings(tiny_config: Make) -> dict[str, Any]:
+    return {name: value for name, value in tiny_config()["model"].items() if name != "type"}
+
+
+def test_an_evaluation_of_seen_rows_says_so(
+    tiny_config: Make, review_files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer, result = trained(tiny_config(training=SHORT))
+    opened = open_trainer(result.directory)
+    with caplog.at_level(logging.WARNING):
+        for each in (trainer, opened):
+            each.evaluate(review_files["dev"])
+            each.predict(review_files["train"])
+    assert [record for record in caplog.records if "seen" in record.message] == []
+    with caplog.at_level(logging.WARNING):
+        for each in (trainer, opened):
+            each.evaluate(review_files["train"])
+    said = [record.message for record in caplog.records if "seen" in record.message]
+    assert len(said) == 2
+    assert said[0].startswith(f"the model has seen 44 of 44 rows of {review_files['train']} (100%), such as '0' and")

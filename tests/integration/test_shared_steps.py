@@ -1,0 +1,198 @@
+"""Fits that are alike share their compiled steps, and each has the bits that it has alone."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from attrs import evolve
+
+from stepbus import create_model, create_trainer, hookimpl
+from stepbus.base import PluginError, PluginFailure
+
+Make = Callable[..., dict[str, Any]]
+
+
+class Only:
+    """Keeps one fit of the plan, which then is alone in a process as far as anybody can tell."""
+
+    scope = "run"
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    @hookimpl(trylast=True)
+    def expand_fits(self, fits: Any) -> Any:
+        return [evolve(fit, scope={}) for fit in fits if fit.name == self.name]
+
+
+def folds(tiny_config: Make, out: Path, plugins: Any = (), **sections: Any) -> dict[str, Any]:
+    shown = {
+        "progress": False,
+        "gradient_clipping": {"max_norm": 0.5},
+        "cross_validation": {"folds": 3},
+        **dict(plugins),
+    }
+    training = {"num_epochs": 1, "max_steps": 6, **sections.pop("training", {})}
+    data = {"validation": None, **sections.pop("data", {})}
+    tree: dict[str, Any] = tiny_config(
+        plugins=shown, data=data, training=training, environment={"output_dir": str(out)}, **sections
+    )
+    return tree
+
+
+def digest(result: Any) -> str:
+    return hashlib.sha256((result.model_path / "model.safetensors").read_bytes()).hexdigest()
+
+
+def traces(whole: Any) -> list[int]:
+    return [part.traces for part in whole.parts]
+
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "accumulating": {"training": {"gradient_accumulation_steps": 2}},
+    "lower": {"training": {"precision": "bfloat16"}},
+    "evaluating": {"training": {"eval_strategy": "steps", "eval_steps": 2}, "plugins": {"early_stopping": {}}},
+    "two_optimizers": {"optimizer": {"type": "muon"}},
+    "changing_rate": {
+        "training": {"eval_strategy": "steps", "eval_steps": 1},
+        "scheduler": {"type": "reduce_on_plateau", "patience": 0},
+    },
+}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_each_fold_has_the_bits_that_it_has_alone(name: str, tiny_config: Make, tmp_path: Path) -> None:
+    sections = SECTIONS[name]
+    whole = create_trainer(config=folds(tiny_config, tmp_path / "all", **sections)).train()
+    first, *later = traces(whole)
+    assert first > 0
+    assert later == [0, 0]
+    for part in whole.parts[2:]:
+        tree = folds(tiny_config, tmp_path / part.fit.name, **sections)
+        alone = create_trainer(config=tree, plugins=[Only(part.fit.name)]).train()
+        assert digest(alone) == digest(part)
+        assert alone.metrics == part.metrics
+        assert alone.traces == first
+
+
+def test_a_model_of_the_callers_with_frozen_and_other_weights(tiny_config: Make, tmp_path: Path) -> None:
+    def model() -> Any:
+        import mlx.core as mx
+
+        settings = {name: value for name, value in tiny_config()["model"].items() if name != "type"}
+        made = create_model("bert", **settings)
+        made.encoder.embeddings.freeze()
+        made.head.update({"weight": made.head.weight.astype(mx.bfloat16)})
+        return made
+
+    given = model()
+    whole = create_trainer(given, config=folds(tiny_config, tmp_path / "all")).train()
+    assert traces(whole)[1:] == [0, 0]
+    alone = create_trainer(model(), config=folds(tiny_config, tmp_path / "alone"), plugins=[Only("fold-3")]).train()
+    assert digest(alone) == digest(whole.parts[2])
+    assert all(given.tensors()[name] is array for name, array in given.tensors().items())
+
+
+def test_a_resume_in_the_middle_has_the_same_bits(tiny_config: Make, tmp_path: Path) -> None:
+    class Cuts:
+        """Fails in the second fold."""
+
+        armed = True
+
+        @hookimpl
+        def on_step_end(self, trainer: Any, state: Any) -> None:
+            if Cuts.armed and trainer.fit_name == "fold-2" and state.step == 4:
+                raise RuntimeError("cut")
+
+    plugins = {"checkpoint": {"save_steps": 3}}
+    whole = create_trainer(config=folds(tiny_config, tmp_path / "all", plugins), plugins=[Cuts()])
+    with pytest.raises(PluginFailure, match="cut"):
+        whole.train()
+    Cuts.armed = False
+    resumed = whole.train(resume=True)
+    straight = create_trainer(config=folds(tiny_config, tmp_path / "straight", plugins)).train()
+    assert list(map(digest, resumed.parts)) == list(map(digest, straight.parts))
+    assert [part.traces > 0 for part in resumed.parts] == [True, True, False]
+
+
+class Halves:
+    """Halves gradients, in every fit or in one."""
+
+    keys: ClassVar[list[Any]] = []
+
+    @hookimpl
+    def transform_gradients(self, trainer: Any) -> Any:
+        from mlx.utils import tree_map
+
+        return lambda gradients: tree_map(lambda array: array * 0.5, gradients)
+
+
+class Keyed(Halves):
+    """Says when fits are alike."""
+
+    def trace_key(self, trainer: Any) -> Any:
+        return self.key(trainer)
+
+    def __init__(self, key: Any = None) -> None:
+        self.key = key
+
+
+@pytest.mark.parametrize(
+    ("plugin", "shares"),
+    [
+        (Halves(), False),
+        (Keyed(lambda trainer: "same"), True),
+        (Keyed(lambda trainer: trainer.fit_name), False),
+        (Keyed(lambda trainer: None), False),
+        (Keyed(lambda trainer: trainer), False),
+    ],
+)
+def test_a_plugin_says_when_two_fits_are_alike(plugin: Any, shares: bool, tiny_config: Make, tmp_path: Path) -> None:
+    whole = create_trainer(config=folds(tiny_config, tmp_path / "run"), plugins=[plugin]).train()
+    assert [each == 0 for each in traces(whole)[1:]] == [shares, shares]
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "sentence"),
+    [
+        (lambda trainer: 1 / 0, PluginFailure, r"Keyed \(passed in Python\): trace_key raised ZeroDivisionError"),
+        ("text", PluginError, r"Keyed \(passed in Python\): expected trace_key\(trainer\) as a method, got 'text'"),
+    ],
+)
+def test_a_bad_trace_key_names_its_plugin(
+    key: Any, error: Any, sentence: str, tiny_config: Make, tmp_path: Path
+) -> None:
+    plugin: Any = Keyed(key)
+    if isinstance(key, str):
+        plugin.trace_key = key
+    with pytest.raises(error, match=sentence):
+        create_trainer(config=folds(tiny_config, tmp_path / "run"), plugins=[plugin]).train()
+
+
+def test_what_fits_held_makes_room(tiny_config: Make, tmp_path: Path) -> None:
+    import mlx.core as mx
+
+    class Weighs:
+        """Notes what the device holds when a fit begins."""
+
+        scope = "run"
+
+        def __init__(self) -> None:
+            self.found: list[int] = []
+
+        @hookimpl
+        def on_fit_start(self) -> None:
+            gc.collect()
+            self.found.append(mx.get_active_memory())
+
+    for plugin in (Keyed(lambda trainer: trainer.fit_name), Keyed(lambda trainer: "same")):
+        weighs = Weighs()
+        tree = folds(tiny_config, tmp_path / "run", model={"hidden_size": 64})
+        create_trainer(config=tree, plugins=[plugin, weighs]).train()
+        assert weighs.found[2] <= weighs.found[1] * 1.1
