@@ -19,7 +19,8 @@ from stepbus.base import Component, ConfigError, ModelError, Selected, one_line,
 from stepbus.compute.models import head_for
 from stepbus.config import Config, PluginChoice, load_config
 from stepbus.config.discovery import NAME, installed, may_implement, may_offer_components
-from stepbus.fit.opened.folder_code import CODE, from_folder
+from stepbus.fit.opened.folder_code import from_folder
+from stepbus.fit.opened.places import place_of, without_places
 from stepbus.fit.opened.readers import put_back, reading_plugins, set_apart
 from stepbus.kernel import PREDICTION_HOOKS
 
@@ -76,7 +77,7 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
             readers[choice.name] = (written, reading[label])
         elif choice.loaded.origin != "built-in" and not config.names_plugin(choice.name):
             plugins[choice.name] = False  # the `expand` of another one would ask for it again
-    sections = {name: _without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
+    sections = {name: without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
     # Sizes of a model from scratch stand in config.json from now on.
     for name in config.model.component.metadata.get("from_scratch", ()):
         sections["model"].pop(name, None)
@@ -87,7 +88,7 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
 
 def plugin_tree(config: Config, choice: PluginChoice) -> Any:
     """Return what makes a plugin of a configuration again, as JSON values: its settings, and the code of one's own."""
-    return _without_places(choice.settings, config.tree["plugins"][choice.name])
+    return without_places(choice.settings, config.tree["plugins"][choice.name])
 
 
 def _providers(config: Config, task: str | None = None) -> set[str]:
@@ -117,38 +118,6 @@ def _parts(selected: Selected) -> Iterator[Component]:
         for inner in _inside(value):
             if isinstance(inner, Selected):
                 yield from _parts(inner)
-
-
-def _without_places(value: Any, written: Any) -> Any:
-    """Return settings as they were written, without the places in them."""
-    settings = value.settings if isinstance(value, Selected) else value
-    if isinstance(written, Mapping) and isinstance(settings, Mapping):
-        return {key: _without_places(settings.get(key), item) for key, item in written.items()}
-    if not isinstance(written, Mapping) or not attrs.has(type(settings)):
-        return written
-    fields = {field.alias or field.name: field for field in attrs.fields(type(settings))}
-    kept = {}
-    for key, item in written.items():
-        if key not in fields:
-            kept[key] = item
-        elif fields[key].metadata.get("location") and item is None:
-            continue
-        elif _place(fields[key], item) in (None, "code"):
-            kept[key] = _without_places(getattr(settings, fields[key].name), item)
-    return kept
-
-
-def _place(field: Any, value: Any) -> str | None:
-    """Return what a value names: a file, a source, an output or code; or None where it names no place."""
-    location: str | None = field.metadata.get("location")
-    texts = [str(item) for item in (value if isinstance(value, list | tuple) else [value]) if _is_text(item)]
-    if location == "code":
-        texts = [text for text in texts if CODE.fullmatch(text)]
-    return location if texts else None
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str | Path)
 
 
 def open_config(
@@ -285,7 +254,7 @@ def _of_settings(path: str, settings: Any) -> Iterator[Wish]:
         return
     for field in attrs.fields(type(settings)):
         value, here = getattr(settings, field.name), f"{path}.{field.alias or field.name}"
-        kind = _place(field, value)
+        kind = place_of(field, value)
         if kind == "code":
             module, _, function = str(value).rpartition(":")
             yield Wish(here, f"imports {module} and calls its {function}")
