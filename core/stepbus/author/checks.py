@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from stepbus.author.description import implemented
-from stepbus.base import KINDS, Component, ConfigError, PluginError, asks_of, did_you_mean, policy_of, show
+from stepbus.author.kinds import trial_problem
+from stepbus.base import Component, ConfigError, PluginError, asks_of, policy_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
@@ -167,13 +168,13 @@ def component_problems(loaded: LoadedPlugin) -> list[str]:
         if (part.kind, part.name) in seen:
             problems.append(f"the {where} is offered twice")
         seen.add((part.kind, part.name))
-        if part.kind not in KINDS and (near := did_you_mean(part.kind, KINDS)):
-            problems.append(f"{part.name!r}: expected a kind out of {', '.join(KINDS)}, got {part.kind!r}{near}")
-        if problem := part.unfit(BASES.get(part.kind)):
-            problems.append(problem)
+        wrong = [problem] if (problem := part.unfit(BASES.get(part.kind))) else []
         if part.config not in checked and "attrs class" not in problem:
             checked.add(part.config)
-            problems += settings_problems(part.config, getattr(part.config, "__name__", where))
+            wrong += settings_problems(part.config, getattr(part.config, "__name__", where))
+        if not wrong and (problem := trial_problem(part)):
+            wrong = [f"the {where}: {problem}"]
+        problems += wrong
     return problems
 
 

@@ -91,7 +91,7 @@ def unweighed(metrics: Sequence[tuple[str, Any]]) -> str:
     names = [name for name, metric in metrics if not weights_argument(metric)]
     if not names:
         return ""
-    return f"rows have weights, and {listed(names)} cannot be weighed: its call has no argument `weights`"
+    return f"rows have weights, which {listed(names)} cannot count by: a metric gets them by an argument called weights"
 
 
 def score_set(session: Fitting, name: str, prefix: str, said: set[str]) -> tuple[Predictions, dict[str, float]]:

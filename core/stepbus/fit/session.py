@@ -11,7 +11,7 @@ from stepbus.base import REQUESTS, raise_first
 from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
-from stepbus.fit.seen import lineage_of, put_lineage, seen_before, watch_reading
+from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, watch_reading
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ class FitSession(AssignedByCore):
         return result
 
     def release(self) -> None:
-        """Give up weights, optimizer and compiled steps, which a fit of several does not need once it is kept."""
+        """Give up weights, optimizer and compiled steps, for which nobody has a use once another fit begins."""
         self.best_arrays, self.scored = {}, {}
         for name in ("model", "optimizer", "steps"):
             if hasattr(self, name):
@@ -274,7 +274,7 @@ class FitSession(AssignedByCore):
         result.history, result.steps = list(state.history), state.step
         result.traces = self.steps.traces
         result.lineage, result.selected = self.lineage, dict(self.control.selected)
-        result.seen = {name: met.said("rows") for name, met in seen_before(self.before, self.fit)}
+        result.seen = {name: met.said("rows") for name, met in seen_in(self.before | trained_on(self.fit), self.fit)}
         put_lineage(self.model, result.lineage)
         if not self.cut and result.status != "failed":
             for text in self.control.unserved():
@@ -296,7 +296,7 @@ class FitSession(AssignedByCore):
             prefix = "eval" if name == self.fit.monitored else name
             state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
             result.predictions[name] = self.scored[name][0]
-        for name, met in seen_before(self.before, self.fit):
-            words = f"{self.fit.name}: its weights had seen {met.said(f'{name} rows')} before it began"
+        for name, met in seen_in(self.before | trained_on(self.fit), self.fit):
+            words = f"{self.fit.name}: its weights had seen {met.said(f'{name} rows')} before they were scored"
             self.message(f"{words}: a score of these rows says nothing of new ones", "warning")
         result.model_path = self.disk.export(self)

@@ -160,7 +160,7 @@ class FitResult:
         lineage: Every row that the weights have seen: that trained them, or by which they were chosen, in this fit or
             before it.
         selected: Set -> who decided after it was evaluated, and when; its scores are of weights that they chose.
-        seen: Set -> which of its rows the weights had seen before the fit, in words.
+        seen: Set -> which of its rows trained or chose the weights before the fit, or trained them in it, in words.
         handed_over: Whether plugins were given it, so that core alone may change it.
     """
 
@@ -194,7 +194,9 @@ class FitResult:
             return [f"{part.fit.name}: {notice}" for part in self.parts for notice in part.notices]
         scored = self.fit.with_role("score")
         found = [f"{name}: selected on it, by {who}" for name, who in self.selected.items() if name in scored]
-        return found + [f"{name}: its weights had seen {rows} before" for name, rows in self.seen.items()]
+        return found + [
+            f"{name}: its weights had seen {rows} before they were scored" for name, rows in self.seen.items()
+        ]
 
 
 def grown_axes(fits: Iterable[Fit], order: Sequence[str] = AXES) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve
 
 from stepbus.base import PluginFailure
 from stepbus.base.guards import as_read_only, hand_over
 from stepbus.kernel import Run, groups_along, grown_axes
+from stepbus.run.keeping import tell_combined
 from stepbus.run.plans import declared, ranked
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Combined(Run, Protocol):
     """A run, as combining sees it: `bus` holds its plugins of scope "run", `planners` the prototypes of all."""
 
     bus: Bus
+    store: Any
     planners: list[Prototype]
 
 
@@ -65,9 +67,10 @@ def _combined(run: Combined, grown: Grown, group: Sequence[FitResult]) -> FitRes
             "stepbus.FitResult(…, predictions={…}), for what comes after works with them"
         )
     scope = {name: place for name, place in group[0].fit.scope.items() if name != axis}
-    made = with_parts(evolve(result, fit=evolve(result.fit, scope=scope)), group)
-    hand_over(made)
-    return made
+    whole = with_parts(evolve(result, fit=evolve(result.fit, scope=scope)), group)
+    hand_over(whole)
+    tell_combined(run, axis, whole)
+    return whole
 
 
 def with_parts(whole: FitResult, parts: Sequence[FitResult]) -> FitResult:

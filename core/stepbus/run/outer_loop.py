@@ -20,6 +20,7 @@ from stepbus.run import seen_rows
 from stepbus.run.combining import combine
 from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
+from stepbus.run.keeping import tell_fit
 from stepbus.run.plans import Variant, Variants, fill, plan_run
 from stepbus.run.prediction import as_decision, predict_together
 
@@ -62,6 +63,12 @@ class Store(Protocol):
 
     def keep(self, run: Run, result: FitResult) -> None:
         """Keep the result of a fit that has ended."""
+
+    def is_told(self, what: str) -> bool:
+        """Return whether plugins were told of a result, by this process or an earlier one."""
+
+    def note_told(self, run: Run, what: str) -> None:
+        """Keep that plugins were told of a result, and what they remember."""
 
     def complete(self, run: Run, result: FitResult) -> None:
         """Keep how the models of a run predict together; all its fits are done."""
@@ -210,7 +217,7 @@ class Run(AssignedByCore):
             self.bus.hook.on_run_start(run=self)
             for note in self.notes:
                 self.message(note, "warning")
-            for text, level in seen_rows.sentences(self.fits, self.builder.start()):
+            for text, level in seen_rows.sentences(self.fits, lambda fit: self.variants.of(fit).builder.start()):
                 self.message(text, level)
             for fit in list(self.fits):
                 self._heed_signal()
@@ -218,6 +225,7 @@ class Run(AssignedByCore):
                 hand_over(self.results[-1])
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
+                tell_fit(self, self.results[-1])
             self._heed_signal()
             result = predict_together(self, combine(self))
             hand_over(result)
@@ -266,6 +274,9 @@ class Run(AssignedByCore):
             return known
         session = self.session_of(fit)
         self.store.begin(self.directory_of(fit))
+        for other in self.sessions.values():
+            if other is not session:
+                other.release()
         session.assemble()
         self.store.restore(session)
         session.compile()
@@ -274,8 +285,6 @@ class Run(AssignedByCore):
             self.stack.enter_context(noted_signals(self))
         result = session.run_to_end()
         self.store.keep(self, result)
-        if not self.alone:
-            session.release()
         return result
 
     def _heed_signal(self, *, saved: bool = False) -> None:
