@@ -59,6 +59,11 @@ Beside the order stand `on_message`, `on_report` and `on_artifact`, which anythi
 
 A hook takes only the arguments that it names. "Threaded" means that the value goes through the implementations in
 call order, each receiving what the one before returned; None leaves it as it was.
+
+What hooks are given is read-only: who wants to change it takes a copy. An exception in a hook ends the run in one
+sentence that names the plugin. One that only watches or finds problems may say `on_error = "disable"` in its class, or
+`on_error: disable` among its settings in YAML, which goes first: then an error switches it off, the run goes on, and a
+resume leaves it off; `on_close` reaches it all the same.
 """
 
 from __future__ import annotations

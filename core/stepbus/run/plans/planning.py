@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import evolve
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem
-from stepbus.fit import exclusions, rehearse
+from stepbus.fit import disabled_of, exclusions, rehearse
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
@@ -135,7 +135,10 @@ def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: li
     """Return what plugins and core find wrong with the fits of one configuration, of which a session is the first."""
     plan = plans.make_plan(session, fits)
     planners = Bus(members, meter=run.meter)
+    planners.on_disabled = run.bus.on_disabled
     problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
+    for member in session.bus.members:  # it has its own since its data was prepared
+        member.disabled = member.disabled or disabled_of(members).get(member.name, "")
     return list(dict.fromkeys([*problems, *plans.plan_problems(plan)]))
 
 
