@@ -84,7 +84,7 @@ class ScriptedSteps:
         session, script = self.session, self.script
         self.heard.moves.append(f"read {number}")
         session.model.step = number
-        if number == script.interrupt_at:
+        if script.interrupts(session.fit.name, number):
             self.heard.interrupt()
         training = session.config.training
         rows = session.config.data.settings.batch_size * training.gradient_accumulation_steps

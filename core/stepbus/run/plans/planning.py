@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve
@@ -15,6 +16,7 @@ from stepbus.run.plans.checks import Makers, fits_problems, in_order
 from stepbus.run.plans.predicted import prediction_problems
 
 if TYPE_CHECKING:
+    from stepbus.base import Selected
     from stepbus.fit import FitBuilder, FitSession, Prototype
     from stepbus.kernel import Meter
     from stepbus.run.plans.variants import Variants
@@ -119,6 +121,7 @@ def plan_problems(run: Planned) -> list[Problem]:
     problems = [run.config.locate(problem) for problem in _problems_of(run, run.first, first, run.members)]
     problems += [run.config.locate(problem) for problem in run.store.problems(run)]
     run.notes = [*run.first.builder.notes(run.first, first), *unasked(declared(run.planners), run.planners)]
+    problems += [run.config.locate(problem) for problem in _unfit_starts(run)]
     for group in others:
         # Each variant is tried on the rows of its first fit, as far as they are known.
         variant, session = run.variants.of(group[0]), run.session_of(group[0])
@@ -129,6 +132,30 @@ def plan_problems(run: Planned) -> list[Problem]:
         problems += [evolve(problem, message=problem.message + words) for problem in found if problem not in problems]
         run.notes += [note for note in variant.builder.notes(session, group) if note not in run.notes]
     return list(dict.fromkeys(problems))
+
+
+def _unfit_starts(run: Planned) -> Iterator[Problem]:
+    """Yield a problem for each fit whose encoder has no place for the weights of the fit that it starts from."""
+    fits = {fit.name: fit for fit in run.fits}
+    for fit in run.fits:
+        if fit.starts_from not in fits:
+            continue
+        sections = [run.variants.of(each).config.model for each in (fits[fit.starts_from], fit)]
+        there, here = (_shapes(section) for section in sections)
+        for name in sorted(there.keys() | here.keys()) if there and here else ():
+            if there.get(name) != here.get(name):
+                yield Problem(
+                    "model",
+                    f"fit {fit.name!r} starts from {fit.starts_from!r}, and overrides make other encoders of them: "
+                    f"expected {name!r} of shape {there.get(name, 'none')}, got {here.get(name, 'none')}",
+                )
+                break
+
+
+def _shapes(section: Selected) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an encoder's parameters, as far as its component says them without reading weights."""
+    say = section.component.metadata.get("shapes")
+    return {} if say is None else dict(say(section.settings))
 
 
 def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: list[Prototype]) -> list[Problem]:
