@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepbus.base import DataError, listed, weights_argument
+from stepbus.base.guards import as_read_only
 from stepbus.fit import best_weights
 from stepbus.fit.metrics import metric_values as metric_values
 from stepbus.kernel import Best, Predictions
@@ -90,7 +91,7 @@ def unweighed(metrics: Sequence[tuple[str, Any]]) -> str:
     names = [name for name, metric in metrics if not weights_argument(metric)]
     if not names:
         return ""
-    return f"rows have weights, and {listed(names)} cannot be weighed: its call has no argument `weights`"
+    return f"rows have weights, which {listed(names)} cannot count by: a metric gets them by an argument called weights"
 
 
 def score_set(session: Fitting, name: str, prefix: str, said: set[str]) -> tuple[Predictions, dict[str, float]]:
@@ -125,7 +126,7 @@ def evaluate_monitored(session: Fitting, reason: str) -> None:
     state.metrics.update(metrics)
     _update_best(session, metrics)
     best_weights.keep(session)
-    state.history.append({"step": state.step, "epoch": state.epoch_progress, **metrics})
+    state.history.append(as_read_only({"step": state.step, "epoch": state.epoch_progress, **metrics}))
     session.bus.hook.on_metrics(trainer=session, state=state, metrics=metrics)
     session.steps.restart_clock()
 
@@ -147,7 +148,8 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
     if fresh:
         hook.on_evaluate_start(trainer=session, state=state, name=name, reason=reason)
     if fresh or name not in session.scored:
-        session.scored[name] = session.builder.score(session, name, prefix)
+        predictions, metrics = session.builder.score(session, name, prefix)
+        session.scored[name] = predictions, as_read_only(metrics)
         state.evaluated[name] = state.step
     predictions, metrics = session.scored[name]
     session.control.saw(name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import REQUESTS, raise_first
+from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
 from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, watch_reading
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from stepbus.kernel import Checkpointer, Fit, FitData, LoopSettings, Meter, Predictions, Run, Steps
 
 
-class FitSession:
+class FitSession(AssignedByCore):
     """One fit, from description to result. The order of making is that of the methods.
 
-    What hooks read of it is listed in `stepbus.Session`; nobody else assigns any of it.
+    What hooks read of it is listed in `stepbus.Session`; core alone assigns any of it.
 
     Args:
         run: The run.
@@ -36,6 +37,8 @@ class FitSession:
         meter: What counts the time of plugins.
         caller: Knows whose hook is running.
     """
+
+    named = "trainer"
 
     data: FitData
     model: Any
@@ -59,6 +62,8 @@ class FitSession:
         self.state, self.control = TrainingState(), builder.control()
         self.control.caller = caller or self.control.caller
         self.control.refused = dict.fromkeys(REQUESTS, "no fit has begun; ask in on_fit_start or later")
+        hand_over(self.state)
+        hand_over(self.control)
         self.parts = dict(builder.parts())
         serving = for_fit(members, list(self.parts.items()), alone=run.alone, extras=extras)
         self.bus = Bus(serving, self.control, meter)
@@ -143,7 +148,7 @@ class FitSession:
         Args:
             numbers: Host numbers by name.
         """
-        record = {"step": self.state.step, "epoch": self.state.epoch_progress, **numbers}
+        record = ReadOnlyDict({"step": self.state.step, "epoch": self.state.epoch_progress, **numbers})
         self.bus.hook.on_log(trainer=self, state=self.state, record=record)
 
     def message(self, text: str, level: str = "info") -> None:
@@ -275,6 +280,7 @@ class FitSession:
             for text in self.control.unserved():
                 self.message(text, "warning")
         self.control.refused = dict.fromkeys(REQUESTS, "the fit has ended; ask in on_epoch_end or before")
+        hand_over(result)
         raised = self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
         result.disabled = disabled_of(self.bus.members)  # one that broke just now among them
         return raised

@@ -41,8 +41,10 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
             if it was not scored at this very step:
                 on_evaluate
         on_fit_end
+        on_fit_result
     for each axis that the plan grew along:
         combine_results
+        on_result
     for each set that is only predicted, along each axis:
         combine_predictions
     for each set of the result:
@@ -178,8 +180,9 @@ def combine_results(run: Run, axis: str, results: list[FitResult]) -> FitResult 
 
 @hookspec(firstresult=True)
 def combine_predictions(run: Run, axis: str, predictions: list[Predictions], fits: list[Fit]) -> Predictions | None:
-    """Combine what fits that differ in one axis say of the same rows without labels: in the run, once all results are
-    combined, and whenever its models predict afterwards (`stepbus predict RUN`).
+    """Combine what fits that differ in one axis say of the same rows without labels.
+
+    Fires in the run, once all results are combined, and whenever its models predict afterwards (`stepbus predict RUN`).
 
     A plugin with this hook is made anew when a run is opened, its settings and what its `state_dict` returned at the
     end of the run restored; so what it learnt in `combine_results` has to be in there.
@@ -249,6 +252,33 @@ def on_fit_end(trainer: Session, state: TrainingState, result: FitResult) -> Non
         trainer: The session of this fit.
         state: Where it stands.
         result: Its result; `result.status` is ok, stopped, interrupted or failed.
+    """
+
+
+@hookspec
+def on_fit_result(run: Run, result: FitResult) -> None:
+    """Fires after each fit, in the order of the plan and in the process of the run, once its result is kept.
+
+    A resume fires it for fits that were done and not told of, and for none a second time: what was told is written
+    down right after the hook, with what every plugin of scope "run" remembers then. A kill between the two has the hook
+    called again, with the memory from before it: so what `state_dict` returns has counted each result once, and what a
+    plugin did elsewhere (a line in a tracker) may have been done twice.
+
+    Args:
+        run: The run.
+        result: What came out of the fit; `result.status` is ok or stopped.
+    """
+
+
+@hookspec
+def on_result(run: Run, axis: str, result: FitResult) -> None:
+    """Fires after the results of fits that differ in one axis were combined; told once, as `on_fit_result` is.
+
+    Args:
+        run: The run.
+        axis: "fold", "member" or another one that the plan grew along.
+        result: The combined result; `result.parts` are those it was made of, `result.fit.scope` its place on the
+            other axes.
     """
 
 
@@ -429,7 +459,8 @@ FIRST_DECIDES = frozenset({"combine_results", "combine_predictions", "checkpoint
 RUN_HOOKS = frozenset(
     {
         "expand_fits", "fill_fit", "combine_results", "combine_predictions", "finish_predictions", "on_run_start",
-        "on_run_end", "on_message", "on_report", "on_artifact", "on_exception", "on_close",
+        "on_run_end", "on_fit_result", "on_result", "on_message", "on_report", "on_artifact", "on_exception",
+        "on_close",
     }
 )  # fmt: skip
 
