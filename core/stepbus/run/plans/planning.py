@@ -11,6 +11,7 @@ from stepbus.base import ConfigError, DataError, ModelError, Problem
 from stepbus.fit import disabled_of, exclusions, rehearse
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
+from stepbus.run.plans import seen_rows
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
 from stepbus.run.plans.predicted import prediction_problems
@@ -131,6 +132,7 @@ def plan_problems(run: Planned) -> list[Problem]:
         words = f"; so fit {group[0].name!r} would have it, by its overrides"
         problems += [evolve(problem, message=problem.message + words) for problem in found if problem not in problems]
         run.notes += [note for note in variant.builder.notes(session, group) if note not in run.notes]
+    run.notes += seen_rows.sentences(run.fits, lambda fit: run.variants.of(fit).builder.start())
     return list(dict.fromkeys(problems))
 
 
