@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import REQUESTS, raise_first
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
+from stepbus.fit.predicting import prepared_fit
 from stepbus.fit.seen import lineage_of, put_lineage, seen_before, watch_reading
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
@@ -38,6 +39,7 @@ class FitSession:
     """
 
     data: FitData
+    prepared: Fit
     model: Any
     optimizer: Any
     steps: Steps
@@ -77,7 +79,8 @@ class FitSession:
 
     def prepare(self) -> None:
         """Make the data and count the updates; no weight is touched."""
-        self.data = self.builder.data(self.fit)
+        self.prepared = prepared_fit(self.bus, self, self.fit)
+        self.data = self.builder.data(self.prepared)
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.metrics, self.directions = self.builder.metrics(self.data)
         watch_reading(self.data.sets, self.control.saw)
