@@ -177,11 +177,13 @@ def test_out_of_fold_scores_are_by_weight(tiny_config: Make, tmp_path: Path) -> 
     whole = result.predictions["validation"]
     assert whole.weights is not None
     assert whole.weights.tolist() == rows["w"].tolist()
+    assert whole.fold is not None
     expected = accuracy_score(rows["label"] == "yes", whole.values.argmax(1), sample_weight=rows["w"])
     assert result.metrics["oof_accuracy"] == pytest.approx(expected, abs=1e-12)
     written = pd.read_csv(tmp_path / "run" / "out_of_fold.csv")
     assert written["label"].tolist() == rows["label"].tolist()  # the most probable class, where no column says it
     assert written["weight"].tolist() == rows["w"].tolist()
+    assert written["fold"].tolist() == (whole.fold + 1).tolist()
 
 
 # What else hears of them ----------------------------------------------------------------------------------------------
@@ -207,10 +209,11 @@ def test_a_folder_weighs_what_it_evaluates(
     assert opened.evaluate(files["rows"]) == trainer.evaluate(files["rows"])
     assert opened.evaluate(files["rows"])["eval_loss"] == result.metrics["eval_loss"]
     assert opened.evaluate(files["other"]) != opened.evaluate(files["rows"])
-    assert not caplog.messages
+    assert not [text for text in caplog.messages if "weight" in text or "label" in text]
+    caplog.clear()
     bare = opened.evaluate(files["bare"])
     assert bare["eval_accuracy"] == (opened.predict(files["bare"]).argmax(1) == np.tile([1, 0], 6)).mean()
-    assert caplog.messages == [
+    assert [text for text in caplog.messages if "has seen" not in text] == [
         f"{files['bare']}: there is no column 'w' (data.weight), so each row counts 1",
         f"{files['bare']}: there is no column 'p_yes' (data.soft_labels), so the labels in 'label' are certain",
     ]
@@ -320,14 +323,14 @@ def test_a_metric_that_takes_no_weights_is_named_once(tiny_config: Make, caplog:
     tree["training"]["metrics"] = ["accuracy", "right"]
     trainer = create_trainer(config=tree, plugins=[Strict, heard])
     result = trainer.train(rows, rows)
-    words = "rows have weights, and right cannot be weighed: its call has no argument `weights`"
-    assert [text for text in heard.said if "weigh" in text] == [words]
+    words = "rows have weights, which right cannot count by: a metric gets them by an argument called weights"
+    assert [text for text in heard.said if "have weights" in text] == [words]
     caplog.clear()
     chances = trainer.predict(rows)
     assert result.metrics["eval_right"] == (chances.argmax(1) == (rows["label"] == "yes")).mean()
     with caplog.at_level(logging.WARNING):
         trainer.evaluate(rows)
-    assert caplog.messages == [words]
+    assert [text for text in caplog.messages if "has seen" not in text] == [words]
 
 
 def test_a_head_that_takes_class_numbers_alone_is_named(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from stepbus.author.description import implemented
+from stepbus.author.kinds import trial_problem
 from stepbus.base import Component, ConfigError, PluginError, asks_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
@@ -162,11 +163,13 @@ def component_problems(loaded: LoadedPlugin) -> list[str]:
         if (part.kind, part.name) in seen:
             problems.append(f"the {where} is offered twice")
         seen.add((part.kind, part.name))
-        if problem := part.unfit(BASES.get(part.kind)):
-            problems.append(problem)
+        wrong = [problem] if (problem := part.unfit(BASES.get(part.kind))) else []
         if part.config not in checked:
             checked.add(part.config)
-            problems += settings_problems(part.config, getattr(part.config, "__name__", where))
+            wrong += settings_problems(part.config, getattr(part.config, "__name__", where))
+        if not wrong and (problem := trial_problem(part)):
+            wrong = [f"the {where}: {problem}"]
+        problems += wrong
     return problems
 
 

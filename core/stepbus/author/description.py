@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from stepbus.base import Selected, asks_of, words
+from stepbus.base import Selected, asks_of, claimed, listed, words
 from stepbus.base.trees import plain, to_yaml
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
@@ -141,6 +141,8 @@ def _component(part: Any, loaded: LoadedPlugin) -> dict[str, Any]:
     # A class of settings that several parts share says nothing of this one.
     alone = [getattr(other, "config", None) for other in loaded.components].count(part.config) == 1
     purpose = first_line(part.config) if alone else ""
+    if claims := claimed(part.kind, part.metadata):
+        purpose = listed(claims)
     return {"kind": part.kind, "name": part.name, "purpose": purpose, "settings": list(_settings(part.config))}
 
 
@@ -258,7 +260,7 @@ def render_description(description: Mapping[str, Any]) -> str:
     hooks = [f"  {hook['name']}({', '.join(hook['arguments'])})" for hook in description["hooks"]]
     lines += ["", "Hooks, which `stepbus hooks NAME` explains" if hooks else "Hooks", *(hooks or ["  none"])]
     if description["components"]:
-        lines += ["", "Components, picked with type:"]
+        lines += ["", "Components, picked with type: (a reader by what is read)"]
         for part in description["components"]:
             lines.append(f"  {part['kind']} {part['name']}" + (f": {part['purpose']}" if part["purpose"] else ""))
             lines += [f"  {line}" for line in _setting_lines(part["settings"])]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepbus.base import DataError, listed, weights_argument
+from stepbus.base.guards import as_read_only
 from stepbus.fit import best_weights
 from stepbus.fit.metrics import metric_values as metric_values
 from stepbus.fit.predicting import combined, seen_otherwise, views_of
@@ -92,7 +93,7 @@ def unweighed(metrics: Sequence[tuple[str, Any]]) -> str:
     names = [name for name, metric in metrics if not weights_argument(metric)]
     if not names:
         return ""
-    return f"rows have weights, and {listed(names)} cannot be weighed: its call has no argument `weights`"
+    return f"rows have weights, which {listed(names)} cannot count by: a metric gets them by an argument called weights"
 
 
 def score_set(session: Fitting, name: str, prefix: str, said: set[str]) -> tuple[Predictions, dict[str, float]]:
@@ -127,7 +128,7 @@ def evaluate_monitored(session: Fitting, reason: str) -> None:
     state.metrics.update(metrics)
     _update_best(session, metrics)
     best_weights.keep(session)
-    state.history.append({"step": state.step, "epoch": state.epoch_progress, **metrics})
+    state.history.append(as_read_only({"step": state.step, "epoch": state.epoch_progress, **metrics}))
     session.bus.hook.on_metrics(trainer=session, state=state, metrics=metrics)
     session.steps.restart_clock()
 
@@ -150,7 +151,8 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
     if fresh:
         hook.on_evaluate_start(trainer=session, state=state, name=name, reason=reason)
     if fresh or name not in session.scored:
-        session.scored[name] = session.builder.score(session, name, prefix)
+        predictions, metrics = session.builder.score(session, name, prefix)
+        session.scored[name] = predictions, as_read_only(metrics)
         state.evaluated[name] = state.step
     if views:
         session.scored[name] = _with_views(session, views, *session.scored[name], prefix)
@@ -173,7 +175,7 @@ def _with_views(
     found, words = score(session.metrics, predictions, metrics.get(loss, float("nan")), prefix)
     if words:
         session.message(words, "warning")
-    return predictions, {**metrics, **found, **kept}
+    return predictions, as_read_only({**metrics, **found, **kept})
 
 
 def _in_all_views(session: Fitting, views: Sequence[View], plain: Predictions) -> Predictions:
@@ -181,6 +183,23 @@ def _in_all_views(session: Fitting, views: Sequence[View], plain: Predictions) -
         return session.builder.predict(session, seen_otherwise(session.data, session.config, view))
 
     return combined(session.bus, session, plain, views, said)
+
+
+def final_predictions(session: Fitting) -> dict[str, Predictions]:
+    """Score or predict every set of a fit for the last time, with the weights that are exported.
+
+    Args:
+        session: The fit, at its end.
+    """
+    found = {}
+    for name in session.data.sets:
+        if session.fit.is_labelled(name):
+            prefix = "eval" if name == session.fit.monitored else name
+            session.state.metrics.update(evaluate_set(session, name, prefix, "final", final=True))
+            found[name] = session.scored[name][0]
+        else:
+            found[name] = predict_set(session, name)
+    return found
 
 
 def predict_set(session: Fitting, name: str) -> Predictions:

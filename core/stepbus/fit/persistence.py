@@ -51,8 +51,9 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
     exported = session.builder.exported(session)
     plain: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
+    labels = {member.name: member.label for member in session.bus.members}
     for name, state in state_of(session.bus).items():
-        plain[name], found = encode_state(name, state)
+        plain[name], found = encode_state(name, state, labels[name])
         arrays |= found
     stems: dict[str, dict[str, Any]] = {"model": tensors_of(session.model)}
     if optimizer:

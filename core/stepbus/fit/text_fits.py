@@ -60,7 +60,7 @@ class TextFits:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation, test)
         self._told: set[str] = set()
-        self._shared: Shared | None = None
+        self._shared = Shared()
         self._start: Lineage | None = None
         self._said: set[str] = set()
         if trained and model is not None:
@@ -165,10 +165,12 @@ class TextFits:
                 "unfrozen: model.head.unfreeze(), or model.unfreeze()"
             )
         data.take_limits(Limits.of(model.config))
-        if session.run.alone:
-            return model
-        self._shared = self._shared or Shared()
-        return self._shared.model(model)
+        shared = self._sharing(session)
+        return model if shared is None else shared.model(model)
+
+    def _sharing(self, session: Fitting) -> Shared | None:
+        """Return what fits share, where there are several."""
+        return None if session.run.alone else self._shared
 
     def optimizer(self, session: Fitting) -> ParameterUpdater:
         """Return the optimizer of a fit, with the settings that plugins give single parameters."""
@@ -176,12 +178,12 @@ class TextFits:
             if line not in self._told:  # mostly the same for every fit
                 self._told.add(line)
                 session.message(line)
-        return new_optimizer(self.config, session, self._shared)
+        return new_optimizer(self.config, session, self._sharing(session))
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
         check_head(session.model)
-        return new_steps(self.config, session, HeadForward(), self._shared)
+        return new_steps(self.config, session, HeadForward(), self._sharing(session))
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 

@@ -48,8 +48,10 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
             if it is scored, and was not at this very step or has views:
                 on_evaluate
         on_fit_end
+        on_fit_result
     for each axis that the plan grew along:
         combine_results
+        on_result
     for each set that is only predicted, along each axis:
         combine_predictions
     for each set of the result:
@@ -155,7 +157,8 @@ def parameter_groups(trainer: Session, model: Any) -> dict[str, dict[str, float]
 
     Returns:
         Parameter name -> {"weight_decay": …, "learning_rate_scale": …}. Names are merged; where two plugins give
-        the same setting of the same parameter, the later one wins, and scales multiply.
+        the same setting of the same parameter, the later one wins, and scales multiply. For `trace_key` see
+        `transform_gradients`.
     """
 
 
@@ -168,7 +171,10 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
 
     Returns:
         A pure function gradients -> gradients, or gradients -> (gradients, {name: scalar array}). It runs once for
-        each trace, not for each step, so it may hold no Python state. Functions are chained in call order.
+        each trace, not for each step, so it may hold no Python state. Functions are chained in call order. The fits of
+        a run share compiled steps where each plugin with this hook or `parameter_groups` has a method
+        `trace_key(trainer)` that gives equal values in both (settings, numbers, texts; None is equal to nothing): the
+        promise that its hooks give the same there.
     """
 
 
@@ -229,8 +235,9 @@ def combine_results(run: Run, axis: str, results: list[FitResult]) -> FitResult 
 
 @hookspec(firstresult=True)
 def combine_predictions(run: Run, axis: str, predictions: list[Predictions], fits: list[Fit]) -> Predictions | None:
-    """Combine what fits that differ in one axis say of the same rows without labels: in the run, once all results are
-    combined, and whenever its models predict afterwards (`stepbus predict RUN`).
+    """Combine what fits that differ in one axis say of the same rows without labels.
+
+    Fires in the run, once all results are combined, and whenever its models predict afterwards (`stepbus predict RUN`).
 
     A plugin with this hook is made anew when a run is opened, its settings and what its `state_dict` returned at the
     end of the run restored; so what it learnt in `combine_results` has to be in there.
@@ -300,6 +307,33 @@ def on_fit_end(trainer: Session, state: TrainingState, result: FitResult) -> Non
         trainer: The session of this fit.
         state: Where it stands.
         result: Its result; `result.status` is ok, stopped, interrupted or failed.
+    """
+
+
+@hookspec
+def on_fit_result(run: Run, result: FitResult) -> None:
+    """Fires after each fit, in the order of the plan and in the process of the run, once its result is kept.
+
+    A resume fires it for fits that were done and not told of, and for none a second time: what was told is written
+    down right after the hook, with what every plugin of scope "run" remembers then. A kill between the two has the hook
+    called again, with the memory from before it: so what `state_dict` returns has counted each result once, and what a
+    plugin did elsewhere (a line in a tracker) may have been done twice.
+
+    Args:
+        run: The run.
+        result: What came out of the fit; `result.status` is ok or stopped.
+    """
+
+
+@hookspec
+def on_result(run: Run, axis: str, result: FitResult) -> None:
+    """Fires after the results of fits that differ in one axis were combined; told once, as `on_fit_result` is.
+
+    Args:
+        run: The run.
+        axis: "fold", "member" or another one that the plan grew along.
+        result: The combined result; `result.parts` are those it was made of, `result.fit.scope` its place on the
+            other axes.
     """
 
 
@@ -482,7 +516,8 @@ FIRST_DECIDES = frozenset({"combine_results", "combine_predictions", "combine_vi
 RUN_HOOKS = frozenset(
     {
         "expand_fits", "fill_fit", "combine_results", "combine_predictions", "finish_predictions", "on_run_start",
-        "on_run_end", "on_message", "on_report", "on_artifact", "on_exception", "on_close",
+        "on_run_end", "on_fit_result", "on_result", "on_message", "on_report", "on_artifact", "on_exception",
+        "on_close",
     }
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import PluginError, Problem
 from stepbus.kernel import Run
+from stepbus.run.keeping import DELIVERED
 from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, from_json, sealed, write_json_atomically
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ CHECKPOINTS = "checkpoints"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
 WRITTEN = (
-    "config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, LOCK, PREDICT_FILE, "predict.safetensors",
-    "predict.npz",
+    "config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, DELIVERED, LOCK, PREDICT_FILE,
+    "predict.safetensors", "predict.npz",
 )  # fmt: skip
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
 OF_MODELS = (

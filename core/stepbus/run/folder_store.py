@@ -14,6 +14,7 @@ from stepbus.run import files as run_files
 from stepbus.run import folders as run_folders
 from stepbus.run import ledger, opened, resume
 from stepbus.run.interruption import signals_after
+from stepbus.run.keeping import Deliveries
 from stepbus.run.resume import Past, Start
 from stepbus.storage import checkpoints, leftovers, lock_folder, write_bytes_atomically
 from stepbus.storage.wheels import cache as wheel_cache
@@ -49,8 +50,15 @@ class FolderStore:
         self.resumed = False
         self.named: Path | None = None  # the checkpoint that was named
         self.past = Past(allow_changed)
+        self.deliveries = Deliveries(lambda: self.run.directory, lambda: self.run.id)
         self._claim: run_folders.Claim | None = None
         self._run: Run | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run, once it is open."""
+        assert self._run is not None
+        return self._run
 
     def open(self, run: Run) -> None:
         """Find the run to go on with, or a folder that no other run uses."""
@@ -104,6 +112,7 @@ class FolderStore:
         written = run_folders.run_documents(run.id, facts, to_yaml(run.config.resolved()), writes)
         if self.resumed:
             resume.check_run(run, self.past, self.named)
+            self._remember(run)
             run_files.note_writes(run)
         for name, content in written.items():
             path = run.directory / name
@@ -112,6 +121,16 @@ class FolderStore:
                     self._claim.made.append(path)
                 with run_folders.writing(path):
                     write_bytes_atomically(path, content)
+
+    def _remember(self, run: Run) -> None:
+        """Give the plugins of a resumed run back what they remembered when a fit had last ended or was told of."""
+        done = [fit.name for fit in run.fits if ledger.is_kept(run.directory_of(fit))]
+        if self.deliveries.read():
+            self.deliveries.restore(run.bus, done)
+        elif done:
+            run.message(
+                f"{self.deliveries.place} is missing, so plugins are told again of the fits that are done", "warning"
+            )
 
     def is_done(self, run: Run, fit: Fit) -> bool:
         """Return whether an earlier process finished a fit."""
@@ -148,7 +167,7 @@ class FolderStore:
         if self.resumed and self._run is not None:
             resume.restore(self._run, session, self.past, self.named)
             resume.accept_changes(self._run, self.past)
-            _reopen(self._run, session.fit)
+            _reopen(self._run, session.fit, self.deliveries)
         elif self.start is not None:
             resume.begin_with(session, self.start)
 
@@ -157,8 +176,18 @@ class FolderStore:
         result.conditions = conditions.current()
         if result.status != "interrupted":
             with run_folders.writing(result.directory):
+                self.deliveries.note_end(run.bus, result.fit.name)
                 ledger.write(result.directory, result, run.id)
             self._show_model(run, result)
+
+    def is_told(self, what: str) -> bool:
+        """Return whether plugins were told of a result."""
+        return what in self.deliveries.told
+
+    def note_told(self, run: Run, what: str) -> None:
+        """Keep that plugins were told of a result, and what they remember."""
+        with run_folders.writing(self.deliveries.place):
+            self.deliveries.note_told(run.bus, what)
 
     def _show_model(self, run: Run, result: FitResult) -> None:
         """Let the run's folder lead to the model of its only fit."""
@@ -174,7 +203,7 @@ class FolderStore:
         opened.keep(run, result)
 
 
-def _reopen(run: Run, begun: Fit) -> None:
+def _reopen(run: Run, begun: Fit, deliveries: Deliveries) -> None:
     """Take back that a fit which goes on is done, and that the later ones are: they are asked for more as well.
 
     A kill from here on finds them unfinished, each to go on from its last checkpoint; nobody takes its old model, or
@@ -182,6 +211,7 @@ def _reopen(run: Run, begun: Fit) -> None:
     """
     if not ledger.is_kept(run.directory_of(begun)):
         return
+    gone = []
     for fit in run.fits[run.fits.index(begun) :]:
         directory = run.directory_of(fit)
         known = ledger.read(directory, fit, run.id)
@@ -189,6 +219,9 @@ def _reopen(run: Run, begun: Fit) -> None:
         if known is not None and known.status == "ok" and checkpoints.scan(directory / run_folders.CHECKPOINTS):
             with run_folders.writing(directory):
                 ledger.take_back(directory)
+                gone.append(fit.name)
+    with run_folders.writing(deliveries.place):
+        deliveries.take_back(gone)
 
 
 def _goes_on(run: Run, session: FitSession, known: FitResult) -> bool:

@@ -1,4 +1,4 @@
-"""What is said at the start of a run of rows that are scored, and that the weights have seen before."""
+"""What is said at the start of a run of rows that are scored, and that the weights have seen by then."""
 
 from __future__ import annotations
 
@@ -6,55 +6,59 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.fit.seen import Meeting, lineage_at, seen_before
+from stepbus.fit.seen import Meeting, lineage_at, seen_in, trained_on
 from stepbus.kernel import Lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stepbus.kernel import Fit
 
-MEND = "start from weights that have not seen them, or score other rows"
+BEFORE = (
+    "the weights to start from have seen {}: scores of these rows say nothing of new ones; start from weights that "
+    "have not seen them, or score other rows"
+)
+MEANWHILE = "{} are training rows as well: scores of these rows say nothing of new ones; score other rows"
+UNKNOWN = (
+    "which rows the weights to start from have seen is not known, because a loader gave them or an older stepbus wrote "
+    "their folder: whether rows that are scored are among them, nobody can tell"
+)
 
 
-def sentences(fits: Sequence[Fit], start: Lineage) -> Iterator[tuple[str, str]]:
+def sentences(fits: Sequence[Fit], start_of: Callable[[Fit], Lineage]) -> Iterator[tuple[str, str]]:
     """Yield (sentence, level) for each kind of set whose scores will not be of new rows.
 
     Args:
         fits: The plan.
-        start: What the weights have seen that fits start with.
+        start_of: What the weights have seen that the configuration of a fit names.
     """
     planned: dict[str, Lineage] = {}
-    seen: dict[str, dict[tuple[str, int], str]] = {}
+    found: dict[tuple[str, str], dict[tuple[str, int], str]] = {}
     unknown = False
     for fit in fits:
-        before = start
+        before = start_of(fit)
         if fit.starts_from:
             before = planned.get(fit.starts_from) or lineage_at(fit.starts_from)
-        trained = [rows for name, rows in fit.sets.items() if "train" in fit.roles_of(name)]
-        planned[fit.name] = before | Lineage.of(trained)
+        own = trained_on(fit)
+        planned[fit.name] = before | own
         unknown = unknown or (before.unknown and any(getattr(rows, "source_key", None) for rows in fit.sets.values()))
-        for name, _ in seen_before(before, fit):
-            rows = fit.sets[name]
-            key, at = rows.source_key, np.flatnonzero(before.among(rows))
-            places = zip(rows.places[at].tolist(), rows.ids[at].tolist(), strict=True)
-            seen.setdefault(name, {}).update({(key, place): str(row) for place, row in places})
-    for name, found in seen.items():
-        met = Meeting(len(found), _distinct(fits, name), tuple(list(found.values())[:2]))
-        yield (
-            f"the weights to start from have seen {met.said(f'{name} rows')}: scores of these rows say nothing of new "
-            f"ones; {MEND}",
-            "warning",
-        )
+        for words, lineage in ((BEFORE, before), (MEANWHILE, own)):
+            for name, _ in seen_in(lineage, fit):
+                found.setdefault((words, name), {}).update(_rows_in(lineage, fit.sets[name]))
+    for (words, name), rows in found.items():
+        met = Meeting(len(rows), _distinct(fits, name), tuple(list(rows.values())[:2]))
+        yield words.format(met.said(f"{name} rows")), "warning"
     if unknown:
-        yield (
-            "which rows the weights to start from have seen is not known, because a loader gave them or an older "
-            "stepbus wrote their folder: whether rows that are scored are among them, nobody can tell",
-            "info",
-        )
+        yield UNKNOWN, "info"
+
+
+def _rows_in(lineage: Lineage, rows: Any) -> Iterator[tuple[tuple[str, int], str]]:
+    """Yield source and place, and the id, of each row of a set that is in a lineage."""
+    at = np.flatnonzero(lineage.among(rows))
+    for place, row in zip(rows.places[at].tolist(), rows.ids[at].tolist(), strict=True):
+        yield (rows.source_key, place), str(row)
 
 
 def _distinct(fits: Sequence[Fit], name: str) -> int:
     """Return how many different rows the sets of one name have in all fits."""
-    sets: list[Any] = [fit.sets[name] for fit in fits if name in fit.sets]
-    return len(Lineage.of(sets))
+    return len(Lineage.of(fit.sets[name] for fit in fits if name in fit.sets))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import CheckpointError, ModelError, show
-from stepbus.fit.members import prototypes
+from stepbus.fit import prototypes
 from stepbus.fit.plugins import restore_state
 from stepbus.fit.predicting import STATES
 from stepbus.kernel import Bus

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.fit.predicting.preparing import prepared as prepared
     from stepbus.fit.predicting.preparing import prepared_fit as prepared_fit
-    from stepbus.fit.predicting.preparing import without_labels as without_labels
     from stepbus.fit.predicting.taking_part import STATES as STATES
     from stepbus.fit.predicting.taking_part import fit_states as fit_states
     from stepbus.fit.predicting.taking_part import takes_part as takes_part
@@ -20,7 +19,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        preparing="prepared prepared_fit without_labels",
+        preparing="prepared prepared_fit",
         taking_part="STATES fit_states takes_part",
         views="View combined seen_otherwise views_of",
     )

@@ -10,8 +10,8 @@ import numpy as np
 from attrs import evolve
 
 from stepbus.base import PluginFailure, listed, show
+from stepbus.fit import new_encoder
 from stepbus.fit.predicting.preparing import without_labels
-from stepbus.fit.text_models import new_encoder
 from stepbus.kernel import Predictions
 from stepbus.text import TextData
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,21 @@ def read_table(given: str, config: DataConfig) -> tuple[pd.DataFrame, IntArray |
     """
     reader, source = find_reader(given, config)
     return _checked(_read(reader, source), reader, source)
+
+
+def readers_in_use(config: DataConfig) -> list[Selected]:
+    """Return the readers of the sources that a configuration names, as far as those are there.
+
+    Args:
+        config: The data section.
+    """
+    found: dict[str, Selected] = {}
+    for given in (config.train, config.validation, config.test):
+        with suppress(DataError):
+            if isinstance(given, str):
+                reader, _ = find_reader(given, config)
+                found[reader.name] = reader
+    return list(found.values())
 
 
 def label_of(given: str) -> str:
@@ -165,8 +181,8 @@ def _checked(found: Any, reader: Selected, source: Source) -> tuple[pd.DataFrame
     try:
         frame = as_frame(rows, source.label)
     except DataError as error:
-        said = str(error).removeprefix(f"{source}: ").replace("expected a file, a frame", "expected a frame")
-        raise reader.maker.fault(f"reading {source}: {said}", PluginError) from None
+        said = str(error).replace("expected a file, a frame", "expected a frame")
+        raise reader.maker.fault(f"reading {said}", PluginError) from None
     if odd := [name for name in frame.columns if not isinstance(name, str | tuple)]:
         raise fault("text as the names of columns", repr(odd[0]))
     frame = checked_frame(frame, source.label)
