@@ -107,7 +107,8 @@ def prepare_first(run: Planned) -> None:
         known = [] if all(fit.auxiliary for fit in group) else [run.main]
         run.variants.of(group[0]).builder.check([*known, *(fit for fit in group if fit is not run.main)])
     session = run.session_of(run.main)
-    session.builder.check(_groups(run)[0], session.data)
+    # Rows that plugins prepare are looked at when they are: before that they may lack what their texts need.
+    session.builder.check([run.main] if session.bus.has("prepare_data") else _groups(run)[0], session.data)
     rehearse(session.metrics, session.data, session.fit)
 
 
