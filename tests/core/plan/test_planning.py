@@ -16,7 +16,7 @@ import pytest
 
 from stepbus import BadInput, Trainer, load_config
 from stepbus.base.errors import PluginError
-from stepbus.fit.text_fits import TextFits, text_of
+from stepbus.fit.texts.fits import TextFits, text_of
 from stepbus.plan.memory import as_shapes, estimate
 from stepbus.plan.planning import describe_plan
 from stepbus.plan.words import render

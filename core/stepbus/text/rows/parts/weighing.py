@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stepbus.base import DataError
-from stepbus.text.rows.cells import as_number
-from stepbus.text.rows.table import Rows
-from stepbus.text.rows.weights import LARGEST, ROUNDING, SMALLEST, WEIGHT, FloatArray
+from stepbus.text.rows import LARGEST, ROUNDING, SMALLEST, WEIGHT, FloatArray, Rows, as_number
 
 if TYPE_CHECKING:
     from stepbus.config import DataConfig
