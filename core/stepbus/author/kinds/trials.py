@@ -160,6 +160,13 @@ def _data(selected: Selected) -> str:
     return f"expected its build to return a stepbus.TextSource, got {type(part).__name__} without {', '.join(missing)}"
 
 
+def _reader(selected: Selected) -> str:
+    part = selected.build()
+    if callable(getattr(part, "read", None)):
+        return ""
+    return f"expected its build to return something with a method read(source), got a {type(part).__name__}"
+
+
 def _model(selected: Selected) -> str:
     import inspect
 
@@ -190,4 +197,5 @@ TRIALS: dict[str, Callable[[Selected], str]] = {
     "scheduler": _scheduler,
     "metric": _metric,
     "data": _data,
+    "reader": _reader,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 
@@ -104,6 +104,20 @@ class Source:
     def say(self, text: str) -> None:
         """Warn of something about the source that is no fault."""
         log.warning("%s: %s", self, text)
+
+
+class Reader(Protocol):
+    """What turns a source into rows."""
+
+    def read(self, source: Source) -> Any:
+        """Return a frame, a list of dictionaries (one a row), a dictionary of columns, an Arrow table, or a Table.
+
+        Args:
+            source: What to read; `source.text()` and `source.content()` open its file, `source.rest` names the rest.
+
+        Raises:
+            DataError: It cannot be read.
+        """
 
 
 # How files begin that are no text, whatever their name says.
