@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from stepbus.base.errors import raise_first as raise_first
     from stepbus.base.hook_arguments import check_arguments as check_arguments
     from stepbus.base.json_output import strict_json as strict_json
-    from stepbus.base.makers import Maker as Maker
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
     from stepbus.base.metric import Metric as Metric
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from stepbus.base.reading import read_json as read_json
     from stepbus.base.reading import refuse_half_characters as refuse_half_characters
     from stepbus.base.reading import require_file as require_file
+    from stepbus.base.requests import POLICIES as POLICIES
     from stepbus.base.requests import REQUESTS as REQUESTS
     from stepbus.base.requests import Asker as Asker
     from stepbus.base.requests import Caller as Caller
@@ -58,9 +58,12 @@ if TYPE_CHECKING:
     from stepbus.base.requests import as_caller as as_caller
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.requests import may_select as may_select
+    from stepbus.base.requests import policy_of as policy_of
     from stepbus.base.retention import Retention as Retention
     from stepbus.base.row_sources import SCHEME as SCHEME
     from stepbus.base.row_sources import by_scheme as by_scheme
+    from stepbus.base.row_sources import claimed as claimed
+    from stepbus.base.row_sources import possible_files as possible_files
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
@@ -92,7 +95,6 @@ else:
         "StepbusError did_you_mean mention outcome raise_first",
         hook_arguments="check_arguments",
         json_output="strict_json",
-        makers="Maker",
         markers="hookimpl hookspec",
         metric="Metric weights_argument",
         paths="MAX_NAME is_url unusable usable",
@@ -100,9 +102,9 @@ else:
         quoting="one_line values_without_secrets without_secrets",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
-        requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of may_select",
+        requests="Asker Caller POLICIES REQUESTS UndeclaredError as_caller asks_of may_select policy_of",
         retention="Retention",
-        row_sources="SCHEME by_scheme",
+        row_sources="SCHEME by_scheme claimed possible_files",
         saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",

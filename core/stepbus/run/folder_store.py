@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stepbus.base import BadInput, CheckpointError, ConfigError, counted
 from stepbus.base.trees import to_yaml
@@ -12,8 +12,9 @@ from stepbus.device import choice, conditions
 from stepbus.fit import plugin_table
 from stepbus.run import files as run_files
 from stepbus.run import folders as run_folders
-from stepbus.run import ledger, opened, resume
+from stepbus.run import keeping, ledger, opened, resume
 from stepbus.run.interruption import signals_after
+from stepbus.run.keeping import Deliveries
 from stepbus.run.resume import Past, Start
 from stepbus.storage import checkpoints, leftovers, lock_folder, write_bytes_atomically
 from stepbus.storage.wheels import cache as wheel_cache
@@ -49,8 +50,16 @@ class FolderStore:
         self.resumed = False
         self.named: Path | None = None  # the checkpoint that was named
         self.past = Past(allow_changed)
+        self.deliveries = Deliveries(lambda: self.run.directory, lambda: self.run.id)
+        self._plans: dict[str, dict[str, str]] = {}  # see `keeping.planned`
         self._claim: run_folders.Claim | None = None
         self._run: Run | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run, once it is open."""
+        assert self._run is not None
+        return self._run
 
     def open(self, run: Run) -> None:
         """Find the run to go on with, or a folder that no other run uses."""
@@ -93,17 +102,21 @@ class FolderStore:
 
     def describe(self, run: Run) -> None:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
-        fits = [{"name": fit.name, "scope": fit.scope} for fit in run.fits]
+        fits: list[dict[str, Any]] = [{"name": fit.name, "scope": fit.scope} for fit in run.fits]
+        for said, fit in zip(fits, run.fits, strict=True):
+            said |= {"auxiliary": True} if fit.auxiliary else {}
         config = wheel_cache.with_digests(run.config.deciding())
         facts = {"fits": fits, "config": config, "plugins": plugin_table(run.members)}
         facts["conditions"] = conditions.current()
         # Between them the sets of the first fit hold every row, and the other fits share them out by the same settings.
         facts["rows"] = {name: told[:16] for name, told in run.first.data.digests().items()}
         self.past.facts = facts
+        self._plans = keeping.planned(run)
         writes = run_files.written_by_plugins(run)
         written = run_folders.run_documents(run.id, facts, to_yaml(run.config.resolved()), writes)
         if self.resumed:
-            resume.check_run(run, self.past, self.named)
+            resume.check_run(run, self.past, self.named, self._plans)
+            self._remember(run)
             run_files.note_writes(run)
         for name, content in written.items():
             path = run.directory / name
@@ -112,6 +125,16 @@ class FolderStore:
                     self._claim.made.append(path)
                 with run_folders.writing(path):
                     write_bytes_atomically(path, content)
+
+    def _remember(self, run: Run) -> None:
+        """Give the plugins of a resumed run back what they remembered when a fit had last ended or was told of."""
+        done = [fit.name for fit in run.fits if ledger.is_kept(run.directory_of(fit))]
+        if self.deliveries.read():
+            self.deliveries.restore(run.bus, done)
+        elif done:
+            run.message(
+                f"{self.deliveries.place} is missing, so plugins are told again of the fits that are done", "warning"
+            )
 
     def is_done(self, run: Run, fit: Fit) -> bool:
         """Return whether an earlier process finished a fit."""
@@ -129,6 +152,7 @@ class FolderStore:
         known = ledger.read(directory, fit, run.id) if self.resumed else None
         if known is None:
             return None
+        keeping.refuse_other_needs(run, fit)
         resume.check_finished(run, self.past, known)
         if self.past.may_grow and _goes_on(run, session(), known):
             return None
@@ -144,28 +168,42 @@ class FolderStore:
             directory.mkdir(parents=True, exist_ok=True)
 
     def restore(self, session: FitSession) -> None:
-        """Put the newest good checkpoint of a fit back, or the one that was named."""
-        if self.resumed and self._run is not None:
-            resume.restore(self._run, session, self.past, self.named)
-            resume.accept_changes(self._run, self.past)
-            _reopen(self._run, session.fit)
+        """Put the newest good checkpoint of a fit back, or the one that was named; and write down what is begun."""
+        run = self.run
+        if self.resumed:
+            keeping.refuse_trained_before(run, session.fit)
+            resume.restore(run, session, self.past, self.named)
+            resume.accept_changes(run, self.past)
+            _reopen(run, session.fit, self.deliveries)
         elif self.start is not None:
             resume.begin_with(session, self.start)
+        with run_folders.writing(session.directory):
+            keeping.write(run, session, self._plans)
 
     def keep(self, run: Run, result: FitResult) -> None:
         """Keep the result of a fit in the ledger, unless a signal cut it."""
         result.conditions = conditions.current()
         if result.status != "interrupted":
             with run_folders.writing(result.directory):
-                ledger.write(result.directory, result, run.id)
+                self.deliveries.note_end(run.bus, result.fit.name)
+                ledger.write(result.directory, result, run.id, keeping.digest_of(result.directory))
             self._show_model(run, result)
+
+    def is_told(self, what: str) -> bool:
+        """Return whether plugins were told of a result."""
+        return what in self.deliveries.told
+
+    def note_told(self, run: Run, what: str) -> None:
+        """Keep that plugins were told of a result, and what they remember."""
+        with run_folders.writing(self.deliveries.place):
+            self.deliveries.note_told(run.bus, what)
 
     def _show_model(self, run: Run, result: FitResult) -> None:
         """Let the run's folder lead to the model of its only fit."""
         if (
             run.alone
             and result.model_path is not None
-            and (said := run_files.link_model(run.directory, result.model_path))
+            and (said := keeping.link_model(run.directory, result.model_path))
         ):
             run.message(said, "warning")
 
@@ -174,7 +212,7 @@ class FolderStore:
         opened.keep(run, result)
 
 
-def _reopen(run: Run, begun: Fit) -> None:
+def _reopen(run: Run, begun: Fit, deliveries: Deliveries) -> None:
     """Take back that a fit which goes on is done, and that the later ones are: they are asked for more as well.
 
     A kill from here on finds them unfinished, each to go on from its last checkpoint; nobody takes its old model, or
@@ -182,6 +220,7 @@ def _reopen(run: Run, begun: Fit) -> None:
     """
     if not ledger.is_kept(run.directory_of(begun)):
         return
+    gone = []
     for fit in run.fits[run.fits.index(begun) :]:
         directory = run.directory_of(fit)
         known = ledger.read(directory, fit, run.id)
@@ -189,6 +228,9 @@ def _reopen(run: Run, begun: Fit) -> None:
         if known is not None and known.status == "ok" and checkpoints.scan(directory / run_folders.CHECKPOINTS):
             with run_folders.writing(directory):
                 ledger.take_back(directory)
+                gone.append(fit.name)
+    with run_folders.writing(deliveries.place):
+        deliveries.take_back(gone)
 
 
 def _goes_on(run: Run, session: FitSession, known: FitResult) -> bool:

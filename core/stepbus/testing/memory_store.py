@@ -61,6 +61,14 @@ class MemoryStore:
                 return known
         return None
 
+    def is_told(self, what: str) -> bool:
+        """Return whether plugins were told of a result: that of a fit which was done when the snapshot was taken."""
+        done = [f"fit {known.fit.name}" for known in self.resume_from.done] if self.resume_from else []
+        return what in done
+
+    def note_told(self, run: Run, what: str) -> None:
+        """Nobody asks again."""
+
     def begin(self, directory: Path) -> None:
         """Make the folder of a fit."""
         directory.mkdir(parents=True, exist_ok=True)

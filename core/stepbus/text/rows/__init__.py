@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stepbus.text.rows.cells import odd_ones as odd_ones
     from stepbus.text.rows.cells import one_time as one_time
     from stepbus.text.rows.frames import a_thing as a_thing
+    from stepbus.text.rows.readers import readers_in_use as readers_in_use
     from stepbus.text.rows.sources import Reader as Reader
     from stepbus.text.rows.sources import Source as Source
     from stepbus.text.rows.splits import set_aside as set_aside
@@ -39,6 +40,7 @@ else:
         __name__,
         cells="FALSE GAPS Kind NO TRUE WHOLE YES are_codes as_number ends_in_zero is_number odd_ones one_time",
         frames="a_thing",
+        readers="readers_in_use",
         sources="Reader Source",
         splits="set_aside split_rows",
         table="Rows read_rows shown",

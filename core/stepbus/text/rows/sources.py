@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -106,17 +106,17 @@ class Source:
         log.warning("%s: %s", self, text)
 
 
+@runtime_checkable
 class Reader(Protocol):
-    """What turns a source into rows."""
+    """What a component of kind `reader` builds: it reads the sources whose ending or scheme its metadata names."""
 
     def read(self, source: Source) -> Any:
-        """Return a frame, a list of dictionaries (one a row), a dictionary of columns, an Arrow table, or a Table.
+        """Return the rows: a frame, a list or a generator of dictionaries, columns, an Arrow table, or a `Table`.
 
-        Args:
-            source: What to read; `source.text()` and `source.content()` open its file, `source.rest` names the rest.
+        A missing cell is None or NaN; the same source gives the same rows in the same order each time.
 
         Raises:
-            DataError: It cannot be read.
+            DataError: It cannot be read: in one sentence that begins with the source, says what was expected and came.
         """
 
 
