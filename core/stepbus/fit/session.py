@@ -11,6 +11,7 @@ from stepbus.base import REQUESTS, raise_first
 from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
+from stepbus.fit.predicting import prepared_fit
 from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, watch_reading
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
@@ -41,6 +42,7 @@ class FitSession(AssignedByCore):
     named = "trainer"
 
     data: FitData
+    prepared: Fit
     model: Any
     optimizer: Any
     steps: Steps
@@ -82,7 +84,8 @@ class FitSession(AssignedByCore):
 
     def prepare(self) -> None:
         """Make the data and count the updates; no weight is touched."""
-        self.data = self.builder.data(self.fit)
+        self.prepared = prepared_fit(self.bus, self, self.fit)
+        self.data = self.builder.data(self.prepared)
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.metrics, self.directions = self.builder.metrics(self.data)
         watch_reading(self.data.sets, self.control.saw)
@@ -286,16 +289,9 @@ class FitSession(AssignedByCore):
         return raised
 
     def _finish(self, result: FitResult) -> None:
-        state = self.state
         best_weights.put_back(self)
         self.control.settled = True
-        for name in self.data.sets:
-            if not self.fit.is_labelled(name):
-                result.predictions[name] = evaluation.predict_set(self, name)
-                continue
-            prefix = "eval" if name == self.fit.monitored else name
-            state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
-            result.predictions[name] = self.scored[name][0]
+        result.predictions = evaluation.final_predictions(self)
         for name, met in seen_in(self.before | trained_on(self.fit), self.fit):
             words = f"{self.fit.name}: its weights had seen {met.said(f'{name} rows')} before they were scored"
             self.message(f"{words}: a score of these rows says nothing of new ones", "warning")

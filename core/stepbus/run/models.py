@@ -8,8 +8,9 @@ from pathlib import Path
 
 from stepbus.base import ModelError
 from stepbus.run import ledger
-from stepbus.run.files import CHECKPOINTS, FITS, MODEL, RUN_FILE, is_of_before
+from stepbus.run.files import CHECKPOINTS, FITS, MODEL, RUN_FILE
 from stepbus.run.folders import read_run
+from stepbus.run.keeping import is_of_before
 from stepbus.storage import DESCRIPTION, from_json
 
 log = logging.getLogger(__name__)

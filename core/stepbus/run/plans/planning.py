@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import evolve
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem
-from stepbus.fit import exclusions, rehearse
+from stepbus.fit import disabled_of, exclusions, rehearse
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
+from stepbus.run.plans import seen_rows
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
 from stepbus.run.plans.predicted import prediction_problems
@@ -106,7 +107,8 @@ def prepare_first(run: Planned) -> None:
         known = [] if all(fit.auxiliary for fit in group) else [run.main]
         run.variants.of(group[0]).builder.check([*known, *(fit for fit in group if fit is not run.main)])
     session = run.session_of(run.main)
-    session.builder.check(_groups(run)[0], session.data)
+    # Rows that plugins prepare are looked at when they are: before that they may lack what their texts need.
+    session.builder.check([run.main] if session.bus.has("prepare_data") else _groups(run)[0], session.data)
     rehearse(session.metrics, session.data, session.fit)
 
 
@@ -131,6 +133,7 @@ def plan_problems(run: Planned) -> list[Problem]:
         words = f"; so fit {group[0].name!r} would have it, by its overrides"
         problems += [evolve(problem, message=problem.message + words) for problem in found if problem not in problems]
         run.notes += [note for note in variant.builder.notes(session, group) if note not in run.notes]
+    run.notes += seen_rows.sentences(run.fits, lambda fit: run.variants.of(fit).builder.start())
     return list(dict.fromkeys(problems))
 
 
@@ -162,7 +165,10 @@ def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: li
     """Return what plugins and core find wrong with the fits of one configuration, of which a session is the first."""
     plan = plans.make_plan(session, fits)
     planners = Bus(members, meter=run.meter)
+    planners.on_disabled = run.bus.on_disabled
     problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
+    for member in session.bus.members:  # it has its own since its data was prepared
+        member.disabled = member.disabled or disabled_of(members).get(member.name, "")
     return list(dict.fromkeys([*problems, *plans.plan_problems(plan)]))
 
 
