@@ -5,14 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from attrs import evolve
 
-from stepbus import create_model, create_trainer, hookimpl, open_trainer
+from stepbus import (
+    Axis,
+    Component,
+    FitResult,
+    Scheduler,
+    SchedulerConfig,
+    create_model,
+    create_trainer,
+    hookimpl,
+    open_trainer,
+)
 from stepbus.base import ModelError
+from stepbus.cli.main import main
 from stepbus.fit.seen import lineage_in, lineage_of
 from stepbus.kernel import Lineage
 from stepbus.storage import DESCRIPTION, LINEAGE, from_json
@@ -210,3 +223,83 @@ def test_an_evaluation_of_seen_rows_says_so(
     said = [record.message for record in caplog.records if "seen" in record.message]
     assert len(said) == 2
     assert said[0].startswith(f"the model has seen 44 of 44 rows of {review_files['train']} (100%), such as '0' and")
+
+
+def test_scored_rows_that_train_in_the_same_fit(tiny_config: Make, review_files: dict[str, Path]) -> None:
+    hears = Hears()
+    trainer = create_trainer(config=tiny_config(training=SHORT), plugins=[hears])
+    both = pd.concat([pd.read_csv(review_files[name]) for name in ("train", "dev")], ignore_index=True)
+    assert trainer.train(both, both).seen == {"validation": "64 of 64 rows (100%), such as '0' and '1'"}
+    (said,) = hears.warnings
+    assert said.startswith("fit: its weights had seen 64 of 64 validation rows (100%), such as '0' and '1' before")
+    (said,) = (text for text, _ in hears.said if "training rows as well" in text)
+    assert said.startswith("64 of 64 validation rows (100%), such as '0' and '1' are training rows as well")
+
+
+def test_a_round_that_starts_from_another_and_scores_its_rows(tiny_config: Make, tmp_path: Path) -> None:
+    class Rounds:
+        """A second fit that starts from the first, and scores what that was trained on."""
+
+        scope = "run"
+        grows = (Axis("round"),)
+
+        @hookimpl
+        def expand_fits(self, fits: Any) -> Any:
+            (fit,) = fits
+            first = evolve(fit, name="one", scope={"round": 0})
+            sets = {"train": fit.sets["validation"], "validation": fit.sets["train"]}
+            second = evolve(fit, name="two", scope={"round": 1}, sets=sets, starts_from="one", after=("one",))
+            return [first, second]
+
+        @hookimpl
+        def combine_results(self, axis: str, results: Any) -> Any:
+            return FitResult(evolve(results[-1].fit, scope={}), metrics=results[-1].metrics)
+
+    hears = Hears()
+    _, whole = trained(tiny_config(training=SHORT), Rounds(), hears)
+    assert hears.warnings[0].startswith("the weights to start from have seen 44 of 64 validation rows (69%)")
+    one, two = whole.parts
+    assert (one.seen, two.seen) == ({}, {"validation": "44 of 44 rows (100%), such as '0' and '1'"})
+    assert len(two.lineage) == len(whole.lineage) == 64
+    assert lineage_in(two.model_path) == two.lineage
+
+
+def test_the_plan_says_it_too(tiny_config: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, first = trained(tiny_config(training=SHORT))
+    tree = folds_of(tiny_config, tmp_path)
+    tree["model"] = {"type": "bert", "pretrained": str(first.model_path)}
+    (tmp_path / "folds.yaml").write_text(yaml.safe_dump(tree))
+    capsys.readouterr()
+    assert main(["plan", str(tmp_path / "folds.yaml")]) == 0
+    assert "the weights to start from have seen 44 of 44 validation rows" in " ".join(capsys.readouterr().out.split())
+
+
+class Falls(Scheduler):
+    """Halves its own factor after each evaluation, and leaves the base rate alone."""
+
+    def __init__(self, settings: Any, halves: bool = True) -> None:
+        super().__init__(settings)
+        self.factor, self.halves = 1.0, halves
+
+    @hookimpl
+    def on_metrics(self) -> None:
+        self.factor *= 0.5 if self.halves else 1.0
+
+    def decayed(self, step: int, total_steps: int, base: float) -> float:
+        return base * self.factor / (1 + step)
+
+
+class Listening:
+    """Offers schedules that listen."""
+
+    components: ClassVar[list[Component]] = [
+        Component("scheduler", "falls", SchedulerConfig, Falls),
+        Component("scheduler", "listens", SchedulerConfig, lambda settings: Falls(settings, halves=False)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "selected"), [("falls", True), ("listens", False)])
+def test_a_schedule_that_turns_by_scores_has_decided(name: str, selected: bool, tiny_config: Make) -> None:
+    trainer = create_trainer(config=tiny_config(), plugins=[Listening], scheduler=name)
+    result = trainer.train()
+    assert result.selected == ({"validation": f"scheduler.{name} at step 11"} if selected else {})

@@ -196,3 +196,32 @@ def test_what_fits_held_makes_room(tiny_config: Make, tmp_path: Path) -> None:
         tree = folds(tiny_config, tmp_path / "run", model={"hidden_size": 64})
         create_trainer(config=tree, plugins=[plugin, weighs]).train()
         assert weighs.found[2] <= weighs.found[1] * 1.1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "shares"),
+    [
+        ({"optimizer.learning_rate": 1e-4}, True),
+        ({"optimizer.weight_decay": 0.3}, False),
+        ({"plugins.gradient_clipping.max_norm": 2.0}, False),
+        ({"model.dropout": 0.4}, False),
+    ],
+)
+def test_overrides_that_change_what_is_computed_share_nothing(
+    overrides: dict[str, Any], shares: bool, tiny_config: Make, tmp_path: Path
+) -> None:
+    class Varied:
+        """Overrides settings in the second fold."""
+
+        scope = "run"
+
+        @hookimpl(trylast=True)
+        def expand_fits(self, fits: Any) -> Any:
+            return [evolve(fit, overrides=overrides if fit.name == "fold-2" else {}) for fit in fits]
+
+    whole = create_trainer(config=folds(tiny_config, tmp_path / "all"), plugins=[Varied()]).train()
+    assert [each == 0 for each in traces(whole)[1:]] == [shares, shares]
+    alone = create_trainer(config=folds(tiny_config, tmp_path / "alone"), plugins=[Varied(), Only("fold-2")]).train()
+    assert digest(alone) == digest(whole.parts[1])
+    plain = create_trainer(config=folds(tiny_config, tmp_path / "plain"), plugins=[Only("fold-2")]).train()
+    assert digest(plain) != digest(alone)

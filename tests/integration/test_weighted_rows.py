@@ -177,11 +177,13 @@ def test_out_of_fold_scores_are_by_weight(tiny_config: Make, tmp_path: Path) -> 
     whole = result.predictions["validation"]
     assert whole.weights is not None
     assert whole.weights.tolist() == rows["w"].tolist()
+    assert whole.fold is not None
     expected = accuracy_score(rows["label"] == "yes", whole.values.argmax(1), sample_weight=rows["w"])
     assert result.metrics["oof_accuracy"] == pytest.approx(expected, abs=1e-12)
     written = pd.read_csv(tmp_path / "run" / "out_of_fold.csv")
     assert written["label"].tolist() == rows["label"].tolist()  # the most probable class, where no column says it
     assert written["weight"].tolist() == rows["w"].tolist()
+    assert written["fold"].tolist() == (whole.fold + 1).tolist()
 
 
 # What else hears of them ----------------------------------------------------------------------------------------------
@@ -207,13 +209,31 @@ def test_a_folder_weighs_what_it_evaluates(
     assert opened.evaluate(files["rows"]) == trainer.evaluate(files["rows"])
     assert opened.evaluate(files["rows"])["eval_loss"] == result.metrics["eval_loss"]
     assert opened.evaluate(files["other"]) != opened.evaluate(files["rows"])
-    assert not caplog.messages
+    assert not [text for text in caplog.messages if "weight" in text or "label" in text]
+    caplog.clear()
     bare = opened.evaluate(files["bare"])
     assert bare["eval_accuracy"] == (opened.predict(files["bare"]).argmax(1) == np.tile([1, 0], 6)).mean()
-    assert caplog.messages == [
+    assert [text for text in caplog.messages if "has seen" not in text] == [
         f"{files['bare']}: there is no column 'w' (data.weight), so each row counts 1",
         f"{files['bare']}: there is no column 'p_yes' (data.soft_labels), so the labels in 'label' are certain",
     ]
+
+
+def test_a_model_of_soft_labels_alone_evaluates_certain_ones(
+    tiny_config: Make, files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its predictions are called label; another column may be named when it is opened."""
+    columns = {"no": "p_no", "yes": "p_yes"}
+    tree = tree_of(tiny_config, "binary", label=None, soft_labels=columns)
+    train(tree, str(files["rows"]))
+    certain = open_trainer(tmp_path / "run").evaluate(files["bare"])
+    assert certain == pytest.approx(open_trainer(tmp_path / "run").evaluate(files["rows"]), abs=1e-7)
+    said = f"{files['bare']}: there is no column 'p_no' (data.soft_labels), so the labels in 'label' are certain"
+    assert said in caplog.messages
+    gold = pd.read_csv(files["bare"]).rename(columns={"label": "gold"})
+    with pytest.raises(BadInput, match=r"data\.soft_labels: expected a column 'p_no', got text, gold"):
+        open_trainer(tmp_path / "run").evaluate(gold)
+    assert open_trainer(tmp_path / "run", label="gold").evaluate(gold) == certain
 
 
 def test_the_command_line_says_the_same(
@@ -320,14 +340,14 @@ def test_a_metric_that_takes_no_weights_is_named_once(tiny_config: Make, caplog:
     tree["training"]["metrics"] = ["accuracy", "right"]
     trainer = create_trainer(config=tree, plugins=[Strict, heard])
     result = trainer.train(rows, rows)
-    words = "rows have weights, and right cannot be weighed: its call has no argument `weights`"
-    assert [text for text in heard.said if "weigh" in text] == [words]
+    words = "rows have weights, which right cannot count by: a metric gets them by an argument called weights"
+    assert [text for text in heard.said if "have weights" in text] == [words]
     caplog.clear()
     chances = trainer.predict(rows)
     assert result.metrics["eval_right"] == (chances.argmax(1) == (rows["label"] == "yes")).mean()
     with caplog.at_level(logging.WARNING):
         trainer.evaluate(rows)
-    assert caplog.messages == [words]
+    assert [text for text in caplog.messages if "has seen" not in text] == [words]
 
 
 def test_a_head_that_takes_class_numbers_alone_is_named(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from stepbus.base import BadInput, is_url, terminal, usable
+from stepbus.base import BadInput, is_url, possible_files, terminal, usable
 from stepbus.run import files as run_files
 from stepbus.storage import fsync_folder, write_file
 
@@ -154,9 +154,11 @@ def _refuse_inputs(name: str, inputs: Sequence[object], found: os.stat_result | 
     for source in inputs:
         if found is None or not stat.S_ISREG(found.st_mode) or not isinstance(source, str | Path):
             continue
-        with suppress(OSError, RuntimeError, ValueError):
-            if os.path.samestat(Path(source).expanduser().stat(), found):
-                raise BadInput(f"{name}: expected another file than the rows that were read ({source}), got the same")
+        for file in possible_files(str(source)):
+            with suppress(OSError, RuntimeError, ValueError):
+                if os.path.samestat(Path(file).expanduser().stat(), found):
+                    said = f"expected another file than the rows that were read ({source}), got the same"
+                    raise BadInput(f"{name}: {said}")
 
 
 def _own_descriptor(path: str) -> int | None:

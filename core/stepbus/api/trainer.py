@@ -177,7 +177,7 @@ class Trainer:
         (fit,) = run.fits
         session = run.sessions.get(fit.name)
         if session is not None and hasattr(session, "steps"):
-            predictor = Predictor(fit.name, session.data, session.steps, session.metrics)
+            predictor = Predictor(fit.name, session.data, session.steps, session.metrics, session)
             self.model, self._session = session.model, session
         elif not run.results or run.results[0].model_path is None:
             return
@@ -226,7 +226,7 @@ class Trainer:
             return_logits: Return the model's raw outputs [N, K] instead.
         """
         said = self._predicting().said_of(data, raw=return_logits)
-        return said.logits if return_logits else said.predictions.values
+        return said.logits if return_logits else said.predictions.values.copy()
 
     def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:
         """Return predictions of rows with their ids, and the logits; those of all fits together, of several."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import re
 import textwrap
 
 from attrs import frozen
 
+from stepbus.author.kinds import entries, line, sections, wrapped
 from stepbus.kernel import events
 
 
@@ -42,8 +42,8 @@ def reference() -> dict[str, Hook]:
 
 def _read(name: str, arguments: tuple[str, ...]) -> Hook:
     function = getattr(events, name)
-    parts = _sections(inspect.getdoc(function) or "")
-    said = _entries(parts.get("Args", ""))
+    parts = sections(inspect.getdoc(function) or "")
+    said = entries(parts.get("Args", ""))
     kind = ["changes the computation" if name in events.BUILD_HOOKS else "watches and asks"]
     kind.append("of the run" if name in events.RUN_HOOKS else "of a fit")
     if name in events.THREADED:
@@ -53,23 +53,8 @@ def _read(name: str, arguments: tuple[str, ...]) -> Hook:
     if function.stepbus_spec.get("warn_on_impl"):
         kind.append("deprecated")
     return Hook(
-        name, {each: said.get(each, "") for each in arguments}, parts[""], _line(parts.get("Returns", "")), tuple(kind)
+        name, {each: said.get(each, "") for each in arguments}, parts[""], line(parts.get("Returns", "")), tuple(kind)
     )
-
-
-def _sections(doc: str) -> dict[str, str]:
-    """Split a docstring at its "Args:" and "Returns:"; what stands before them is under ""."""
-    pieces = re.split(r"^(Args|Returns|Raises):\n", doc, flags=re.MULTILINE)
-    return {"": _line(pieces[0])} | dict(zip(pieces[1::2], map(textwrap.dedent, pieces[2::2]), strict=True))
-
-
-def _entries(text: str) -> dict[str, str]:
-    pieces = re.split(r"^(\w+): ", text, flags=re.MULTILINE)
-    return dict(zip(pieces[1::2], map(_line, pieces[2::2]), strict=True))
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def timeline() -> str:
@@ -80,17 +65,13 @@ def timeline() -> str:
 
 def as_text(hook: Hook) -> str:
     """Return one hook for the terminal."""
-    lines = [hook.signature, f"  {', '.join(hook.kind)}", *_wrapped(hook.purpose, "  ")]
+    lines = [hook.signature, f"  {', '.join(hook.kind)}", *wrapped(hook.purpose, "  ")]
     for name, meaning in hook.arguments.items():
         if meaning:
-            lines += _wrapped(f"{name}: {meaning}", "    ")
+            lines += wrapped(f"{name}: {meaning}", "    ")
     if hook.returns:
-        lines += _wrapped(f"returns: {hook.returns}", "    ")
+        lines += wrapped(f"returns: {hook.returns}", "    ")
     return "\n".join(lines)
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, 100, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
 def as_markdown() -> str:

@@ -6,6 +6,7 @@ Whatever a plugin does when it is imported (raise, exit, print, hang, crash) sta
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import os
@@ -23,8 +24,9 @@ import attrs
 from attrs import field, frozen
 
 TIMEOUT_SECONDS = 10.0
-# What a process may take beside the import itself: to begin, and to import stepbus and MLX.
+# What a process may take beside the import: to begin, with stepbus and MLX; and to try the parts, with their imports.
 START_SECONDS = 10.0
+TRYING = 6  # times as long as the import
 
 
 @frozen
@@ -79,7 +81,7 @@ def _one(arguments: Iterable[str], timeout: float) -> Finding:
     try:
         ended = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment, timeout=timeout + START_SECONDS, check=False,
+            env=environment, timeout=(1 + TRYING) * timeout + START_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return _hung(timeout)
@@ -90,8 +92,8 @@ def _one(arguments: Iterable[str], timeout: float) -> Finding:
         return Finding(error=f"importing it ended the process {how}")
 
 
-def _hung(timeout: float, place: str = "") -> Finding:
-    words = f"its import did not end within {timeout:g} s{place}; if it is only slow, say --timeout {6 * timeout:g}"
+def _hung(timeout: float, place: str = "", what: str = "its import", times: int = 1) -> Finding:
+    words = f"{what} did not end within {times * timeout:g} s{place}; if it is only slow, say --timeout {6 * timeout:g}"
     return Finding(timeout, words, hung=True)
 
 
@@ -117,12 +119,21 @@ class Answer:
     def __init__(self, descriptor: int, timeout: float) -> None:
         self.descriptor, self.timeout = descriptor, timeout
         self._once = threading.Lock()
+        self._watch: threading.Timer | None = None
 
-    def watch(self) -> None:
-        """Begin to count; stepbus itself is imported, and what comes now is the plugin's."""
-        watch = threading.Timer(self.timeout, lambda: self.give(_hung(self.timeout, _where())))
-        watch.daemon = True
-        watch.start()
+    def watch(self, what: str = "its import", times: int = 1) -> None:
+        """Begin to count; stepbus itself is imported, and what comes now is the plugin's.
+
+        Args:
+            what: What may take too long.
+            times: How many times as long as an import.
+        """
+        if self._watch is not None:
+            self._watch.cancel()
+        found = functools.partial(_hung, self.timeout, what=what, times=times)
+        self._watch = threading.Timer(times * self.timeout, lambda: self.give(found(_where())))
+        self._watch.daemon = True
+        self._watch.start()
 
     def give(self, found: Finding) -> None:
         """Say it, and end at once: a thread that the plugin started must not keep the process alive."""
@@ -169,6 +180,7 @@ def look(answer: Answer, name: str, use: str | None = None, folder: Path | None 
     except PluginError as error:
         return Finding(time.perf_counter() - start, str(error))
     seconds = time.perf_counter() - start
+    answer.watch("trying it out", TRYING)
     return Finding(
         seconds,
         problems=problems_of(loaded),
@@ -195,7 +207,7 @@ def look_at_config(answer: Answer, source: str) -> Finding:
     from stepbus.config import load_config
     from stepbus.fit import prototypes
 
-    answer.watch()
+    answer.watch("loading it", TRYING)
     start = time.perf_counter()
     problems: list[str] = []
     try:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stepbus.base.arrays import IntArray as IntArray
     from stepbus.base.arrays import LabelArray as LabelArray
     from stepbus.base.components import KINDS as KINDS
+    from stepbus.base.components import WANTED as WANTED
     from stepbus.base.components import Component as Component
     from stepbus.base.components import Components as Components
     from stepbus.base.components import Selected as Selected
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from stepbus.base.errors import raise_first as raise_first
     from stepbus.base.hook_arguments import check_arguments as check_arguments
     from stepbus.base.json_output import strict_json as strict_json
-    from stepbus.base.makers import Maker as Maker
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
+    from stepbus.base.metric import Metric as Metric
     from stepbus.base.metric import weights_argument as weights_argument
     from stepbus.base.paths import MAX_NAME as MAX_NAME
     from stepbus.base.paths import is_url as is_url
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from stepbus.base.reading import read_json as read_json
     from stepbus.base.reading import refuse_half_characters as refuse_half_characters
     from stepbus.base.reading import require_file as require_file
+    from stepbus.base.requests import POLICIES as POLICIES
     from stepbus.base.requests import REQUESTS as REQUESTS
     from stepbus.base.requests import Asker as Asker
     from stepbus.base.requests import Caller as Caller
@@ -56,9 +58,12 @@ if TYPE_CHECKING:
     from stepbus.base.requests import as_caller as as_caller
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.requests import may_select as may_select
+    from stepbus.base.requests import policy_of as policy_of
     from stepbus.base.retention import Retention as Retention
     from stepbus.base.row_sources import SCHEME as SCHEME
     from stepbus.base.row_sources import by_scheme as by_scheme
+    from stepbus.base.row_sources import claimed as claimed
+    from stepbus.base.row_sources import possible_files as possible_files
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
@@ -85,22 +90,21 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         arrays="IntArray LabelArray",
-        components="KINDS Component Components Selected components_of",
+        components="Component Components KINDS Selected WANTED components_of",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
         "StepbusError did_you_mean mention outcome raise_first",
         hook_arguments="check_arguments",
         json_output="strict_json",
-        makers="Maker",
         markers="hookimpl hookspec",
-        metric="weights_argument",
+        metric="Metric weights_argument",
         paths="MAX_NAME is_url unusable usable",
         problems="Problem",
         quoting="one_line values_without_secrets without_secrets",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
-        requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of may_select",
+        requests="Asker Caller POLICIES REQUESTS UndeclaredError as_caller asks_of may_select policy_of",
         retention="Retention",
-        row_sources="SCHEME by_scheme",
+        row_sources="SCHEME by_scheme claimed possible_files",
         saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
         terminal="ESCAPE leave_pipe",

@@ -9,7 +9,7 @@ import attrs
 from attrs import field, frozen
 
 from stepbus.base.errors import PluginError, StepbusError, did_you_mean
-from stepbus.base.makers import Maker
+from stepbus.base.guards import Maker
 from stepbus.base.row_sources import claimed, reader_problem
 from stepbus.base.settings import show
 from stepbus.base.wording import listed

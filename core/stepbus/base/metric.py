@@ -85,6 +85,7 @@ def weights_argument(metric: Any) -> str:
             `update`) has an argument called `weights`, or `sample_weight` as the functions of scikit-learn have.
     """
     metric = inspect.unwrap(metric)
+    metric = inspect.unwrap(metric)
     own = isinstance(metric, Metric) and type(metric).__call__ is Metric.__call__
     try:
         found = inspect.signature(metric.update if own else metric).parameters

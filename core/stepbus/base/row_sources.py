@@ -59,6 +59,12 @@ def by_scheme(text: str, readers: Iterable[Any]) -> RowSource | None:
     return None
 
 
+def possible_files(text: str) -> list[str]:
+    """Return the paths that a text which names rows may stand for, whatever readers there are."""
+    found = SCHEME.fullmatch(text)
+    return [text] if found is None else [text, re.split("[#?]", found[2], maxsplit=1)[0]]
+
+
 def claimed(kind: str, facts: Mapping[str, Any]) -> list[str]:
     """Return what a component takes for itself alone, besides its name, in words: the ending '.csv'."""
     if kind != "reader" or not isinstance(facts, Mapping) or reader_problem(facts):

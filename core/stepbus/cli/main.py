@@ -106,6 +106,14 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("name", metavar="NAME", nargs="?", help="one hook; none prints all, in the order of a run")
     what.add_argument("--markdown", action="store_true", help="print it as CONTRIBUTING.md has it")
 
+    contracts = _command(
+        commands, "contracts", "print what a component of each kind gets and returns, and what hooks are given",
+        "contracts:contracts",
+    )  # fmt: skip
+    which = contracts.add_mutually_exclusive_group()
+    which.add_argument("name", metavar="NAME", nargs="?", help="a kind (optimizer) or an object (Session); none: all")
+    which.add_argument("--markdown", action="store_true", help="print them as CONTRIBUTING.md has them")
+
     config = _group(commands, "config", "what a configuration comes to")
     show = _command(
         config, "show", "print a configuration with its bases, defaults and overrides merged", "config:show"

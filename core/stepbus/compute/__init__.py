@@ -5,11 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.compute.calling import called as called
-    from stepbus.compute.calling import maker_of as maker_of
-    from stepbus.compute.calling import pooled_by as pooled_by
-    from stepbus.compute.calling import shape_of as shape_of
-    from stepbus.compute.calling import shown as shown
     from stepbus.compute.folders import INDEX as INDEX
     from stepbus.compute.folders import MAX_INDEX as MAX_INDEX
     from stepbus.compute.folders import WEIGHTS as WEIGHTS
@@ -27,13 +22,11 @@ if TYPE_CHECKING:
     from stepbus.compute.sharing import Shared as Shared
     from stepbus.compute.steps import CompiledSteps as CompiledSteps
     from stepbus.compute.steps import mix as mix
-    from stepbus.compute.update_checks import check_groups as check_groups
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        calling="called maker_of pooled_by shape_of shown",
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Forward HeadForward",
         module_forward="Loss ModuleForward",
@@ -41,5 +34,4 @@ else:
         scheduler="Scheduler warmup_steps",
         sharing="Shared",
         steps="CompiledSteps mix",
-        update_checks="check_groups",
     )

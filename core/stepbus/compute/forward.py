@@ -10,7 +10,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 
 from stepbus.base import ModelError
-from stepbus.compute.calling import called, maker_of, shape_of, shown
+from stepbus.compute.checks import called, maker_of, shape_of, shown
 
 Arrays = dict[str, mx.array]
 

@@ -17,9 +17,10 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
-from stepbus.base import CheckpointError, Maker, PluginError
-from stepbus.compute.update_checks import GROUP_SETTINGS as GROUP_SETTINGS
-from stepbus.compute.update_checks import check_groups, checked_scalars, checked_state, checked_update
+from stepbus.base import CheckpointError, PluginError
+from stepbus.base.guards import Maker
+from stepbus.compute.checks import GROUP_SETTINGS as GROUP_SETTINGS
+from stepbus.compute.checks import check_groups, checked_scalars, checked_state, checked_update
 
 State = dict[str, mx.array]
 Scalars = dict[str, mx.array]

@@ -18,9 +18,9 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from stepbus.base import ModelError
+from stepbus.compute.checks import transformed
 from stepbus.compute.forward import Arrays, Forward, HeadForward
 from stepbus.compute.optimizer import ParameterUpdater, hoist
-from stepbus.compute.transforms import transformed
 
 
 def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:

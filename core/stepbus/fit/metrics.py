@@ -10,7 +10,6 @@ import numpy as np
 
 from stepbus.base import (
     ConfigError,
-    Maker,
     PluginError,
     PluginFailure,
     Problem,
@@ -20,6 +19,7 @@ from stepbus.base import (
     show,
     weights_argument,
 )
+from stepbus.base.guards import Maker, as_read_only
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -58,6 +58,7 @@ def metric_values(
         PluginFailure: A metric raised, `sys.exit` included, or gave no number, or a name that another one has.
     """
     found: dict[str, float] = {}
+    labels, predictions, weights = as_read_only(labels), as_read_only(predictions), as_read_only(weights)
     for name, metric in metrics:
         provider = metric.maker.provider if isinstance(metric, CheckedMetric) else ""
         maker = Maker(f"the metric {name!r}", provider, "leave it out of training.metrics")

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import REQUESTS, raise_first
+from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
-from stepbus.fit.seen import lineage_of, put_lineage, seen_before, watch_reading
+from stepbus.fit.predicting import prepared_fit
+from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, watch_reading
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
     from stepbus.kernel import Checkpointer, Fit, FitData, LoopSettings, Meter, Predictions, Run, Steps
 
 
-class FitSession:
+class FitSession(AssignedByCore):
     """One fit, from description to result. The order of making is that of the methods.
 
-    What hooks read of it is listed in `stepbus.Session`; nobody else assigns any of it.
+    What hooks read of it is listed in `stepbus.Session`; core alone assigns any of it.
 
     Args:
         run: The run.
@@ -37,7 +39,10 @@ class FitSession:
         caller: Knows whose hook is running.
     """
 
+    named = "trainer"
+
     data: FitData
+    prepared: Fit
     model: Any
     optimizer: Any
     steps: Steps
@@ -59,6 +64,8 @@ class FitSession:
         self.state, self.control = TrainingState(), builder.control()
         self.control.caller = caller or self.control.caller
         self.control.refused = dict.fromkeys(REQUESTS, "no fit has begun; ask in on_fit_start or later")
+        hand_over(self.state)
+        hand_over(self.control)
         self.parts = dict(builder.parts())
         serving = for_fit(members, list(self.parts.items()), alone=run.alone, extras=extras)
         self.bus = Bus(serving, self.control, meter)
@@ -77,7 +84,8 @@ class FitSession:
 
     def prepare(self) -> None:
         """Make the data and count the updates; no weight is touched."""
-        self.data = self.builder.data(self.fit)
+        self.prepared = prepared_fit(self.bus, self, self.fit)
+        self.data = self.builder.data(self.prepared)
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.metrics, self.directions = self.builder.metrics(self.data)
         watch_reading(self.data.sets, self.control.saw)
@@ -143,7 +151,7 @@ class FitSession:
         Args:
             numbers: Host numbers by name.
         """
-        record = {"step": self.state.step, "epoch": self.state.epoch_progress, **numbers}
+        record = ReadOnlyDict({"step": self.state.step, "epoch": self.state.epoch_progress, **numbers})
         self.bus.hook.on_log(trainer=self, state=self.state, record=record)
 
     def message(self, text: str, level: str = "info") -> None:
@@ -256,7 +264,7 @@ class FitSession:
         return result
 
     def release(self) -> None:
-        """Give up weights, optimizer and compiled steps, which a fit of several does not need once it is kept."""
+        """Give up weights, optimizer and compiled steps, for which nobody has a use once another fit begins."""
         self.best_arrays, self.scored = {}, {}
         for name in ("model", "optimizer", "steps"):
             if hasattr(self, name):
@@ -269,28 +277,22 @@ class FitSession:
         result.history, result.steps = list(state.history), state.step
         result.traces = self.steps.traces
         result.lineage, result.selected = self.lineage, dict(self.control.selected)
-        result.seen = {name: met.said("rows") for name, met in seen_before(self.before, self.fit)}
+        result.seen = {name: met.said("rows") for name, met in seen_in(self.before | trained_on(self.fit), self.fit)}
         put_lineage(self.model, result.lineage)
         if not self.cut and result.status != "failed":
             for text in self.control.unserved():
                 self.message(text, "warning")
         self.control.refused = dict.fromkeys(REQUESTS, "the fit has ended; ask in on_epoch_end or before")
+        hand_over(result)
         raised = self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
         result.disabled = disabled_of(self.bus.members)  # one that broke just now among them
         return raised
 
     def _finish(self, result: FitResult) -> None:
-        state = self.state
         best_weights.put_back(self)
         self.control.settled = True
-        for name in self.data.sets:
-            if not self.fit.is_labelled(name):
-                result.predictions[name] = evaluation.predict_set(self, name)
-                continue
-            prefix = "eval" if name == self.fit.monitored else name
-            state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
-            result.predictions[name] = self.scored[name][0]
-        for name, met in seen_before(self.before, self.fit):
-            words = f"{self.fit.name}: its weights had seen {met.said(f'{name} rows')} before it began"
+        result.predictions = evaluation.final_predictions(self)
+        for name, met in seen_in(self.before | trained_on(self.fit), self.fit):
+            words = f"{self.fit.name}: its weights had seen {met.said(f'{name} rows')} before they were scored"
             self.message(f"{words}: a score of these rows says nothing of new ones", "warning")
         result.model_path = self.disk.export(self)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.protocols import Checkpointer as Checkpointer
     from stepbus.kernel.protocols import FitData as FitData
     from stepbus.kernel.protocols import LoopSettings as LoopSettings
+    from stepbus.kernel.protocols import Plan as Plan
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import ScoredSet as ScoredSet
     from stepbus.kernel.protocols import Session as Session
@@ -49,7 +50,7 @@ else:
         events="BUILD_HOOKS FIRST_DECIDES PREDICTION_HOOKS RUN_HOOKS",
         fits="AXES Axis Fit FitResult Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
+        protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
         lineage="Lineage",
-        protocols="Batch Checkpointer FitData LoopSettings Run ScoredSet Session Steps",
         state="Best Control Request StepResult TrainingState",
     )

@@ -12,10 +12,11 @@ from typing import Any
 import pluggy
 from attrs import define
 
-from stepbus.base import Asker, BadInput, Maker, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
+from stepbus.base import Asker, BadInput, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
+from stepbus.base.guards import Maker, as_read_only, signed
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
-from stepbus.kernel.hook_checks import checked, hooks_of, signed
+from stepbus.kernel.hook_checks import checked, hooks_of
 from stepbus.kernel.state import Control
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
@@ -196,10 +197,11 @@ class Bus:
             The value after the last implementation.
         """
         carried = events.THREADED[hook]
+        arguments[carried] = as_read_only(arguments[carried])
         for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
             result = implementation.function(*(arguments[name] for name in implementation.argnames))
             if result is not None:
-                arguments[carried] = result
+                arguments[carried] = as_read_only(result)
                 if told is not None:
                     told(implementation.plugin_name, result)
         return arguments[carried]
@@ -262,13 +264,13 @@ def _finish(around: Any, result: Any, raised: BaseException | None) -> tuple[Any
 
 
 def check_policy(member: Member) -> None:
-    """Refuse `on_error: disable` for a plugin that changes the computation.
+    """Refuse `on_error: disable` for a plugin that changes the computation; one that only finds problems does not.
 
     Raises:
         PluginError: It implements a BUILD hook.
     """
     if member.on_error == "disable":
-        changing = sorted(set(hooks_of(member.plugin, member.label)) & events.BUILD_HOOKS)
+        changing = sorted(set(hooks_of(member.plugin, member.label)) & events.BUILD_HOOKS - {"validate_plan"})
         if changing:
             raise PluginError(
                 f"{member.label}: on_error: disable fits plugins that only watch; this one implements "

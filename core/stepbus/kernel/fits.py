@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from attrs import define, evolve, field, frozen
 
 from stepbus.base import DataError
+from stepbus.base.guards import as_read_only, unless_handed_over
 from stepbus.kernel.lineage import Lineage
 from stepbus.kernel.state import Best
 
@@ -55,12 +56,12 @@ class Fit:
     """
 
     name: str
-    sets: dict[str, Any] = field(repr=lambda sets: f"<{', '.join(sets)}>")
+    sets: dict[str, Any] = field(converter=as_read_only, repr=lambda sets: f"<{', '.join(sets)}>")
     seed: int
-    scope: dict[str, int] = field(factory=dict)
+    scope: dict[str, int] = field(factory=dict, converter=as_read_only)
     notice: str = ""
-    roles: Mapping[str, tuple[str, ...]] = field(factory=dict)
-    overrides: Mapping[str, Any] = field(factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(factory=dict, converter=as_read_only)
+    overrides: Mapping[str, Any] = field(factory=dict, converter=as_read_only)
     starts_from: str = ""
     after: tuple[str, ...] = ()
     auxiliary: bool = False
@@ -98,7 +99,7 @@ class Fit:
 
 @frozen(eq=False)
 class Predictions:
-    """What a model says of a whole set, aligned by row id.
+    """What a model says of a whole set, aligned by row id; its arrays are read-only.
 
     Args:
         row_ids: [N].
@@ -108,11 +109,11 @@ class Predictions:
         fold: Where several were put together, the place of the fit that each row is from, int [N]; None of one fit.
     """
 
-    row_ids: np.ndarray[Any, Any]
-    values: np.ndarray[Any, Any]
-    labels: np.ndarray[Any, Any] | None = None
-    weights: np.ndarray[Any, Any] | None = None
-    fold: np.ndarray[Any, Any] | None = None
+    row_ids: np.ndarray[Any, Any] = field(converter=as_read_only)
+    values: np.ndarray[Any, Any] = field(converter=as_read_only)
+    labels: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
+    weights: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
+    fold: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
 
 
 def mean_predictions(predictions: Sequence[Predictions]) -> Predictions:
@@ -136,7 +137,7 @@ def mean_predictions(predictions: Sequence[Predictions]) -> Predictions:
     return evolve(first, values=(total / len(predictions)).astype(first.values.dtype), fold=None)
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=unless_handed_over)
 class FitResult:
     """What came out of a fit, or of several combined.
 
@@ -159,8 +160,11 @@ class FitResult:
         lineage: Every row that the weights have seen: that trained them, or by which they were chosen, in this fit or
             before it.
         selected: Set -> who decided after it was evaluated, and when; its scores are of weights that they chose.
-        seen: Set -> which of its rows the weights had seen before the fit, in words.
+        seen: Set -> which of its rows trained or chose the weights before the fit, or trained them in it, in words.
+        handed_over: Whether plugins were given it, so that core alone may change it.
     """
+
+    named: ClassVar[str] = "result"
 
     fit: Fit
     status: str = "ok"
@@ -181,6 +185,7 @@ class FitResult:
     lineage: Lineage = field(factory=Lineage, repr=False)
     selected: dict[str, str] = field(factory=dict)
     seen: dict[str, str] = field(factory=dict)
+    handed_over: bool = field(default=False, init=False, repr=False)
 
     @property
     def notices(self) -> list[str]:
@@ -189,7 +194,9 @@ class FitResult:
             return [f"{part.fit.name}: {notice}" for part in self.parts for notice in part.notices]
         scored = self.fit.with_role("score")
         found = [f"{name}: selected on it, by {who}" for name, who in self.selected.items() if name in scored]
-        return found + [f"{name}: its weights had seen {rows} before" for name, rows in self.seen.items()]
+        return found + [
+            f"{name}: its weights had seen {rows} before they were scored" for name, rows in self.seen.items()
+        ]
 
 
 def grown_axes(fits: Iterable[Fit], order: Sequence[str] = AXES) -> list[str]:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepbus.base import Maker, PluginError, Problem, Retention, check_arguments, did_you_mean, show
+from stepbus.base import PluginError, Problem, Retention, check_arguments, did_you_mean, show
 from stepbus.kernel import events
 
 # Every hook and its arguments.
@@ -99,6 +99,17 @@ def _predictions(value: Any) -> bool:
     return isinstance(value, Predictions)
 
 
+def _views(value: Any) -> bool:
+    """Whether a value is a list of views: (name, rows) or (name, rows, settings)."""
+    return isinstance(value, list | tuple) and all(
+        isinstance(view, tuple)
+        and len(view) in (2, 3)
+        and isinstance(view[0], str)
+        and isinstance(view[2] if len(view) == 3 else {}, Mapping)
+        for view in value
+    )
+
+
 def _yes_or_no(value: Any) -> bool:
     # NumPy's own kind, by name: this module is imported with every configuration.
     return isinstance(value, int) or type(value).__name__ in ("bool", "bool_")
@@ -112,69 +123,14 @@ RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expand_fits": (_fits, "a list of at least one stepbus.Fit"),
     "fill_fit": (_fit, "a stepbus.Fit"),
     "combine_results": (_result, "a stepbus.FitResult"),
+    "prepare_data": (lambda value: isinstance(value, Mapping), "a mapping from set names to rows"),
+    "prediction_views": (_views, "a list of (name, rows) or (name, rows, settings)"),
+    "combine_views": (_predictions, "a stepbus.Predictions"),
     "combine_predictions": (_predictions, "a stepbus.Predictions"),
     "finish_predictions": (_predictions, "a stepbus.Predictions"),
     "is_boundary": (_yes_or_no, "true or false"),
     "checkpoint_retention": (lambda value: isinstance(value, Retention), "a stepbus.Retention"),
 }
-
-
-class GivenFunction:
-    """A function that a hook gave, with whom it comes from.
-
-    Args:
-        function: The function.
-        maker: Whose it is.
-    """
-
-    def __init__(self, function: Callable[..., Any], maker: Maker) -> None:
-        self.function, self.maker = function, maker
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Return what the function gives."""
-        return self.function(*arguments)
-
-
-class GivenMapping(dict[Any, Any]):
-    """A mapping that a hook gave, with whom it comes from in `maker`."""
-
-    maker: Maker
-
-
-def _signed(value: Any, maker: Maker) -> Any:
-    """Return what a hook gave with whom it comes from; what carries that already, and None, as it is."""
-    if value is None or isinstance(value, GivenFunction | GivenMapping):
-        return value
-    if not isinstance(value, Mapping):
-        return GivenFunction(value, maker)
-    found = GivenMapping(value)
-    found.maker = maker
-    return found
-
-
-# Hooks whose results are used later, when no guard is around them.
-USED_LATER = frozenset({"parameter_groups", "transform_gradients"})
-
-
-def signed(hook: str, function: Callable[..., Any], maker: Maker, *, around: bool = False) -> Callable[..., Any]:
-    """Return a hook implementation whose results say whom they come from, where they are used later.
-
-    Args:
-        hook: The hook.
-        function: Its implementation, checked; or the second half of a wrapper.
-        maker: Whose it is.
-        around: It is such a half.
-    """
-    if hook not in USED_LATER:
-        return function
-
-    def implementation(*arguments: Any) -> Any:
-        given = function(*arguments)
-        if not around:
-            return _signed(given, maker)
-        return ([_signed(each, maker) for each in given[0]] if given[0] is not None else None), *given[1:]
-
-    return implementation
 
 
 def checked(hook: str, function: Callable[..., Any], *, around: bool = False) -> Callable[..., Any]:

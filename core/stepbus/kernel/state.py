@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import asdict, define, field, frozen
 
@@ -21,6 +21,7 @@ from stepbus.base import (
     number,
     text,
 )
+from stepbus.base.guards import as_read_only, unless_handed_over
 
 _COUNTS = ("epoch", "step", "step_in_epoch", "samples_seen", "tokens_seen", "total_steps", "steps_per_epoch")
 _KINDS = tuple(REQUESTS)
@@ -46,7 +47,7 @@ class StepResult:
     sequences: int
     tokens: int
     learning_rate: float
-    scalars: dict[str, float] = field(factory=dict)
+    scalars: dict[str, float] = field(factory=dict, converter=as_read_only)
     seconds: float = 0.0
 
 
@@ -59,7 +60,7 @@ class Best:
     step: int
 
 
-@define
+@define(on_setattr=unless_handed_over)
 class TrainingState:
     """Where a fit stands; hooks read it, checkpoints keep it.
 
@@ -77,7 +78,10 @@ class TrainingState:
         steps_per_epoch: Updates of one epoch; 0 until the first has ended where nobody can count them before.
         interval: Sums since the last log record.
         evaluated: Set name -> the step that it was last evaluated at.
+        handed_over: Whether plugins see it, so that core alone may change it.
     """
+
+    named: ClassVar[str] = "state"
 
     epoch: int = 0
     step: int = 0
@@ -92,15 +96,17 @@ class TrainingState:
     steps_per_epoch: int = 0
     interval: dict[str, float] = field(factory=dict)
     evaluated: dict[str, int] = field(factory=dict)
+    handed_over: bool = field(default=False, init=False, eq=False, repr=False)
 
     def add_to_interval(self, step: StepResult) -> None:
         """Add one update to the sums of the log interval."""
-        sums = self.interval
+        sums = dict(self.interval)
         sums["loss"] = sums.get("loss", 0.0) + step.loss * step.weight
         for name in ("weight", "sequences", "tokens", "seconds"):
             sums[name] = sums.get(name, 0.0) + getattr(step, name)
         for name, value in step.scalars.items():
             sums["last_" + name] = value
+        self.interval = sums
 
     def close_interval(self) -> dict[str, float]:
         """Return the interval's log record, and begin the next one."""
@@ -121,7 +127,7 @@ class TrainingState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        return asdict(self)
+        return asdict(self, filter=lambda attribute, _: attribute.name != "handed_over")
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned.
@@ -129,7 +135,7 @@ class TrainingState:
         Raises:
             CheckpointError: A field is missing or of another type; the key is named.
         """
-        checked = fields_of(saved, "state", asdict(self))
+        checked = fields_of(saved, "state", self.state_dict())
         found: dict[str, Any] = {name: count(checked[name], f"state.{name}") for name in _COUNTS}
         found["learning_rate"] = number(checked["learning_rate"], "state.learning_rate")
         found |= {name: named(checked[name], f"state.{name}", number) for name in ("metrics", "interval")}
@@ -153,7 +159,7 @@ class Request:
     step: int
 
 
-@define
+@define(on_setattr=unless_handed_over)
 class Control:
     """Requests of plugins to the engine: they latch, are OR-ed, and say who asked and why.
 
@@ -168,7 +174,10 @@ class Control:
         evaluated: The sets that were evaluated so far.
         selected: Set -> who decided first after it was evaluated, and when: "early_stopping at step 12".
         settled: Whether the weights are chosen, so that nothing is decided any more.
+        handed_over: Whether plugins see it, so that core alone may assign.
     """
+
+    named: ClassVar[str] = "trainer.control"
 
     caller: Caller = field(factory=Caller, alias="asking", converter=as_caller, eq=False, repr=False)
     step: int = 0
@@ -180,6 +189,7 @@ class Control:
     evaluated: list[str] = field(factory=list)
     selected: dict[str, str] = field(factory=dict)
     settled: bool = False
+    handed_over: bool = field(default=False, init=False, eq=False, repr=False)
 
     def request_stop(self, reason: str) -> None:
         """Ask for the end of the fit at the next boundary."""

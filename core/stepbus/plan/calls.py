@@ -12,6 +12,7 @@ from stepbus.base import Selected
 from stepbus.compute.models import head_for
 from stepbus.fit import for_fit
 from stepbus.kernel import RUN_HOOKS, SPECIFICATIONS, Bus
+from stepbus.text.rows import readers_in_use
 
 if TYPE_CHECKING:
     from stepbus.base import Component
@@ -93,6 +94,7 @@ def components_in_use(config: Config, task: str | None) -> list[Component]:
     """
     picked = [*_selected([getattr(config, name) for name in ("model", "data", "optimizer", "scheduler")])]
     picked += _selected([choice.settings for choice in config.plugins])
+    picked += readers_in_use(config.data.settings)
     parts = [each.component for each in picked if each.component.kind != "head"]
     if task is not None:
         parts.append(head_for(config.components, config.model.settings.head, task).component)

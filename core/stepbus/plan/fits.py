@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
 
+from stepbus.base import BadInput
 from stepbus.compute import warmup_steps
 from stepbus.fit import text_of
 from stepbus.text import count_steps, epoch_shapes
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit import FitSession
     from stepbus.kernel import Fit
+    from stepbus.run import Run
     from stepbus.text import TextData
     from stepbus.text.batches import ShapePlan
     from stepbus.text.rows import Rows
@@ -62,33 +65,43 @@ def known_rows(session: FitSession) -> KnownRows:
     )
 
 
-def describe_fits(config: Config, session: FitSession | None, fits: list[Fit]) -> list[dict[str, Any]]:
-    """Return what each fit does, as far as the data of the first could be prepared.
+def describe_fits(run: Run, session: FitSession | None) -> list[dict[str, Any]]:
+    """Return what each fit of a run does, in the order in which they are done, as far as data could be prepared.
 
     Args:
-        config: The configuration.
-        session: The first fit, where its data could be prepared.
-        fits: All of them.
+        run: The run; its fits are planned.
+        session: The main fit, where its data could be prepared.
     """
     known = None if session is None else known_rows(session)
     data = None if session is None else text_of(session)
-    return [
-        _described(config, data if session is not None and fit is session.fit else None, data, fit, known)
-        for fit in fits
-    ]
+    filling = [member.name for member in run.bus.members_with("fill_fit")]
+    found = []
+    for fit in run.fits:
+        config = run.config
+        with suppress(BadInput):  # overrides that cannot be used are among the problems
+            config = run.variants.of(fit).config
+        own = data if session is not None and fit is session.fit else None
+        found.append(_described(config, own, data, fit, known, filling if fit.after else []))
+    return found
 
 
 def _described(
-    config: Config, own: TextData | None, first: TextData | None, fit: Fit, known: KnownRows | None
+    config: Config,
+    own: TextData | None,
+    first: TextData | None,
+    fit: Fit,
+    known: KnownRows | None,
+    filled_by: list[str],
 ) -> dict[str, Any]:
     """Return what one fit does.
 
     Args:
         config: The configuration.
         own: Its data, where that was prepared.
-        first: The data of the first fit, where that was prepared.
+        first: The data of the main fit, where that was prepared.
         fit: The fit.
         known: What is known of single rows.
+        filled_by: The plugins that fill it once others are done.
     """
 
     def labels(place: Array | None) -> dict[str, float] | None:
@@ -104,9 +117,12 @@ def _described(
         name: {"rows": len(rows), "roles": list(fit.roles_of(name)), "labels": labels(place)}
         for (name, rows), place in zip(given.items(), found.values(), strict=True)
     }
-    train, shapes = found.get("train"), None if own is None else own.shapes
+    train, shapes = found.get("train"), None if own is None or filled_by else own.shapes
     if shapes is None and first is not None and known is not None and train is not None:
-        shapes = epoch_shapes(config, known.lengths[train], first.encoder.limits)
+        # Rows that it may be filled with are those that are predicted: with all of them, there are most updates.
+        predicted = [first.tokens[name].lengths for name in fit.with_role("predict") if name in first.tokens]
+        lengths = np.concatenate([known.lengths[train], *(predicted if filled_by else [])])
+        shapes = epoch_shapes(config, lengths, first.encoder.limits)
     return {
         "name": fit.name,
         "scope": dict(fit.scope),
@@ -114,7 +130,12 @@ def _described(
         "notice": fit.notice,
         "monitored": fit.monitored,
         "sets": sets,
-        "exact": own is not None,
+        "after": list(fit.after),
+        "starts_from": fit.starts_from,
+        "overrides": dict(fit.overrides),
+        "auxiliary": fit.auxiliary,
+        "filled_by": filled_by,
+        "exact": own is not None and not filled_by,
         **_batches(config, shapes),
         "cut": None if own is None else own.tokens["train"].truncated,
     }

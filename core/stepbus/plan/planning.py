@@ -17,8 +17,10 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
                 and after the others)
     fits        name, scope (axis -> place), seed, notice, monitored (the set that is evaluated during training),
                 sets (name -> rows; roles; labels: class -> count, column -> count, or min, median, max; null where
-                they are not read), exact (false: the tokens of its rows are taken from the first fit), batches of an
-                epoch, shapes (rows, tokens, batches), traces (different shapes), padding (share of the tokens),
+                they are not read), after (names of the fits that come before it), starts_from, overrides, auxiliary,
+                filled_by (plugins that add rows to it once those are done; then its updates are the most that there
+                can be), exact (false: the tokens of its rows are taken from the first fit), batches of an epoch,
+                shapes (rows, tokens, batches), traces (different shapes), padding (share of the tokens),
                 batches_in_words, epochs, steps_per_epoch, steps, warmup_steps, cut (training rows longer than
                 data.max_length)
     memory      an estimate in bytes, see `stepbus.plan.memory.Estimate`, with largest_batch (rows, tokens), process
@@ -146,7 +148,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
         members = planned_members(run)
         plan["events"] = describe_events(run, members)
         plan["plugins"] = describe_plugins(run, members, plan["events"], task)
-    plan["fits"] = describe_fits(config, session, run.fits)
+    plan["fits"] = describe_fits(run, session)
     if task is not None and session is not None:
         plan["memory"] = _describe_memory(session, task, plan, notes, problems)
 

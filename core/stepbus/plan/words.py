@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepbus.author import MEANINGS
-from stepbus.base import counted
+from stepbus.base import counted, show
 
 # More fits than this are shown by their first, smallest and largest.
 MANY = 10
@@ -105,12 +105,23 @@ def _sets(fits: Sequence[Mapping[str, Any]], width: int) -> str:
         for kind, each in fit["sets"].items():
             rows.append((name, seed, kind, f"{each['rows']:,}", _labels(each)))
             name = seed = ""
-        if fit["notice"]:
-            rows.append(("", "", "", "", fit["notice"]))
+        rows += [("", "", "", "", words) for words in _about(fit)]
     left = len(fits) - len(chosen)
     lie = "1 more fit lies" if left == 1 else f"{left} more fits lie"
     more = [f"{lie} between these in size; --json has all {len(fits)}"] if left else []
     return "\n".join([*table(rows, width), *more])
+
+
+def _about(fit: Mapping[str, Any]) -> list[str]:
+    """Return what else to know of a fit, a line each."""
+    after, start = ", ".join(fit["after"]), fit["starts_from"]
+    own = after == start
+    found = [fit["notice"], f"after {after}{', from its weights' if own else ''}" if after else ""]
+    found.append(f"from the weights of {start}" if start and not own else "")
+    found += [f"{name}: {show(value)}" for name, value in fit["overrides"].items()]
+    found.append(f"filled later by {', '.join(fit['filled_by'])}" if fit["filled_by"] else "")
+    found.append("auxiliary: it is in no combination" if fit["auxiliary"] else "")
+    return [words for words in found if words]
 
 
 def shown(fits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -144,7 +155,8 @@ def _batches(fits: Sequence[Mapping[str, Any]], width: int) -> str:
         else:
             updates += f" of {fit['epochs'] * fit['steps_per_epoch']:,}"
         about = "" if fit["exact"] else "~"
-        rows.append((fit["name"], about + updates, f"{fit['warmup_steps']:,}", f"{about}{fit['padding']:.1%}", shapes))
+        updates = f"at most {updates}" if fit["filled_by"] else about + updates
+        rows.append((fit["name"], updates, f"{fit['warmup_steps']:,}", f"{about}{fit['padding']:.1%}", shapes))
     if not chosen:
         return "\n".join(_wrap("The batches are not known, because the data could not be prepared.", width))
     lines = table(rows, width)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import evolve
 
 from stepbus.base import PluginFailure
+from stepbus.base.guards import as_read_only, hand_over
 from stepbus.kernel import Run, groups_along, grown_axes
 from stepbus.run.keeping import tell_combined
 from stepbus.run.plans import declared, ranked
@@ -52,16 +53,22 @@ def _combined(run: Combined, grown: Grown, group: Sequence[FitResult]) -> FitRes
     """Return one result in place of those of a group, which differ in one axis."""
     axis = grown.axis.name
     ask = run.bus.asking(grown.combiner, "combine_results")
-    result: FitResult | None = ask(run=run, axis=axis, results=list(group))
+    result: FitResult | None = ask(run=run, axis=axis, results=as_read_only(list(group)))
+    label = next(member.label for member in run.planners if member.name == grown.combiner)
     if result is None:
-        label = next(member.label for member in run.planners if member.name == grown.combiner)
         fits = ", ".join(each.fit.name for each in group)
         raise PluginFailure(
             f"{label}: combine_results gave nothing for {fits} along {axis}, which it is to combine; return a "
             "stepbus.FitResult"
         )
+    if not result.predictions and any(part.predictions for part in group):
+        raise PluginFailure(
+            f"{label}: combine_results gave a result without predictions for {axis}s that have some; return "
+            "stepbus.FitResult(…, predictions={…}), for what comes after works with them"
+        )
     scope = {name: place for name, place in group[0].fit.scope.items() if name != axis}
     whole = with_parts(evolve(result, fit=evolve(result.fit, scope=scope)), group)
+    hand_over(whole)
     tell_combined(run, axis, whole)
     return whole
 

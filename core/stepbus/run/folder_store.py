@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stepbus.base import BadInput, CheckpointError, ConfigError, counted
 from stepbus.base.trees import to_yaml
@@ -102,7 +102,9 @@ class FolderStore:
 
     def describe(self, run: Run) -> None:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
-        fits = [{"name": fit.name, "scope": fit.scope} for fit in run.fits]
+        fits: list[dict[str, Any]] = [{"name": fit.name, "scope": fit.scope} for fit in run.fits]
+        for said, fit in zip(fits, run.fits, strict=True):
+            said |= {"auxiliary": True} if fit.auxiliary else {}
         config = wheel_cache.with_digests(run.config.deciding())
         facts = {"fits": fits, "config": config, "plugins": plugin_table(run.members)}
         facts["conditions"] = conditions.current()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import Caller, Interrupted, mention, outcome, raise_first, without_secrets
+from stepbus.base.guards import AssignedByCore, ReadOnlyList, as_read_only, hand_over
 from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
 from stepbus.fit.seen import deciders
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
-from stepbus.run import seen_rows
 from stepbus.run.combining import combine
 from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
@@ -73,7 +73,7 @@ class Store(Protocol):
         """Keep how the models of a run predict together; all its fits are done."""
 
 
-class Run:
+class Run(AssignedByCore):
     """One run of the outer loop. What hooks read of it is listed in `stepbus.kernel.protocols.Run`.
 
     Args:
@@ -84,6 +84,8 @@ class Run:
         watchers: Further members that only watch, before all plugins.
         trace_hooks: Print each call of a hook, with plugin and time, on the standard error.
     """
+
+    named, free = "run", ("signal",)  # whoever receives a signal writes it down
 
     def __init__(
         self,
@@ -179,7 +181,8 @@ class Run:
 
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""
-        self.bus.hook.on_report(run=self, title=title, columns=columns, rows=rows)
+        cells = ReadOnlyList(map(as_read_only, rows))
+        self.bus.hook.on_report(run=self, title=title, columns=as_read_only(columns), rows=cells)
 
     def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
         """Say that a file worth keeping was written, of a fit or of the whole run."""
@@ -213,16 +216,16 @@ class Run:
             self.bus.hook.on_run_start(run=self)
             for note in self.notes:
                 self.message(note, "warning")
-            for text, level in seen_rows.sentences(self.fits, self.builder.start()):
-                self.message(text, level)
             for fit in list(self.fits):
                 self._heed_signal()
                 self.results.append(self._do_fit(fit))
+                hand_over(self.results[-1])
                 if self.results[-1].status == "interrupted":
                     self._heed_signal(saved=True)
                 tell_fit(self, self.results[-1])
             self._heed_signal()
             result = predict_together(self, combine(self))
+            hand_over(result)
             self.store.complete(self, result)
             raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))
             self._heed_signal()
@@ -268,6 +271,9 @@ class Run:
             return known
         session = self.session_of(fit)
         self.store.begin(self.directory_of(fit))
+        for other in self.sessions.values():
+            if other is not session:
+                other.release()
         session.assemble()
         self.store.restore(session)
         session.compile()
@@ -276,8 +282,6 @@ class Run:
             self.stack.enter_context(noted_signals(self))
         result = session.run_to_end()
         self.store.keep(self, result)
-        if not self.alone:
-            session.release()
         return result
 
     def _heed_signal(self, *, saved: bool = False) -> None:

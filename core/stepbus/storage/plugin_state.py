@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from stepbus.base import MAX_DIGITS, CheckpointError
+from stepbus.base.guards import ReadOnlyDict, ReadOnlyList
 from stepbus.storage.durable import from_json, to_json
 
 MAX_DEPTH = 50
@@ -56,19 +57,21 @@ MENDS: tuple[tuple[tuple[type, ...], str], ...] = (
 _PLAIN = re.compile(r"[A-Za-z0-9_.\[\]-]{1,200}")
 
 
-def encode_state(plugin: str, state: Any) -> tuple[Any, dict[str, Any]]:
+def encode_state(plugin: str, state: Any, label: str = "") -> tuple[Any, dict[str, Any]]:
     """Return what `state_dict` returned as JSON values, and its arrays, copied, by name.
 
     Args:
         plugin: The plugin's name; the names of arrays begin with it.
         state: The state.
+        label: How messages name the plugin, where that is more than its name.
 
     Raises:
         CheckpointError: Something in it is not allowed.
     """
-    if type(state) is not dict:
-        raise CheckpointError(f"{plugin}: its state_dict() cannot be kept: expected a dict, got {_type(state)}")
-    encoder = _Encoder(plugin)
+    label = label or plugin
+    if KINDS.get(type(state), type(state)) is not dict:
+        raise CheckpointError(f"{label}: its state_dict() cannot be kept: expected a dict, got {_type(state)}")
+    encoder = _Encoder(plugin, label)
     return encoder.encode(state, "", 0), encoder.arrays
 
 
@@ -95,13 +98,17 @@ def frozen_state(plugin: str, state: Any) -> Any:
     return decode_state(from_json(to_json(plain)), arrays)
 
 
+# What hooks are given is kept as what it is a read-only kind of.
+KINDS: dict[type, type] = {ReadOnlyDict: dict, ReadOnlyList: list}
+
+
 class _Encoder:
-    def __init__(self, plugin: str) -> None:
-        self.plugin = plugin
+    def __init__(self, plugin: str, label: str) -> None:
+        self.plugin, self.label = plugin, label
         self.arrays: dict[str, Any] = {}
 
     def encode(self, value: Any, place: str, depth: int) -> Any:
-        kind = type(value)
+        kind = KINDS.get(type(value), type(value))
         if depth > MAX_DEPTH:
             raise self._refusal(
                 place[:80], f"at most {MAX_DEPTH} values within one another", "more, or one within itself", "flatten it"
@@ -181,7 +188,7 @@ class _Encoder:
 
     def _refusal(self, place: str, expected: str, got: str, mend: str) -> CheckpointError:
         return CheckpointError(
-            f"{self.plugin}: its state_dict() cannot be kept: {place or 'it'}: expected {expected}, got {got}; {mend}"
+            f"{self.label}: its state_dict() cannot be kept: {place or 'it'}: expected {expected}, got {got}; {mend}"
         )
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stepbus.text.data import count_steps as count_steps
     from stepbus.text.data import epoch_shapes as epoch_shapes
     from stepbus.text.encoder import RowEncoder as RowEncoder
+    from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.sets import check_labels as check_labels
     from stepbus.text.sets import check_texts as check_texts
     from stepbus.text.sets import read_sets as read_sets
@@ -18,6 +19,6 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         data="TextData count_steps epoch_shapes",
-        encoder="RowEncoder",
+        encoder="RowEncoder TextSource",
         sets="check_labels check_texts read_sets",
     )

@@ -8,7 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from attrs import evolve
 
-from stepbus.base import DataError, IntArray, Maker, ModelError, StepbusError, show
+from stepbus.base import DataError, IntArray, ModelError, StepbusError, show
+from stepbus.base.guards import Maker
 from stepbus.config import DataConfig
 from stepbus.text.labels import LabelCodec
 from stepbus.text.rows import Rows

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import DataError, Maker, PluginError, show
+from stepbus.base import DataError, PluginError, show
+from stepbus.base.guards import Maker
 from stepbus.storage import to_json
 
 if TYPE_CHECKING:

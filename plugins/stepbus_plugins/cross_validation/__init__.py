@@ -192,6 +192,7 @@ class CrossValidation:
         each = [fold_scores(result) for result in results]
         metrics = combined_metrics(scores, each)
         title = f"Cross-validation{f' of {group}' if group else ''}: {len(results)} folds, {self.config.strategy}"
+        title += "" if whole.weights is None else ", by weight"
         rows = report_rows(results, each, scores, metrics, len(whole.row_ids))
         said = [SELECTED] if selected else []
         said += [SEEN] if any("validation" in result.seen for result in results) else []

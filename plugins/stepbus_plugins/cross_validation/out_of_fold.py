@@ -41,15 +41,16 @@ def out_of_fold(results: list[FitResult], codec: LabelCodec, id_name: str | None
 
     frame = pd.concat([rows.frame for rows in given], ignore_index=True).iloc[order].reset_index(drop=True)
     columns = [Column(id_name or "row", ids, own=id_name is not None)]
-    for label in codec.in_words(labels):  # where there is no column of labels, they are those of soft ones
-        cells = frame[label.name] if codec.named else label.values
+    soft = any(getattr(rows, "soft", None) is not None for rows in given)
+    for label in codec.in_words(labels):
+        cells = label.values if soft else frame[label.name]  # no column need hold what soft labels say
         columns += [] if label.name == id_name else [Column(label.name, cells, own=True)]
     for column in codec.decoded_columns(values):
         name = column.name
         if column.own:  # the label itself stands beside
             name = "prediction" if len(codec.columns) == 1 else f"prediction_{name}"
         columns.append(Column(name, column.values))
-    folds = np.repeat([result.fit.scope["fold"] + 1 for result in results], [len(rows) for rows in given])
+    folds = np.repeat([result.fit.scope["fold"] for result in results], [len(rows) for rows in given])[order]
     if weights is not None:
         columns.append(Column("weight", weights))
-    return Predictions(ids, values, labels, weights), [*columns, Column("fold", folds[order])]
+    return Predictions(ids, values, labels, weights, folds), [*columns, Column("fold", folds + 1)]

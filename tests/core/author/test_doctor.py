@@ -31,6 +31,12 @@ from stepbus.config.discovery.plugins import LoadedPlugin, import_module, instal
 fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "distributions.py"))
 
 
+def build(settings: Any) -> Any:
+    from stepbus import Optimizer
+
+    return type("Fine", (Optimizer,), {"init": lambda *_: {}, "update": lambda self, parameter, *_: (parameter, {})})()
+
+
 def problems(cls: Any) -> list[str]:
     return problems_of(LoadedPlugin("mine", cls, "mine-pack", "1.0"))
 
@@ -172,8 +178,8 @@ def test_components_that_are_wrong() -> None:
     class Offers:
         components: ClassVar[list[Any]] = [
             Component("optimizer", "mine", Alone, lambda settings: None),
-            Component("optimizer", "fine", OptimizerConfig, lambda settings: None),
-            Component("optimizer", "fine", OptimizerConfig, lambda settings: None),
+            Component("optimizer", "fine", OptimizerConfig, build),
+            Component("optimizer", "fine", OptimizerConfig, build),
             Component("metric", "flat", OptimizerConfig, "no function"),  # type: ignore[arg-type]
             "adamw",
         ]
@@ -254,8 +260,28 @@ def test_a_package_that_hangs_is_waited_for_once_and_others_go_on(tmp_path: Path
     assert (found[5].error, found[5].problems) == ("", [])
 
 
+HANGS = """import time
+from stepbus import hookimpl
+
+class Good:
+    def __init__(self):
+        time.sleep(600)
+
+    @hookimpl
+    def on_step_end(self): ...
+"""
+
+
+def test_a_constructor_that_hangs_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    (found,) = probe([arguments_for("hangs", "./hangs.py:Good", tmp_path)], timeout=0.5)
+    assert (
+        found.error == "trying it out did not end within 3 s: it is at hangs.py:6; if it is only slow, say --timeout 3"
+    )
+
+
 def test_an_import_that_holds_the_interpreter_is_given_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "START_SECONDS", 4.0)
+    monkeypatch.setattr(probing, "START_SECONDS", 5.0)
     # No other thread gets a turn while libc sleeps in a call that keeps the interpreter's lock.
     (tmp_path / "holds.py").write_text("import ctypes\nctypes.PyDLL(None).sleep(600)\n")
     (found,) = probe([arguments_for("holds", "./holds.py:Good", tmp_path)], timeout=0.5)

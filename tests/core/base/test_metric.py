@@ -65,6 +65,19 @@ def test_the_argument(metric: Any, argument: str) -> None:
     assert weights_argument(metric) == argument
 
 
+@pytest.mark.parametrize(
+    ("metric", "argument"), [(Weighed(), "weights"), (Plain(), ""), (like_sklearn, "sample_weight")]
+)
+def test_what_stands_around_a_metric_takes_what_it_takes(metric: Any, argument: str) -> None:
+    class Around:
+        __wrapped__ = metric
+
+        def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+            return metric(*arguments, **keywords)
+
+    assert weights_argument(Around()) == argument
+
+
 def test_a_classic_metric_gets_them_in_its_update() -> None:
     labels, values = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
     assert Weighed()(labels, values) == pytest.approx(2 / 3)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stepbus import DataError, PluginFailure, Predictions
-from stepbus.fit.evaluation import joined, metric_values, predict, score
+from stepbus.fit.evaluation import joined, metric_values, predict, score, unweighed
 from stepbus.run.outer_loop import Run
 
 LABELS = np.array([0, 1, 1, 1])
@@ -89,3 +89,55 @@ def test_outputs_of_several_shapes_are_said() -> None:
 
     with pytest.raises(DataError, match=r"^predictions: expected rows of one shape"):
         predict(Steps(), Batches())  # type: ignore[arg-type]
+
+
+def by_weight(labels: Any, values: Any, weights: Any = None) -> float:
+    return float(np.average(values.argmax(-1) == labels, weights=weights))
+
+
+def like_scikit_learn(labels: Any, values: Any, *, sample_weight: Any = None) -> float:
+    return by_weight(labels, values, sample_weight)
+
+
+def test_weights_go_to_the_metrics_that_take_them() -> None:
+    """The others count all rows alike, and are named."""
+    weights = np.array([1.0, 2.0, 4.0, 1.0])
+    metrics = [("a", by_weight), ("b", like_scikit_learn), ("c", right), ("d", right)]
+    assert metric_values(metrics, LABELS, VALUES, weights) == {"a": 0.5, "b": 0.5, "c": 0.75, "d": 0.75}
+    assert metric_values(metrics, LABELS, VALUES) == dict.fromkeys("abcd", 0.75)
+    found, words = score(metrics, Predictions(np.arange(4), VALUES, LABELS, weights), 0.25, "dev")
+    assert (found["dev_a"], found["dev_loss"], words) == (0.5, 0.25, "")
+    assert (
+        unweighed(metrics)
+        == "rows have weights, which c and d cannot count by: a metric gets them by an argument called weights"
+    )
+    assert unweighed(metrics[:2]) == ""
+    run = SimpleNamespace(first=SimpleNamespace(metrics=metrics))
+    assert Run.score(run, LABELS, VALUES, weights)["a"] == 0.5  # type: ignore[arg-type]
+
+
+def test_the_mean_loss_is_by_weight() -> None:
+    """Sum of weighted losses over sum of weights, in whatever batches; what a set weighs comes with its predictions."""
+    losses, weights = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 1.0, 2.0, 5.0])
+
+    class Rows:
+        row_ids, targets, weight = np.arange(4), LABELS, 8.0
+
+        def __init__(self, size: int) -> None:
+            self.size, self.weights = size, weights
+
+        @contextmanager
+        def batches(self) -> Any:
+            places = np.arange(4)
+            yield iter([SimpleNamespace(rows=places[at : at + self.size]) for at in range(0, 4, self.size)])
+
+        def to_units(self, values: Any) -> Any:
+            return values
+
+    def evaluate(batch: Any) -> Any:
+        return float((losses * weights)[batch.rows].sum()), VALUES[batch.rows], VALUES[batch.rows]
+
+    for size in (1, 3, 4):
+        predictions, loss, _ = predict(SimpleNamespace(evaluate=evaluate), Rows(size))  # type: ignore[arg-type]
+        assert loss == (2 + 6 + 20) / 8
+        assert predictions.weights is weights

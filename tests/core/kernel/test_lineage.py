@@ -20,6 +20,11 @@ class Rows(SimpleNamespace):
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def pieces(self) -> list[Any]:
+        """Rows of one source are one piece."""
+        return [(self, np.arange(len(self)))]
+
 
 def set_of(key: str, *places: int) -> Rows:
     return Rows(source_key=key, places=np.array(places, dtype=np.int64), ids=np.array([f"{key}{p}" for p in places]))

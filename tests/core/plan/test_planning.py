@@ -16,7 +16,7 @@ import pytest
 
 from stepbus import BadInput, Trainer, load_config
 from stepbus.base.errors import PluginError
-from stepbus.fit.text_fits import TextFits, text_of
+from stepbus.fit.texts.fits import TextFits, text_of
 from stepbus.plan.memory import as_shapes, estimate
 from stepbus.plan.planning import describe_plan
 from stepbus.plan.words import render
@@ -331,3 +331,25 @@ def test_a_device_that_is_not_there_is_said_once_with_its_line_and_the_rest_is_p
         ("environment.device", "expected a GPU, and MLX finds none here, got auto")
     ]
     assert plan["fits"][0]["steps"] == 22
+
+
+def test_rounds_say_what_comes_after_what(make: Make, tmp_path: Path) -> None:
+    rounds = Path(__file__).parents[2] / "fixtures" / "rounds.py"
+    (tmp_path / "test.csv").write_text((tmp_path / "dev.csv").read_text())
+    plan = describe_plan(
+        make(data={"test": str(tmp_path / "test.csv")}, plugins={"rounds": {"use": f"{rounds}:Rounds"}})
+    )
+    first, second = plan["fits"]
+    assert (first["after"], first["starts_from"], first["overrides"], first["filled_by"]) == ([], "", {}, [])
+    assert (second["after"], second["starts_from"], second["filled_by"]) == (["round-1"], "round-1", ["rounds"])
+    assert second["overrides"] == {"optimizer.learning_rate": 0.001, "training.num_epochs": 1}
+    assert (second["steps"], second["exact"], second["auxiliary"]) == (16, False, False)  # 44 rows, and at most 20
+    text = render(plan, 80)
+    for words in (
+        "after round-1, from its weights",
+        "optimizer.learning_rate: 0.001",
+        "filled later by rounds",
+        "at most 16 = 1 x 16",
+    ):
+        assert words in text
+    assert "fill_fit" in text

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from stepbus.compute.models.model import Classifier as Classifier
     from stepbus.compute.models.model import initialise as initialise
     from stepbus.compute.models.model_keys import check_keys as check_keys
+    from stepbus.compute.models.parts import Encoder as Encoder
+    from stepbus.compute.models.parts import Head as Head
+    from stepbus.compute.models.parts import Pooling as Pooling
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        parts="Encoder Head Pooling",
         building="build_model head_for whole_classifier",
         head_adoption="adopt_head",
         head_check="check_head",

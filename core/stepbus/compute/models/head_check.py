@@ -15,7 +15,7 @@ import mlx.core as mx
 import numpy as np
 
 from stepbus.base import ModelError
-from stepbus.compute import called, maker_of, shape_of, shown
+from stepbus.compute.checks import called, maker_of, shape_of, shown
 
 ROWS = 3
 

@@ -15,7 +15,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
-from stepbus.compute import called, pooled_by
+from stepbus.compute.checks import called, pooled_by
 from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
 from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
 from stepbus.compute.models.head_labels import label_keys as label_keys

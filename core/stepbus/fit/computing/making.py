@@ -6,8 +6,10 @@ import math
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import Maker, show
-from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater, check_groups
+from stepbus.base import show
+from stepbus.base.guards import Maker
+from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
+from stepbus.compute.checks import check_groups
 from stepbus.fit.computing.alike import trace_keys
 from stepbus.fit.seen import watched_rate
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from stepbus.fit.seen.lineages import put_lineage as put_lineage
     from stepbus.fit.seen.meetings import Meeting as Meeting
     from stepbus.fit.seen.meetings import meeting as meeting
-    from stepbus.fit.seen.meetings import seen_before as seen_before
+    from stepbus.fit.seen.meetings import seen_in as seen_in
+    from stepbus.fit.seen.meetings import trained_on as trained_on
 else:
     from stepbus.base.lazy import lazily
 
@@ -25,5 +26,5 @@ else:
         __name__,
         deciding="deciders watch_reading watched_rate",
         lineages="BEFORE before_in lineage_at lineage_in lineage_of packed put_lineage",
-        meetings="Meeting meeting seen_before",
+        meetings="Meeting meeting seen_in trained_on",
     )

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
+from stepbus.kernel import Lineage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stepbus.kernel import Fit, Lineage
+    from stepbus.kernel import Fit
 
 
 @frozen(eq=False)
@@ -49,14 +51,18 @@ def meeting(lineage: Lineage, rows: Any) -> Meeting:
     return Meeting(int(among.sum()), len(among), tuple(str(rows.ids[place]) for place in np.flatnonzero(among)[:2]))
 
 
-def seen_before(start: Lineage, fit: Fit) -> Iterator[tuple[str, Meeting]]:
-    """Yield the sets of a fit whose scores or decisions are not of new rows, and the rows of each that were seen.
+def trained_on(fit: Fit) -> Lineage:
+    """Return the training rows of a fit."""
+    return Lineage.of(rows for name, rows in fit.sets.items() if "train" in fit.roles_of(name))
+
+
+def seen_in(lineage: Lineage, fit: Fit) -> Iterator[tuple[str, Meeting]]:
+    """Yield the sets of a fit that score or decide and are not all of new rows, and the rows of each that were seen.
 
     Args:
-        start: What the weights that the fit starts with have seen.
+        lineage: What weights have seen.
         fit: The fit.
     """
     for name, rows in fit.sets.items():
-        roles = fit.roles_of(name)
-        if ("score" in roles or "stop" in roles) and (met := meeting(start, rows)):
+        if {"score", "stop"} & set(fit.roles_of(name)) and (met := meeting(lineage, rows)):
             yield name, met

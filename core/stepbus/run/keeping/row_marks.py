@@ -52,8 +52,8 @@ def _of_column(values: pd.Series[Any]) -> Array:
     else:  # text is one thing, however pandas holds it
         cells = zip(values.tolist(), gaps.tolist(), strict=True)
         found = _of_words(["" if gap else cell if type(cell) is str else repr(cell) for cell, gap in cells])
-    found ^= gaps.astype(np.uint64) * _GAP
-    return found
+    marks: Array = np.bitwise_xor(found, gaps.astype(np.uint64) * _GAP)
+    return marks
 
 
 def _of_words(words: list[str]) -> Array:

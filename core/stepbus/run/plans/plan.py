@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from stepbus.base import Problem, did_you_mean
+from stepbus.base.guards import as_read_only
 from stepbus.config import check_schedule
 from stepbus.fit import unevaluated
 
@@ -33,12 +34,12 @@ class Plan:
     """
 
     config: Config
-    fits: list[Fit]
+    fits: list[Fit] = field(converter=as_read_only)
     task: str | None
-    metrics: dict[str, bool | None]
+    metrics: dict[str, bool | None] = field(converter=as_read_only)
     monitor: str
     total_steps: int
-    rows: dict[str, int]
+    rows: dict[str, int] = field(converter=as_read_only)
     has_validation: bool
     unevaluated: str = "eval_strategy is no or there are no validation rows; give data.validation or a split"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from stepbus.base import (
 )
 from stepbus.text.rows.frames import as_frame, checked_frame
 from stepbus.text.rows.packed import zip_member
-from stepbus.text.rows.sources import Source, Table
+from stepbus.text.rows.sources import Reader, Source, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,21 @@ def read_table(given: str, config: DataConfig) -> tuple[pd.DataFrame, IntArray |
     """
     reader, source = find_reader(given, config)
     return _checked(_read(reader, source), reader, source)
+
+
+def readers_in_use(config: DataConfig) -> list[Selected]:
+    """Return the readers of the sources that a configuration names, as far as those are there.
+
+    Args:
+        config: The data section.
+    """
+    found: dict[str, Selected] = {}
+    for given in (config.train, config.validation, config.test):
+        with suppress(DataError):
+            if isinstance(given, str):
+                reader, _ = find_reader(given, config)
+                found[reader.name] = reader
+    return list(found.values())
 
 
 def label_of(given: str) -> str:
@@ -145,11 +161,11 @@ def _ending(name: str, known: Mapping[str, Any]) -> str:
 def _read(reader: Selected, source: Source) -> Any:
     """Return what a reader returns; a generator is read to its end."""
     maker = reader.maker
-    read = getattr(made := reader.build(), "read", None)
-    if not callable(read):
+    made = reader.build()
+    if not isinstance(made, Reader):
         raise maker.fault(f"expected its build to return an object with read(source), got {show(made)}", PluginError)
     with maker.calling(f"reading {source}", PluginError):
-        found = read(source)
+        found = made.read(source)
         return list(found) if isinstance(found, Iterator) else found
 
 
@@ -165,8 +181,8 @@ def _checked(found: Any, reader: Selected, source: Source) -> tuple[pd.DataFrame
     try:
         frame = as_frame(rows, source.label)
     except DataError as error:
-        said = str(error).removeprefix(f"{source}: ").replace("expected a file, a frame", "expected a frame")
-        raise reader.maker.fault(f"reading {source}: {said}", PluginError) from None
+        said = str(error).replace("expected a file, a frame", "expected a frame")
+        raise reader.maker.fault(f"reading {said}", PluginError) from None
     if odd := [name for name in frame.columns if not isinstance(name, str | tuple)]:
         raise fault("text as the names of columns", repr(odd[0]))
     frame = checked_frame(frame, source.label)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepbus.fit.seen.meetings import Meeting, meeting, seen_before
+from stepbus.fit.seen.meetings import Meeting, meeting, seen_in
 from stepbus.kernel import Fit, FitResult, Lineage
 from stepbus.testing.script import ScriptedRows
 
@@ -35,7 +35,7 @@ def test_rows_are_counted_and_named() -> None:
 def test_only_sets_that_score_or_decide_are_looked_at() -> None:
     sets = {name: ScriptedRows(name, 4) for name in ("train", "validation", "stop", "test")}
     fit = Fit("fit", sets, 1)
-    assert [name for name, _ in seen_before(Lineage.of(sets.values()), fit)] == ["validation", "stop"]
+    assert [name for name, _ in seen_in(Lineage.of(sets.values()), fit)] == ["validation", "stop"]
 
 
 def test_a_result_says_what_its_reader_must_know() -> None:
@@ -43,7 +43,7 @@ def test_a_result_says_what_its_reader_must_know() -> None:
     result = FitResult(
         fit, selected={"stop": "early_stopping at step 3"}, seen={"validation": "1 of 2 rows (50%): 'a'"}
     )
-    assert result.notices == ["validation: its weights had seen 1 of 2 rows (50%): 'a' before"]
+    assert result.notices == ["validation: its weights had seen 1 of 2 rows (50%): 'a' before they were scored"]
     result.selected["validation"] = "mine at step 4"
     assert result.notices[0] == "validation: selected on it, by mine at step 4"
     assert FitResult(fit, parts=(result,)).notices == [f"fit: {notice}" for notice in result.notices]

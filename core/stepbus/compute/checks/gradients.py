@@ -11,7 +11,8 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from stepbus.base import Maker, show
+from stepbus.base import show
+from stepbus.base.guards import Maker
 
 # What a record of the log has anyway.
 TAKEN = ("step", "epoch", "loss", "learning_rate", "sequences_per_second", "tokens_per_second")

@@ -10,13 +10,10 @@ from stepbus.base import DataError, ModelError
 from stepbus.base.trees import plain
 from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
 from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of
-from stepbus.fit import evaluation, persistence
-from stepbus.fit.builder import Exported
+from stepbus.fit import Exported, chosen_metrics, evaluation, persistence, run_notes
 from stepbus.fit.computing import new_optimizer, new_steps
-from stepbus.fit.effects import run_notes
-from stepbus.fit.metrics import chosen_metrics
 from stepbus.fit.seen import lineage_at, lineage_of
-from stepbus.fit.text_models import config_model, new_encoder, start_from
+from stepbus.fit.texts.models import config_model, new_encoder, start_from
 from stepbus.kernel import Control
 from stepbus.text import TextData, check_labels, check_texts, read_sets
 from stepbus.text.rows import ids as row_ids
@@ -24,8 +21,8 @@ from stepbus.text.tokens import Limits
 
 if TYPE_CHECKING:
     from stepbus.config import Config
-    from stepbus.fit.builder import Fitting
-    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, Steps
+    from stepbus.fit import Fitting
+    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, ScoredSet, Steps
     from stepbus.text.rows import Rows
 
 
@@ -60,7 +57,7 @@ class TextFits:
         self.config, self.given, self.fixed, self.changed = config, model, fixed, changed
         self._sources = (train, validation, test)
         self._told: set[str] = set()
-        self._shared: Shared | None = None
+        self._shared = Shared()
         self._start: Lineage | None = None
         self._said: set[str] = set()
         if trained and model is not None:
@@ -165,10 +162,12 @@ class TextFits:
                 "unfrozen: model.head.unfreeze(), or model.unfreeze()"
             )
         data.take_limits(Limits.of(model.config))
-        if session.run.alone:
-            return model
-        self._shared = self._shared or Shared()
-        return self._shared.model(model)
+        shared = self._sharing(session)
+        return model if shared is None else shared.model(model)
+
+    def _sharing(self, session: Fitting) -> Shared | None:
+        """Return what fits share, where there are several."""
+        return None if session.run.alone else self._shared
 
     def optimizer(self, session: Fitting) -> ParameterUpdater:
         """Return the optimizer of a fit, with the settings that plugins give single parameters."""
@@ -176,12 +175,12 @@ class TextFits:
             if line not in self._told:  # mostly the same for every fit
                 self._told.add(line)
                 session.message(line)
-        return new_optimizer(self.config, session, self._shared)
+        return new_optimizer(self.config, session, self._sharing(session))
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
         check_head(session.model)
-        return new_steps(self.config, session, HeadForward(), self._shared)
+        return new_steps(self.config, session, HeadForward(), self._sharing(session))
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 
@@ -189,9 +188,9 @@ class TextFits:
         """Return predictions and metrics of a named set."""
         return evaluation.score_set(session, name, prefix, self._said)
 
-    def predict(self, session: Fitting, name: str) -> Predictions:
-        """Return predictions of a named set without labels."""
-        return evaluation.predict(session.steps, session.data.sets[name])[0]
+    def predict(self, session: Fitting, rows: ScoredSet) -> Predictions:
+        """Return predictions of a set, whose labels do not matter."""
+        return evaluation.predict(session.steps, rows)[0]
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""

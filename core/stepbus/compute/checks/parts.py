@@ -10,7 +10,8 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from attrs import evolve
 
-from stepbus.base import Maker, ModelError
+from stepbus.base import ModelError
+from stepbus.base.guards import Maker
 
 
 def maker_of(model: Any, part: str) -> Maker:

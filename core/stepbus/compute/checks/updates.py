@@ -12,7 +12,8 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 
-from stepbus.base import Maker, PluginError, did_you_mean, show
+from stepbus.base import PluginError, did_you_mean, show
+from stepbus.base.guards import Maker
 
 Arrays = dict[str, mx.array]
 GROUP_SETTINGS = ("weight_decay", "learning_rate_scale")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
-from stepbus.base.errors import PluginFailure, StepbusError
+from stepbus.base import PluginFailure, StepbusError
 
 
 @frozen

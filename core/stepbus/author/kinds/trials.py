@@ -1,0 +1,193 @@
+"""A component tried out with its default settings, on arrays of a few rows, as a fit would use it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from stepbus.base import Component, PluginError, PluginFailure, Selected, StepbusError, did_you_mean, show
+
+ROWS, LENGTH, WIDTH, STEPS = 3, 5, 8, 10
+# Task -> outputs of a head for it.
+OUTPUTS = {"binary": 2, "multiclass": 3, "multilabel": 2, "regression": 1}
+
+
+def trial_problem(part: Component) -> str:
+    """Return what is wrong with what a component builds, or nothing; one that needs settings is passed over.
+
+    Args:
+        part: The component; its settings and its facts are looked at already.
+    """
+    if part.kind not in TRIALS:
+        near = did_you_mean(part.kind, TRIALS)
+        return f"expected a known kind, got {part.kind!r}{near}; known: {', '.join(TRIALS)}" if near else ""
+    try:
+        settings = part.config()
+    except Exception:
+        return ""
+    try:
+        return TRIALS[part.kind](Selected(part, settings))
+    except KeyboardInterrupt:
+        raise
+    except (PluginError, PluginFailure) as error:
+        where = f"the {part.kind} {part.name!r}"
+        return str(error).removeprefix(f"{where}: ").removeprefix(f"{where} ")
+    except StepbusError:
+        return ""  # it refuses on purpose: other settings, or other labels, would do
+    except BaseException as error:  # one that exits must not take the command with it
+        return f"{type(error).__name__}: {error}"
+
+
+def _scheduler(selected: Selected) -> str:
+    from stepbus.compute import Scheduler
+
+    schedule = selected.build_a(Scheduler)
+    for step in range(STEPS):
+        rate = schedule.rate(step, STEPS, 1e-3)
+        if isinstance(rate, bool) or not isinstance(rate, Real) or not math.isfinite(rate) or rate < 0:
+            return f"expected its rate of update {step + 1} as a finite number of at least 0, got {show(rate)}"
+    return ""
+
+
+def _optimizer(selected: Selected) -> str:
+    from stepbus.compute import Optimizer, ParameterUpdater
+    from stepbus.device import backend
+
+    mx, draw = backend.mx, np.random.default_rng(0)
+
+    def tree(scale: float) -> dict[str, Any]:
+        numbers = {"weight": draw.normal(size=(4, ROWS)), "bias": draw.normal(size=4)}
+        return {name: mx.array((scale * array).astype(np.float32)) for name, array in numbers.items()}
+
+    parameters: Any = {"dense": tree(1.0)}
+    made = ParameterUpdater(selected.build_a(Optimizer), 1e-3, 0.01)
+    made.init(parameters)
+    before = {name: (array.shape, array.dtype) for name, array in made.arrays().items()}
+    for _ in range(2):
+        new = made.apply({"dense": tree(0.1)}, parameters)
+        for name, array in parameters["dense"].items():
+            got = new["dense"].get(name)
+            if not isinstance(got, mx.array) or got.shape != array.shape:
+                return f"update: expected a parameter of shape {list(array.shape)}, got {_shown(got)}"
+            if not np.isfinite(np.array(got)).all():
+                return "update: expected finite numbers from finite gradients, got others"
+        parameters = new
+    after = {name: (array.shape, array.dtype) for name, array in made.arrays().items()}
+    if before != after:
+        name = next(name for name in {**before, **after} if before.get(name) != after.get(name))
+        return f"update: expected the state that init gave, with other numbers in it, got another {name}"
+    return ""
+
+
+def _head(selected: Selected) -> str:
+    import mlx.nn as nn
+
+    from stepbus.device import backend
+
+    mx, draw = backend.mx, np.random.default_rng(0)
+    task = selected.component.metadata.get("task") or "binary"
+    outputs = OUTPUTS[task]
+    head: Any = selected.build_a(nn.Module, WIDTH, outputs)
+    logits = head(mx.array(draw.normal(size=(ROWS, WIDTH)).astype(np.float32)))
+    if _shape(logits) != (ROWS, outputs):
+        return f"expected logits [B, K], here {[ROWS, outputs]}, got {_shown(logits)}"
+    labels = mx.array([row % outputs for row in range(ROWS)], dtype=mx.int32)
+    if task == "multilabel":
+        labels = mx.ones((ROWS, outputs))
+    elif task == "regression":
+        labels = mx.ones(ROWS)
+    for method, found, wanted in (
+        ("loss", head.loss(logits, labels), (ROWS,)),
+        ("predictions", head.predictions(logits), (ROWS, outputs)),
+    ):
+        if _shape(found) != wanted:
+            expected = f"one for each row, {[ROWS]}" if method == "loss" else f"[B, K], here {list(wanted)}"
+            return f"{method}: expected {expected}, got {_shown(found)}"
+        if not np.isfinite(np.array(found.astype(mx.float32))).all():
+            return f"{method}: expected finite numbers, got others"
+    return ""
+
+
+def _pooling(selected: Selected) -> str:
+    import mlx.nn as nn
+
+    from stepbus.device import backend
+
+    mx, draw = backend.mx, np.random.default_rng(0)
+    pooling: Any = selected.build_a(nn.Module, WIDTH)
+    mask = np.ones((ROWS, LENGTH), np.int32)
+    mask[1, 2:], mask[2] = 0, 0
+    pooled = pooling(mx.array(draw.normal(size=(ROWS, LENGTH, WIDTH)).astype(np.float32)), mx.array(mask))
+    if _shape(pooled) != (ROWS, WIDTH):
+        return f"expected [B, D], here {[ROWS, WIDTH]}, got {_shown(pooled)}"
+    if not np.isfinite(np.array(pooled.astype(mx.float32))).all():
+        return "expected finite numbers for a row without any token, as padded rows are, got others"
+    return ""
+
+
+def _metric(selected: Selected) -> str:
+    from stepbus.fit import metric_values
+
+    metric = selected.build()
+    draw = np.random.default_rng(0)
+    for task in selected.component.metadata["tasks"]:
+        rows, outputs = 12, OUTPUTS[task]
+        values = draw.random((rows, outputs))
+        labels: Any = np.arange(rows) % outputs
+        if task == "multilabel":
+            labels = (draw.random((rows, outputs)) > 0.5).astype(np.int64)
+        elif task == "regression":
+            labels, values = draw.normal(size=rows), values[:, 0]
+        else:
+            values = values / values.sum(axis=1, keepdims=True)
+        for name, value in metric_values([(selected.name, metric)], labels, values).items():
+            if not isinstance(value, float):
+                return f"expected numbers for {task}, got {show(value)} as {name}"
+    return ""
+
+
+def _data(selected: Selected) -> str:
+    from stepbus.text import TextSource
+
+    part = selected.build()
+    missing = [name for name in ("fit", "texts", "state_dict", "load_state_dict") if not hasattr(part, name)]
+    if isinstance(part, TextSource):
+        return ""
+    return f"expected its build to return a stepbus.TextSource, got {type(part).__name__} without {', '.join(missing)}"
+
+
+def _model(selected: Selected) -> str:
+    import inspect
+
+    try:
+        inspect.signature(selected.component.build).bind(selected.settings, outputs=2, head=None, seed=0)
+    except TypeError as error:
+        return f"expected build(settings, *, outputs, head, seed), got one that takes other arguments ({error})"
+    except ValueError:
+        return ""  # it does not say what it takes
+    return ""
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    found = getattr(value, "shape", None)
+    return None if found is None else tuple(found)
+
+
+def _shown(value: Any) -> str:
+    shape = _shape(value)
+    return f"{list(shape)}" if shape is not None else f"a {type(value).__name__}"
+
+
+TRIALS: dict[str, Callable[[Selected], str]] = {
+    "model": _model,
+    "head": _head,
+    "pooling": _pooling,
+    "optimizer": _optimizer,
+    "scheduler": _scheduler,
+    "metric": _metric,
+    "data": _data,
+}

@@ -1,0 +1,24 @@
+"""What plugins are given and give: read-only values, and parts and functions that say whom they come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.base.guards.given import signed as signed
+    from stepbus.base.guards.makers import Maker as Maker
+    from stepbus.base.guards.read_only import AssignedByCore as AssignedByCore
+    from stepbus.base.guards.read_only import ReadOnlyDict as ReadOnlyDict
+    from stepbus.base.guards.read_only import ReadOnlyList as ReadOnlyList
+    from stepbus.base.guards.read_only import as_read_only as as_read_only
+    from stepbus.base.guards.read_only import hand_over as hand_over
+    from stepbus.base.guards.read_only import unless_handed_over as unless_handed_over
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        given="signed",
+        makers="Maker",
+        read_only="AssignedByCore ReadOnlyDict ReadOnlyList as_read_only hand_over unless_handed_over",
+    )

@@ -1,0 +1,27 @@
+"""What parts of plugins give inside a step, looked at where it comes in: when the step is traced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepbus.compute.checks.gradients import transformed as transformed
+    from stepbus.compute.checks.parts import called as called
+    from stepbus.compute.checks.parts import maker_of as maker_of
+    from stepbus.compute.checks.parts import pooled_by as pooled_by
+    from stepbus.compute.checks.parts import shape_of as shape_of
+    from stepbus.compute.checks.parts import shown as shown
+    from stepbus.compute.checks.updates import GROUP_SETTINGS as GROUP_SETTINGS
+    from stepbus.compute.checks.updates import check_groups as check_groups
+    from stepbus.compute.checks.updates import checked_scalars as checked_scalars
+    from stepbus.compute.checks.updates import checked_state as checked_state
+    from stepbus.compute.checks.updates import checked_update as checked_update
+else:
+    from stepbus.base.lazy import lazily
+
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        gradients="transformed",
+        parts="called maker_of pooled_by shape_of shown",
+        updates="GROUP_SETTINGS check_groups checked_scalars checked_state checked_update",
+    )

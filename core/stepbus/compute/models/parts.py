@@ -1,0 +1,52 @@
+"""What the parts of a classifier are to each other: encoder, pooling and head. `stepbus.compose` puts them together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import mlx.core as mx
+
+
+class Encoder(Protocol):
+    """What turns tokens into vectors: an `mlx.nn.Module` that a model's build hands to `stepbus.compose`.
+
+    It may have a `prefix`, which stands before its names in files that hold a whole model, and a
+    `present_name(name)`, which returns the name that a tensor of an older file has here, or None for what is no
+    parameter.
+    """
+
+    hidden_size: int  # D, the width of a token's vector
+
+    def __call__(
+        self, input_ids: mx.array, attention_mask: mx.array, token_type_ids: mx.array | None, *, first_token_only: bool
+    ) -> mx.array:
+        """Return [B, L, D] from arrays [B, L]; where only the first token is read, [B, 1, D] does."""
+
+
+class Pooling(Protocol):
+    """How the tokens' vectors become one: an `mlx.nn.Module`.
+
+    It may have `first_token_only = True`, which lets the encoder leave the other tokens out, and `in_encoder = True`,
+    where Hugging Face stores its parameters with the encoder.
+    """
+
+    def __call__(self, hidden: mx.array, mask: mx.array) -> mx.array:
+        """Return [B, D] from hidden [B, L, D] and mask [B, L] of 0 and 1; a row may have no token."""
+
+
+class Head(Protocol):
+    """What the outputs mean: an `mlx.nn.Module`. No row may look at another one, because some are padding."""
+
+    def __call__(self, pooled: mx.array) -> mx.array:
+        """Return logits [B, K] from pooled [B, D]."""
+
+    def loss(self, logits: mx.array, labels: mx.array) -> mx.array:
+        """Return the loss of each row, float [B]; the engine weighs and sums.
+
+        Labels are class numbers, int [B]; float [B, K] of 0 to 1 for multilabel and for soft labels; standardised
+        targets, float [B], for regression.
+        """
+
+    def predictions(self, logits: mx.array) -> mx.array:
+        """Return probabilities [B, K], or values [B, 1] in the unit of the standardised target."""

@@ -1,0 +1,233 @@
+"""Each kind of component tried out: what is sound passes, and what is not is told before a run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, ClassVar
+
+import mlx.nn as nn
+import pytest
+from attrs import define
+
+from stepbus import (
+    Component,
+    DataConfig,
+    Metric,
+    ModelConfig,
+    ModelError,
+    Optimizer,
+    OptimizerConfig,
+    Scheduler,
+    SchedulerConfig,
+    mx,
+    setting,
+)
+from stepbus.author.checks import problems_of
+from stepbus.author.kinds import trial_problem
+from stepbus.config.discovery.plugins import LoadedPlugin, installed, load_class
+from stepbus.testing import assert_conforms
+
+
+@define(frozen=True, kw_only=True)
+class Nothing:
+    """No settings."""
+
+
+@define(frozen=True, kw_only=True)
+class Needs:
+    """One that has no default."""
+
+    must: int = setting(meaning="given by who picks it")
+
+
+class Good(nn.Linear):
+    def loss(self, logits: Any, labels: Any) -> Any:
+        return mx.logsumexp(logits, axis=-1) - mx.take_along_axis(logits, labels[:, None], axis=-1).squeeze(-1)
+
+    def predictions(self, logits: Any) -> Any:
+        return mx.softmax(logits, axis=-1)
+
+
+class MeanLoss(Good):
+    def loss(self, logits: Any, labels: Any) -> Any:
+        return super().loss(logits, labels).mean()
+
+
+class WideLoss(Good):
+    def loss(self, logits: Any, labels: Any) -> Any:
+        return super().loss(logits, labels)[:, None]
+
+
+class OnePrediction(Good):
+    def predictions(self, logits: Any) -> Any:
+        return mx.argmax(logits, axis=-1)
+
+
+class NoTokens(nn.Module):
+    def __call__(self, hidden: Any, mask: Any) -> Any:
+        return (hidden * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+
+
+class AllTokens(nn.Module):
+    def __call__(self, hidden: Any, mask: Any) -> Any:
+        return hidden
+
+
+class Constant(Scheduler):
+    def decayed(self, step: int, total_steps: int, base: float) -> Any:
+        return base
+
+
+class Falls(Scheduler):
+    def decayed(self, step: int, total_steps: int, base: float) -> Any:
+        return base * (1 - step)
+
+
+class Forgets(Scheduler):
+    def decayed(self, step: int, total_steps: int, base: float) -> Any:
+        return None
+
+
+class Plain(Optimizer):
+    def __init__(self, settings: Any = None) -> None: ...
+
+    def init(self, parameter: Any) -> Any:
+        return {"m": mx.zeros_like(parameter)}
+
+    def update(self, parameter: Any, gradient: Any, state: Any, scalars: Any) -> Any:
+        return parameter - scalars["learning_rate"] * gradient, {"m": gradient}
+
+
+class OtherState(Plain):
+    def update(self, parameter: Any, gradient: Any, state: Any, scalars: Any) -> Any:
+        return parameter, {"m": gradient, "v": gradient}
+
+
+class OtherShape(Plain):
+    def update(self, parameter: Any, gradient: Any, state: Any, scalars: Any) -> Any:
+        return parameter.reshape(-1)[:1], state
+
+
+class Infinite(Plain):
+    def update(self, parameter: Any, gradient: Any, state: Any, scalars: Any) -> Any:
+        return parameter / 0, state
+
+
+class Rows(Metric):
+    def update(self, predictions: Any, targets: Any) -> None:
+        self.rows = len(targets)
+
+    def compute(self) -> Any:
+        return self.rows
+
+
+class Words(Rows):
+    def compute(self) -> Any:
+        return "many"
+
+
+class Breaks(Rows):
+    def compute(self) -> Any:
+        raise ZeroDivisionError("no rows")
+
+
+def leaves(*_: Any) -> Any:
+    sys.exit(3)
+
+
+def refuses(*_: Any) -> Any:
+    raise ModelError("model.head: not for these labels")
+
+
+def head(build: Any, task: Any = "binary", config: Any = Nothing) -> Component:
+    def made(settings: Any, hidden_size: int, outputs: int) -> Any:
+        return build(hidden_size, outputs)
+
+    return Component("head", "mine", config, made, {"task": task})
+
+
+def pooling(cls: Any) -> Component:
+    return Component("pooling", "mine", Nothing, lambda settings, hidden_size: cls())
+
+
+def model(settings: Any, *, outputs: int, head: Any, seed: int) -> Any: ...
+
+
+def other_model(settings: Any, hidden_size: int) -> Any: ...
+
+
+CASES = [
+    (head(Good), ""),
+    (head(Good, "multiclass"), ""),
+    (head(refuses), ""),
+    (head(leaves, config=Needs), ""),
+    (head(MeanLoss), "loss: expected one for each row, [3], got []"),
+    (head(WideLoss), "loss: expected one for each row, [3], got [3, 1]"),
+    (head(OnePrediction, None), "predictions: expected [B, K], here [3, 2], got [3]"),
+    (head(lambda hidden, outputs: Good(hidden, 1)), "expected logits [B, K], here [3, 2], got [3, 1]"),
+    (head(leaves), "SystemExit: 3"),
+    (head(lambda hidden, outputs: None), "returned None"),
+    (head(lambda hidden, outputs: nn.Linear(hidden, outputs)), "has no attribute 'loss'"),
+    (pooling(AllTokens), "expected [B, D], here [3, 8], got [3, 5, 8]"),
+    (pooling(NoTokens), "expected finite numbers for a row without any token, as padded rows are, got others"),
+    (Component("scheduler", "mine", SchedulerConfig, Constant), ""),
+    (
+        Component("scheduler", "mine", SchedulerConfig, Falls),
+        "its rate of update 3 as a finite number",
+    ),
+    (
+        Component("scheduler", "mine", SchedulerConfig, Forgets),
+        "rate of update 1 as a finite number of at least 0",
+    ),
+    (Component("scheduler", "mine", SchedulerConfig, lambda settings: settings), "to return a stepbus.Scheduler"),
+    (Component("optimizer", "mine", OptimizerConfig, Plain), ""),
+    (Component("optimizer", "mine", OptimizerConfig, OtherState), "parameters.dense.weight.v"),
+    (Component("optimizer", "mine", OptimizerConfig, OtherShape), "update: expected"),
+    (Component("optimizer", "mine", OptimizerConfig, Infinite), "update: expected finite numbers"),
+    (Component("optimizer", "mine", OptimizerConfig, Optimizer), "Optimizer() takes no arguments"),
+    (Rows.component("mine", greater_is_better=None), ""),
+    (Words.component("mine", greater_is_better=None), "many"),
+    (Breaks.component("mine", greater_is_better=None), "ZeroDivisionError: no rows"),
+    (
+        Component("data", "mine", DataConfig, lambda settings: object()),
+        "without fit, texts, state_dict",
+    ),
+    (Component("model", "mine", ModelConfig, model), ""),
+    (Component("model", "mine", ModelConfig, other_model), "expected build(settings, *, outputs, head, seed)"),
+    (Component("optimiser", "mine", OptimizerConfig, Plain), "got 'optimiser' (did you mean 'optimizer'?)"),
+    (Component("sampler", "mine", Nothing, leaves), ""),
+]
+
+
+@pytest.mark.parametrize(("part", "words"), CASES)
+def test_a_component_tried_out(part: Component, words: str) -> None:
+    found = trial_problem(part)
+    assert (found != "") == (words != ""), found
+    assert words in found
+
+
+@pytest.mark.parametrize("name", sorted(installed()))
+def test_those_of_this_project_are_sound(name: str) -> None:
+    for part in load_class(name).components:
+        assert trial_problem(part) == "", part.name
+
+
+def test_the_doctor_and_the_kit_say_the_same() -> None:
+    class Offers:
+        """Offer a head and a schedule."""
+
+        components: ClassVar[list[Component]] = [head(MeanLoss), Component("scheduler", "mine", SchedulerConfig, Falls)]
+
+    problems = problems_of(LoadedPlugin("offers", Offers, "mine-pack", "1.0"))
+    assert problems[0] == "the head 'mine': loss: expected one for each row, [3], got []"
+    assert problems[1].startswith("the scheduler 'mine': expected its rate of update 3 ")
+    with pytest.raises(AssertionError, match=r'Offers breaks the rule "is well made": the head .mine.: loss'):
+        assert_conforms(Offers)
+
+
+def test_nothing_is_tried_that_is_wrong_already() -> None:
+    class Offers:
+        components: ClassVar[list[Component]] = [Component("head", "mine", Nothing, leaves)]
+
+    (problem,) = problems_of(LoadedPlugin("offers", Offers, "mine-pack", "1.0"))
+    assert "metadata" in problem
