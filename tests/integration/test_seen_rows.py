@@ -253,7 +253,8 @@ def test_a_round_that_starts_from_another_and_scores_its_rows(tiny_config: Make,
 
         @hookimpl
         def combine_results(self, axis: str, results: Any) -> Any:
-            return FitResult(evolve(results[-1].fit, scope={}), metrics=results[-1].metrics)
+            last = results[-1]
+            return FitResult(evolve(last.fit, scope={}), metrics=last.metrics, predictions=last.predictions)
 
     hears = Hears()
     _, whole = trained(tiny_config(training=SHORT), Rounds(), hears)
