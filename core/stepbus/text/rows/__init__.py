@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from stepbus.text.rows.table import Rows as Rows
     from stepbus.text.rows.table import read_rows as read_rows
     from stepbus.text.rows.table import shown as shown
-    from stepbus.text.rows.weighing import refuse_weightless as refuse_weightless
-    from stepbus.text.rows.weighing import rows_that_count as rows_that_count
-    from stepbus.text.rows.weighing import weighed as weighed
     from stepbus.text.rows.weights import LARGEST as LARGEST
     from stepbus.text.rows.weights import ROUNDING as ROUNDING
     from stepbus.text.rows.weights import SMALLEST as SMALLEST
+    from stepbus.text.rows.weights import WEIGHT as WEIGHT
 else:
     from stepbus.base.lazy import lazily
 
@@ -41,6 +39,5 @@ else:
         readers="readers_in_use",
         splits="set_aside split_rows",
         table="Rows read_rows shown",
-        weighing="refuse_weightless rows_that_count weighed",
-        weights="LARGEST ROUNDING SMALLEST",
+        weights="LARGEST ROUNDING SMALLEST WEIGHT",
     )
