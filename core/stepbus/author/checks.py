@@ -10,13 +10,14 @@ import attrs
 
 from stepbus.author.description import implemented
 from stepbus.author.kinds import trial_problem
-from stepbus.base import Component, ConfigError, PluginError, asks_of, show
+from stepbus.base import Component, ConfigError, PluginError, asks_of, policy_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import make
 from stepbus.fit.plugins import memory_problem, watches
-from stepbus.kernel import hooks_of
+from stepbus.kernel import Member, check_policy, hooks_of
+from stepbus.run.plans import grows_of, misplaced
 
 
 def problems_of(loaded: LoadedPlugin) -> list[str]:
@@ -31,6 +32,7 @@ def problems_of(loaded: LoadedPlugin) -> list[str]:
     hook_problems = _hook_problems(loaded)
     problems = [*_scope_problems(loaded), *hook_problems, *_equality_problems(cls)]
     problems += _role_problems(loaded, hooks_known=not hook_problems)
+    problems += _axis_problems(loaded)
     if loaded.config_class is not None:
         problems += settings_problems(loaded.config_class, "Config")
     problems += component_problems(loaded)
@@ -47,14 +49,34 @@ def _scope_problems(loaded: LoadedPlugin) -> list[str]:
 
 
 def _role_problems(loaded: LoadedPlugin, *, hooks_known: bool) -> list[str]:
-    """Return what is wrong with `asks`, or with saying that it only watches."""
+    """Return what is wrong with `asks` and `on_error`, or with saying that it only watches."""
     try:
         asks_of(loaded.cls, loaded.label)
+        policy = policy_of(loaded.cls, loaded.label)
         if hooks_known:
             watches(loaded.cls, loaded.label)
+            check_policy(Member(loaded.name, loaded.label, loaded.cls, policy))
     except PluginError as error:
         return [str(error).removeprefix(f"{loaded.label}: ")]
     return []
+
+
+def _axis_problems(loaded: LoadedPlugin) -> list[str]:
+    """Return what is wrong with `grows`, as far as the class alone tells."""
+    try:
+        axes = grows_of(loaded.cls, loaded.label)
+    except PluginError as error:
+        return [str(error).removeprefix(f"{loaded.label}: ")]
+    hooks = {name for name, *_ in implemented(loaded.cls)}
+    found = [wrong for axis in axes if (wrong := misplaced(axis, axes))]
+    if axes and "expand_fits" not in hooks:
+        found.append("it has grows and no expand_fits, which would grow the plan; write it, or leave grows out")
+    found += [
+        f'it grows the plan along {axis.name}, and has no combine_results; write it, or Axis(…, combined_by="NAME")'
+        for axis in axes
+        if not axis.combined_by and "combine_results" not in hooks
+    ]
+    return found
 
 
 def _hook_problems(loaded: LoadedPlugin) -> list[str]:
@@ -159,12 +181,15 @@ def component_problems(loaded: LoadedPlugin) -> list[str]:
         if not isinstance(part, Component):
             problems.append(f"expected stepbus.Component objects in components, got {type(part).__name__}")
             continue
+        if problem := part.unnamed():
+            problems.append(problem)
+            continue
         where = f"{part.kind} {part.name!r}"
         if (part.kind, part.name) in seen:
             problems.append(f"the {where} is offered twice")
         seen.add((part.kind, part.name))
         wrong = [problem] if (problem := part.unfit(BASES.get(part.kind))) else []
-        if part.config not in checked:
+        if part.config not in checked and "attrs class" not in problem:
             checked.add(part.config)
             wrong += settings_problems(part.config, getattr(part.config, "__name__", where))
         if not wrong and (problem := trial_problem(part)):

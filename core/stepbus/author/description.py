@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from stepbus.base import Selected, asks_of, claimed, listed, words
+from stepbus.base import Selected, asks_of, claimed, listed, policy_of, words
 from stepbus.base.trees import plain, to_yaml
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
@@ -129,6 +129,7 @@ def describe(loaded: LoadedPlugin, use: str | None = None) -> dict[str, Any]:
         "scope": loaded.scope,
         "affects_result": loaded.affects_result,
         "asks": list(asks_of(cls, loaded.label)),
+        "on_error": policy_of(cls, loaded.label),
         "requires_hooks": getattr(cls, "requires_hooks", None),
         "settings": list(_settings(loaded.config_class)),
         "hooks": [{"name": hook, "arguments": arguments_of(function)} for _, hook, function in implemented(cls)],
@@ -252,6 +253,8 @@ def render_description(description: Mapping[str, Any]) -> str:
     lines.append(f"lives  {lives}")
     if description["asks"]:
         lines.append(f"asks   {', '.join(description['asks'])}")
+    if description["on_error"] == "disable":
+        lines.append("fails  without ending the run: an error switches it off (on_error: disable)")
     if not description["affects_result"]:
         lines.append("takes  no part in the result, so a resume may change it, add it or leave it out")
     if description["requires_hooks"] is not None:

@@ -81,8 +81,9 @@ def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Repo
         config: A configuration whose own plugins and settings are looked at too.
         timeout: Seconds that the imports of one package may hang.
     """
-    offers = [offer for plugin in plugins.installed().values() for offer in (plugin, *plugin.rivals)]
-    rivals = {plugin.name for plugin in plugins.installed().values() if plugin.rivals}
+    known = plugins.installed().values()
+    offers = [offer for plugin in known for offer in (plugin, *plugin.rivals, *plugin.hidden)]
+    rivals = {plugin.name for plugin in known if plugin.rivals or plugin.hidden}
     commands = plugins.entries(package_commands.GROUP)
     local, problems = _local(config)
     # A name that is offered twice is loaded by its class, so that each of the two is looked at.
@@ -105,7 +106,12 @@ def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Repo
     if config is not None:
         found = next(findings)
         problems += [f"{config}: {found.error}"] if found.error else found.problems
-    problems += [*broken_presets(), *unseen_entry_points(distributions()), *components_twice(diagnoses)]
+    problems += [
+        *broken_presets(),
+        *presets.hidden_presets(),
+        *unseen_entry_points(distributions()),
+        *components_twice(diagnoses),
+    ]
     return Report(diagnoses, list(dict.fromkeys(problems)))
 
 
@@ -122,8 +128,11 @@ def _local(config: str | None) -> tuple[dict[str, Named], list[str]]:
 def _installed(offer: plugins.InstalledPlugin, found: Finding, offers: Sequence[plugins.InstalledPlugin]) -> Diagnosis:
     problems = _reasons(found, offer.name, f"{offer.distribution} {offer.version}")
     others = [other for other in offers if other.name == offer.name and other is not offer]
-    if others:
-        owners = ", ".join(f"{other.distribution} {other.version}" for other in others)
+    owners = ", ".join(f"{other.distribution} {other.version}" for other in others)
+    if any(other.distribution == plugins.OURS for other in others):
+        words = f"its name is that of a built-in plugin, which goes first; use: {offer.value} reaches it"
+        problems = [f"{words}, and another name mends it", *problems]
+    elif others and offer.distribution != plugins.OURS:
         problems = [f"its name is offered by {owners} too; say which with use: {offer.value}", *problems]
     source = "built-in" if offer.distribution == "stepbus" else "third-party"
     return Diagnosis(

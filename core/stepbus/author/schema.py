@@ -19,9 +19,9 @@ import attrs
 from attrs import field, frozen
 
 from stepbus.author.description import declared, first_line
-from stepbus.base import Component
+from stepbus.base import POLICIES, Component
 from stepbus.base.trees import plain
-from stepbus.config import BASES, COMPONENT_SECTIONS, POLICIES, TOP_KEYS, aliases
+from stepbus.config import BASES, COMPONENT_SECTIONS, TOP_KEYS, aliases
 from stepbus.config.discovery import LoadedPlugin
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -225,7 +225,7 @@ def _plugin(plugin: Fragment) -> Schema:
     switch: Schema = {"type": ["boolean", "null"]}
     common: Schema = {
         "use": {"type": ["string", "null"], "description": "A class in its place: module:Class or ./file.py:Class."},
-        "on_error": {"enum": [*POLICIES], "description": "What an exception in one of its hooks does."},
+        "on_error": {"enum": [*POLICIES], "description": "An exception in a hook ends the run, or switches it off."},
     }
     if plugin.problem:
         note = f"nothing is known of its settings: {plugin.problem}"

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from stepbus.base.reading import read_json as read_json
     from stepbus.base.reading import refuse_half_characters as refuse_half_characters
     from stepbus.base.reading import require_file as require_file
+    from stepbus.base.requests import POLICIES as POLICIES
     from stepbus.base.requests import REQUESTS as REQUESTS
     from stepbus.base.requests import Asker as Asker
     from stepbus.base.requests import Caller as Caller
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from stepbus.base.requests import as_caller as as_caller
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.requests import may_select as may_select
+    from stepbus.base.requests import policy_of as policy_of
     from stepbus.base.retention import Retention as Retention
     from stepbus.base.row_sources import SCHEME as SCHEME
     from stepbus.base.row_sources import by_scheme as by_scheme
@@ -100,7 +102,7 @@ else:
         quoting="one_line values_without_secrets without_secrets",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
-        requests="Asker Caller REQUESTS UndeclaredError as_caller asks_of may_select",
+        requests="Asker Caller POLICIES REQUESTS UndeclaredError as_caller asks_of may_select policy_of",
         retention="Retention",
         row_sources="SCHEME by_scheme claimed possible_files",
         saved_state="as_list built count fields_of named number text",

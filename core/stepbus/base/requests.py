@@ -24,6 +24,26 @@ REQUESTS = {
 }
 
 
+# What an exception in a plugin's hook does: it ends the run, or switches the plugin off.
+POLICIES = ("raise", "disable")
+
+
+def policy_of(plugin: Any, label: str) -> str:
+    """Return what an exception in one of a plugin's hooks does where no configuration says it: `on_error`, or raise.
+
+    Args:
+        plugin: A class, an instance, or a module of hook functions.
+        label: How messages name it.
+
+    Raises:
+        PluginError: `on_error` is none of `POLICIES`.
+    """
+    policy = getattr(plugin, "on_error", "raise")
+    if not isinstance(policy, str) or policy not in POLICIES:
+        raise PluginError(f'{label}: expected on_error = "raise" or "disable", got {policy!r}')
+    return policy
+
+
 class UndeclaredError(PluginError):
     """A plugin asked for what it does not declare in `asks`."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.config.choices import POLICIES as POLICIES
     from stepbus.config.choices import PluginChoice as PluginChoice
     from stepbus.config.choices import Plugins as Plugins
     from stepbus.config.choices import choice as choice
@@ -32,7 +31,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        choices="POLICIES PluginChoice Plugins choice",
+        choices="PluginChoice Plugins choice",
         layers="COMPONENT_SECTIONS TOP_KEYS merge merge_all read_layers shown",
         load="Config check_schedule load_config",
         normaliser="Normaliser",

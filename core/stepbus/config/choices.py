@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import attrs
 from attrs import frozen
 
-from stepbus.base import KINDS, Components, ConfigError, PluginError, Problem, components_of, show
+from stepbus.base import (
+    KINDS,
+    POLICIES,
+    Components,
+    ConfigError,
+    PluginError,
+    Problem,
+    components_of,
+    policy_of,
+    show,
+)
 from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, make_settings, show_path
 from stepbus.config.discovery import offering
 from stepbus.config.layers import merge, merge_all
@@ -18,7 +28,6 @@ if TYPE_CHECKING:
     from stepbus.config.discovery import InstalledPlugin, LoadedPlugin
 
 
-POLICIES = ("raise", "disable")
 # Plugins may switch each other on; a chain longer than this runs in a circle.
 MAX_EXPANSIONS = 10
 
@@ -39,7 +48,7 @@ class PluginChoice:
         name: Its name there.
         loaded: Its class and where that comes from.
         settings: An instance of its Config, or None if it has none.
-        on_error: raise, or disable: what an exception in one of its hooks does.
+        on_error: raise, or disable: what an exception in one of its hooks does; its class may say so too.
         mark: Where it was switched on.
     """
 
@@ -163,7 +172,7 @@ def choice(loaded: LoadedPlugin, root: Given, problems: list[Problem]) -> Plugin
         problems: Takes what is wrong with the settings.
     """
     given = attrs.evolve(root.inner("plugins").inner(loaded.name), label=loaded.label)
-    policy, made = given.inner("on_error", "raise"), None
+    policy, made = given.inner("on_error", policy_of(loaded.cls, loaded.label)), None
     if policy.node.value not in POLICIES:
         problems.append(policy.problem(f"expected raise or disable, got {show(policy.node.value)}"))
     if loaded.config_class is not None:

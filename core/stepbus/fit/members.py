@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define
 
-from stepbus.base import PluginError, Problem, StepbusError, asks_of, snake_case, values_without_secrets
+from stepbus.base import PluginError, Problem, StepbusError, asks_of, policy_of, snake_case, values_without_secrets
 from stepbus.base.trees import plain
 from stepbus.config.discovery import check_hooks_version, import_module
 from stepbus.device import code_version
@@ -52,7 +52,7 @@ class Prototype(Member):
     def fresh(self) -> Member:
         """Return a member of one fit, with an instance of its own."""
         plugin = make(type(self.plugin), self.settings, self.label)
-        return Member(self.name, self.label, plugin, self.on_error, mend=self.mend)
+        return Member(self.name, self.label, plugin, self.on_error, self.disabled, self.mend)
 
 
 def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
@@ -185,16 +185,18 @@ def _extra(extra: Any, config: Config) -> Prototype:
     check_hooks_version(extra, label, name)
     if not hooks_of(extra, label) and not getattr(extra, "components", ()):
         raise PluginError(f"{label}: it has neither hooks nor components; write @hookimpl above its methods")
+    policy = policy_of(extra, label)
     if inspect.isclass(extra):
         settings = _default_settings(cls, label)
         plugin = make(cls, settings, label)
-        found = Prototype(name, label, plugin, scope=getattr(cls, "scope", "fit"), settings=settings)
+        found = Prototype(name, label, plugin, policy, scope=getattr(cls, "scope", "fit"), settings=settings)
     else:
         # An object is the caller's own and stays one, unless it holds the settings to build another from.
         settings = getattr(extra, "config", None)
         if not isinstance(settings, getattr(cls, "Config", ())):
             settings = None
-        found = Prototype(name, label, extra, scope="run" if settings is None else "fit", settings=settings)
+        found = Prototype(name, label, extra, policy, scope="run" if settings is None else "fit", settings=settings)
+    check_policy(found)
     found.distribution, found.version, found.mend = cls.__name__, source_digest(cls), LEFT_OUT
     return found
 
@@ -206,7 +208,10 @@ def _module(module: ModuleType, name: str, mend: str) -> Prototype:
     file = Path(getattr(module, "__file__", None) or name)
     # A module that was loaded from a file carries that file's folder in its name.
     short = file.stem if name.endswith(".py") else module.__name__.rpartition(".")[2]
-    return Prototype(short, name, module, distribution=file.name, version=source_digest(module), mend=mend)
+    policy, version = policy_of(module, name), source_digest(module)
+    found = Prototype(short, name, module, policy, mend=mend, distribution=file.name, version=version)
+    check_policy(found)
+    return found
 
 
 def for_fit(

@@ -264,13 +264,13 @@ def _finish(around: Any, result: Any, raised: BaseException | None) -> tuple[Any
 
 
 def check_policy(member: Member) -> None:
-    """Refuse `on_error: disable` for a plugin that changes the computation.
+    """Refuse `on_error: disable` for a plugin that changes the computation; one that only finds problems does not.
 
     Raises:
         PluginError: It implements a BUILD hook.
     """
     if member.on_error == "disable":
-        changing = sorted(set(hooks_of(member.plugin, member.label)) & events.BUILD_HOOKS)
+        changing = sorted(set(hooks_of(member.plugin, member.label)) & events.BUILD_HOOKS - {"validate_plan"})
         if changing:
             raise PluginError(
                 f"{member.label}: on_error: disable fits plugins that only watch; this one implements "

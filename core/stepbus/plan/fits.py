@@ -11,8 +11,9 @@ from attrs import frozen
 from stepbus.base import BadInput
 from stepbus.compute import warmup_steps
 from stepbus.fit import text_of
-from stepbus.text import count_steps, epoch_shapes, rows_that_count
+from stepbus.text import count_steps, epoch_shapes
 from stepbus.text.labels import label_counts
+from stepbus.text.rows import rows_that_count
 
 if TYPE_CHECKING:
     from stepbus.config import Config

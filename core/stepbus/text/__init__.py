@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from stepbus.text.sets import check_labels as check_labels
     from stepbus.text.sets import check_texts as check_texts
     from stepbus.text.sets import read_sets as read_sets
-    from stepbus.text.weighing import rows_that_count as rows_that_count
 else:
     from stepbus.base.lazy import lazily
 
@@ -22,5 +21,4 @@ else:
         data="TextData count_steps epoch_shapes",
         encoder="RowEncoder TextSource",
         sets="check_labels check_texts read_sets",
-        weighing="rows_that_count",
     )

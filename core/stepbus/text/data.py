@@ -12,8 +12,7 @@ import numpy as np
 from stepbus.device import choice
 from stepbus.text.batches import Batch, Prefetch, accumulated, epoch_order, eval_order, plan_shapes
 from stepbus.text.labels import labels_in_words, weights_in_words
-from stepbus.text.rows import read_rows
-from stepbus.text.weighing import refuse_weightless, rows_that_count, weighed
+from stepbus.text.rows import read_rows, refuse_weightless, rows_that_count, weighed
 
 if TYPE_CHECKING:
     from stepbus.base import IntArray

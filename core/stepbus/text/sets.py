@@ -10,8 +10,7 @@ import numpy as np
 
 from stepbus.base import DataError
 from stepbus.text.labels import LabelCodec
-from stepbus.text.rows import Rows, read_rows, set_aside, split_rows
-from stepbus.text.weighing import refuse_weightless, rows_that_count, weighed
+from stepbus.text.rows import Rows, read_rows, refuse_weightless, rows_that_count, set_aside, split_rows, weighed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

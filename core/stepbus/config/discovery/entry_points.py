@@ -6,6 +6,9 @@ from functools import cache
 from importlib.metadata import Distribution, distributions
 from typing import NamedTuple
 
+# Whose names go first: a package that offers one of them shall break no run on the machine.
+OURS = "stepbus"
+
 
 class Entry(NamedTuple):
     """One line of an entry-point table, with the package that wrote it."""

@@ -54,8 +54,9 @@ def name_problems() -> list[str]:
         offers.setdefault(entry.name, []).append(entry)
     twice = [_offered_twice(name, found) for name, found in offers.items() if len(found) > 1]
     hidden = [
-        f"the command {name} of {_owner(found[0])} is hidden by the built-in one; it needs another name"
+        f"the command {name} of {_owner(entry)} is hidden by the built-in one; it needs another name"
         for name, found in offers.items()
+        for entry in found
         if name in BUILTIN
     ]
     return twice + hidden

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from stepbus.base import HOOKS_VERSION, PluginError, asks_of, components_of, did_you_mean, unusable
+from stepbus.base import HOOKS_VERSION, PluginError, asks_of, components_of, did_you_mean, policy_of, unusable
+from stepbus.config.discovery.entry_points import OURS as OURS
 from stepbus.config.discovery.entry_points import Entry as Entry
 from stepbus.config.discovery.entry_points import entries as entries
 from stepbus.config.discovery.plugin_sources import components_in
@@ -33,7 +34,8 @@ class InstalledPlugin:
         value: Where the class is, "module:Class".
         distribution: The package that brings it.
         version: That package's version.
-        rivals: Other distributions that offer the same name.
+        rivals: Other distributions that offer the same name, where none goes first.
+        hidden: Those that a name of stepbus's own goes before; `use:` alone reaches them.
     """
 
     name: str
@@ -41,6 +43,7 @@ class InstalledPlugin:
     distribution: str
     version: str
     rivals: tuple[InstalledPlugin, ...] = ()
+    hidden: tuple[InstalledPlugin, ...] = ()
 
 
 @frozen
@@ -88,15 +91,18 @@ class LoadedPlugin:
 
 
 def installed() -> dict[str, InstalledPlugin]:
-    """Return the installed plugins by name; none of them is imported."""
+    """Return the installed plugins by name; none of them is imported. A name that stepbus has means its own."""
     found: dict[str, list[InstalledPlugin]] = {}
     for entry in entries(GROUP):
         plugin = InstalledPlugin(entry.name, entry.value, entry.distribution, entry.version)
         found.setdefault(entry.name, []).append(plugin)
-    return {
-        name: InstalledPlugin(name, first.value, first.distribution, first.version, tuple(others))
-        for name, (first, *others) in found.items()
-    }
+    chosen = {}
+    for name, offers in found.items():
+        own = [plugin for plugin in offers if plugin.distribution == OURS]
+        first, *rivals = own or offers
+        hidden = tuple(plugin for plugin in offers if plugin not in own) if own else ()
+        chosen[name] = evolve(first, rivals=tuple(rivals), hidden=hidden)
+    return chosen
 
 
 def offering(kind: str, name: str, among: Iterable[InstalledPlugin]) -> list[InstalledPlugin]:
@@ -127,6 +133,7 @@ def load_class(name: str, use: str | None = None, base: Path | None = None) -> L
     loaded = _load(name, use, base)
     check_hooks_version(loaded.cls, loaded.label, loaded.name)
     asks_of(loaded.cls, loaded.label)
+    policy_of(loaded.cls, loaded.label)
     _require_plugin(loaded, use)
     components_of(loaded.cls, loaded.label)
     return loaded
@@ -179,7 +186,7 @@ def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
             f"switch it off with plugins: {{{name}: false}}"
         ) from error
     cls = _attribute(module, attribute, point.value)
-    origin = "built-in" if point.distribution == "stepbus" else "third-party"
+    origin = "built-in" if point.distribution == OURS else "third-party"
     return LoadedPlugin(name, cls, point.distribution, point.version, origin)
 
 

@@ -41,12 +41,25 @@ def _folder(module: str) -> Path | None:
 def _presets() -> dict[str, list[tuple[Path | None, str]]]:
     """Return each name with the files that claim it, and whose they are."""
     own = [path for path in sorted(configs_folder().glob("*.yaml")) if path.stem not in _NO_PRESETS]
-    found: dict[str, list[tuple[Path | None, str]]] = {path.stem: [(path, "stepbus")] for path in own}
+    found: dict[str, list[tuple[Path | None, str]]] = {path.stem: [(path, plugins.OURS)] for path in own}
     for entry in plugins.entries(GROUP):
+        if entry.name in {path.stem for path in own}:
+            continue  # ours goes first; `plugins doctor` says so
         folder = _folder(entry.value)
         file = None if folder is None else folder / f"{entry.name}.yaml"
         found.setdefault(entry.name, []).append((file, f"{entry.distribution} ({entry.value})"))
     return found
+
+
+def hidden_presets() -> list[str]:
+    """Return a sentence for each preset of a package whose name stepbus has itself."""
+    own = {path.stem for path in configs_folder().glob("*.yaml")} - _NO_PRESETS
+    return [
+        f"the preset {entry.name} of {entry.distribution} {entry.version} is hidden by the built-in one; it needs "
+        "another name"
+        for entry in plugins.entries(GROUP)
+        if entry.name in own
+    ]
 
 
 def preset_names() -> list[str]:

@@ -10,7 +10,14 @@ import pytest
 from stepbus.base.errors import ConfigError
 from stepbus.config.discovery import plugins, presets
 from stepbus.config.discovery.plugins import Entry, import_module
-from stepbus.config.discovery.presets import configs_folder, preset_names, preset_path, preset_summary, read_preset
+from stepbus.config.discovery.presets import (
+    configs_folder,
+    hidden_presets,
+    preset_names,
+    preset_path,
+    preset_summary,
+    read_preset,
+)
 from stepbus.config.load import load_config
 from stepbus.config.suggestions import aliases
 
@@ -70,14 +77,22 @@ def test_a_package_offers_presets_and_is_not_imported(offered: list[Entry]) -> N
 def test_presets_that_cannot_be_had(offered: list[Entry]) -> None:
     offered.append(Entry("house_prices", "kaggle_pack.recipes", "kaggle-pack", "1.0"))
     offered.append(Entry("absent", "no_such_package.recipes", "kaggle-pack", "1.0"))
-    offered.append(Entry("production", "kaggle_pack.recipes", "kaggle-pack", "1.0"))
+    offered.append(Entry("twice", "kaggle_pack.recipes", "kaggle-pack", "1.0"))
+    offered.append(Entry("twice", "other_pack.recipes", "other-pack", "1.0"))
     for name, message in {
         "house_prices": r"has no file house_prices\.yaml beside its module",
         "absent": r"has no file absent\.yaml",
-        "production": r"two packages offer the preset 'production': stepbus, kaggle-pack \(kaggle_pack\.recipes\)",
+        "twice": r"two packages offer the preset 'twice': kaggle-pack \(kaggle_pack\.recipes\), other-pack ",
     }.items():
         with pytest.raises(ConfigError, match=message):
             preset_path(name)
+
+
+def test_a_preset_of_ours_is_ours_whoever_offers_its_name(offered: list[Entry]) -> None:
+    offered.append(Entry("production", "kaggle_pack.recipes", "kaggle-pack", "1.0"))
+    assert preset_path("production") == configs_folder() / "production.yaml"
+    (said,) = hidden_presets()
+    assert said == "the preset production of kaggle-pack 1.0 is hidden by the built-in one; it needs another name"
 
 
 def test_every_alias_leads_to_a_setting_that_exists() -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stepbus.base import DataError
-from stepbus.text.rows import LARGEST, ROUNDING, SMALLEST, WEIGHT, Rows, as_number
+from stepbus.text.rows import LARGEST, ROUNDING, SMALLEST, WEIGHT, FloatArray, Rows, as_number
 
 if TYPE_CHECKING:
     from stepbus.config import DataConfig
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def weighed(rows: Rows, config: DataConfig, *, training: bool = False, labels: Sequence[str] | None = None) -> Rows:
