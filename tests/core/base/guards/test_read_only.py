@@ -107,7 +107,7 @@ class Held(AssignedByCore):
 def test_attributes_are_assigned_by_core_alone() -> None:
     held = Held()
     for act in (lambda: setattr(held, "fit", 1), lambda: delattr(held, "fit")):
-        with pytest.raises(ReadOnlyError, match="^thing.fit is read-only here"):
+        with pytest.raises(ReadOnlyError, match=r"^thing.fit is read-only here"):
             act()
     held.signal = 2  # type: ignore[attr-defined]
     assert vars(held) == {"signal": 2}
