@@ -98,7 +98,8 @@ if TYPE_CHECKING:
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.numbers import label_counts as label_counts
-    from stepbus.text.rows.joining import join_rows as join_rows
+    from stepbus.text.rows.parts.joining import join_rows as join_rows
+    from stepbus.text.rows.sources import Reader as Reader
     from stepbus.text.rows.sources import Source as Source
     from stepbus.text.rows.sources import Table as Table
     from stepbus.text.rows.table import Rows as Rows
@@ -132,6 +133,7 @@ _HOME = {
     "PluginFailure": "base.errors",
     "Predictions": "kernel.fits",
     "Problem": "base.problems",
+    "Reader": "text.rows.sources",
     "Retention": "base.retention",
     "Rows": "text.rows.table",
     "Run": "kernel.protocols",
@@ -165,7 +167,7 @@ _HOME = {
     "hoist": "compute.optimizer",
     "hookimpl": "base.markers",
     "import_module": "config.discovery.plugins",
-    "join_rows": "text.rows.joining",
+    "join_rows": "text.rows.parts.joining",
     "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",

@@ -250,7 +250,7 @@ def test_folds_of_other_rows_are_refused_before_the_rest_is_trained(tiny_config:
     first, _ = train(folded(1))
     shutil.rmtree(first.directory / "fits" / "fold-3")
     words = Words()
-    with pytest.raises(CheckpointError, match="fold-1: fold-1 was done with other validation rows than the plan gives"):
+    with pytest.raises(CheckpointError, match="fold-1: fold-1 was done with other train rows than the plan gives"):
         create_trainer(config=folded(2), plugins=[words]).train(resume=True, allow_changed=True)
     assert words.steps == []
     again, _ = train(folded(1), resume=True)

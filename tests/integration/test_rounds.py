@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from stepbus import Axis, ConfigError, DataError, Fit, ModelError, create_trainer, find_folder, hookimpl, read_tensors
+from stepbus import (
+    Axis,
+    ConfigError,
+    DataError,
+    Fit,
+    ModelError,
+    create_trainer,
+    find_folder,
+    hookimpl,
+    open_trainer,
+    read_tensors,
+)
 from stepbus.cli.main import main
 from stepbus.fit.weights import tensors_of
 
@@ -128,6 +139,16 @@ def test_a_fit_starts_from_a_folder(tiny_config: Callable[..., dict[str, Any]], 
     assert same(watches.weights["fit"], before.model_path)
 
 
+def test_a_fit_with_another_encoder_than_the_one_it_starts_from(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    def fits(fit: Fit) -> list[Fit]:
+        one = evolve(fit, name="one", scope={"round": 0})
+        wide = {"model.hidden_size": 32}
+        return [one, evolve(fit, name="two", scope={"round": 1}, after=("one",), starts_from="one", overrides=wide)]
+
+    with pytest.raises(ConfigError, match=r"fit 'two' starts from 'one', and overrides make other encoders of them"):
+        create_trainer(config=tiny_config(), plugins=[plan_of(fits)]).train()
+
+
 def test_weights_of_another_encoder_are_refused(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     before = create_trainer(config=tiny_config(training={"max_steps": 1})).train()
     config = tiny_config(model={"num_hidden_layers": 3}, environment={"output_dir": str(tmp_path / "second")})
@@ -166,10 +187,11 @@ def test_a_head_of_other_labels_starts_anew(tiny_config: Callable[..., dict[str,
         if not name.startswith("classifier")
     )
     assert result.fit.name == "main"
-    # The mean of the run's models is that of the main one alone.
-    assert [path.name for path in (tmp_path / "run" / "fits").iterdir()] != []
-    assert trainer.predict(tmp_path / "dev.csv").shape == (20, 2)
-    assert trainer.codec.names == ["0", "1"]
+    # What the run predicts, the main model predicts alone, also when it is opened.
+    opened = open_trainer(tmp_path / "run")
+    for each in (trainer, opened):
+        assert each.codec.names == ["0", "1"]
+        np.testing.assert_array_equal(each.predict(tmp_path / "dev.csv"), result.predictions["validation"].values)
 
 
 def test_filled_rows_are_looked_at_before_the_fit_starts(

@@ -5,15 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from attrs import evolve
 
-from stepbus import Axis, FitResult, create_model, create_trainer, hookimpl, open_trainer
+from stepbus import (
+    Axis,
+    Component,
+    FitResult,
+    Scheduler,
+    SchedulerConfig,
+    create_model,
+    create_trainer,
+    hookimpl,
+    open_trainer,
+)
 from stepbus.base import ModelError
+from stepbus.cli.main import main
 from stepbus.fit.seen import lineage_in, lineage_of
 from stepbus.kernel import Lineage
 from stepbus.storage import DESCRIPTION, LINEAGE, from_json
@@ -156,6 +168,32 @@ def test_a_resume_knows_what_the_weights_had_seen(tiny_config: Make, tmp_path: P
     assert len(whole.lineage) == 44
 
 
+def test_a_checkpoint_keeps_what_the_weights_had_seen(tiny_config: Make, review_files: dict[str, Path]) -> None:
+    class Cuts:
+        """Fails in the second stage."""
+
+        stage = 1
+
+        @hookimpl
+        def on_step_end(self, state: Any) -> None:
+            if self.stage == 2 and state.step == 4:
+                raise RuntimeError("cut")
+
+    tree = tiny_config(training={"num_epochs": 1}, plugins={"progress": False, "checkpoint": {"save_steps": 2}})
+    cuts, other = Cuts(), (review_files["dev"], review_files["train"])
+    trainer = create_trainer(create_model("bert", **_settings(tiny_config)), config=tree, plugins=[cuts])
+    trainer.train()
+    cuts.stage = 2
+    with pytest.raises(Exception, match="cut"):
+        trainer.train(*other)
+    cuts.stage = 3
+    fresh = create_trainer(create_model("bert", **_settings(tiny_config)), config=tree, plugins=[cuts])
+    result = fresh.train(*other, resume=True)
+    assert result.directory.parts[-3:] == ("run-2", "fits", "fit") or result.directory.name == "run-2"
+    assert result.seen == {"validation": "44 of 44 rows (100%), such as '0' and '1'"}
+    assert len(result.lineage) == 64
+
+
 def test_a_checkpoint_of_a_fit_is_no_start_of_its_own(tiny_config: Make) -> None:
     plugins = {"progress": False, "early_stopping": {}, "checkpoint": {"save_steps": 11}}
     tree = tiny_config(plugins=plugins, training={"num_epochs": 1})
@@ -241,7 +279,8 @@ def test_a_round_that_starts_from_another_and_scores_its_rows(tiny_config: Make,
 
         @hookimpl
         def combine_results(self, axis: str, results: Any) -> Any:
-            return FitResult(evolve(results[-1].fit, scope={}), metrics=results[-1].metrics)
+            last = results[-1]
+            return FitResult(evolve(last.fit, scope={}), metrics=last.metrics, predictions=last.predictions)
 
     hears = Hears()
     _, whole = trained(tiny_config(training=SHORT), Rounds(), hears)
@@ -250,3 +289,44 @@ def test_a_round_that_starts_from_another_and_scores_its_rows(tiny_config: Make,
     assert (one.seen, two.seen) == ({}, {"validation": "44 of 44 rows (100%), such as '0' and '1'"})
     assert len(two.lineage) == len(whole.lineage) == 64
     assert lineage_in(two.model_path) == two.lineage
+
+
+def test_the_plan_says_it_too(tiny_config: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, first = trained(tiny_config(training=SHORT))
+    tree = folds_of(tiny_config, tmp_path)
+    tree["model"] = {"type": "bert", "pretrained": str(first.model_path)}
+    (tmp_path / "folds.yaml").write_text(yaml.safe_dump(tree))
+    capsys.readouterr()
+    assert main(["plan", str(tmp_path / "folds.yaml")]) == 0
+    assert "the weights to start from have seen 44 of 44 validation rows" in " ".join(capsys.readouterr().out.split())
+
+
+class Falls(Scheduler):
+    """Halves its own factor after each evaluation, and leaves the base rate alone."""
+
+    def __init__(self, settings: Any, halves: bool = True) -> None:
+        super().__init__(settings)
+        self.factor, self.halves = 1.0, halves
+
+    @hookimpl
+    def on_metrics(self) -> None:
+        self.factor *= 0.5 if self.halves else 1.0
+
+    def decayed(self, step: int, total_steps: int, base: float) -> float:
+        return base * self.factor / (1 + step)
+
+
+class Listening:
+    """Offers schedules that listen."""
+
+    components: ClassVar[list[Component]] = [
+        Component("scheduler", "falls", SchedulerConfig, Falls),
+        Component("scheduler", "listens", SchedulerConfig, lambda settings: Falls(settings, halves=False)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "selected"), [("falls", True), ("listens", False)])
+def test_a_schedule_that_turns_by_scores_has_decided(name: str, selected: bool, tiny_config: Make) -> None:
+    trainer = create_trainer(config=tiny_config(), plugins=[Listening], scheduler=name)
+    result = trainer.train()
+    assert result.selected == ({"validation": f"scheduler.{name} at step 11"} if selected else {})

@@ -435,13 +435,19 @@ def test_a_finished_run_of_other_rows_is_not_the_one_that_was_asked_for(
     first = create_trainer(config=tree).train(rows, held_out)
     assert resumed(rows).metrics == first.metrics
     changed = rows.assign(label=[1 - rows.label[0], *rows.label[1:]])
-    for other in (rows.head(30), changed, pd.concat([rows, rows.tail(2)], ignore_index=True)):
-        with pytest.raises(CheckpointError, match=r"(?s)began with other settings.*rows\.train was '\w+', is '\w+'"):
+    refused = [(rows.head(30), "14 rows are no more there"), (changed, "train frame, row 1 is another row than before")]
+    longer = pd.concat([rows, rows.tail(2)], ignore_index=True)
+    refused += [
+        (longer, "2 rows from train frame, row 45 on are new"),
+        (rows.iloc[::-1].reset_index(drop=True), "train frame, row"),
+    ]
+    for other, words in refused:
+        with pytest.raises(CheckpointError, match=rf"(?s)began with other rows, .*{words}"):
             resumed(other)
     if held_out is not None:
-        with pytest.raises(CheckpointError, match=r"rows\.validation was '\w+', is '\w+'"):
+        with pytest.raises(CheckpointError, match=r"fit: 15 rows are no more there"):
             resumed(rows, held_out.head(5))
-        with pytest.raises(CheckpointError, match=r"rows\.validation was '\w+', is not set"):
+        with pytest.raises(CheckpointError, match=r"fit: the validation rows are no more there"):
             resumed(rows, None)
         # Allowed, it is what was done, and that is said.
         assert resumed(changed, allow_changed=True).metrics == first.metrics

@@ -219,6 +219,23 @@ def test_a_folder_weighs_what_it_evaluates(
     ]
 
 
+def test_a_model_of_soft_labels_alone_evaluates_certain_ones(
+    tiny_config: Make, files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its predictions are called label; another column may be named when it is opened."""
+    columns = {"no": "p_no", "yes": "p_yes"}
+    tree = tree_of(tiny_config, "binary", label=None, soft_labels=columns)
+    train(tree, str(files["rows"]))
+    certain = open_trainer(tmp_path / "run").evaluate(files["bare"])
+    assert certain == pytest.approx(open_trainer(tmp_path / "run").evaluate(files["rows"]), abs=1e-7)
+    said = f"{files['bare']}: there is no column 'p_no' (data.soft_labels), so the labels in 'label' are certain"
+    assert said in caplog.messages
+    gold = pd.read_csv(files["bare"]).rename(columns={"label": "gold"})
+    with pytest.raises(BadInput, match=r"data\.soft_labels: expected a column 'p_no', got text, gold"):
+        open_trainer(tmp_path / "run").evaluate(gold)
+    assert open_trainer(tmp_path / "run", label="gold").evaluate(gold) == certain
+
+
 def test_the_command_line_says_the_same(
     tiny_config: Make, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

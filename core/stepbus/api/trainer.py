@@ -177,7 +177,7 @@ class Trainer:
         (fit,) = run.fits
         session = run.sessions.get(fit.name)
         if session is not None and hasattr(session, "steps"):
-            predictor = Predictor(fit.name, session.data, session.steps, session.metrics)
+            predictor = Predictor(fit.name, session.data, session.steps, session.metrics, session)
             self.model, self._session = session.model, session
         elif not run.results or run.results[0].model_path is None:
             return

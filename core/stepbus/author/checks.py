@@ -17,6 +17,7 @@ from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import make
 from stepbus.fit.plugins import memory_problem, watches
 from stepbus.kernel import Member, check_policy, hooks_of
+from stepbus.run.plans import grows_of, misplaced
 
 
 def problems_of(loaded: LoadedPlugin) -> list[str]:
@@ -31,6 +32,7 @@ def problems_of(loaded: LoadedPlugin) -> list[str]:
     hook_problems = _hook_problems(loaded)
     problems = [*_scope_problems(loaded), *hook_problems, *_equality_problems(cls)]
     problems += _role_problems(loaded, hooks_known=not hook_problems)
+    problems += _axis_problems(loaded)
     if loaded.config_class is not None:
         problems += settings_problems(loaded.config_class, "Config")
     problems += component_problems(loaded)
@@ -57,6 +59,24 @@ def _role_problems(loaded: LoadedPlugin, *, hooks_known: bool) -> list[str]:
     except PluginError as error:
         return [str(error).removeprefix(f"{loaded.label}: ")]
     return []
+
+
+def _axis_problems(loaded: LoadedPlugin) -> list[str]:
+    """Return what is wrong with `grows`, as far as the class alone tells."""
+    try:
+        axes = grows_of(loaded.cls, loaded.label)
+    except PluginError as error:
+        return [str(error).removeprefix(f"{loaded.label}: ")]
+    hooks = {name for name, *_ in implemented(loaded.cls)}
+    found = [wrong for axis in axes if (wrong := misplaced(axis, axes))]
+    if axes and "expand_fits" not in hooks:
+        found.append("it has grows and no expand_fits, which would grow the plan; write it, or leave grows out")
+    found += [
+        f'it grows the plan along {axis.name}, and has no combine_results; write it, or Axis(…, combined_by="NAME")'
+        for axis in axes
+        if not axis.combined_by and "combine_results" not in hooks
+    ]
+    return found
 
 
 def _hook_problems(loaded: LoadedPlugin) -> list[str]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stepbus.fit.builder import FitBuilder as FitBuilder
     from stepbus.fit.builder import Fitting as Fitting
     from stepbus.fit.effects import loop_notes as loop_notes
+    from stepbus.fit.effects import run_notes as run_notes
     from stepbus.fit.effects import unevaluated as unevaluated
     from stepbus.fit.evaluation import joined as joined
     from stepbus.fit.evaluation import metric_values as metric_values
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from stepbus.fit.metrics import chosen_metrics as chosen_metrics
     from stepbus.fit.metrics import rehearse as rehearse
     from stepbus.fit.session import FitSession as FitSession
-    from stepbus.fit.text_fits import TextFits as TextFits
-    from stepbus.fit.text_fits import text_of as text_of
-    from stepbus.fit.text_models import config_model as config_model
-    from stepbus.fit.text_models import known_config as known_config
-    from stepbus.fit.text_models import new_encoder as new_encoder
+    from stepbus.fit.texts import TextFits as TextFits
+    from stepbus.fit.texts import config_model as config_model
+    from stepbus.fit.texts import known_config as known_config
+    from stepbus.fit.texts import new_encoder as new_encoder
+    from stepbus.fit.texts import text_of as text_of
     from stepbus.fit.weights import put_tensors as put_tensors
 else:
     from stepbus.base.lazy import lazily
@@ -40,13 +41,12 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         builder="Exported FitBuilder Fitting",
-        effects="loop_notes unevaluated",
+        effects="loop_notes run_notes unevaluated",
         evaluation="joined metric_values predict score unweighed",
         members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
         "run_scoped source_digest",
         metrics="chosen_metrics rehearse",
         session="FitSession",
-        text_fits="TextFits text_of",
-        text_models="config_model known_config new_encoder",
+        texts="TextFits config_model known_config new_encoder text_of",
         weights="put_tensors",
     )

@@ -12,7 +12,7 @@ from stepbus.kernel import Session
 if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit.members import Prototype
-    from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Lineage, Predictions, Steps
+    from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Lineage, Predictions, ScoredSet, Steps
 
 
 @frozen(eq=False)
@@ -39,6 +39,7 @@ class Fitting(Session, Protocol):
         metrics: What scores predictions, by name.
         best_arrays: The best weights, where they are kept.
         scored: Set name -> its latest predictions and metrics.
+        prepared: What it does, with the rows that plugins made of the fit's own.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
         before: Which rows the weights had seen before this fit.
     """
@@ -48,6 +49,7 @@ class Fitting(Session, Protocol):
     metrics: list[tuple[str, Any]]
     best_arrays: dict[str, Any]
     scored: dict[str, tuple[Predictions, dict[str, float]]]
+    prepared: Fit
     not_of_step: str
     before: Lineage
 
@@ -126,8 +128,8 @@ class FitBuilder(Protocol):
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""
 
-    def predict(self, session: Fitting, name: str) -> Predictions:
-        """Return predictions of a named set without labels."""
+    def predict(self, session: Fitting, rows: ScoredSet) -> Predictions:
+        """Return predictions of a set, whose labels do not matter."""
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit."""

@@ -11,10 +11,12 @@ from stepbus.base import DataError, listed, weights_argument
 from stepbus.base.guards import as_read_only
 from stepbus.fit import best_weights
 from stepbus.fit.metrics import metric_values as metric_values
+from stepbus.fit.predicting import combined, seen_otherwise, views_of
 from stepbus.kernel import Best, Predictions
 
 if TYPE_CHECKING:
     from stepbus.fit.builder import Fitting
+    from stepbus.fit.predicting import View
     from stepbus.kernel import ScoredSet, Steps
 
     Array = np.ndarray[Any, Any]
@@ -142,21 +144,62 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
         final: Whether this is the last evaluation of the fit.
     """
     hook, state = session.bus.hook, session.state
+    views = views_of(session.bus, session, session.prepared.sets[name]) if final else []
     # At the end, a set that was scored at this very step is not announced again; after a resume it is
     # computed again in silence, so that the log stays that of a run which was never cut.
-    fresh = not final or state.evaluated.get(name) != state.step
+    fresh = not final or bool(views) or state.evaluated.get(name) != state.step
     if fresh:
         hook.on_evaluate_start(trainer=session, state=state, name=name, reason=reason)
     if fresh or name not in session.scored:
         predictions, metrics = session.builder.score(session, name, prefix)
         session.scored[name] = predictions, as_read_only(metrics)
         state.evaluated[name] = state.step
+    if views:
+        session.scored[name] = _with_views(session, views, *session.scored[name], prefix)
     predictions, metrics = session.scored[name]
     session.control.saw(name)
     hook.on_predictions(trainer=session, state=state, name=name, predictions=predictions, final=final)
     if fresh:
         hook.on_evaluate(trainer=session, state=state, name=name, metrics=metrics)
     return metrics
+
+
+def _with_views(
+    session: Fitting, views: Sequence[View], plain: Predictions, metrics: Mapping[str, float], prefix: str
+) -> tuple[Predictions, dict[str, float]]:
+    """Return what is said of a set in all views together, and its metrics beside those of the plain view."""
+    predictions = _in_all_views(session, views, plain)
+    before, loss = f"{prefix}_" if prefix else "", f"{prefix}_loss" if prefix else "loss"
+    kept = {f"{before}plain_{key.removeprefix(before)}": value for key, value in metrics.items() if key != loss}
+    # The loss stays that of the plain view: views have predictions, and no outputs together.
+    found, words = score(session.metrics, predictions, metrics.get(loss, float("nan")), prefix)
+    if words:
+        session.message(words, "warning")
+    return predictions, as_read_only({**metrics, **found, **kept})
+
+
+def _in_all_views(session: Fitting, views: Sequence[View], plain: Predictions) -> Predictions:
+    def said(view: View) -> Predictions:
+        return session.builder.predict(session, seen_otherwise(session.data, session.config, view))
+
+    return combined(session.bus, session, plain, views, said)
+
+
+def final_predictions(session: Fitting) -> dict[str, Predictions]:
+    """Score or predict every set of a fit for the last time, with the weights that are exported.
+
+    Args:
+        session: The fit, at its end.
+    """
+    found = {}
+    for name in session.data.sets:
+        if session.fit.is_labelled(name):
+            prefix = "eval" if name == session.fit.monitored else name
+            session.state.metrics.update(evaluate_set(session, name, prefix, "final", final=True))
+            found[name] = session.scored[name][0]
+        else:
+            found[name] = predict_set(session, name)
+    return found
 
 
 def predict_set(session: Fitting, name: str) -> Predictions:
@@ -166,7 +209,10 @@ def predict_set(session: Fitting, name: str) -> Predictions:
         session: The fit, with the weights that are exported.
         name: The set.
     """
-    predictions = session.builder.predict(session, name)
+    views = views_of(session.bus, session, session.prepared.sets[name])
+    predictions = session.builder.predict(session, session.data.sets[name])
+    if views:
+        predictions = _in_all_views(session, views, predictions)
     hook = session.bus.hook
     hook.on_predictions(trainer=session, state=session.state, name=name, predictions=predictions, final=True)
     return predictions

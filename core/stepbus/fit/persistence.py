@@ -27,10 +27,11 @@ from stepbus.fit.builder import Exported
 from stepbus.fit.members import disabled_of, keep_disabled, plugin_table
 from stepbus.fit.opened import prediction_tree
 from stepbus.fit.plugins import restore_state, state_of
+from stepbus.fit.predicting import STATES, fit_states
 from stepbus.fit.seen import BEFORE, before_in, lineage_in, packed, put_lineage
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
-from stepbus.storage import DESCRIPTION, FORMAT, LINEAGE, checkpoints, decode_state, encode_state
+from stepbus.storage import DESCRIPTION, FORMAT, LINEAGE, checkpoints, decode_state, encode_state, tensor_files
 from stepbus.storage.checkpoints import Checkpoint, Snapshot
 from stepbus.storage.wheels import cache as wheel_cache
 
@@ -190,14 +191,23 @@ def export(session: Fitting) -> Path:
     """Write the model as a Hugging Face folder from which `evaluate` and `predict` rebuild everything."""
     folder, exported = session.directory / "model", session.builder.exported(session)
     tensors = tensors_of(session.model)
+    states, arrays = fit_states(session.bus)
     files = {**exported.files, LINEAGE: packed(session.lineage)}
-    folders.write_folder(folder, exported.config, tensors, files, describe(session, exported))
+    if arrays:
+        files[STATES] = tensor_files.as_bytes(arrays)
+    folders.write_folder(folder, exported.config, tensors, files, describe(session, exported, states))
     session.artifact("model", folder)
     return folder
 
 
-def describe(session: Fitting, exported: Exported) -> dict[str, Any]:
-    """Return what prediction needs: components and their settings, labels, templates; and which plugins were on."""
+def describe(session: Fitting, exported: Exported, states: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what prediction needs: components and their settings, labels, templates; and which plugins were on.
+
+    Args:
+        session: The fit.
+        exported: What its builder tells.
+        states: What plugins remember that take part in prediction; None asks them.
+    """
     from stepbus.base import __version__
 
     return {
@@ -206,6 +216,7 @@ def describe(session: Fitting, exported: Exported) -> dict[str, Any]:
         "config": values_without_secrets(prediction_tree(session.config, session.data.task)),
         "encoder": exported.state,
         "plugins": plugin_table(session.members),
+        "predicting": fit_states(session.bus)[0] if states is None else states,
         "metrics": {name: value for name, value in session.state.metrics.items() if value == value},
         "step": session.state.step,
     }

@@ -11,7 +11,8 @@ from stepbus.base import REQUESTS, raise_first
 from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
-from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, watch_reading
+from stepbus.fit.predicting import prepared_fit
+from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, warnings_of, watch_reading
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class FitSession(AssignedByCore):
     named = "trainer"
 
     data: FitData
+    prepared: Fit
     model: Any
     optimizer: Any
     steps: Steps
@@ -82,7 +84,8 @@ class FitSession(AssignedByCore):
 
     def prepare(self) -> None:
         """Make the data and count the updates; no weight is touched."""
-        self.data = self.builder.data(self.fit)
+        self.prepared = prepared_fit(self.bus, self, self.fit)
+        self.data = self.builder.data(self.prepared)
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.metrics, self.directions = self.builder.metrics(self.data)
         watch_reading(self.data.sets, self.control.saw)
@@ -263,9 +266,8 @@ class FitSession(AssignedByCore):
     def release(self) -> None:
         """Give up weights, optimizer and compiled steps, for which nobody has a use once another fit begins."""
         self.best_arrays, self.scored = {}, {}
-        for name in ("model", "optimizer", "steps"):
-            if hasattr(self, name):
-                delattr(self, name)
+        for name in {"model", "optimizer", "steps"} & vars(self).keys():
+            delattr(self, name)
 
     def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
@@ -286,17 +288,9 @@ class FitSession(AssignedByCore):
         return raised
 
     def _finish(self, result: FitResult) -> None:
-        state = self.state
         best_weights.put_back(self)
         self.control.settled = True
-        for name in self.data.sets:
-            if not self.fit.is_labelled(name):
-                result.predictions[name] = evaluation.predict_set(self, name)
-                continue
-            prefix = "eval" if name == self.fit.monitored else name
-            state.metrics.update(evaluation.evaluate_set(self, name, prefix, "final", final=True))
-            result.predictions[name] = self.scored[name][0]
-        for name, met in seen_in(self.before | trained_on(self.fit), self.fit):
-            words = f"{self.fit.name}: its weights had seen {met.said(f'{name} rows')} before they were scored"
-            self.message(f"{words}: a score of these rows says nothing of new ones", "warning")
+        result.predictions = evaluation.final_predictions(self)
+        for words in warnings_of(self.before | trained_on(self.fit), self.fit):
+            self.message(words, "warning")
         result.model_path = self.disk.export(self)

@@ -3,13 +3,17 @@
 The order of a run, held true by a test (`for` repeats its lines, `if` may skip them):
 
     expand_fits
+    prepare_data
     validate_plan
     for each configuration that overrides of fits make:
+        prepare_data
         validate_plan
     on_run_start
     for each fit:
         if it comes after others:
             fill_fit
+        if its rows were not prepared for the plan:
+            prepare_data
         parameter_groups
         transform_gradients
         on_fit_start
@@ -34,11 +38,14 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
                 if a checkpoint was asked for:
                     checkpoint_retention
                     on_checkpoint
-        for each set that wants a final score:
-            if it was not scored at this very step:
+        for each set that is scored or predicted at the end:
+            prediction_views
+            if it is scored, and was not at this very step or has views:
                 on_evaluate_start
+            if it has views:
+                combine_views
             on_predictions
-            if it was not scored at this very step:
+            if it is scored, and was not at this very step or has views:
                 on_evaluate
         on_fit_end
         on_fit_result
@@ -94,6 +101,54 @@ def validate_plan(plan: Plan) -> list[Problem] | None:
 
     Returns:
         Problems; those of all plugins are shown together, and nothing starts.
+    """
+
+
+@hookspec
+def prepare_data(trainer: Session, sets: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Change the cells of rows before they become texts and tokens: in each fit, and whenever its model predicts.
+    Threaded over `sets`.
+
+    What is learnt, is learnt from `train` and remembered (`state_dict`): a plugin with this hook is made anew when
+    the model is opened, its settings and its memory restored, and gets sets without `train`.
+
+    Args:
+        trainer: The session; there is no data and no model yet.
+        sets: Set name -> `stepbus.Rows`. Only those of `train` have labels; the others have lost these columns.
+
+    Returns:
+        The same sets, with rows such as `attrs.evolve(rows, frame=…)`. But for `train`, with the same ids in the same
+        order and without labels.
+    """
+
+
+@hookspec
+def prediction_views(trainer: Session, rows: Any) -> Sequence[tuple[Any, ...]] | None:
+    """Give other versions of rows to predict besides (test-time augmentation): of each set once at the end of a fit,
+    and whenever its model predicts or evaluates; never during training.
+
+    A plugin with this hook is made anew when the model is opened, as one with `prepare_data` is.
+
+    Args:
+        trainer: The session.
+        rows: The rows, prepared, without labels.
+
+    Returns:
+        A list of (name, rows) or (name, rows, settings of section `data` for them). Each id has to come at least
+        once; what is said of several rows of an id is merged by their mean.
+    """
+
+
+@hookspec(firstresult=True)
+def combine_views(trainer: Session, predictions: Mapping[str, Predictions]) -> Predictions | None:
+    """Combine what is said of rows in several views; the score of the plain one is kept as well (`eval_plain_…`).
+
+    Args:
+        trainer: The session.
+        predictions: View -> its predictions, without labels, aligned by row id; "plain" is the rows as they are.
+
+    Returns:
+        One for all views, of the same rows in the same order; the first plugin that returns one decides.
     """
 
 
@@ -455,10 +510,12 @@ def on_close(run: Run, status: str) -> None:
 
 
 # Hooks whose value goes through the implementations in order, and the argument that carries it.
-THREADED = {"expand_fits": "fits", "fill_fit": "fit", "finish_predictions": "predictions"}
+THREADED = {
+    "expand_fits": "fits", "fill_fit": "fit", "prepare_data": "sets", "finish_predictions": "predictions",
+}  # fmt: skip
 
 # Hooks that the first plugin with an answer decides.
-FIRST_DECIDES = frozenset({"combine_results", "combine_predictions", "checkpoint_retention"})
+FIRST_DECIDES = frozenset({"combine_results", "combine_predictions", "combine_views", "checkpoint_retention"})
 
 # Hooks that belong to the run rather than to one fit: a fit-scoped plugin cannot implement them.
 RUN_HOOKS = frozenset(
@@ -472,13 +529,15 @@ RUN_HOOKS = frozenset(
 # Hooks that can change or refuse what is computed: a plugin with one of these cannot be switched off by an error.
 BUILD_HOOKS = frozenset(
     {
-        "validate_plan", "parameter_groups", "transform_gradients", "expand_fits", "fill_fit", "combine_results",
-        "combine_predictions", "finish_predictions",
+        "validate_plan", "prepare_data", "parameter_groups", "transform_gradients", "expand_fits", "fill_fit",
+        "combine_results", "prediction_views", "combine_views", "combine_predictions", "finish_predictions",
     }
 )  # fmt: skip
 
 # Hooks of BUILD that take part whenever a trained run predicts: a plugin with one is made anew for that.
-PREDICTION_HOOKS = frozenset({"combine_predictions", "finish_predictions"})
+PREDICTION_HOOKS = frozenset(
+    {"prepare_data", "prediction_views", "combine_views", "combine_predictions", "finish_predictions"}
+)
 
 
 def specifications() -> dict[str, tuple[str, ...]]:

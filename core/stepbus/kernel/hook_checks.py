@@ -99,6 +99,17 @@ def _predictions(value: Any) -> bool:
     return isinstance(value, Predictions)
 
 
+def _views(value: Any) -> bool:
+    """Whether a value is a list of views: (name, rows) or (name, rows, settings)."""
+    return isinstance(value, list | tuple) and all(
+        isinstance(view, tuple)
+        and len(view) in (2, 3)
+        and isinstance(view[0], str)
+        and isinstance(view[2] if len(view) == 3 else {}, Mapping)
+        for view in value
+    )
+
+
 def _yes_or_no(value: Any) -> bool:
     # NumPy's own kind, by name: this module is imported with every configuration.
     return isinstance(value, int) or type(value).__name__ in ("bool", "bool_")
@@ -112,6 +123,9 @@ RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "expand_fits": (_fits, "a list of at least one stepbus.Fit"),
     "fill_fit": (_fit, "a stepbus.Fit"),
     "combine_results": (_result, "a stepbus.FitResult"),
+    "prepare_data": (lambda value: isinstance(value, Mapping), "a mapping from set names to rows"),
+    "prediction_views": (_views, "a list of (name, rows) or (name, rows, settings)"),
+    "combine_views": (_predictions, "a stepbus.Predictions"),
     "combine_predictions": (_predictions, "a stepbus.Predictions"),
     "finish_predictions": (_predictions, "a stepbus.Predictions"),
     "is_boundary": (_yes_or_no, "true or false"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stepbus.base import PluginError, Problem
 from stepbus.kernel import Run
-from stepbus.run.keeping import DELIVERED
+from stepbus.run.keeping import BEGUN, DELIVERED, ROWS
 from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, from_json, sealed, write_json_atomically
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ CHECKPOINTS = "checkpoints"
 RESULT = "result.json"
 # What core itself writes into the folder of a run or a fit, besides the run file.
 WRITTEN = (
-    "config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, DELIVERED, LOCK, PREDICT_FILE,
+    "config.yaml", RESULT, "predictions.npz", MODEL, CHECKPOINTS, FITS, DELIVERED, BEGUN, ROWS, LOCK, PREDICT_FILE,
     "predict.safetensors", "predict.npz",
 )  # fmt: skip
 # What a model may bring: weights, settings, and whatever a tokenizer is made of.
@@ -37,7 +36,6 @@ OF_MODELS = (
     DESCRIPTION, "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "added_tokens.json",
     "special_tokens_map.json", LINEAGE, "vocab.*", "merges.txt", "*.model",
 )  # fmt: skip
-_OF_A_FIT = re.compile(rf"{FITS}/[^/]+/{MODEL}")  # what the link to a model says
 HERE = "environment.output_dir"
 ADVICE = f"move it away, or set {HERE} to another folder"
 
@@ -105,42 +103,6 @@ def note_writes(run: Planned) -> None:
 def is_model(folder: Path) -> bool:
     """Whether a folder, which is no link, holds a model that stepbus wrote."""
     return not folder.is_symlink() and (folder / DESCRIPTION).is_file() and (folder / "config.json").is_file()
-
-
-def is_of_before(run: Path, fits: Sequence[str]) -> bool:
-    """Whether a run's only fit lies in its own folder, as it did before every fit had one in `fits`.
-
-    Args:
-        run: The run's folder.
-        fits: The names of its fits.
-    """
-    if len(fits) != 1 or os.path.lexists(run / FITS / fits[0]):
-        return False
-    return any(os.path.lexists(run / name) for name in (RESULT, CHECKPOINTS)) or is_model(run / MODEL)
-
-
-def link_model(run: Path, model: Path) -> str:
-    """Let RUN/model lead to the model of a run's only fit, where links work; what stands there already stays.
-
-    Args:
-        run: The run's folder.
-        model: The folder of the model, in it.
-
-    Returns:
-        What a user should know: whose RUN/model is, where it is none of ours; else "".
-    """
-    link, inside = run / MODEL, model.relative_to(run)
-    if link.is_symlink() and _OF_A_FIT.fullmatch(str(link.readlink())):
-        if link.readlink() == inside:
-            return ""
-        link.unlink()  # to a fit that the plan has no more
-    try:
-        link.symlink_to(inside, target_is_directory=True)
-    except FileExistsError:
-        return f"the model lies in {model}; {link} was there before, so it stays and does not lead to it"
-    except OSError:
-        pass  # a file system without links: who names the run needs none
-    return ""
 
 
 def is_room_for_model(folder: Path) -> bool:

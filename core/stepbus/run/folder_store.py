@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stepbus.base import BadInput, CheckpointError, ConfigError, counted
 from stepbus.base.trees import to_yaml
@@ -12,7 +12,7 @@ from stepbus.device import choice, conditions
 from stepbus.fit import plugin_table
 from stepbus.run import files as run_files
 from stepbus.run import folders as run_folders
-from stepbus.run import ledger, opened, resume
+from stepbus.run import keeping, ledger, opened, resume
 from stepbus.run.interruption import signals_after
 from stepbus.run.keeping import Deliveries
 from stepbus.run.resume import Past, Start
@@ -51,6 +51,7 @@ class FolderStore:
         self.named: Path | None = None  # the checkpoint that was named
         self.past = Past(allow_changed)
         self.deliveries = Deliveries(lambda: self.run.directory, lambda: self.run.id)
+        self._plans: dict[str, dict[str, str]] = {}  # see `keeping.planned`
         self._claim: run_folders.Claim | None = None
         self._run: Run | None = None
 
@@ -101,17 +102,20 @@ class FolderStore:
 
     def describe(self, run: Run) -> None:
         """Write what this run is, so that it can be found, read and resumed; or hold a resumed one against it."""
-        fits = [{"name": fit.name, "scope": fit.scope} for fit in run.fits]
+        fits: list[dict[str, Any]] = [{"name": fit.name, "scope": fit.scope} for fit in run.fits]
+        for said, fit in zip(fits, run.fits, strict=True):
+            said |= {"auxiliary": True} if fit.auxiliary else {}
         config = wheel_cache.with_digests(run.config.deciding())
         facts = {"fits": fits, "config": config, "plugins": plugin_table(run.members)}
         facts["conditions"] = conditions.current()
         # Between them the sets of the first fit hold every row, and the other fits share them out by the same settings.
         facts["rows"] = {name: told[:16] for name, told in run.first.data.digests().items()}
         self.past.facts = facts
+        self._plans = keeping.planned(run)
         writes = run_files.written_by_plugins(run)
         written = run_folders.run_documents(run.id, facts, to_yaml(run.config.resolved()), writes)
         if self.resumed:
-            resume.check_run(run, self.past, self.named)
+            resume.check_run(run, self.past, self.named, self._plans)
             self._remember(run)
             run_files.note_writes(run)
         for name, content in written.items():
@@ -148,6 +152,7 @@ class FolderStore:
         known = ledger.read(directory, fit, run.id) if self.resumed else None
         if known is None:
             return None
+        keeping.refuse_other_needs(run, fit)
         resume.check_finished(run, self.past, known)
         if self.past.may_grow and _goes_on(run, session(), known):
             return None
@@ -163,13 +168,17 @@ class FolderStore:
             directory.mkdir(parents=True, exist_ok=True)
 
     def restore(self, session: FitSession) -> None:
-        """Put the newest good checkpoint of a fit back, or the one that was named."""
-        if self.resumed and self._run is not None:
-            resume.restore(self._run, session, self.past, self.named)
-            resume.accept_changes(self._run, self.past)
-            _reopen(self._run, session.fit, self.deliveries)
+        """Put the newest good checkpoint of a fit back, or the one that was named; and write down what is begun."""
+        run = self.run
+        if self.resumed:
+            keeping.refuse_trained_before(run, session.fit)
+            resume.restore(run, session, self.past, self.named)
+            resume.accept_changes(run, self.past)
+            _reopen(run, session.fit, self.deliveries)
         elif self.start is not None:
             resume.begin_with(session, self.start)
+        with run_folders.writing(session.directory):
+            keeping.write(run, session, self._plans)
 
     def keep(self, run: Run, result: FitResult) -> None:
         """Keep the result of a fit in the ledger, unless a signal cut it."""
@@ -177,7 +186,7 @@ class FolderStore:
         if result.status != "interrupted":
             with run_folders.writing(result.directory):
                 self.deliveries.note_end(run.bus, result.fit.name)
-                ledger.write(result.directory, result, run.id)
+                ledger.write(result.directory, result, run.id, keeping.digest_of(result.directory))
             self._show_model(run, result)
 
     def is_told(self, what: str) -> bool:
@@ -194,7 +203,7 @@ class FolderStore:
         if (
             run.alone
             and result.model_path is not None
-            and (said := run_files.link_model(run.directory, result.model_path))
+            and (said := keeping.link_model(run.directory, result.model_path))
         ):
             run.message(said, "warning")
 

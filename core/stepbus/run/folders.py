@@ -21,6 +21,7 @@ from stepbus.base import CheckpointError, read_file, usable
 from stepbus.run.files import ADVICE, FITS, WRITTEN, strangers
 from stepbus.run.files import CHECKPOINTS as CHECKPOINTS
 from stepbus.run.files import RUN_FILE as RUN_FILE
+from stepbus.run.keeping import BEGUN, ROWS
 from stepbus.storage import (
     LOCK,
     FolderHeld,
@@ -72,7 +73,7 @@ class Claim:
         Args:
             fit_folder: The folder of the first fit.
         """
-        remove_made([self.folder / FITS, fit_folder, fit_folder / CHECKPOINTS])
+        remove_made([self.folder / FITS, fit_folder, *(fit_folder / name for name in (CHECKPOINTS, BEGUN, ROWS))])
         if not any(os.path.lexists(self.folder / name) for name in WRITTEN if self.folder / name not in self.made):
             remove_made(self.made)
 

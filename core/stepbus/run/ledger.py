@@ -26,6 +26,7 @@ from stepbus.storage import (
     Written,
     check_export,
     check_file,
+    document_digest,
     fsync_folder,
     sealed,
     unsealed,
@@ -39,8 +40,14 @@ RESULT = "result.json"
 PREDICTIONS = "predictions.npz"
 
 
-def write(directory: Path, result: FitResult, run_id: str) -> None:
+def write(directory: Path, result: FitResult, run_id: str, begun: str = "") -> None:
     """Keep the result of a finished fit: the predictions first, what says that it is finished last.
+
+    Args:
+        directory: The fit's folder.
+        result: Its result.
+        run_id: The run's number.
+        begun: The digest of what it was begun with.
 
     Raises:
         CheckpointError: It cannot be written.
@@ -54,6 +61,7 @@ def write(directory: Path, result: FitResult, run_id: str) -> None:
             "run": run_id,
             "fit": result.fit.name,
             "seed": result.fit.seed,
+            "begun": begun,
             "status": result.status,
             "metrics": result.metrics,
             "best": asdict(result.best) if result.best else None,
@@ -83,22 +91,11 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
     Raises:
         CheckpointError: There is a result, and something of it is not what was written.
     """
-    place = directory / RESULT
-    if not os.path.lexists(place):
+    place, saved = directory / RESULT, entry_of(directory, fit.name, run_id)
+    if saved is None:
         return None
     try:
-        saved = unsealed(read_file(place, CheckpointError, links=False))
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; remove it to do this fit again") from error
-    except (OSError, ValueError) as error:
-        raise _damaged(place, error) from error
-    try:
-        owner, seed, wanted = (saved["run"], saved["fit"]), saved["seed"], written_from(saved["predictions"])
-        if owner != (run_id, fit.name):
-            raise CheckpointError(
-                f"{place}: expected the result of {fit.name} of this run, got that of {saved['fit']}"
-                f"{'' if saved['run'] == run_id else ' of another run'}; remove it to do this fit again"
-            )
+        seed, wanted = saved["seed"], written_from(saved["predictions"])
         if seed != fit.seed:
             return None  # a resume with --allow-changed, which has said so
         model = _model(directory, saved["model"])
@@ -136,11 +133,23 @@ def take_back(directory: Path) -> None:
     fsync_folder(directory)
 
 
-def kept_model(directory: Path, name: str, run_id: str) -> str | None:
-    """Return the digest of the model that the entry of a fit vouches for; None where there is no entry.
+def fingerprint(directory: Path, name: str, run_id: str) -> str:
+    """Return a digest of what a fit gives to those that need it, its predictions and its model; "" of one not done.
 
     Raises:
-        CheckpointError: The entry is damaged, or that of another fit.
+        CheckpointError: Its entry is damaged, or that of another fit.
+    """
+    saved = entry_of(directory, name, run_id)
+    if saved is None:
+        return ""
+    return document_digest({"predictions": saved["predictions"]["sha256"], "model": saved["model"]})
+
+
+def entry_of(directory: Path, name: str, run_id: str) -> dict[str, Any] | None:
+    """Return the entry of a fit, nothing of which is held against its files; None where there is none.
+
+    Raises:
+        CheckpointError: It is damaged, or that of another fit.
     """
     place = directory / RESULT
     if not is_kept(directory):
@@ -148,10 +157,29 @@ def kept_model(directory: Path, name: str, run_id: str) -> str | None:
     try:
         saved = unsealed(read_file(place, CheckpointError, links=False))
         if (saved["run"], saved["fit"]) != (run_id, name):
-            raise ValueError(f"it is that of {saved['fit']}{'' if saved['run'] == run_id else ' of another run'}")
-        return str(saved["model"]["digest"]) if saved["model"] else ""
+            whose = f"that of {saved['fit']}{'' if saved['run'] == run_id else ' of another run'}"
+            raise CheckpointError(f"{place}: expected the result of {name} of this run, got {whose}")
+        saved["begun"], saved["predictions"]["sha256"], saved["model"]
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; remove it to do this fit again") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error
+    return saved
+
+
+def kept_model(directory: Path, name: str, run_id: str) -> str | None:
+    """Return the digest of the model that the entry of a fit vouches for; None where there is no entry.
+
+    Raises:
+        CheckpointError: The entry is damaged, or that of another fit.
+    """
+    saved = entry_of(directory, name, run_id)
+    if saved is None:
+        return None
+    try:
+        return str(saved["model"]["digest"]) if saved["model"] else ""
+    except (KeyError, TypeError) as error:
+        raise _damaged(directory / RESULT, error) from error
 
 
 def _damaged(place: Path, error: Exception) -> CheckpointError:

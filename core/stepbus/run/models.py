@@ -8,8 +8,9 @@ from pathlib import Path
 
 from stepbus.base import ModelError
 from stepbus.run import ledger
-from stepbus.run.files import CHECKPOINTS, FITS, MODEL, RUN_FILE, is_of_before
+from stepbus.run.files import CHECKPOINTS, FITS, MODEL, RUN_FILE
 from stepbus.run.folders import read_run
+from stepbus.run.keeping import is_of_before
 from stepbus.storage import DESCRIPTION, from_json
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ def is_run(folder: Path) -> bool:
 
 
 def models_of(run: Path) -> dict[str, Path]:
-    """Return the model folders of a run, by the name of their fit; "" for that of a run of one fit.
+    """Return the model folders of a run, by the name of their fit, auxiliary ones left out; "" for that of one alone.
 
     The plan in the run file says which they are: what an earlier plan left in the folder is none of them.
 
@@ -33,7 +34,7 @@ def models_of(run: Path) -> dict[str, Path]:
         CheckpointError: The run file, or the entry of a fit, is damaged.
     """
     said = read_run(run)
-    names = [fit["name"] for fit in said["facts"]["fits"]]
+    names = [fit["name"] for fit in said["facts"]["fits"] if not fit.get("auxiliary")]
     alone = len(names) == 1
     places = {name: run if is_of_before(run, names) else run / FITS / name for name in names}
     done, unfinished = {}, []

@@ -16,7 +16,6 @@ from stepbus.base.guards import AssignedByCore, ReadOnlyList, as_read_only, hand
 from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
 from stepbus.fit.seen import deciders
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
-from stepbus.run import seen_rows
 from stepbus.run.combining import combine
 from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
@@ -217,8 +216,6 @@ class Run(AssignedByCore):
             self.bus.hook.on_run_start(run=self)
             for note in self.notes:
                 self.message(note, "warning")
-            for text, level in seen_rows.sentences(self.fits, lambda fit: self.variants.of(fit).builder.start()):
-                self.message(text, level)
             for fit in list(self.fits):
                 self._heed_signal()
                 self.results.append(self._do_fit(fit))

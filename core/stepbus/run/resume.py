@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from stepbus.device import conditions
 from stepbus.fit import keep_disabled, persistence
 from stepbus.fit.plugins import compare_watchers
 from stepbus.kernel import Fit, FitResult
-from stepbus.run import ledger
-from stepbus.run.files import RUN_FILE, is_of_before, read_run_file
+from stepbus.run import keeping, ledger
+from stepbus.run.files import RUN_FILE, read_run_file
 from stepbus.run.folders import CONFIG_FILE, read_run, run_documents, writing
 from stepbus.storage import check_file, checkpoints, write_bytes_atomically, written_table
 
@@ -116,19 +117,24 @@ def restore(run: Run, session: FitSession, past: Past, named: Path | None) -> No
     session.restore(checkpoint.path)
 
 
-def check_run(run: Run, past: Past, named: Path | None) -> None:
+def check_run(run: Run, past: Past, named: Path | None, plans: dict[str, dict[str, str]]) -> None:
     """Hold a resumed run against what it began as, and every finished fit of it, before any weights are loaded.
 
     Raises:
         CheckpointError: Something differs, or what is finished is damaged.
     """
     saved = read_run(run.directory)
-    if is_of_before(run.directory, [fit["name"] for fit in saved["facts"]["fits"]]):
+    if keeping.is_of_before(run.directory, [fit["name"] for fit in saved["facts"]["fits"]]):
         raise CheckpointError(
             f"{run.directory}: this run was written by an older stepbus, whose fit lies in the run's own folder; it "
             "opens to predict, and cannot go on: start a new run, with model.pretrained to begin with its weights"
         )
-    differences = refuse_changes(run, past, str(run.directory), saved["facts"], past.facts)
+    found = keeping.differences(run, plans)
+    # Rows that were compared one by one are said by their places, others by their digests.
+    both = (saved["facts"], past.facts)
+    was, now = ({**facts, "rows": _without(facts.get("rows", {}), found.known)} for facts in both)
+    differences = refuse_changes(run, past, str(run.directory), was, now, found)
+    keeping.refuse_mixtures(run, found)
     past.earlier = list(saved.get("earlier", []))
     if differences:
         past.earlier.append(saved["facts"])
@@ -140,26 +146,8 @@ def check_run(run: Run, past: Past, named: Path | None) -> None:
     # A damaged result of the last fold is worth knowing before the first ones are done again.
     for fit in run.fits:
         known = ledger.read(run.directory_of(fit), fit, run.id)
-        if known is not None and not run.alone:
-            _refuse_other_rows(fit, known)
         # Who serves the whole run and was switched off is not even told that it begins.
         keep_disabled(run.bus, _disabled_at_last(run, fit, named) if known is None else known.disabled)
-
-
-def _refuse_other_rows(fit: Fit, known: FitResult) -> None:
-    """Refuse a finished fit that predicted other rows than its sets have now: nothing of it can be put together.
-
-    Raises:
-        CheckpointError: It did, because rows, folds or their seed were changed and that was allowed.
-    """
-    for name, predictions in known.predictions.items():
-        ids = getattr(fit.sets.get(name), "ids", predictions.row_ids)
-        if list(map(str, predictions.row_ids)) != list(map(str, ids)):
-            raise CheckpointError(
-                f"{known.directory}: {fit.name} was done with other {name} rows than the plan gives it now; give the "
-                "old rows and folds back, remove this folder to do the fit again, or start a new run without --resume "
-                "(in Python: resume)"
-            )
 
 
 def _disabled_at_last(run: Run, fit: Fit, named: Path | None) -> dict[str, str]:
@@ -193,8 +181,27 @@ def accept_changes(run: Run, past: Past) -> None:
     past.changed = False
 
 
-def refuse_changes(run: Run, past: Past, place: str, saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _without(rows: dict[str, str], names: Sequence[str]) -> dict[str, str]:
+    return {name: told for name, told in rows.items() if name not in names}
+
+
+def refuse_changes(
+    run: Run,
+    past: Past,
+    place: str,
+    saved: dict[str, Any],
+    now: dict[str, Any],
+    found: keeping.Differences | None = None,
+) -> list[str]:
     """Refuse what would make a resume inexact, by name; or only mention it, where that was allowed.
+
+    Args:
+        run: The run.
+        past: What it began with.
+        place: What is resumed, in messages.
+        saved: Facts of what is resumed.
+        now: Facts of the run.
+        found: What differs of fits and rows.
 
     Returns:
         What differs, a sentence each.
@@ -220,10 +227,12 @@ def refuse_changes(run: Run, past: Past, place: str, saved: dict[str, Any], now:
         allowed = checkpoints.compare_facts(before_that, known, ignore=ignored)
         allowed += compare_watchers(facts.get("plugins", {}), run.members).differences
         differences = [difference for difference in differences if difference not in allowed]
+    what = "settings" if differences or found is None or found.settings else "rows"
+    differences += () if found is None else found.sentences
     if differences and not past.allow_changed:
         listed = "\n  ".join(differences)
         raise CheckpointError(
-            f"{place}: this run began with other settings, so resuming would not be exact:\n  {listed}\n"
+            f"{place}: this run began with other {what}, so resuming would not be exact:\n  {listed}\n"
             "give the old ones back, or say --allow-changed (in Python: allow_changed=True)"
         )
     _refuse_others(run, past, place, others)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,14 @@ def write_tensors(path: Path, arrays: Mapping[str, Any]) -> Written:
             yield _bytes_of(arrays[name])
 
     return write_file(path, blocks())
+
+
+def as_bytes(arrays: Mapping[str, Any]) -> bytes:
+    """Return what `write_tensors` writes of arrays."""
+    with tempfile.TemporaryDirectory(prefix="stepbus-") as folder:
+        path = Path(folder, "arrays.safetensors")
+        write_tensors(path, arrays)
+        return path.read_bytes()
 
 
 def _bytes_of(array: Any) -> bytes | memoryview:

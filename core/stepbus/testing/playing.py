@@ -33,7 +33,7 @@ def play(
     metrics: Sequence[Mapping[str, float]] = (),
     scalars: Sequence[Mapping[str, float]] = (),
     seconds: float = 0.01,
-    interrupt_at: int | None = None,
+    interrupt_at: int | tuple[str, int] | None = None,
     resume_from: Snapshot | None = None,
     sets: Mapping[str, Any] | None = None,
     directions: Mapping[str, bool | None] | None = None,
@@ -57,7 +57,7 @@ def play(
             are no validation rows and nothing is evaluated.
         scalars: The named numbers of each update (`gradient_norm`); the last are said again.
         seconds: Wall time of one update.
-        interrupt_at: The update during which a signal arrives.
+        interrupt_at: The update during which a signal arrives; ("round-2", 3) also says of which fit.
         resume_from: A checkpoint of an earlier run: `earlier.checkpoints[-1]`.
         sets: Row sets by name, for plugins that read rows; without them there are rows that only have ids.
         directions: Metric -> whether greater is better; without it, only names that end in loss are better when less.

@@ -28,14 +28,14 @@ class Script:
         scalars: The named numbers of each update.
         metrics: The metrics of each evaluation cycle; none: there are no validation rows.
         seconds: Wall time of one update.
-        interrupt_at: The update at which a signal arrives.
+        interrupt_at: The update at which a signal arrives: of the first fit that comes to it, or (fit, update).
     """
 
     losses: Sequence[float] = ()
     scalars: Sequence[Mapping[str, float]] = ()
     metrics: Sequence[Mapping[str, float]] = ()
     seconds: float = 0.01
-    interrupt_at: int | None = None
+    interrupt_at: int | tuple[str, int] | None = None
 
     def problems(self, steps_per_epoch: Any, epochs: Any, resume_from: Any) -> list[Problem]:
         """Return why it cannot be played, where what it was given cannot be meant.
@@ -50,8 +50,9 @@ class Script:
             found.append(Problem("steps_per_epoch", f"expected a number of at least 1, got {show(steps_per_epoch)}"))
         elif self.interrupt_at is not None and type(epochs) is int and epochs > 0:
             last = epochs * steps_per_epoch
-            if self.interrupt_at not in range(1, last + 1):
-                found.append(Problem("interrupt_at", f"expected an update from 1 to {last}, got {self.interrupt_at}"))
+            update = self.interrupt_at[1] if isinstance(self.interrupt_at, tuple) else self.interrupt_at
+            if update not in range(1, last + 1):
+                found.append(Problem("interrupt_at", f"expected an update from 1 to {last}, got {update}"))
         if isinstance(self.losses, str) or not all(map(_is_number, self.losses)):
             found.append(Problem("losses", f"expected a list of numbers, got {show(self.losses)}"))
         for name, given, prefix in (("metrics", self.metrics, "eval_"), ("scalars", self.scalars, "")):
@@ -66,6 +67,10 @@ class Script:
             words = f"expected a snapshot, as earlier.checkpoints[-1], got {show(resume_from)}"
             found.append(Problem("resume_from", words))
         return found
+
+    def interrupts(self, fit: str, number: int) -> bool:
+        """Return whether a signal arrives during an update of a fit."""
+        return self.interrupt_at in (number, (fit, number))
 
     def loss(self, number: int) -> float:
         """Return the loss of an update; without a script it falls as 1 / number."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from stepbus.config import Config
     from stepbus.fit import Fitting
-    from stepbus.kernel import Control, Fit
+    from stepbus.kernel import Control, Fit, ScoredSet
 
 TOKENS_IN_A_ROW = 8
 
@@ -84,7 +84,7 @@ class ScriptedSteps:
         session, script = self.session, self.script
         self.heard.moves.append(f"read {number}")
         session.model.step = number
-        if number == script.interrupt_at:
+        if script.interrupts(session.fit.name, number):
             self.heard.interrupt()
         training = session.config.training
         rows = session.config.data.settings.batch_size * training.gradient_accumulation_steps
@@ -260,11 +260,10 @@ class ScriptedFits:
         assert isinstance(said, ScriptedSet)
         return said.said, named
 
-    def predict(self, session: Fitting, name: str) -> Predictions:
-        """Return predictions of a named set without labels."""
-        said = session.data.sets[name]
-        assert isinstance(said, ScriptedSet)
-        return said.said
+    def predict(self, session: Fitting, rows: ScoredSet) -> Predictions:
+        """Return predictions of a set, whose labels do not matter."""
+        assert isinstance(rows, ScriptedSet)
+        return rows.said
 
     def checkpointer(self) -> ScriptedCheckpoints:
         """Return what keeps snapshots in memory."""

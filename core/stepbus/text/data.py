@@ -252,7 +252,7 @@ class TextData:
         rows = read_rows(source, name=name, config=settings)
         if not labelled:
             return TextSet(self.encoder.encode(rows, labelled=False), self.encoder, settings)
-        rows = weighed(rows, settings)
+        rows = weighed(rows, settings, labels=self.encoder.codec.columns)
         refuse_weightless(rows)
         targets = self.encoder.codec.targets_in_units(rows)
         return TextSet(self.encoder.encode(rows, labelled=True), self.encoder, settings, targets, rows.weights)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit import Fitting
     from stepbus.fit.loaders.sets import Check
-    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, Steps
+    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, ScoredSet, Steps
 
 
 def is_module(model: Any) -> bool:
@@ -243,9 +243,9 @@ class LoaderFits:
         """Return predictions and metrics of a named set."""
         return evaluation.score_set(session, name, prefix, self._said)
 
-    def predict(self, session: Fitting, name: str) -> Predictions:
-        """Return predictions of a named set without labels."""
-        return evaluation.predict(session.steps, session.data.sets[name])[0]
+    def predict(self, session: Fitting, rows: ScoredSet) -> Predictions:
+        """Return predictions of a set, whose labels do not matter."""
+        return evaluation.predict(session.steps, rows)[0]
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""

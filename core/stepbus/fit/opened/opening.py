@@ -16,6 +16,7 @@ from stepbus.device import choice
 from stepbus.fit import chosen_metrics, config_model, new_encoder
 from stepbus.fit.opened.prediction_config import UntrustedError, open_config
 from stepbus.fit.opened.predictor import Predictor
+from stepbus.fit.opened.session import OpenedSession, opened_bus
 from stepbus.storage import DESCRIPTION, FORMAT, from_json, verify_folder
 from stepbus.text import TextData
 
@@ -97,7 +98,10 @@ def open_model(
     metrics, _ = chosen_metrics(config, data.task)
     unused = ParameterUpdater(config.optimizer.build(), 0.0)
     steps = CompiledSteps(model, unused, [], rate=lambda step: 0.0, seed=0)
-    return OpenedModel(folder, config, model, Predictor(name or str(folder), data, steps, metrics))
+    named = name or str(folder)
+    bus = opened_bus(folder, config, saved.get("predicting", {}), plugins)
+    session = OpenedSession(folder, named, config, data, model, steps, bus)
+    return OpenedModel(folder, config, model, Predictor(named, data, steps, metrics, session))
 
 
 def _refuse_module(folder: Path, encoder: Any) -> None:

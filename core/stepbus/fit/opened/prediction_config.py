@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from attrs import frozen
 
-from stepbus.base import Component, ConfigError, ModelError, Selected, one_line, show
+from stepbus.base import Component, ConfigError, ModelError, Selected, one_line
 from stepbus.compute.models import head_for
 from stepbus.config import Config, PluginChoice, load_config
 from stepbus.config.discovery import NAME, installed, may_implement, may_offer_components
-from stepbus.fit.opened.folder_code import CODE, from_folder
+from stepbus.fit.opened.folder_code import from_folder
+from stepbus.fit.opened.places import place_of, without_places
 from stepbus.fit.opened.readers import put_back, reading_plugins, set_apart
+from stepbus.fit.opened.wishes import SECTIONS, Wish, of_sections, shown_place
+from stepbus.fit.predicting import takes_part
 from stepbus.kernel import PREDICTION_HOOKS
 
-SECTIONS = ("model", "data")
 # The task of the labels picks among these when a folder is opened.
 _BY_TASK = ("head", "metric")
 _TRAINING = ("optimizer", "scheduler")
@@ -33,26 +34,6 @@ _OWN = ("model.pretrained", "model.tokenizer")
 
 class UntrustedError(ModelError):
     """A folder asks for more than installed components, and nobody said that it may."""
-
-
-def _words(text: str) -> str:
-    return one_line(text, 500)
-
-
-@frozen
-class Wish:
-    """Something that a folder asks for beyond installed components.
-
-    Args:
-        path: Where it stands: "plugins.mine.use".
-        words: What it would do: "imports ./mine.py and makes its Mine".
-    """
-
-    path: str = attrs.field(converter=one_line)
-    words: str = attrs.field(converter=_words)
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.words}"
 
 
 def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
@@ -70,13 +51,13 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
     readers = dict[str, tuple[Any, list[str]]]()
     for choice in config.plugins:
         label, written = choice.loaded.label, plugin_tree(config, choice)
-        if label in needed:
+        if label in needed or takes_part(choice.loaded.cls, of_run=False):
             plugins[choice.name] = written
         elif label in reading and choice.loaded.origin != "built-in":
             readers[choice.name] = (written, reading[label])
         elif choice.loaded.origin != "built-in" and not config.names_plugin(choice.name):
             plugins[choice.name] = False  # the `expand` of another one would ask for it again
-    sections = {name: _without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
+    sections = {name: without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
     # Sizes of a model from scratch stand in config.json from now on.
     for name in config.model.component.metadata.get("from_scratch", ()):
         sections["model"].pop(name, None)
@@ -87,7 +68,7 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
 
 def plugin_tree(config: Config, choice: PluginChoice) -> Any:
     """Return what makes a plugin of a configuration again, as JSON values: its settings, and the code of one's own."""
-    return _without_places(choice.settings, config.tree["plugins"][choice.name])
+    return without_places(choice.settings, config.tree["plugins"][choice.name])
 
 
 def _providers(config: Config, task: str | None = None) -> set[str]:
@@ -119,38 +100,6 @@ def _parts(selected: Selected) -> Iterator[Component]:
                 yield from _parts(inner)
 
 
-def _without_places(value: Any, written: Any) -> Any:
-    """Return settings as they were written, without the places in them."""
-    settings = value.settings if isinstance(value, Selected) else value
-    if isinstance(written, Mapping) and isinstance(settings, Mapping):
-        return {key: _without_places(settings.get(key), item) for key, item in written.items()}
-    if not isinstance(written, Mapping) or not attrs.has(type(settings)):
-        return written
-    fields = {field.alias or field.name: field for field in attrs.fields(type(settings))}
-    kept = {}
-    for key, item in written.items():
-        if key not in fields:
-            kept[key] = item
-        elif fields[key].metadata.get("location") and item is None:
-            continue
-        elif _place(fields[key], item) in (None, "code"):
-            kept[key] = _without_places(getattr(settings, fields[key].name), item)
-    return kept
-
-
-def _place(field: Any, value: Any) -> str | None:
-    """Return what a value names: a file, a source, an output or code; or None where it names no place."""
-    location: str | None = field.metadata.get("location")
-    texts = [str(item) for item in (value if isinstance(value, list | tuple) else [value]) if _is_text(item)]
-    if location == "code":
-        texts = [text for text in texts if CODE.fullmatch(text)]
-    return location if texts else None
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str | Path)
-
-
 def open_config(
     tree: Any, folder: Path, place: str, *, trust: bool, plugins: Sequence[Any] = ()
 ) -> tuple[Config, list[Wish]]:
@@ -173,9 +122,9 @@ def open_config(
     if not isinstance(tree, dict) or not all(isinstance(tree.get(name), dict) for name in (*SECTIONS, "plugins")):
         raise ModelError(f"{place}: expected the mappings model, data and plugins under config, got something else")
     tree = from_folder(put_back(tree, place, trust=trust), SECTIONS, folder)
-    wishes = [*_of_sections(tree), *_of_plugins(tree["plugins"], place)]
+    wishes = [*of_sections(tree), *_of_plugins(tree["plugins"], place)]
     wishes += [
-        Wish(path, f"reads the folder or downloads {_named(tree['model'][name])}")
+        Wish(path, f"reads the folder or downloads {shown_place(tree['model'][name])}")
         for path in _OWN
         if tree["model"].get(name := path.removeprefix("model.")) is not None
     ]
@@ -227,32 +176,9 @@ def _of_config(config: Config) -> Iterator[Wish]:
     needed = _providers(config) | reading_plugins(config).keys()
     for choice in config.plugins:
         yield from _of_settings(f"plugins.{choice.name}", choice.settings)
-        if choice.loaded.origin != "built-in" and not (choice.loaded.label in needed or _predicts(choice.loaded.cls)):
+        predicts = any(takes_part(choice.loaded.cls, of_run=run) for run in (True, False))
+        if choice.loaded.origin != "built-in" and not (choice.loaded.label in needed or predicts):
             yield Wish(f"plugins.{choice.name}", "is a plugin that prediction does not need")
-
-
-def _predicts(plugin: Any) -> bool:
-    """Whether a plugin has a hook of prediction."""
-    return any(hasattr(getattr(plugin, hook, None), "stepbus_impl") for hook in PREDICTION_HOOKS)
-
-
-def _of_sections(tree: Mapping[str, Any]) -> Iterator[Wish]:
-    """Yield what is asked for outside of the sections that prediction needs."""
-    for key, value in tree.items():
-        if key == "extends":
-            yield Wish(key, f"reads the configuration {_named(value)}")
-        elif key == "hooks":
-            for module in value if isinstance(value, list) else [value]:
-                yield Wish(key, f"imports {_named(module)} for its hooks")
-        elif key in ("training", "environment"):
-            for name, item in value.items() if isinstance(value, dict) else [("", value)]:
-                if (key, name) != ("training", "metrics"):
-                    does = (
-                        f"writes to {_named(item)}" if name == "output_dir" else "is no setting that prediction needs"
-                    )
-                    yield Wish(f"{key}.{name}", does)
-        elif key not in (*SECTIONS, "plugins"):
-            yield Wish(key, "is no section that prediction needs")
 
 
 def _of_plugins(named: Mapping[str, Any], place: str) -> Iterator[Wish]:
@@ -285,13 +211,13 @@ def _of_settings(path: str, settings: Any) -> Iterator[Wish]:
         return
     for field in attrs.fields(type(settings)):
         value, here = getattr(settings, field.name), f"{path}.{field.alias or field.name}"
-        kind = _place(field, value)
+        kind = place_of(field, value)
         if kind == "code":
             module, _, function = str(value).rpartition(":")
             yield Wish(here, f"imports {module} and calls its {function}")
         elif kind is not None and value != field.default:
             does = {"source": "reads the folder or downloads", "output": "writes to"}.get(kind, "reads or writes")
-            yield Wish(here, f"{does} {_named(value)}")
+            yield Wish(here, f"{does} {shown_place(value)}")
         for inner in _inside(value):
             yield from _of_settings(here, inner)
 
@@ -300,8 +226,3 @@ def _inside(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
         value = tuple(value.values())
     yield from value if isinstance(value, tuple | list) else (value,)
-
-
-def _named(value: Any) -> str:
-    """Return a place in full, so that one sees what was asked for; anything else as messages name it."""
-    return repr(value) if isinstance(value, str) and len(value) <= 300 else show(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from stepbus.fit import predict
+from stepbus.fit.predicting import combined, prepared, seen_otherwise, views_of
 from stepbus.text import TextData
 from stepbus.text.rows import read_rows
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from stepbus.fit.predicting import View
     from stepbus.kernel import FitData, Predictions, Steps
 
     Array = np.ndarray[Any, Any]
@@ -29,12 +31,14 @@ class Predictor:
         data: Turns rows into batches, and outputs into the unit of the labels.
         steps: The compiled evaluation.
         metrics: What scores predictions, by name.
+        session: What its plugins get, and has them as `bus`; None where no plugin takes part.
     """
 
     name: str
     data: FitData
     steps: Steps
     metrics: Sequence[tuple[str, Any]]
+    session: Any = None
 
     def read(self, source: Any, *, labelled: bool = False) -> Any:
         """Return rows of text read from their source, which `predict` takes as well; other sources as they are."""
@@ -49,7 +53,20 @@ class Predictor:
             source: What holds the rows.
             labelled: Whether to read labels and compute the loss.
         """
-        return predict(self.steps, self.data.other(source, _purpose(labelled), labelled=labelled))
+        purpose, session = _purpose(labelled), self.session
+        if session is None or not isinstance(self.data, TextData):
+            return predict(self.steps, self.data.other(source, purpose, labelled=labelled))
+        rows = self.read(source, labelled=labelled)
+        rows = prepared(session.bus, session, {purpose: rows}, session.config.data.settings)[purpose]
+        plain, loss, logits = predict(self.steps, self.data.other(rows, purpose, labelled=labelled))
+        views = views_of(session.bus, session, rows)
+        if not views:
+            return plain, loss, logits
+
+        def said(view: View) -> Predictions:
+            return predict(self.steps, seen_otherwise(self.data, session.config, view))[0]
+
+        return combined(session.bus, session, plain, views, said), loss, logits
 
 
 def _purpose(labelled: bool) -> str:

@@ -5,8 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.run.keeping.beginnings import BEGUN as BEGUN
+    from stepbus.run.keeping.beginnings import ROWS as ROWS
+    from stepbus.run.keeping.beginnings import digest_of as digest_of
     from stepbus.run.keeping.delivery import DELIVERED as DELIVERED
     from stepbus.run.keeping.delivery import Deliveries as Deliveries
+    from stepbus.run.keeping.holding import Differences as Differences
+    from stepbus.run.keeping.holding import differences as differences
+    from stepbus.run.keeping.holding import planned as planned
+    from stepbus.run.keeping.holding import refuse_mixtures as refuse_mixtures
+    from stepbus.run.keeping.holding import refuse_other_needs as refuse_other_needs
+    from stepbus.run.keeping.holding import refuse_trained_before as refuse_trained_before
+    from stepbus.run.keeping.holding import write as write
+    from stepbus.run.keeping.linking import is_of_before as is_of_before
+    from stepbus.run.keeping.linking import link_model as link_model
     from stepbus.run.keeping.telling import tell_combined as tell_combined
     from stepbus.run.keeping.telling import tell_fit as tell_fit
 else:
@@ -14,6 +26,9 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        beginnings="BEGUN ROWS digest_of",
+        holding="Differences differences planned refuse_mixtures refuse_other_needs refuse_trained_before write",
+        linking="is_of_before link_model",
         delivery="DELIVERED Deliveries",
         telling="tell_combined tell_fit",
     )

@@ -17,7 +17,8 @@ from attrs import asdict
 from stepbus.base import CheckpointError, ModelError, read_file, values_without_secrets
 from stepbus.fit.opened import plugin_tree
 from stepbus.fit.plugins import state_of
-from stepbus.kernel import PREDICTION_HOOKS, Fit
+from stepbus.fit.predicting import takes_part
+from stepbus.kernel import Fit
 from stepbus.run import PREDICT_FILE, folders, ledger
 from stepbus.run.plans import predicted_sets
 from stepbus.run.prediction import Predicting, Together
@@ -43,12 +44,6 @@ ARRAYS, PREDICTED = "predict.safetensors", "predict.npz"
 FORMAT = 1
 
 
-def takes_part(plugin: Any) -> bool:
-    """Whether a plugin has a hook of prediction, and is no mere watcher."""
-    implements = any(hasattr(getattr(plugin, hook, None), "stepbus_impl") for hook in PREDICTION_HOOKS)
-    return implements and bool(getattr(plugin, "affects_result", True))
-
-
 def keep(run: Predicting, result: FitResult) -> None:
     """Write how the models of a run predict together; its fits are done.
 
@@ -62,7 +57,7 @@ def keep(run: Predicting, result: FitResult) -> None:
     with folders.writing(run.directory):
         (run.directory / PREDICT_FILE).unlink(missing_ok=True)
         fsync_folder(run.directory)
-        members = [member for member in run.bus.members if takes_part(member.plugin)]
+        members = [member for member in run.bus.members if takes_part(member.plugin, of_run=True)]
         states, arrays = _states(run, members)
         together = Together.of_run(run)
         predicted = {name: result.predictions[name] for name in predicted_sets(run.fits)}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.run.plans.axes import Grown as Grown
     from stepbus.run.plans.axes import declared as declared
+    from stepbus.run.plans.axes import grows_of as grows_of
+    from stepbus.run.plans.axes import misplaced as misplaced
     from stepbus.run.plans.filling import fill as fill
     from stepbus.run.plans.growing import ranked as ranked
     from stepbus.run.plans.plan import Plan as Plan
@@ -23,7 +25,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        axes="Grown declared",
+        axes="Grown declared grows_of misplaced",
         filling="fill",
         growing="ranked",
         plan="Plan",

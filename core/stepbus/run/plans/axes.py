@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 
@@ -33,6 +34,22 @@ class Grown:
         return self.axis.combined_by or self.member.name
 
 
+def grows_of(plugin: Any, label: str) -> tuple[Axis, ...]:
+    """Return the axes that a plugin declares.
+
+    Args:
+        plugin: A class, an instance or a module.
+        label: How messages name it.
+
+    Raises:
+        PluginError: `grows` is no tuple of axes.
+    """
+    grows = getattr(plugin, "grows", ())
+    if not isinstance(grows, tuple | list) or not all(isinstance(axis, Axis) for axis in grows):
+        raise PluginError(f'{label}: expected grows = (Axis("name"),), got {show(grows)}')
+    return tuple(grows)
+
+
 def declared(members: Iterable[Prototype]) -> list[Grown]:
     """Return the axes that plugins declare, in call order.
 
@@ -42,13 +59,7 @@ def declared(members: Iterable[Prototype]) -> list[Grown]:
     Raises:
         PluginError: `grows` is no tuple of axes.
     """
-    found = []
-    for member in members:
-        grows = getattr(member.plugin, "grows", ())
-        if not isinstance(grows, tuple | list) or not all(isinstance(axis, Axis) for axis in grows):
-            raise PluginError(f'{member.label}: expected grows = (Axis("name"),), got {show(grows)}')
-        found += [Grown(axis, member) for axis in grows]
-    return found
+    return [Grown(axis, member) for member in members for axis in grows_of(member.plugin, member.label)]
 
 
 def declared_problems(grown: Sequence[Grown]) -> list[Problem]:
@@ -64,7 +75,7 @@ def declared_problems(grown: Sequence[Grown]) -> list[Problem]:
             message = f"expected one plugin that grows the plan along {axis}, got {labels}; switch all but one off"
             problems.append(Problem(f"plugins.{several[1].member.name}", message))
     for each in grown:
-        if wrong := _misplaced(each.axis, [other.axis for other in grown]):
+        if wrong := misplaced(each.axis, [other.axis for other in grown]):
             problems.append(Problem(f"plugins.{each.member.name}", f"{each.member.label}: {wrong}"))
     return problems
 
@@ -117,7 +128,7 @@ def _undeclared(axis: str, fits: Sequence[Fit], known: Mapping[str, list[Grown]]
     )
 
 
-def _misplaced(axis: Axis, known: Sequence[Axis]) -> str:
+def misplaced(axis: Axis, known: Sequence[Axis]) -> str:
     """Return what is wrong with the place of an axis among the others, or ""."""
     ranks = ranked()
     if axis.name in ranks:

@@ -62,6 +62,8 @@ def _changes(before: Fit, filled: Fit) -> Iterator[str]:
         kind, was = type(before.sets[name]), before.sets[name]
         if not isinstance(rows, kind):
             yield f"sets.{name}: expected {kind.__name__}, got {type(rows).__name__}"
+        elif hasattr(rows, "__len__") and not len(rows):
+            yield f"sets.{name}: expected rows, got none"
         elif {"train", "stop"}.isdisjoint(before.roles_of(name)) and [*map(str, rows.ids)] != [*map(str, was.ids)]:
             yield f"sets.{name}: expected the rows of the plan, which are scored or predicted, got others"
 

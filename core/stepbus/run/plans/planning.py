@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve
@@ -10,11 +11,13 @@ from stepbus.base import ConfigError, DataError, ModelError, Problem
 from stepbus.fit import disabled_of, exclusions, rehearse
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
+from stepbus.run.plans import seen_rows
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
 from stepbus.run.plans.predicted import prediction_problems
 
 if TYPE_CHECKING:
+    from stepbus.base import Selected
     from stepbus.fit import FitBuilder, FitSession, Prototype
     from stepbus.kernel import Meter
     from stepbus.run.plans.variants import Variants
@@ -104,7 +107,8 @@ def prepare_first(run: Planned) -> None:
         known = [] if all(fit.auxiliary for fit in group) else [run.main]
         run.variants.of(group[0]).builder.check([*known, *(fit for fit in group if fit is not run.main)])
     session = run.session_of(run.main)
-    session.builder.check(_groups(run)[0], session.data)
+    # Rows that plugins prepare are looked at when they are: before that they may lack what their texts need.
+    session.builder.check([run.main] if session.bus.has("prepare_data") else _groups(run)[0], session.data)
     rehearse(session.metrics, session.data, session.fit)
 
 
@@ -119,6 +123,7 @@ def plan_problems(run: Planned) -> list[Problem]:
     problems = [run.config.locate(problem) for problem in _problems_of(run, run.first, first, run.members)]
     problems += [run.config.locate(problem) for problem in run.store.problems(run)]
     run.notes = [*run.first.builder.notes(run.first, first), *unasked(declared(run.planners), run.planners)]
+    problems += [run.config.locate(problem) for problem in _unfit_starts(run)]
     for group in others:
         # Each variant is tried on the rows of its first fit, as far as they are known.
         variant, session = run.variants.of(group[0]), run.session_of(group[0])
@@ -128,7 +133,32 @@ def plan_problems(run: Planned) -> list[Problem]:
         words = f"; so fit {group[0].name!r} would have it, by its overrides"
         problems += [evolve(problem, message=problem.message + words) for problem in found if problem not in problems]
         run.notes += [note for note in variant.builder.notes(session, group) if note not in run.notes]
+    run.notes += seen_rows.sentences(run.fits, lambda fit: run.variants.of(fit).builder.start())
     return list(dict.fromkeys(problems))
+
+
+def _unfit_starts(run: Planned) -> Iterator[Problem]:
+    """Yield a problem for each fit whose encoder has no place for the weights of the fit that it starts from."""
+    fits = {fit.name: fit for fit in run.fits}
+    for fit in run.fits:
+        if fit.starts_from not in fits:
+            continue
+        sections = [run.variants.of(each).config.model for each in (fits[fit.starts_from], fit)]
+        there, here = (_shapes(section) for section in sections)
+        for name in sorted(there.keys() | here.keys()) if there and here else ():
+            if there.get(name) != here.get(name):
+                yield Problem(
+                    "model",
+                    f"fit {fit.name!r} starts from {fit.starts_from!r}, and overrides make other encoders of them: "
+                    f"expected {name!r} of shape {there.get(name, 'none')}, got {here.get(name, 'none')}",
+                )
+                break
+
+
+def _shapes(section: Selected) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an encoder's parameters, as far as its component says them without reading weights."""
+    say = section.component.metadata.get("shapes")
+    return {} if say is None else dict(say(section.settings))
 
 
 def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: list[Prototype]) -> list[Problem]:

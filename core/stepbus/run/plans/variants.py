@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
@@ -91,21 +91,21 @@ class Variants:
         problems: dict[Problem, None] = {}
         for group in self.groups(fits):
             for fit in group:
-                refused = [told(Fault("overrides", name, words), name) for name, words in self._refused(fit)]
+                refused = [told(Fault("overrides", name, words), str(name)) for name, words in self._refused(fit)]
                 problems |= dict.fromkeys(refused)
                 if refused or fit is not group[0]:
                     continue
                 problems |= dict.fromkeys(self._unusable(fit, told))
         return list(problems)
 
-    def _refused(self, fit: Fit) -> Iterator[tuple[str, str]]:
+    def _refused(self, fit: Fit) -> Iterator[tuple[Any, str]]:
         """Yield each override that is none of a fit's, and why."""
         plugins = {member.name: member for member in self.plain.members}
         for name in fit.overrides:
             words = f"fit {fit.name!r} overrides it with {cut(fit.overrides[name])}"
             if not isinstance(name, str) or "." not in name:
                 near = did_you_mean(str(name), [*BASES, "plugins"])
-                yield str(name), f"{words}: expected SECTION.SETTING or plugins.NAME.SETTING, got {cut(name)}{near}"
+                yield name, f"{words}: expected SECTION.SETTING or plugins.NAME.SETTING, got {cut(name)}{near}"
                 continue
             section, key, *rest = name.split(".")
             why = OF_THE_RUN.get(section) or OF_THE_RUN.get(f"{section}.{key}")

@@ -261,7 +261,9 @@ class LabelCodec:
             DataError: It is nothing that `state_dict` returns; the key is named.
         """
         state = checked_labels(saved)
-        self.columns, self.names = tuple(state["columns"]), state["names"]
+        if not self.named or state["task"] == "multilabel":  # another column of labels may be named where it is opened
+            self.columns = tuple(state["columns"])
+        self.names = state["names"]
         self.task = self.asked = state["task"]
         self.target, self.kind = state["target"], state["kind"]
         self.mean, self.sd = state["mean"], state["sd"]

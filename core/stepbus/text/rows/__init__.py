@@ -19,18 +19,22 @@ if TYPE_CHECKING:
     from stepbus.text.rows.cells import odd_ones as odd_ones
     from stepbus.text.rows.cells import one_time as one_time
     from stepbus.text.rows.frames import a_thing as a_thing
+    from stepbus.text.rows.parts import refuse_weightless as refuse_weightless
+    from stepbus.text.rows.parts import rows_that_count as rows_that_count
+    from stepbus.text.rows.parts import set_aside as set_aside
+    from stepbus.text.rows.parts import split_rows as split_rows
+    from stepbus.text.rows.parts import weighed as weighed
     from stepbus.text.rows.readers import readers_in_use as readers_in_use
-    from stepbus.text.rows.splits import set_aside as set_aside
-    from stepbus.text.rows.splits import split_rows as split_rows
+    from stepbus.text.rows.sources import Reader as Reader
+    from stepbus.text.rows.sources import Source as Source
     from stepbus.text.rows.table import Rows as Rows
     from stepbus.text.rows.table import read_rows as read_rows
     from stepbus.text.rows.table import shown as shown
-    from stepbus.text.rows.weighing import refuse_weightless as refuse_weightless
-    from stepbus.text.rows.weighing import rows_that_count as rows_that_count
-    from stepbus.text.rows.weighing import weighed as weighed
     from stepbus.text.rows.weights import LARGEST as LARGEST
     from stepbus.text.rows.weights import ROUNDING as ROUNDING
     from stepbus.text.rows.weights import SMALLEST as SMALLEST
+    from stepbus.text.rows.weights import WEIGHT as WEIGHT
+    from stepbus.text.rows.weights import FloatArray as FloatArray
 else:
     from stepbus.base.lazy import lazily
 
@@ -39,8 +43,8 @@ else:
         cells="FALSE GAPS Kind NO TRUE WHOLE YES are_codes as_number ends_in_zero is_number odd_ones one_time",
         frames="a_thing",
         readers="readers_in_use",
-        splits="set_aside split_rows",
+        parts="refuse_weightless rows_that_count set_aside split_rows weighed",
+        sources="Reader Source",
         table="Rows read_rows shown",
-        weighing="refuse_weightless rows_that_count weighed",
-        weights="LARGEST ROUNDING SMALLEST",
+        weights="FloatArray LARGEST ROUNDING SMALLEST WEIGHT",
     )

@@ -24,7 +24,7 @@ from stepbus.base import (
 )
 from stepbus.text.rows.frames import as_frame, checked_frame
 from stepbus.text.rows.packed import zip_member
-from stepbus.text.rows.sources import Source, Table
+from stepbus.text.rows.sources import Reader, Source, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,11 +161,11 @@ def _ending(name: str, known: Mapping[str, Any]) -> str:
 def _read(reader: Selected, source: Source) -> Any:
     """Return what a reader returns; a generator is read to its end."""
     maker = reader.maker
-    read = getattr(made := reader.build(), "read", None)
-    if not callable(read):
+    made = reader.build()
+    if not isinstance(made, Reader):
         raise maker.fault(f"expected its build to return an object with read(source), got {show(made)}", PluginError)
     with maker.calling(f"reading {source}", PluginError):
-        found = read(source)
+        found = made.read(source)
         return list(found) if isinstance(found, Iterator) else found
 
 

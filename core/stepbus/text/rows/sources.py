@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -104,6 +104,20 @@ class Source:
     def say(self, text: str) -> None:
         """Warn of something about the source that is no fault."""
         log.warning("%s: %s", self, text)
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What a component of kind `reader` builds: it reads the sources whose ending or scheme its metadata names."""
+
+    def read(self, source: Source) -> Any:
+        """Return the rows: a frame, a list or a generator of dictionaries, columns, an Arrow table, or a `Table`.
+
+        A missing cell is None or NaN; the same source gives the same rows in the same order each time.
+
+        Raises:
+            DataError: It cannot be read: in one sentence that begins with the source, says what was expected and came.
+        """
 
 
 # How files begin that are no text, whatever their name says.

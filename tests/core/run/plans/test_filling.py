@@ -141,3 +141,14 @@ def test_join_rows_by_their_spelling() -> None:
 
 def test_the_axis_of_the_fixture_is_its_own() -> None:
     assert ROUNDS.Bag.grows == (Axis("bag", combined_by="bag_mean", after="member"),)
+
+
+def test_a_run_is_cut_in_its_second_round_and_goes_on(sets: dict[str, Rows]) -> None:
+    whole = play(ROUNDS.Rounds, sets=sets, **SCRIPT)
+    cut = play(ROUNDS.Rounds, sets=sets, interrupt_at=("round-2", 3), **SCRIPT)
+    assert (cut.status, cut.trainer.fit_name, cut.state.step) == ("interrupted", "round-2", 3)
+    again = play(ROUNDS.Rounds, sets=sets, resume_from=cut.checkpoints[-1], **SCRIPT)
+    assert again.moves == [f"{what} {number}" for number in (4, 5) for what in ("launch", "read")]
+    for one, other in zip(whole.run.results, again.run.results, strict=True):
+        assert one.fit.sets["train"].cells("label") == other.fit.sets["train"].cells("label")
+        assert one.steps == other.steps

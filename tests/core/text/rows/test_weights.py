@@ -10,7 +10,7 @@ import pytest
 
 from stepbus.base.errors import DataError
 from stepbus.config.sections import DataConfig
-from stepbus.text.rows.splits import split_rows
+from stepbus.text.rows.parts.splits import split_rows
 from stepbus.text.rows.table import Rows, read_rows
 
 

@@ -25,8 +25,8 @@ UNKNOWN = (
 )
 
 
-def sentences(fits: Sequence[Fit], start_of: Callable[[Fit], Lineage]) -> Iterator[tuple[str, str]]:
-    """Yield (sentence, level) for each kind of set whose scores will not be of new rows.
+def sentences(fits: Sequence[Fit], start_of: Callable[[Fit], Lineage]) -> Iterator[str]:
+    """Yield a sentence for each kind of set whose scores will not be of new rows.
 
     Args:
         fits: The plan.
@@ -47,9 +47,9 @@ def sentences(fits: Sequence[Fit], start_of: Callable[[Fit], Lineage]) -> Iterat
                 found.setdefault((words, name), {}).update(_rows_in(lineage, fit.sets[name]))
     for (words, name), rows in found.items():
         met = Meeting(len(rows), _distinct(fits, name), tuple(list(rows.values())[:2]))
-        yield words.format(met.said(f"{name} rows")), "warning"
+        yield words.format(met.said(f"{name} rows"))
     if unknown:
-        yield UNKNOWN, "info"
+        yield UNKNOWN
 
 
 def _rows_in(lineage: Lineage, rows: Any) -> Iterator[tuple[tuple[str, int], str]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stepbus.base.errors import DataError
 from stepbus.config.sections import DataConfig
-from stepbus.text.rows.splits import split_rows
+from stepbus.text.rows.parts.splits import split_rows
 from stepbus.text.rows.table import Rows, read_rows
 
 

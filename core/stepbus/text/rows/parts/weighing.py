@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stepbus.base import DataError
-from stepbus.text.rows.cells import as_number
-from stepbus.text.rows.table import Rows
-from stepbus.text.rows.weights import LARGEST, ROUNDING, SMALLEST, WEIGHT, FloatArray
+from stepbus.text.rows import LARGEST, ROUNDING, SMALLEST, WEIGHT, FloatArray, Rows, as_number
 
 if TYPE_CHECKING:
     from stepbus.config import DataConfig
 
 
-def weighed(rows: Rows, config: DataConfig, *, training: bool = False) -> Rows:
+def weighed(rows: Rows, config: DataConfig, *, training: bool = False, labels: Sequence[str] | None = None) -> Rows:
     """Return rows with the weights and the soft labels of the columns that settings name.
 
     Args:
@@ -23,6 +22,7 @@ def weighed(rows: Rows, config: DataConfig, *, training: bool = False) -> Rows:
         config: The data section; `weight`, `soft_labels` and `label` are used.
         training: Whether the columns have to be there. Other rows count 1 each without weights, and have the labels of
             `label` without soft ones; that is said.
+        labels: The columns of labels without soft ones, where a trained model knows them; None takes those of `label`.
 
     Raises:
         DataError: A column is missing, or a cell is no weight or no probability.
@@ -35,6 +35,8 @@ def weighed(rows: Rows, config: DataConfig, *, training: bool = False) -> Rows:
     if config.soft_labels is not None and rows.soft is None:
         columns = [column for column in config.soft_labels.values() if column is not None]
         hard = [config.label] if isinstance(config.label, str) else config.label or []
+        if labels is not None:
+            hard = [name for name in labels if name in rows.frame.columns] or hard
         if training or any(column in rows.frame.columns for column in columns) or not hard:
             for name in hard if training else ():
                 rows.column(name, "data.label")

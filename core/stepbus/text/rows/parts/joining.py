@@ -9,7 +9,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from stepbus.base import DataError, IntArray, did_you_mean
-from stepbus.text.rows.table import Rows
+from stepbus.text.rows import Rows
 
 
 @frozen(eq=False)

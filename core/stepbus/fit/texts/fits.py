@@ -10,13 +10,10 @@ from stepbus.base import DataError, ModelError
 from stepbus.base.trees import plain
 from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
 from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of
-from stepbus.fit import evaluation, persistence
-from stepbus.fit.builder import Exported
+from stepbus.fit import Exported, chosen_metrics, evaluation, persistence, run_notes
 from stepbus.fit.computing import new_optimizer, new_steps
-from stepbus.fit.effects import run_notes
-from stepbus.fit.metrics import chosen_metrics
 from stepbus.fit.seen import lineage_at, lineage_of
-from stepbus.fit.text_models import config_model, new_encoder, start_from
+from stepbus.fit.texts.models import config_model, new_encoder, start_from
 from stepbus.kernel import Control
 from stepbus.text import TextData, check_labels, check_texts, read_sets
 from stepbus.text.rows import ids as row_ids
@@ -24,8 +21,8 @@ from stepbus.text.tokens import Limits
 
 if TYPE_CHECKING:
     from stepbus.config import Config
-    from stepbus.fit.builder import Fitting
-    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, Steps
+    from stepbus.fit import Fitting
+    from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, ScoredSet, Steps
     from stepbus.text.rows import Rows
 
 
@@ -191,9 +188,9 @@ class TextFits:
         """Return predictions and metrics of a named set."""
         return evaluation.score_set(session, name, prefix, self._said)
 
-    def predict(self, session: Fitting, name: str) -> Predictions:
-        """Return predictions of a named set without labels."""
-        return evaluation.predict(session.steps, session.data.sets[name])[0]
+    def predict(self, session: Fitting, rows: ScoredSet) -> Predictions:
+        """Return predictions of a set, whose labels do not matter."""
+        return evaluation.predict(session.steps, rows)[0]
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""

@@ -12,8 +12,8 @@ import pytest
 
 from stepbus import load_config
 from stepbus.base.errors import DataError
+from stepbus.text.rows.parts.weighing import refuse_weightless, rows_that_count, weighed
 from stepbus.text.rows.table import Rows, read_rows
-from stepbus.text.rows.weighing import refuse_weightless, rows_that_count, weighed
 
 
 def read(source: Any, *, training: bool = True, name: str = "train", **settings: Any) -> Rows:

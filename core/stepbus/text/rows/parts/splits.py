@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stepbus.base import DataError, IntArray
-from stepbus.text.rows.table import Rows
+from stepbus.text.rows import Rows
 
 
 def set_aside(number: int, fraction: float) -> int:
