@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepbus import BadInput, CheckpointError, create_trainer, hookimpl
+from stepbus import CheckpointError, create_trainer, hookimpl
 from stepbus.cli.main import main
 
 Tree = dict[str, Any]
@@ -69,33 +69,33 @@ def flip(line: str) -> str:
 CHANGES: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
     "a label": (
         lambda lines: [*lines[:13], flip(lines[13]), *lines[14:]],
-        ":14 is another train row than before (1 of",
+        ":14 is another row than before (1 of",
     ),
-    "a text": (lambda lines: [*lines[:13], "the " + lines[13], *lines[14:]], ":14 is another train row than before"),
-    "more rows": (lambda lines: [*lines, lines[1], lines[2]], "in place of"),
-    "fewer rows": (lambda lines: lines[:-3], "in place of"),
+    "a text": (lambda lines: [*lines[:13], "the " + lines[13], *lines[14:]], ":14 is another row than before (1 of"),
+    "more rows": (lambda lines: [*lines, lines[1], lines[2]], "2 rows from {}:46 on are new"),
+    "fewer rows": (lambda lines: lines[:-3], "3 rows are no more there"),
     "another order": (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "train.csv:2"),
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("folds", [False, True])
 @pytest.mark.parametrize("done", [False, True])
-def test_changed_training_rows(change: str, folds: bool, done: bool, tiny_config: Callable[..., Tree]) -> None:
+def test_changed_training_rows(folds: bool, done: bool, tiny_config: Callable[..., Tree]) -> None:
     saves = {"progress": False, "checkpoint": {"save_strategy": "steps", "save_steps": 2}}
     tree = folded(tiny_config) if folds else tiny_config(training={"max_steps": 4}, plugins=saves)
     if done:
         create_trainer(config=tree, plugins=[Steps()]).train()
     else:
         cut(tree, 7 if folds else 3)
-    edit, words = CHANGES[change]
-    train = Path(tree["data"]["train"]).read_text()
-    rewrite(tree["data"]["train"], edit)
-    said = refused(tree, "this run began with other rows", words, "train.csv")
-    assert ("fold-1: " if folds else "fit: ") in said
-    if folds:  # what is finished was finished with other rows, and cannot be combined with any of these
-        refused(tree, "fold-1 was done with other train rows than the plan gives it now", allow_changed=True)
-    Path(tree["data"]["train"]).write_text(train)
+    file = Path(tree["data"]["train"])
+    train = file.read_text()
+    for edit, words in CHANGES.values():
+        rewrite(str(file), edit)
+        said = refused(tree, "this run began with other rows", words.format(file))
+        assert ("fold-1: " if folds else "fit: ") in said
+        if folds:  # what is finished was finished with other rows, and cannot be combined with any of these
+            refused(tree, "fold-1 was done with other train rows than the plan gives it now", allow_changed=True)
+        file.write_text(train)
     create_trainer(config=tree, plugins=[Steps()]).train(resume=True)
 
 
@@ -104,11 +104,11 @@ def test_changed_validation_and_test_rows(tiny_config: Callable[..., Tree], tmp_
     tree = folded(tiny_config, str(tmp_path / "test.csv"))
     cut(tree, 7)
     rewrite(tree["data"]["test"], lambda lines: [*lines[:5], "the " + lines[5], *lines[6:]])
-    refused(tree, f"fold-1: {tmp_path}/test.csv:6 is another test row than before (1 of 20 differ)")
+    refused(tree, f"fold-1: {tmp_path}/test.csv:6 is another row than before (1 of 64 differ)")
     tree = tiny_config(training={"max_steps": 4}, environment={"output_dir": str(tmp_path / "one")})
     create_trainer(config=tree).train()
     rewrite(tree["data"]["validation"], lambda lines: [*lines[:8], flip(lines[8]), *lines[9:]])
-    refused(tree, "fit: ", "dev.csv:9 is another validation row than before (1 of 20 differ)")
+    refused(tree, "fit: ", "dev.csv:9 is another row than before (1 of 64 differ)")
 
 
 def test_weights(tiny_config: Callable[..., Tree]) -> None:
@@ -116,7 +116,7 @@ def test_weights(tiny_config: Callable[..., Tree]) -> None:
     rewrite(tree["data"]["train"], lambda lines: [lines[0] + ",weight", *(line + ",1" for line in lines[1:])])
     create_trainer(config=tree).train()
     rewrite(tree["data"]["train"], lambda lines: [*lines[:3], lines[3][:-1] + "2", *lines[4:]])
-    refused(tree, "train.csv:4 is another train row than before (1 of 44 differ)")
+    refused(tree, "train.csv:4 is another row than before (1 of 44 differ)")
 
 
 def test_what_nobody_reads_may_change(tiny_config: Callable[..., Tree]) -> None:
@@ -131,10 +131,7 @@ def test_the_same_rows_from_a_frame(tiny_config: Callable[..., Tree]) -> None:
     cut(tree, 7)
     frame = pd.read_csv(tree["data"]["train"])
     tree["data"]["train"] = None
-    with pytest.raises(BadInput):  # the setting differs, and nothing else
-        create_trainer(config=tree, plugins=[Steps()]).train(frame, resume=True)
-    trainer = create_trainer(config=tree, plugins=[Steps()])
-    assert trainer.train(frame, resume=True, allow_changed=True).status == "ok"
+    assert create_trainer(config=tree, plugins=[Steps()]).train(frame, resume=True).status == "ok"
 
 
 def test_other_folds_are_not_trained_on_rows_that_are_held_out_now(tiny_config: Callable[..., Tree]) -> None:
@@ -237,7 +234,7 @@ def test_the_command_line_says_it_and_nothing_is_lost(
     assert said.startswith(
         f"stepbus: {tmp_path}/run: this run began with other rows, so resuming would not be exact:\n"
     )
-    assert f"fold-1: {tmp_path}/train.csv:14 is another " in said
+    assert f"fold-1: {tmp_path}/train.csv:14 is another row than before" in said
     assert {path: path.read_bytes() for path in before} == before
 
 

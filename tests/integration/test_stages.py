@@ -435,14 +435,17 @@ def test_a_finished_run_of_other_rows_is_not_the_one_that_was_asked_for(
     first = create_trainer(config=tree).train(rows, held_out)
     assert resumed(rows).metrics == first.metrics
     changed = rows.assign(label=[1 - rows.label[0], *rows.label[1:]])
-    refused = [(rows.head(30), "train rows of train frame in place of"), (changed, "train frame, row 1 is another ")]
+    refused = [(rows.head(30), "14 rows are no more there"), (changed, "train frame, row 1 is another row than before")]
     longer = pd.concat([rows, rows.tail(2)], ignore_index=True)
-    refused += [(longer, "of train frame in place of"), (rows.iloc[::-1].reset_index(drop=True), "train frame, row")]
+    refused += [
+        (longer, "2 rows from train frame, row 45 on are new"),
+        (rows.iloc[::-1].reset_index(drop=True), "train frame, row"),
+    ]
     for other, words in refused:
         with pytest.raises(CheckpointError, match=rf"(?s)began with other rows, .*{words}"):
             resumed(other)
     if held_out is not None:
-        with pytest.raises(CheckpointError, match=r"fit: 5 validation rows of validation frame in place of 20"):
+        with pytest.raises(CheckpointError, match=r"fit: 15 rows are no more there"):
             resumed(rows, held_out.head(5))
         with pytest.raises(CheckpointError, match=r"fit: the validation rows are no more there"):
             resumed(rows, None)

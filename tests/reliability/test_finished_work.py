@@ -31,14 +31,29 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "p
 TEXTS = ["good film", "bad plot", "good good plot"]
 ID_DATES = [f"2024-02-{day + 1:02d}" for day in range(24)]
 
-MODEL = ("config.json", "model.safetensors", "stepbus.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-OF_A_FIT = ("result.json", "predictions.npz", *(f"model/{name}" for name in MODEL))
-SINGLE = ("run.json", *(f"fits/fit/{name}" for name in OF_A_FIT))
+MODEL = (
+    "config.json",
+    "lineage.npz",
+    "model.safetensors",
+    "stepbus.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+OF_A_FIT = ("result.json", "predictions.npz", "fit.json", "rows.npz", *(f"model/{name}" for name in MODEL))
+SINGLE = ("run.json", "delivered.json", *(f"fits/fit/{name}" for name in OF_A_FIT))
 # Nothing reads these again when a fit is done: for people, or for a resume within the fit.
 CHECKPOINT_HINTS = ("LATEST", "BEST", "step-*/*")
-SINGLE_HINTS = ("config.yaml", "fits/*/history.*", ".lock", *(f"fits/fit/checkpoints/{n}" for n in CHECKPOINT_HINTS))
+# How a run predicts together is written anew at its end.
+SINGLE_HINTS = (
+    "config.yaml",
+    "predict.json",
+    "fits/*/history.*",
+    ".lock",
+    *(f"fits/fit/checkpoints/{n}" for n in CHECKPOINT_HINTS),
+)
 FOLDS = ("fold-1", "fold-2")  # the third is still to do
-CROSS = ("run.json", *(f"fits/{fold}/{name}" for fold in FOLDS for name in OF_A_FIT))
+CROSS = ("run.json", "delivered.json", *(f"fits/{fold}/{name}" for fold in FOLDS for name in OF_A_FIT))
 # The table is written anew by the combination.
 CROSS_HINTS = ("config.yaml", "fits/*/history.*", "out_of_fold.csv", ".lock")
 

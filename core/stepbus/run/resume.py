@@ -133,7 +133,7 @@ def check_run(run: Run, past: Past, named: Path | None, plans: dict[str, dict[st
     # Rows that were compared one by one are said by their places, others by their digests.
     both = (saved["facts"], past.facts)
     was, now = ({**facts, "rows": _without(facts.get("rows", {}), found.known)} for facts in both)
-    differences = refuse_changes(run, past, str(run.directory), was, now, found.sentences)
+    differences = refuse_changes(run, past, str(run.directory), was, now, found)
     keeping.refuse_mixtures(run, found)
     past.earlier = list(saved.get("earlier", []))
     if differences:
@@ -186,7 +186,12 @@ def _without(rows: dict[str, str], names: Sequence[str]) -> dict[str, str]:
 
 
 def refuse_changes(
-    run: Run, past: Past, place: str, saved: dict[str, Any], now: dict[str, Any], rows: Sequence[str] = ()
+    run: Run,
+    past: Past,
+    place: str,
+    saved: dict[str, Any],
+    now: dict[str, Any],
+    found: keeping.Differences | None = None,
 ) -> list[str]:
     """Refuse what would make a resume inexact, by name; or only mention it, where that was allowed.
 
@@ -196,7 +201,7 @@ def refuse_changes(
         place: What is resumed, in messages.
         saved: Facts of what is resumed.
         now: Facts of the run.
-        rows: What differs of fits and rows, a sentence each.
+        found: What differs of fits and rows.
 
     Returns:
         What differs, a sentence each.
@@ -222,8 +227,8 @@ def refuse_changes(
         allowed = checkpoints.compare_facts(before_that, known, ignore=ignored)
         allowed += compare_watchers(facts.get("plugins", {}), run.members).differences
         differences = [difference for difference in differences if difference not in allowed]
-    what = "settings" if differences else "rows"
-    differences += rows
+    what = "settings" if differences or found is None or found.settings else "rows"
+    differences += () if found is None else found.sentences
     if differences and not past.allow_changed:
         listed = "\n  ".join(differences)
         raise CheckpointError(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stepbus.run.keeping.beginnings import digest_of as digest_of
     from stepbus.run.keeping.delivery import DELIVERED as DELIVERED
     from stepbus.run.keeping.delivery import Deliveries as Deliveries
+    from stepbus.run.keeping.holding import Differences as Differences
     from stepbus.run.keeping.holding import differences as differences
     from stepbus.run.keeping.holding import planned as planned
     from stepbus.run.keeping.holding import refuse_mixtures as refuse_mixtures
@@ -26,7 +27,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         beginnings="BEGUN ROWS digest_of",
-        holding="differences planned refuse_mixtures refuse_other_needs refuse_trained_before write",
+        holding="Differences differences planned refuse_mixtures refuse_other_needs refuse_trained_before write",
         linking="is_of_before link_model",
         delivery="DELIVERED Deliveries",
         telling="tell_combined tell_fit",

@@ -47,10 +47,12 @@ class Begun:
     Args:
         said: What fit.json says.
         marks: Set -> the digest of each row; of none where rows.npz is one of before.
+        places: Set -> which of its sources each row is from, and its place there.
     """
 
     said: Mapping[str, Any]
     marks: Mapping[str, Array]
+    places: Mapping[str, tuple[Array, Array]]
 
 
 def described(fit: Fit) -> dict[str, Any]:
@@ -162,7 +164,10 @@ def read(directory: Path, name: str, run_id: str) -> Begun:
         raise CheckpointError(
             f"{place}: expected what {name} was begun with, got a damaged file ({error}); {_mend(directory)}"
         ) from error
-    return Begun({**said, "sets": sets}, _marks(directory, wanted, earlier, name))
+    arrays = _arrays(directory, wanted, earlier, name)
+    marks = {key.rpartition("/")[0]: array for key, array in arrays.items() if key.endswith("/mark")}
+    places = {each: (arrays[f"{each}/source"], arrays[f"{each}/row"]) for each in marks}
+    return Begun({**said, "sets": sets}, marks, places)
 
 
 def described_keys(said: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +175,7 @@ def described_keys(said: Mapping[str, Any]) -> dict[str, Any]:
     return {key: said[key] for key in ("seed", "scope", "roles", "overrides", "starts_from", "after", "auxiliary")}
 
 
-def _marks(directory: Path, wanted: Written, earlier: Written | None, name: str) -> dict[str, Array]:
+def _arrays(directory: Path, wanted: Written, earlier: Written | None, name: str) -> dict[str, Array]:
     path = directory / ROWS
     if earlier is not None:
         try:
@@ -183,7 +188,7 @@ def _marks(directory: Path, wanted: Written, earlier: Written | None, name: str)
         check_file(path, wanted)
         content = read_file(path, CheckpointError, wanted.size, links=False)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {key.rpartition("/")[0]: arrays[key] for key in arrays if key.endswith("/mark")}
+            return {key: arrays[key] for key in arrays if key.endswith(("/mark", "/source", "/row"))}
     except CheckpointError as error:
         raise CheckpointError(f"{error}; {_mend(directory)}") from error
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import counted, listed
+from stepbus.base import counted, listed, without_secrets
 from stepbus.run.keeping.beginnings import Begun, described, described_keys
 from stepbus.run.keeping.row_marks import Array, content_of, row_marks
-from stepbus.storage import to_json
 
 if TYPE_CHECKING:
     from stepbus.kernel import Fit
@@ -26,7 +26,7 @@ def other_words(begun: Begun, fit: Fit) -> Iterator[str]:
     was, now = _flat(described_keys(begun.said)), _flat(described(fit))
     for key in sorted({*was, *now}):
         if was.get(key) != now.get(key):
-            one, other = (to_json(each[key]) if key in each else "not set" for each in (was, now))
+            one, other = (json.dumps(each[key]) if key in each else "not set" for each in (was, now))
             yield f"{fit.name}: {key} was {one}, is {other}"
 
 
@@ -48,7 +48,7 @@ def other_rows(begun: Begun, fit: Fit, seen: Callable[[], Mapping[str, str]], *,
             predicted is compared.
     """
     found: dict[str, str] = {}
-    told = begun.said["sets"]
+    told, cause = begun.said["sets"], ""
     for name in sorted({*told, *fit.sets}):
         rows, was = fit.sets.get(name), told.get(name)
         if not (hasattr(rows, "pieces") if was is None else "content" in was):
@@ -61,8 +61,47 @@ def other_rows(begun: Begun, fit: Fit, seen: Callable[[], Mapping[str, str]], *,
         marks = row_marks(rows)
         if was["content"] == content_of(marks) or (filled and was["seen"] == seen().get(name) != ""):
             continue
-        found[name] = _words(name, rows, marks, begun.marks.get(name), was["rows"])
+        cause = cause or _in_the_sources(begun, fit)
+        found[name] = cause or _words(name, rows, marks, begun.marks.get(name), was["rows"])
     return found
+
+
+def _in_the_sources(begun: Begun, fit: Fit) -> str:
+    """Return which rows of the sources are others, in whatever sets they stand; "" where each is what it was.
+
+    One changed label may deal all rows out anew: the place of that label is the cause, and the rest follows from it.
+    """
+    before: dict[tuple[str, int], int] = {}
+    for name, (among, places) in begun.places.items():
+        names = [source["name"] for source in begun.said["sets"][name]["sources"]]
+        rows = zip(among.tolist(), places.tolist(), begun.marks[name].tolist(), strict=True)
+        before |= {(names[source], place): mark for source, place, mark in rows}
+    changed: list[tuple[int, str]] = []
+    new: list[tuple[int, str]] = []
+    now = set()
+    for rows in fit.sets.values():
+        if not hasattr(rows, "pieces"):
+            continue
+        marks = row_marks(rows)
+        for piece, at in rows.pieces:
+            source = without_secrets(piece.source)
+            for index, (place, mark) in enumerate(zip(piece.places.tolist(), marks[at].tolist(), strict=True)):
+                now.add((source, place))
+                if (was := before.get((source, place))) is None:
+                    new.append((place, piece.where(index)))
+                elif was != mark:
+                    changed.append((place, piece.where(index)))
+    gone = len(before.keys() - now)
+    if not before or not now & before.keys():
+        return ""  # another file, of which nothing is known row by row
+    words = []
+    if changed:
+        words.append(f"{min(changed)[1]} is another row than before ({len(changed):,} of {len(now):,} differ)")
+    if new:
+        words.append(f"{counted(len(new), 'row')} from {min(new)[1]} on {'is' if len(new) == 1 else 'are'} new")
+    if gone:
+        words.append(f"{counted(gone, 'row')} {'is' if gone == 1 else 'are'} no more there")
+    return "; ".join(words)
 
 
 def _words(name: str, rows: Any, marks: Array, before: Array | None, number: int) -> str:

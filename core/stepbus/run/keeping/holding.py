@@ -39,11 +39,13 @@ class Differences:
     """What of a run is no more what its fits were begun with.
 
     Args:
+        settings: Whether the description of a fit differs.
         sentences: What differs, a sentence each.
         rows: Fit -> set -> in words how its rows differ.
         known: Names of the sets of the first fit whose rows were compared one by one.
     """
 
+    settings: bool
     sentences: list[str]
     rows: dict[str, dict[str, str]]
     known: list[str]
@@ -93,6 +95,7 @@ def differences(run: Held, plans: dict[str, dict[str, str]]) -> Differences:
     Raises:
         CheckpointError: What one was begun with is damaged or missing.
     """
+    settings = False
     sentences: list[str] = []
     rows: dict[str, dict[str, str]] = {}
     known: list[str] = []
@@ -100,7 +103,8 @@ def differences(run: Held, plans: dict[str, dict[str, str]]) -> Differences:
         begun = begun_with(run, fit)
         if begun is None:
             continue
-        sentences += other_words(begun, fit)
+        words = list(other_words(begun, fit))
+        settings, sentences = settings or bool(words), sentences + words
         found = other_rows(begun, fit, partial(_seen, run, fit), filled=not fit.after)
         was, now = begun.said["planned"], plans.get(fit.name, {})
         for name in sorted({*was, *now} - found.keys()):
@@ -108,12 +112,12 @@ def differences(run: Held, plans: dict[str, dict[str, str]]) -> Differences:
                 found[name] = f"the {name} rows that the plan gives it are others"
         if found:
             rows[fit.name] = found
-            sentences += [f"{fit.name}: {words}" for words in found.values()]
+            sentences += [f"{fit.name}: {words}" for words in dict.fromkeys(found.values())]
         if fit is run.fits[0]:
             known = [name for name, told in begun.said["sets"].items() if "content" in told]
     if len(sentences) > MOST:
         sentences = [*sentences[:MOST], f"… and {len(sentences) - MOST} more of this kind"]
-    return Differences(sentences, rows, known)
+    return Differences(settings, sentences, rows, known)
 
 
 def _seen(run: Held, fit: Fit) -> Mapping[str, str]:

@@ -47,7 +47,8 @@ def _of_column(values: pd.Series[Any]) -> Array:
 
     gaps: Array = values.isna().to_numpy(dtype=bool)
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
-        found: Array = pd.util.hash_pandas_object(values, index=False, categorize=False).to_numpy(dtype=np.uint64)
+        hashed = pd.util.hash_pandas_object(values, index=False, categorize=False)
+        found: Array = hashed.to_numpy(dtype=np.uint64, copy=True)
     else:  # text is one thing, however pandas holds it
         cells = zip(values.tolist(), gaps.tolist(), strict=True)
         found = _of_words(["" if gap else cell if type(cell) is str else repr(cell) for cell, gap in cells])
