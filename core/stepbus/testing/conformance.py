@@ -42,8 +42,8 @@ def assert_conforms(
 
     The rules:
 
-    - is well made: known hooks and arguments, a frozen attrs Config, sound defaults, scope; each component is built from
-      its default settings and tried out on arrays of a few rows, as `stepbus plugins doctor` does it;
+    - is well made: known hooks and arguments, a frozen attrs Config, sound defaults, scope; each component is built
+      from its default settings and tried out on arrays of a few rows, as `stepbus plugins doctor` does it;
     - settings round-trip: as JSON values and back, each setting is the same;
     - building touches nothing: no file, no array;
     - plays a run: none of its hooks raises;
