@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from stepbus.kernel import events
 from stepbus.kernel.hook_checks import SPECIFICATIONS
 from stepbus.testing import Recorder, play
 
+ROUNDS = Path(__file__).parents[1] / "fixtures" / "rounds.py"
 BESIDE = {"on_message", "on_report", "on_artifact", "on_exception"}
 
 
@@ -49,6 +51,7 @@ def grammar() -> str:
         {"training": {"eval_strategy": "no"}, "plugins": {"progress": False, "checkpoint": False}},
         {"training": {"gradient_accumulation_steps": 3}, "plugins": {"progress": False, "early_stopping": {}}},
         {"plugins": {"progress": False, "cross_validation": {"folds": 2}}, "data": {"validation": None}},
+        {"plugins": {"progress": False, "rounds": {"use": f"{ROUNDS}:Rounds"}}},
     ],
 )
 def test_a_run_follows_the_pseudo_code(sections: dict[str, Any], tiny_config: Callable[..., dict[str, Any]]) -> None:

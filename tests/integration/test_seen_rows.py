@@ -168,6 +168,32 @@ def test_a_resume_knows_what_the_weights_had_seen(tiny_config: Make, tmp_path: P
     assert len(whole.lineage) == 44
 
 
+def test_a_checkpoint_keeps_what_the_weights_had_seen(tiny_config: Make, review_files: dict[str, Path]) -> None:
+    class Cuts:
+        """Fails in the second stage."""
+
+        stage = 1
+
+        @hookimpl
+        def on_step_end(self, state: Any) -> None:
+            if self.stage == 2 and state.step == 4:
+                raise RuntimeError("cut")
+
+    tree = tiny_config(training={"num_epochs": 1}, plugins={"progress": False, "checkpoint": {"save_steps": 2}})
+    cuts, other = Cuts(), (review_files["dev"], review_files["train"])
+    trainer = create_trainer(create_model("bert", **_settings(tiny_config)), config=tree, plugins=[cuts])
+    trainer.train()
+    cuts.stage = 2
+    with pytest.raises(Exception, match="cut"):
+        trainer.train(*other)
+    cuts.stage = 3
+    fresh = create_trainer(create_model("bert", **_settings(tiny_config)), config=tree, plugins=[cuts])
+    result = fresh.train(*other, resume=True)
+    assert result.directory.parts[-3:] == ("run-2", "fits", "fit") or result.directory.name == "run-2"
+    assert result.seen == {"validation": "44 of 44 rows (100%), such as '0' and '1'"}
+    assert len(result.lineage) == 64
+
+
 def test_a_checkpoint_of_a_fit_is_no_start_of_its_own(tiny_config: Make) -> None:
     plugins = {"progress": False, "early_stopping": {}, "checkpoint": {"save_steps": 11}}
     tree = tiny_config(plugins=plugins, training={"num_epochs": 1})
@@ -253,7 +279,8 @@ def test_a_round_that_starts_from_another_and_scores_its_rows(tiny_config: Make,
 
         @hookimpl
         def combine_results(self, axis: str, results: Any) -> Any:
-            return FitResult(evolve(results[-1].fit, scope={}), metrics=results[-1].metrics)
+            last = results[-1]
+            return FitResult(evolve(last.fit, scope={}), metrics=last.metrics, predictions=last.predictions)
 
     hears = Hears()
     _, whole = trained(tiny_config(training=SHORT), Rounds(), hears)

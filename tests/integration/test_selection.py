@@ -169,19 +169,22 @@ def test_what_is_asked_when_the_weights_are_chosen_decides_nothing() -> None:
 
 
 def test_a_resume_knows_what_was_decided() -> None:
-    first = play(Mine, Asks("checkpoint", at=3), metrics=RISING, epochs=3, steps_per_epoch=2, monitor="eval_loss")
+    class Once:
+        """Halves the rate after the first evaluation."""
+
+        @hookimpl
+        def on_metrics(self, trainer: Any, state: Any) -> None:
+            if state.step == 2:
+                trainer.optimizer.learning_rate *= 0.5
+
+    plugins, script = (Once, Asks("checkpoint", at=3)), {"metrics": RISING, "epochs": 3, "steps_per_epoch": 2}
+    first = play(*plugins, **script)
     (snapshot,) = first.checkpoints
-    again = play(
-        Mine,
-        Asks("checkpoint", at=3),
-        metrics=RISING,
-        epochs=3,
-        steps_per_epoch=2,
-        monitor="eval_loss",
-        resume_from=snapshot,
-    )
-    assert again.result is not None
-    assert again.result.selected == {"validation": "mine at step 2"}
+    again = play(*plugins, **script, resume_from=snapshot)
+    for played in (first, again):
+        assert played.result is not None
+        assert played.result.selected == {"validation": "once at step 2"}
+    assert again.control.evaluated == ["validation"]
 
 
 def test_the_plan_names_who_may_decide() -> None:

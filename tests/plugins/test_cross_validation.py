@@ -193,6 +193,24 @@ def test_fits_of_another_axis_are_multiplied_and_share_their_folds() -> None:
     assert fits[0].sets["validation"].ids.tolist() == fits[2].sets["validation"].ids.tolist()
 
 
+def test_what_comes_after_a_fit_comes_after_the_same_fold_of_it() -> None:
+    rows = rows_of(words())
+    rounds = [
+        Fit("helps", {"train": rows}, 7, auxiliary=True),
+        Fit("round-1", {"train": rows}, 7, {"round": 0}, after=("helps",)),
+        Fit("round-2", {"train": rows}, 7, {"round": 1}, after=("round-1",), starts_from="round-1"),
+    ]
+    helps, *fits = plugin(folds=2).expand_fits(Run(), rounds)
+    assert helps is not None
+    assert (helps.name, set(helps.sets), helps.scope) == ("helps", {"train"}, {})
+    assert {fit.name: (fit.after, fit.starts_from) for fit in fits} == {
+        "round-1-fold-1": (("helps",), ""),
+        "round-1-fold-2": (("helps",), ""),
+        "round-2-fold-1": (("round-1-fold-1",), "round-1-fold-1"),
+        "round-2-fold-2": (("round-1-fold-2",), "round-1-fold-2"),
+    }
+
+
 @pytest.mark.parametrize("strategy", ["stratified", "group", "time_series"])
 def test_an_inner_split_decides_in_place_of_the_scored_rows(strategy: Any) -> None:
     data = {"group": "group"} if strategy == "group" else {}

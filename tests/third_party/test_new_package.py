@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from stepbus import import_module
-from stepbus.author import scaffold
+from stepbus.author.scaffold import files as scaffold
 
 HERE = Path(__file__).parent
 RULES = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["tool"]["ruff"]
@@ -142,4 +142,5 @@ def test_the_wheel_of_stepbus_holds_packages_types_templates_and_configs(tmp_pat
     assert {"stepbus/configs/quickstart.yaml", "stepbus/configs/defaults.yaml"} <= packed
     templates = {f"stepbus/author/templates/{path.name}" for path in scaffold.TEMPLATES.iterdir()}
     assert templates <= packed
-    assert {name for name in scaffold.DISTRIBUTION.values() if name} <= {Path(name).name for name in templates}
+    wanted = {name.replace("$kind", kind) for name in scaffold.DISTRIBUTION.values() if name for kind in scaffold.KINDS}
+    assert wanted == {Path(name).name for name in templates}

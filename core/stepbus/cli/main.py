@@ -98,6 +98,10 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     new = _command(plugins, "new", "write a new plugin to start from", "plugins_new:plugins_new")
     new.add_argument("name", metavar="NAME", help="its name: small letters, digits and _")
+    new.add_argument(
+        "--kind", metavar="KIND", default="plugin",
+        help="what it offers: plugin (hooks), optimizer, scheduler, head, pooling, metric, data, reader or model",
+    )  # fmt: skip
     new.add_argument("--package", action="store_true", help="write a whole distribution with a test, ready to publish")
     new.add_argument("--output", metavar="DIR", default=".", help="folder to write it in (the present one)")
 

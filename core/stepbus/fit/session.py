@@ -12,7 +12,7 @@ from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
 from stepbus.fit import best_weights, evaluation
 from stepbus.fit.members import disabled_of, for_fit
 from stepbus.fit.predicting import prepared_fit
-from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, watch_reading
+from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, warnings_of, watch_reading
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class FitSession(AssignedByCore):
         caller: Knows whose hook is running.
     """
 
-    named = "trainer"
+    named, mode = "trainer", "train"
 
     data: FitData
     prepared: Fit
@@ -266,9 +266,8 @@ class FitSession(AssignedByCore):
     def release(self) -> None:
         """Give up weights, optimizer and compiled steps, for which nobody has a use once another fit begins."""
         self.best_arrays, self.scored = {}, {}
-        for name in ("model", "optimizer", "steps"):
-            if hasattr(self, name):
-                delattr(self, name)
+        for name in {"model", "optimizer", "steps"} & vars(self).keys():
+            delattr(self, name)
 
     def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
@@ -292,7 +291,6 @@ class FitSession(AssignedByCore):
         best_weights.put_back(self)
         self.control.settled = True
         result.predictions = evaluation.final_predictions(self)
-        for name, met in seen_in(self.before | trained_on(self.fit), self.fit):
-            words = f"{self.fit.name}: its weights had seen {met.said(f'{name} rows')} before they were scored"
-            self.message(f"{words}: a score of these rows says nothing of new ones", "warning")
+        for words in warnings_of(self.before | trained_on(self.fit), self.fit):
+            self.message(words, "warning")
         result.model_path = self.disk.export(self)

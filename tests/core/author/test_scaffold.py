@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from stepbus import BadInput
-from stepbus.author import scaffold
+from stepbus.author.scaffold import files as scaffold
 from stepbus.base.version import HOOKS_VERSION
 from stepbus.cli.main import main
 from stepbus.config.discovery.plugins import NAME, load_class
@@ -185,3 +185,28 @@ def test_no_password_is_printed(
     assert "https://***@host/x" in said.err
     assert "geheim" not in said.out + said.err
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("mine", "--kind", "loss"), "got 'loss'; the loss of a model is its head's: --kind head"),
+        (("mine", "--kind", "optimiser"), "got 'optimiser' (did you mean 'optimizer'?)"),
+        (
+            ("adamw", "--kind", "optimizer"),
+            "an installed plugin offers the optimizer 'adamw' already (optimizers, stepbus",
+        ),
+    ],
+)
+def test_a_kind_or_a_component_that_cannot_be_is_refused(
+    words: tuple[str, ...], said: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plugins", "new", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert list(here.iterdir()) == []
+
+
+def test_a_class_of_the_template_is_no_name_for_the_plugins(here: Path) -> None:
+    assert scaffold.names("settings", "optimizer").cls == "SettingsPlugin"
+    assert scaffold.names("schedule", "scheduler").cls == "SchedulePlugin"
+    assert scaffold.names("schedule", "optimizer").cls == "Schedule"

@@ -59,8 +59,21 @@ def classes() -> dict[str, Any]:
         TrainingState,
     )
     from stepbus.text import TextSource
+    from stepbus.text.rows import Reader, Source
 
-    kinds = (Classifier, Encoder, Pooling, Head, Optimizer, ParameterUpdater, Scheduler, Metric, TextSource)
+    kinds = (
+        Classifier,
+        Encoder,
+        Pooling,
+        Head,
+        Optimizer,
+        ParameterUpdater,
+        Scheduler,
+        Metric,
+        TextSource,
+        Reader,
+        Source,
+    )
     given = (Run, Session, Plan, Fit, FitResult, Predictions, TrainingState, StepResult, Control, FitData)
     return {cls.__name__: cls for cls in (*kinds, *given)}
 
@@ -89,6 +102,10 @@ CONTRACTS = {
             "several by name", "Metric",
         ),
         Contract(
+            "reader", "the ending or the scheme of a source, data: {train: FILE.ENDING}, data: {train: SCHEME:REST}",
+            "build(settings)", "a Reader; its settings are those of data: {readers: {NAME: …}}", "Reader",
+        ),
+        Contract(
             "data", "data: {type: NAME}", "build(settings)",
             "a stepbus.TextSource, which turns rows into texts", "TextSource",
         ),
@@ -110,6 +127,7 @@ GIVEN = {
     "FitData": "`trainer.data`",
     "Classifier": "`trainer.model`, where a configuration describes it",
     "ParameterUpdater": "`trainer.optimizer`",
+    "Source": "`source` of a reader",
     "Encoder": "`trainer.model.encoder`, made by a component of kind model",
 }
 

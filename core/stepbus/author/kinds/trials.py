@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Real
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from stepbus.base import Component, PluginError, PluginFailure, Selected, StepbusError, did_you_mean, show
+from stepbus.base import Component, ModelError, PluginError, PluginFailure, Selected, StepbusError, did_you_mean, show
 
 ROWS, LENGTH, WIDTH, STEPS = 3, 5, 8, 10
 # Task -> outputs of a head for it.
@@ -86,6 +87,7 @@ def _optimizer(selected: Selected) -> str:
 def _head(selected: Selected) -> str:
     import mlx.nn as nn
 
+    from stepbus.compute.models import check_head
     from stepbus.device import backend
 
     mx, draw = backend.mx, np.random.default_rng(0)
@@ -95,20 +97,12 @@ def _head(selected: Selected) -> str:
     logits = head(mx.array(draw.normal(size=(ROWS, WIDTH)).astype(np.float32)))
     if _shape(logits) != (ROWS, outputs):
         return f"expected logits [B, K], here {[ROWS, outputs]}, got {_shown(logits)}"
-    labels = mx.array([row % outputs for row in range(ROWS)], dtype=mx.int32)
-    if task == "multilabel":
-        labels = mx.ones((ROWS, outputs))
-    elif task == "regression":
-        labels = mx.ones(ROWS)
-    for method, found, wanted in (
-        ("loss", head.loss(logits, labels), (ROWS,)),
-        ("predictions", head.predictions(logits), (ROWS, outputs)),
-    ):
-        if _shape(found) != wanted:
-            expected = f"one for each row, {[ROWS]}" if method == "loss" else f"[B, K], here {list(wanted)}"
-            return f"{method}: expected {expected}, got {_shown(found)}"
-        if not np.isfinite(np.array(found.astype(mx.float32))).all():
-            return f"{method}: expected finite numbers, got others"
+    try:
+        check_head(SimpleNamespace(encoder=SimpleNamespace(hidden_size=WIDTH), head=head, task=task, outputs=outputs))
+    except ModelError as error:  # as a run would refuse it
+        return str(error).removeprefix(f"the head {type(head).__name__}: ")
+    if not np.isfinite(np.array(head.predictions(logits).astype(mx.float32))).all():
+        return "predictions: expected finite numbers, got others"
     return ""
 
 
@@ -160,6 +154,13 @@ def _data(selected: Selected) -> str:
     return f"expected its build to return a stepbus.TextSource, got {type(part).__name__} without {', '.join(missing)}"
 
 
+def _reader(selected: Selected) -> str:
+    part = selected.build()
+    if callable(getattr(part, "read", None)):
+        return ""
+    return f"expected its build to return something with a method read(source), got a {type(part).__name__}"
+
+
 def _model(selected: Selected) -> str:
     import inspect
 
@@ -190,4 +191,5 @@ TRIALS: dict[str, Callable[[Selected], str]] = {
     "scheduler": _scheduler,
     "metric": _metric,
     "data": _data,
+    "reader": _reader,
 }

@@ -13,7 +13,7 @@ def plugins_new(arguments: argparse.Namespace) -> None:
     from stepbus.author import scaffold
     from stepbus.base import BadInput, is_url, usable
 
-    plugin, folder = scaffold.names(arguments.name), usable(arguments.output, setting="--output")
+    plugin, folder = scaffold.names(arguments.name, arguments.kind), usable(arguments.output, setting="--output")
     if is_url(arguments.output):
         raise BadInput(f"--output: expected a folder of this machine, got {arguments.output!r}")
     if arguments.package:
@@ -26,3 +26,5 @@ def plugins_new(arguments: argparse.Namespace) -> None:
         file = scaffold.write_file(plugin, folder)
         show(f"wrote {file}; name it in a configuration file (a path there starts at that file):\n")
         show(scaffold.yaml_lines(plugin, file), end="")
+    if plugin.kind != "plugin":
+        show(f"\n`stepbus contracts {plugin.kind}` says what it gets and returns")

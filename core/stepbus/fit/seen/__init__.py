@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stepbus.fit.seen.meetings import meeting as meeting
     from stepbus.fit.seen.meetings import seen_in as seen_in
     from stepbus.fit.seen.meetings import trained_on as trained_on
+    from stepbus.fit.seen.meetings import warnings_of as warnings_of
 else:
     from stepbus.base.lazy import lazily
 
@@ -26,5 +27,5 @@ else:
         __name__,
         deciding="deciders watch_reading watched_rate",
         lineages="BEFORE before_in lineage_at lineage_in lineage_of packed put_lineage",
-        meetings="Meeting meeting seen_in trained_on",
+        meetings="Meeting meeting seen_in trained_on warnings_of",
     )

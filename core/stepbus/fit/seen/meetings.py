@@ -66,3 +66,15 @@ def seen_in(lineage: Lineage, fit: Fit) -> Iterator[tuple[str, Meeting]]:
     for name, rows in fit.sets.items():
         if {"score", "stop"} & set(fit.roles_of(name)) and (met := meeting(lineage, rows)):
             yield name, met
+
+
+def warnings_of(lineage: Lineage, fit: Fit) -> Iterator[str]:
+    """Yield what is said of a fit beside its scores: a sentence for each set that is not all of new rows.
+
+    Args:
+        lineage: What its weights had seen.
+        fit: The fit.
+    """
+    for name, met in seen_in(lineage, fit):
+        words = f"{fit.name}: its weights had seen {met.said(f'{name} rows')} before they were scored"
+        yield f"{words}: a score of these rows says nothing of new ones"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from stepbus.text.rows.parts import split_rows as split_rows
     from stepbus.text.rows.parts import weighed as weighed
     from stepbus.text.rows.readers import readers_in_use as readers_in_use
+    from stepbus.text.rows.sources import Reader as Reader
+    from stepbus.text.rows.sources import Source as Source
     from stepbus.text.rows.table import Rows as Rows
     from stepbus.text.rows.table import read_rows as read_rows
     from stepbus.text.rows.table import shown as shown
@@ -42,6 +44,7 @@ else:
         frames="a_thing",
         readers="readers_in_use",
         parts="refuse_weightless rows_that_count set_aside split_rows weighed",
+        sources="Reader Source",
         table="Rows read_rows shown",
         weights="FloatArray LARGEST ROUNDING SMALLEST WEIGHT",
     )

@@ -58,6 +58,12 @@ class WideLoss(Good):
         return super().loss(logits, labels)[:, None]
 
 
+class Centred(Good):
+    def loss(self, logits: Any, labels: Any) -> Any:
+        losses = super().loss(logits, labels)
+        return losses - losses.mean()
+
+
 class OnePrediction(Good):
     def predictions(self, logits: Any) -> Any:
         return mx.argmax(logits, axis=-1)
@@ -161,13 +167,14 @@ CASES = [
     (head(Good, "multiclass"), ""),
     (head(refuses), ""),
     (head(leaves, config=Needs), ""),
-    (head(MeanLoss), "loss: expected one for each row, [3], got []"),
-    (head(WideLoss), "loss: expected one for each row, [3], got [3, 1]"),
-    (head(OnePrediction, None), "predictions: expected [B, K], here [3, 2], got [3]"),
+    (head(MeanLoss), "loss: expected one for each row, [3], got an array []"),
+    (head(WideLoss), "loss: expected one for each row, [3], got an array [3, 1]"),
+    (head(OnePrediction, None), "predictions: expected [B, K], here [3, 2], got an array [3]"),
     (head(lambda hidden, outputs: Good(hidden, 1)), "expected logits [B, K], here [3, 2], got [3, 1]"),
+    (head(Centred), "expected each row to say what it says whatever the other rows of the batch are"),
     (head(leaves), "SystemExit: 3"),
     (head(lambda hidden, outputs: None), "returned None"),
-    (head(lambda hidden, outputs: nn.Linear(hidden, outputs)), "has no attribute 'loss'"),
+    (head(lambda hidden, outputs: nn.Linear(hidden, outputs)), "expected methods loss and predictions, got no loss"),
     (pooling(AllTokens), "expected [B, D], here [3, 8], got [3, 5, 8]"),
     (pooling(NoTokens), "expected finite numbers for a row without any token, as padded rows are, got others"),
     (Component("scheduler", "mine", SchedulerConfig, Constant), ""),
@@ -181,7 +188,7 @@ CASES = [
     ),
     (Component("scheduler", "mine", SchedulerConfig, lambda settings: settings), "to return a stepbus.Scheduler"),
     (Component("optimizer", "mine", OptimizerConfig, Plain), ""),
-    (Component("optimizer", "mine", OptimizerConfig, OtherState), "parameters.dense.weight.v"),
+    (Component("optimizer", "mine", OptimizerConfig, OtherState), "'v', which was not there before"),
     (Component("optimizer", "mine", OptimizerConfig, OtherShape), "update: expected"),
     (Component("optimizer", "mine", OptimizerConfig, Infinite), "update: expected finite numbers"),
     (Component("optimizer", "mine", OptimizerConfig, Optimizer), "Optimizer() takes no arguments"),
@@ -219,7 +226,7 @@ def test_the_doctor_and_the_kit_say_the_same() -> None:
         components: ClassVar[list[Component]] = [head(MeanLoss), Component("scheduler", "mine", SchedulerConfig, Falls)]
 
     problems = problems_of(LoadedPlugin("offers", Offers, "mine-pack", "1.0"))
-    assert problems[0] == "the head 'mine': loss: expected one for each row, [3], got []"
+    assert problems[0] == "the head 'mine': loss: expected one for each row, [3], got an array []"
     assert problems[1].startswith("the scheduler 'mine': expected its rate of update 3 ")
     with pytest.raises(AssertionError, match=r'Offers breaks the rule "is well made": the head .mine.: loss'):
         assert_conforms(Offers)
