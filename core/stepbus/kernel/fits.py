@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
-from stepbus.base import DataError
 from stepbus.base.guards import as_read_only, unless_handed_over
 from stepbus.kernel.lineage import Lineage
 from stepbus.kernel.state import Best
@@ -114,27 +113,6 @@ class Predictions:
     labels: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
     weights: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
     fold: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
-
-
-def mean_predictions(predictions: Sequence[Predictions]) -> Predictions:
-    """Return the mean of what several models say of the same rows, added up in their order in double precision.
-
-    Args:
-        predictions: One for each model.
-
-    Raises:
-        DataError: They are of other rows, or of other outputs.
-    """
-    first = predictions[0]
-    total = np.zeros(first.values.shape, np.float64)
-    for each in predictions:
-        if each.values.shape != total.shape or each.row_ids.tolist() != first.row_ids.tolist():
-            raise DataError(
-                f"expected predictions of the same {len(first.row_ids)} rows with as many outputs to take their mean, "
-                f"got arrays of {list(total.shape)} and {list(each.values.shape)}, or other row ids"
-            )
-        total += each.values
-    return evolve(first, values=(total / len(predictions)).astype(first.values.dtype), fold=None)
 
 
 @define(eq=False, on_setattr=unless_handed_over)
