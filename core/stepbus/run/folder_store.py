@@ -177,7 +177,7 @@ class FolderStore:
             keeping.refuse_trained_before(run, session.fit)
             resume.restore(run, session, self.past, self.named)
             resume.accept_changes(run, self.past)
-            _reopen(run, session.fit, self.deliveries)
+            _reopen(run, session.fit)
         elif self.start is not None:
             resume.begin_with(session, self.start)
         with run_folders.writing(session.directory):
@@ -215,7 +215,7 @@ class FolderStore:
         opened.keep(run, result)
 
 
-def _reopen(run: Run, begun: Fit, deliveries: Deliveries) -> None:
+def _reopen(run: Run, begun: Fit) -> None:
     """Take back that a fit which goes on is done, and that the later ones are: they are asked for more as well.
 
     A kill from here on finds them unfinished, each to go on from its last checkpoint; nobody takes its old model, or
@@ -223,7 +223,6 @@ def _reopen(run: Run, begun: Fit, deliveries: Deliveries) -> None:
     """
     if not ledger.is_kept(run.directory_of(begun)):
         return
-    gone = []
     for fit in run.fits[run.fits.index(begun) :]:
         directory = run.directory_of(fit)
         known = ledger.read(directory, fit, run.id)
@@ -231,9 +230,6 @@ def _reopen(run: Run, begun: Fit, deliveries: Deliveries) -> None:
         if known is not None and known.status == "ok" and checkpoints.scan(directory / run_folders.CHECKPOINTS):
             with run_folders.writing(directory):
                 ledger.take_back(directory)
-                gone.append(fit.name)
-    with run_folders.writing(deliveries.place):
-        deliveries.take_back(gone)
 
 
 def _goes_on(run: Run, session: FitSession, known: FitResult) -> bool:
