@@ -114,7 +114,7 @@ def prepare_data(trainer: Session, sets: Mapping[str, Any]) -> Mapping[str, Any]
     the model is opened, its settings and its memory restored, and gets sets without `train`.
 
     Args:
-        trainer: The session; there is no data and no model yet.
+        trainer: The session; there is no data and no model yet. Of an opened folder `trainer.mode` is predict.
         sets: Set name -> `stepbus.Rows`. Only those of `train` have labels; the others have lost these columns.
 
     Returns:
