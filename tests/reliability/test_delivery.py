@@ -100,6 +100,14 @@ def test_a_fit_that_goes_on_is_told_of_again(tree: dict[str, Any], tmp_path: Pat
     assert lines.read_text().splitlines()[:-1] == [*WHOLE, END, *WHOLE]
 
 
+def test_a_fit_that_is_done_again_is_told_of_again(tree: dict[str, Any], tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    train(tree, lines)
+    (tmp_path / "run" / "fits" / "fold-2" / "result.json").unlink()
+    train(tree, lines, resume=True)
+    assert lines.read_text().splitlines()[4:-1] == WHOLE[1:]
+
+
 def test_a_run_of_one_fit(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
     tree = tiny_config(training={"max_steps": 3})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,6 @@ def test_a_misdeed_is_one_sentence_with_its_plugin(name: str, small: dict[str, A
         with pytest.raises(StepbusError) as caught:
             create_trainer(config=small, plugins=[deed.plugin(), listens]).train()
         sentence = str(caught.value)
-        print(f"{name} -> [{type(caught.value).__name__}] {sentence}", file=sys.stderr)
         assert LABEL in sentence
         assert deed.hook in sentence
         says(sentence, deed.says)
@@ -66,7 +64,6 @@ def test_a_memory_that_cannot_be_kept(name: str, small: dict[str, Any], tally: A
         with pytest.raises(StepbusError) as caught:
             create_trainer(config=small, plugins=[deeds.Memory(state).plugin()]).train()
         sentence = str(caught.value)
-        print(f"remembers {name} -> [{type(caught.value).__name__}] {sentence}", file=sys.stderr)
         assert LABEL in sentence
         says(sentence, words)
         seen.refused(sentence)

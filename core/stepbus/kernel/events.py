@@ -7,7 +7,8 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
     validate_plan
     for each configuration that overrides of fits make:
         prepare_data
-        validate_plan
+        if plugins of a fit look at plans:
+            validate_plan
     on_run_start
     for each fit:
         if it comes after others:
@@ -124,10 +125,10 @@ def prepare_data(trainer: Session, sets: Mapping[str, Any]) -> Mapping[str, Any]
 
 @hookspec
 def prediction_views(trainer: Session, rows: Any) -> Sequence[tuple[Any, ...]] | None:
-    """Give other versions of rows to predict besides (test-time augmentation): of each set once at the end of a fit,
-    and whenever its model predicts or evaluates; never during training.
+    """Give other versions of rows to predict besides (test-time augmentation).
 
-    A plugin with this hook is made anew when the model is opened, as one with `prepare_data` is.
+    Fires for each set once at the end of a fit, and whenever its model predicts or evaluates; never during training. A
+    plugin with this hook is made anew when the model is opened, as one with `prepare_data` is.
 
     Args:
         trainer: The session.

@@ -28,7 +28,7 @@ def show(text: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
         print(text.encode(encoding, ESCAPE).decode(encoding), end=end, file=stream)
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _lost(error) from error
 
 
@@ -44,12 +44,16 @@ def flush(stream: TextIO | None) -> None:
             stream.flush()
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _lost(error) from error
 
 
-def _lost(error: OSError) -> Exception:
+def _lost(error: OSError | ValueError) -> Exception:
     from stepbus.base import StepbusError
 
+    if isinstance(error, ValueError):  # code in this process has closed it, such as a plugin
+        return StepbusError(
+            "standard output cannot be written: it was closed meanwhile; look for who calls its close()"
+        )
     leave_pipe()
     return StepbusError(f"standard output cannot be written: {error.strerror}")

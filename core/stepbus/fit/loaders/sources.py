@@ -87,7 +87,8 @@ class Loader:
 
     def __getattr__(self, name: str) -> Any:
         # Whoever deals rows out (folds, splits) gets a sentence in place of an AttributeError.
-        if not name.startswith("_") and (name in dir(Rows) or name in _FIELDS_OF_ROWS):
+        # `pieces` is what the store asks for, to know whether there are rows to keep.
+        if not name.startswith("_") and name != "pieces" and (name in dir(Rows) or name in _FIELDS_OF_ROWS):
             raise DataError(
                 f"{self.name}: expected rows, which can be dealt out into folds and counted, got a loader of batches; "
                 "hand over rows, or switch off the plugin that needs them"

@@ -157,10 +157,13 @@ class Deliveries:
     def note_end(self, bus: Bus, fit: str) -> None:
         """Write down what plugins remember at the end of a fit, which the ledger has next.
 
+        Of one that was done before and is done again, and of what is combined of it, nothing was told then.
+
         Args:
             bus: The plugins of the run.
             fit: The fit's name.
         """
+        self.told = [what for what in self.told if what != f"fit {fit}" and not what.startswith("axis ")]
         self.ended = self._taken(bus, fit)
         self._write()
 
@@ -173,16 +176,6 @@ class Deliveries:
         """
         self.told.append(what)
         self.after, self.ended = self._taken(bus), Memory()
-        self._write()
-
-    def take_back(self, fits: Iterable[str]) -> None:
-        """Forget that results were told of fits that are to go on, and of all that is combined of them.
-
-        Args:
-            fits: The names of the fits.
-        """
-        gone = {f"fit {name}" for name in fits}
-        self.told = [what for what in self.told if what not in gone and not what.startswith("axis ")]
         self._write()
 
     def _taken(self, bus: Bus, fit: str = "") -> Memory:

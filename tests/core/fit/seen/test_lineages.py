@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stepbus.base import ModelError
 from stepbus.fit.seen.lineages import lineage_in, lineage_of, packed, put_lineage, unpacked
-from stepbus.kernel.lineage import Lineage
+from stepbus.kernel.fits.lineage import Lineage
 
 
 @given(

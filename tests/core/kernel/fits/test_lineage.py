@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepbus.kernel.lineage import Lineage
+from stepbus.kernel.fits.lineage import Lineage
 
 sources = st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(0, 30), max_size=40), max_size=3)
 

@@ -1,0 +1,57 @@
+"""What functions over gradients may give, where the step is traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from mlx.utils import tree_map
+
+from stepbus.base.errors import PluginFailure
+from stepbus.base.guards.given import GivenFunction
+from stepbus.base.guards.makers import Maker
+from stepbus.compute.checks.gradients import transformed
+
+GRADIENTS = {"head": {"weight": mx.ones((2, 3))}, "layers": [{"bias": mx.ones(2)}, {"bias": mx.ones(2)}]}
+
+
+def given(function: Callable[[Any], Any], who: str = "mine, my-pack 1.0") -> GivenFunction:
+    return GivenFunction(function, Maker(f"{who}: transform_gradients", mend=f"switch {who} off"))
+
+
+def test_functions_are_chained_and_scalars_collected() -> None:
+    halved = given(lambda tree: (tree_map(lambda array: array / 2, tree), {"first": mx.array(1.0)}))
+    summed = given(lambda tree: (tree, {"second": tree["head"]["weight"].sum().reshape(1)}))
+    gradients, scalars = transformed([halved, given(lambda tree: tree), summed], GRADIENTS)
+    assert {name: value.item() for name, value in scalars.items()} == {"first": 1.0, "second": 3.0}
+    assert gradients["layers"][1]["bias"].tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda tree: {"head": tree["head"]}, "of each of 3 parameters, got 1 of them, and none of 'layers.0.bias'"),
+        (lambda tree: {**tree, "more": mx.ones(2)}, "got one of 'more' too"),
+        (lambda tree: tree_map(lambda array: array.astype(mx.bfloat16), tree), r"float32 \[2, 3\], got bfloat16"),
+        (lambda tree: tree_map(lambda array: array[:1], tree), r"\[2, 3\], got float32 \[1, 3\]"),
+        (lambda tree: None, "expected gradients, or .*got null"),
+        (lambda tree: {}, "expected gradients, or .*got none"),
+        (lambda tree: (tree, None), "got null beside the gradients"),
+        (lambda tree: (tree, {"a": 1.0}), "the scalar 'a' as an array of one number, got 1.0"),
+        (lambda tree: (tree, {"a": mx.ones(2)}), r"the scalar 'a' as an array of one number, got an array \[2\]"),
+        (lambda tree: (tree, {3: mx.ones(1)}), "a text as the name of a scalar, got 3"),
+        (lambda tree: (tree, {"epoch": mx.ones(1)}), "got 'epoch', which the log has anyway"),
+        (lambda tree: 1 / 0, "its function of gradients raised ZeroDivisionError"),
+    ],
+)
+def test_what_no_step_can_use_is_refused(function: Callable[[Any], Any], words: str) -> None:
+    with pytest.raises(PluginFailure, match=rf"^mine, my-pack 1.0: transform_gradients: .*{words}"):
+        transformed([given(function)], GRADIENTS)
+
+
+def test_two_of_one_name_are_named_both() -> None:
+    twice = [given(lambda tree: (tree, {"norm": mx.ones(1)}), who) for who in ("first", "second")]
+    with pytest.raises(PluginFailure, match=r"^second: .*got 'norm', which first: transform_gradients has"):
+        transformed(twice, GRADIENTS)
