@@ -73,8 +73,6 @@ def test_a_run_of_before_opens_and_does_not_go_on(
         (run / name).unlink()
     assert np.array_equal(open_trainer(run).predict(tmp_path / "dev.csv"), expected)
     before = sorted(run.rglob("*"))
-    with pytest.raises(
-        CheckpointError, match="run: this run was written by an older stepbus, whose fit lies in"
-    ):
+    with pytest.raises(CheckpointError, match="run: this run was written by an older stepbus, whose fit lies in"):
         create_trainer(config=tiny_config(training={"max_steps": 2})).train(resume=True)
     assert sorted(run.rglob("*")) == before
