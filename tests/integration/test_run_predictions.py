@@ -210,6 +210,28 @@ def test_what_plugins_learnt_and_decided_comes_back(tiny_config: Make, files: di
         open_run(run, trust=True)
 
 
+def test_a_threshold_decides_the_words_that_are_written(
+    tiny_config: Make, files: dict[str, str], tmp_path: Path
+) -> None:
+    tree = tree_of(tiny_config, files, 0, {"threshold": {"use": f"{PLUGINS}:Threshold"}}, label="label")
+    result = create_trainer(config=tree).train()
+    run = result.directory
+    decision = json.loads((run / "predict.json").read_text())["decisions"]["threshold"]
+    frame = pd.read_csv(run / "test_predictions.csv")
+    chances = result.predictions["test"].values[:, 1]
+    assert frame["label"].tolist() == (chances >= decision).astype(int).tolist()
+    assert decision != 0.5
+    written = (run / "test_predictions.csv").read_bytes()
+    for command in (["predict", str(run), "--trust"], ["predict", str(run), files["test"], "--trust"]):
+        assert main([*command, "--output", str(tmp_path / "out.csv")]) == 0
+        assert (tmp_path / "out.csv").read_bytes() == written
+    # A resume tells nothing twice, and what was decided then still stands.
+    (run / "predict.json").unlink()
+    create_trainer(config=tree).train(resume=True)
+    assert json.loads((run / "predict.json").read_text())["decisions"]["threshold"] == decision
+    assert (run / "test_predictions.csv").read_bytes() == written
+
+
 def own_plugin(folder: Path, name: str, more: str = "") -> str:
     """Write a plugin that trains two fits of other seeds, and return what names it."""
     source = folder / "own.py"

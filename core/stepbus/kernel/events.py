@@ -271,7 +271,8 @@ def finish_predictions(run: Run, predictions: Predictions, decisions: Mapping[st
         decisions: Plugin name -> what it gave to `run.decide`, kept with the run as JSON values.
 
     Returns:
-        The predictions, of the same rows in the same order.
+        The predictions, of the same rows in the same order: with other values, or with what was `decided` of them
+        (a threshold), by which they are written as words.
     """
 
 

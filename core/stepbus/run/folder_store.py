@@ -53,7 +53,7 @@ class FolderStore:
         self.resumed = False
         self.named: Path | None = None  # the checkpoint that was named
         self.past = Past(allow_changed)
-        self.deliveries = Deliveries(lambda: self.run.directory, lambda: self.run.id)
+        self.deliveries = Deliveries(lambda: self.run.directory, lambda: self.run.id, lambda: self.run.decisions)
         self._plans: dict[str, dict[str, str]] = {}  # see `keeping.planned`
         self._claim: run_folders.Claim | None = None
         self._run: Run | None = None

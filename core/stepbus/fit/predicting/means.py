@@ -29,4 +29,4 @@ def mean_predictions(predictions: Sequence[Predictions]) -> Predictions:
                 f"got arrays of {list(total.shape)} and {list(each.values.shape)}, or other row ids"
             )
         total += each.values
-    return evolve(first, values=(total / len(predictions)).astype(first.values.dtype), fold=None)
+    return evolve(first, values=(total / len(predictions)).astype(first.values.dtype), fold=None, decided=None)

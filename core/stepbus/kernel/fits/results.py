@@ -24,6 +24,8 @@ class Predictions:
         labels: [N], [N, K], or None for rows without labels.
         weights: What each row counts, [N]; None counts all alike.
         fold: Where several were put together, the place of the fit that each row is from, int [N]; None of one fit.
+        decided: Class numbers [N], or 0/1 [N, K] of several labels, where a plugin decided (`finish_predictions`); None
+            leaves it to the greatest probability, or to 0.5.
     """
 
     row_ids: np.ndarray[Any, Any] = field(converter=as_read_only)
@@ -31,6 +33,7 @@ class Predictions:
     labels: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
     weights: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
     fold: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
+    decided: np.ndarray[Any, Any] | None = field(default=None, converter=as_read_only)
 
 
 @define(eq=False, on_setattr=unless_handed_over)
