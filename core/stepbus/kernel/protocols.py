@@ -107,7 +107,7 @@ class Steps(Protocol):
     """What computes: updates that are launched and come home later, and evaluations."""
 
     @property
-    def traces(self) -> int: ...  # how often a function was traced
+    def traces(self) -> int: ...  # how often a function was traced for this fit
 
     def launch(self, window: Any, number: int) -> Any:
         """Start the update of a window of batches, counted from 1, and return a ticket; the host does not wait."""

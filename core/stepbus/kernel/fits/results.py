@@ -51,7 +51,8 @@ class FitResult:
         history: One record for each evaluation cycle.
         steps: Updates done.
         reason: Why it stopped, if it stopped early.
-        traces: How often a step was traced: once for each shape of batches, for training and for evaluation.
+        traces: How often a step was traced for it: once for each shape of batches, for training and for evaluation,
+            that no fit before it with the same compiled steps has seen.
         seconds: Wall time of the loop: updates, evaluations and checkpoints; tracing too.
         conditions: What its last bits depend on, see `stepbus.device.conditions`.
         disabled: The plugins that an error had switched off at its end, with the error.
