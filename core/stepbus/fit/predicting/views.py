@@ -10,10 +10,8 @@ import numpy as np
 from attrs import evolve
 
 from stepbus.base import PluginFailure, listed, show
-from stepbus.fit import new_encoder
 from stepbus.fit.predicting.preparing import without_labels
 from stepbus.kernel import Predictions
-from stepbus.text import TextData
 
 if TYPE_CHECKING:
     from stepbus.kernel import Bus, FitData, ScoredSet
@@ -92,7 +90,12 @@ def seen_otherwise(data: FitData, config: Any, view: View) -> ScoredSet:
         view: The view; its settings of section `data` are for its rows alone.
     """
     name, rows, settings = view
-    if not settings or not isinstance(data, TextData):
+    if not settings:
+        return data.other(rows, name, labelled=False)
+    from stepbus.fit import new_encoder  # with it comes MLX, which a scripted run does without
+    from stepbus.text import TextData
+
+    if not isinstance(data, TextData):
         return data.other(rows, name, labelled=False)
     changed = config.updated({f"data.{key}": value for key, value in settings.items()})
     encoder = new_encoder(changed)
