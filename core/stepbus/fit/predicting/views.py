@@ -89,9 +89,6 @@ def seen_otherwise(data: FitData, config: Any, view: View) -> ScoredSet:
         config: Its configuration.
         view: The view; its settings of section `data` are for its rows alone.
     """
-    # They bring MLX, which a scripted run has none of.
-    from stepbus.fit import new_encoder
-    from stepbus.text import TextData
 
     name, rows, settings = view
     if not settings:
