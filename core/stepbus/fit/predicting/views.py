@@ -89,12 +89,14 @@ def seen_otherwise(data: FitData, config: Any, view: View) -> ScoredSet:
         config: Its configuration.
         view: The view; its settings of section `data` are for its rows alone.
     """
-    # They bring MLX, which a scripted run has none of.
-    from stepbus.fit import new_encoder
-    from stepbus.text import TextData
 
     name, rows, settings = view
-    if not settings or not isinstance(data, TextData):
+    if not settings:
+        return data.other(rows, name, labelled=False)
+    from stepbus.fit import new_encoder  # with it comes MLX, which a scripted run does without
+    from stepbus.text import TextData
+
+    if not isinstance(data, TextData):
         return data.other(rows, name, labelled=False)
     changed = config.updated({f"data.{key}": value for key, value in settings.items()})
     encoder = new_encoder(changed)
