@@ -140,4 +140,5 @@ def test_the_mean_loss_is_by_weight() -> None:
     for size in (1, 3, 4):
         predictions, loss, _ = predict(SimpleNamespace(evaluate=evaluate), Rows(size))  # type: ignore[arg-type]
         assert loss == (2 + 6 + 20) / 8
-        assert predictions.weights is weights
+        assert predictions.weights is not None
+        assert np.shares_memory(predictions.weights, weights)
