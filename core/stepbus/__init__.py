@@ -79,11 +79,11 @@ if TYPE_CHECKING:
     from stepbus.device.backend import describe_machine as describe_machine
     from stepbus.device.backend import mx as mx
     from stepbus.device.backend import row_streams as row_streams
-    from stepbus.kernel.fits import Axis as Axis
-    from stepbus.kernel.fits import Fit as Fit
-    from stepbus.kernel.fits import FitResult as FitResult
-    from stepbus.kernel.fits import Predictions as Predictions
-    from stepbus.kernel.fits import mean_predictions as mean_predictions
+    from stepbus.fit.predicting.means import mean_predictions as mean_predictions
+    from stepbus.kernel.fits.fit import Axis as Axis
+    from stepbus.kernel.fits.fit import Fit as Fit
+    from stepbus.kernel.fits.results import FitResult as FitResult
+    from stepbus.kernel.fits.results import Predictions as Predictions
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import Session as Session
     from stepbus.kernel.state import Control as Control
@@ -107,7 +107,7 @@ if TYPE_CHECKING:
 
 # Public name -> the module that defines it.
 _HOME = {
-    "Axis": "kernel.fits",
+    "Axis": "kernel.fits.fit",
     "BadInput": "base.errors",
     "Callback": "base.callback",
     "CheckpointError": "base.errors",
@@ -118,8 +118,8 @@ _HOME = {
     "DataConfig": "config.sections",
     "DataError": "base.errors",
     "EnvironmentConfig": "config.sections",
-    "Fit": "kernel.fits",
-    "FitResult": "kernel.fits",
+    "Fit": "kernel.fits.fit",
+    "FitResult": "kernel.fits.results",
     "HOOKS_VERSION": "base.version",
     "LabelCodec": "text.labels.codec",
     "Metric": "base.metric",
@@ -131,7 +131,7 @@ _HOME = {
     "Plan": "run.plans.plan",
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
-    "Predictions": "kernel.fits",
+    "Predictions": "kernel.fits.results",
     "Problem": "base.problems",
     "Reader": "text.rows.sources",
     "Retention": "base.retention",
@@ -171,7 +171,7 @@ _HOME = {
     "label_counts": "text.labels.numbers",
     "listed": "base.wording",
     "load_config": "config.load",
-    "mean_predictions": "kernel.fits",
+    "mean_predictions": "fit.predicting.means",
     "mx": "device.backend",
     "no_decay_names": "compute.optimizer",
     "open_run": "api.opening",

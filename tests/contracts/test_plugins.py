@@ -52,7 +52,7 @@ def loaded(request: pytest.FixtureRequest) -> LoadedPlugin:
 
 
 def test_there_are_the_plugins_of_the_index() -> None:
-    assert len(NAMES) == 16
+    assert len(NAMES) == 19
 
 
 @pytest.mark.parametrize(("name", "more"), CASES, ids=[f"{name}-{MORE.get(name, [{}]).index(m)}" for name, m in CASES])

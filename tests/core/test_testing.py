@@ -35,6 +35,7 @@ from stepbus import (
     TrainingState,
     create_trainer,
     hookimpl,
+    load_config,
     setting,
 )
 from stepbus.base.errors import Interrupted
@@ -367,7 +368,7 @@ def test_a_hook_may_save_and_load() -> None:
 def test_every_fit_of_a_plan_is_played(review_files: dict[str, Path]) -> None:
     from stepbus_plugins.cross_validation import CrossValidation
 
-    rows = read_rows(review_files["train"], name="train", config=play().run.config.data.settings)
+    rows = read_rows(review_files["train"], name="train", config=load_config().data.settings)
     script: dict[str, Any] = {"sets": {"train": rows}, "metrics": FALLING}
     cross_validation = (CrossValidation, {"folds": 3})
     played = play(cross_validation, Counts, **script)
@@ -953,9 +954,15 @@ def test_a_schedule_that_listens_is_held_to_the_rules() -> None:
     class Falling(SchedulerConfig):
         factor: float = setting(0.5, "what multiplies the rate")
 
-    class Forgetful:
+    class Forgetful(Scheduler):
+        settings: Falling
+
         def __init__(self, settings: Falling) -> None:
-            self.settings, self.seen = settings, 0
+            super().__init__(settings)
+            self.seen = 0
+
+        def decayed(self, step: int, total_steps: int, base: float) -> float:
+            return base
 
         @hookimpl
         def on_metrics(self, trainer: Any) -> None:

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from attrs import evolve
 
-from stepbus import ModelError, PluginFailure, Rows, create_trainer, hookimpl, open_run, open_trainer
+from stepbus import ModelError, PluginFailure, Rows, create_trainer, hookimpl, import_module, open_run, open_trainer
 from stepbus.cli.main import main
 from stepbus.plan.planning import describe_plan
 from stepbus.testing import Recorder, play
 
 Make = Callable[..., dict[str, Any]]
+fakes = import_module(str(Path(__file__).parents[1] / "fixtures" / "distributions.py"))
 PLUGINS = Path(__file__).parents[1] / "fixtures" / "prediction_plugins.py"
 LONG = {"long_or_short": {"use": f"{PLUGINS}:LongOrShort"}}
 VIEWS = {"backwards": {"use": f"{PLUGINS}:Backwards", "shorter": 6}}
@@ -193,6 +195,25 @@ def test_a_checkpoint_predicts_with_them(tiny_config: Make, test_file: str) -> N
     [*_, last] = sorted((result.directory / "fits" / "fit" / "checkpoints").glob("step-*"))
     said = open_trainer(last, trust=True).predict(test_file)
     assert said.tobytes() == result.predictions["test"].values.tobytes()
+
+
+def test_an_installed_plugin_takes_part_without_trust(tiny_config: Make, test_file: str, tmp_path: Path) -> None:
+    offered = {"long_or_short": "LongOrShort", "members_by_accuracy": "MembersByAccuracy"}
+    fakes.install(tmp_path, "taking-part", PLUGINS.read_text(), offered)
+    tree = tree_of(tiny_config, test_file, 0, {name: {} for name in offered})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    run = tmp_path / "run"
+    trained = fakes.stepbus("train", "run.yaml", paths=(tmp_path,), folder=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    predicted = fakes.stepbus("predict", str(run), test_file, "--output", "out.csv", paths=(tmp_path,), folder=tmp_path)
+    assert predicted.returncode == 0, predicted.stderr
+    assert (tmp_path / "out.csv").read_bytes() == (run / "test_predictions.csv").read_bytes()
+    # Where the package is not installed, the sentence names what is missing, and nothing is predicted without it.
+    for folder in (run, run / "fits" / "fit-1" / "model"):
+        missing = fakes.stepbus("predict", str(folder), test_file, "--output", "none.csv", folder=tmp_path)
+        assert missing.returncode == 2
+        assert "expected an installed plugin" in missing.stderr and "Traceback" not in missing.stderr
+    assert not (tmp_path / "none.csv").exists()
 
 
 def test_the_kit_drives_them() -> None:

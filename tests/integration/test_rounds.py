@@ -211,6 +211,16 @@ def test_filled_rows_are_looked_at_before_the_fit_starts(
     assert not (tmp_path / "run" / "fits" / "two").exists()
 
 
+def test_rows_that_an_override_cannot_read(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    def fits(fit: Fit) -> list[Fit]:
+        one, two = (evolve(fit, name=f"fit-{n}", scope={"round": n}) for n in (1, 2))
+        return [one, evolve(two, overrides={"data.text": "txt"})]
+
+    with pytest.raises(ConfigError, match=r"expected a column 'txt'.*; so fit 'fit-2' would have it, by its overrides"):
+        create_trainer(config=tiny_config(), plugins=[plan_of(fits)]).train()
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_override_that_another_section_contradicts_is_found_before_anything_is_loaded(
     tiny_config: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

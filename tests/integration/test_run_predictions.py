@@ -153,8 +153,9 @@ def test_without_rows_of_its_own_a_file_is_asked_for(
 def test_a_damaged_description_is_one_sentence(
     damage: str, tiny_config: Make, files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    run = create_trainer(config=tree_of(tiny_config, files, 2)).train().directory
-    place = run / "predict.json"
+    tree = tree_of(tiny_config, files, 2)
+    run = create_trainer(config=tree).train().directory
+    place, written = run / "predict.json", (run / "test_predictions.csv").read_bytes()
     if damage == "flipped":
         place.write_text(place.read_text().replace('"fold-1"', '"fold-2"'))
     elif damage == "missing":
@@ -171,6 +172,9 @@ def test_a_damaged_description_is_one_sentence(
     assert "predict." in said and f"--resume {run}" in said
     assert "Traceback" not in said
     assert not (tmp_path / "out.csv").exists()
+    create_trainer(config=tree).train(resume=True)  # as the sentence says
+    assert main(["predict", str(run), "--output", str(tmp_path / "out.csv")]) == 0
+    assert (tmp_path / "out.csv").read_bytes() == written
 
 
 def test_what_plugins_learnt_and_decided_comes_back(tiny_config: Make, files: dict[str, str], tmp_path: Path) -> None:
@@ -204,6 +208,28 @@ def test_what_plugins_learnt_and_decided_comes_back(tiny_config: Make, files: di
     (run / "predict.safetensors").write_bytes(arrays)
     with pytest.raises(ModelError, match=r"predict.safetensors: .*--resume"):
         open_run(run, trust=True)
+
+
+def test_a_threshold_decides_the_words_that_are_written(
+    tiny_config: Make, files: dict[str, str], tmp_path: Path
+) -> None:
+    tree = tree_of(tiny_config, files, 0, {"threshold": {"use": f"{PLUGINS}:Threshold"}}, label="label")
+    result = create_trainer(config=tree).train()
+    run = result.directory
+    decision = json.loads((run / "predict.json").read_text())["decisions"]["threshold"]
+    frame = pd.read_csv(run / "test_predictions.csv")
+    chances = result.predictions["test"].values[:, 1]
+    assert frame["label"].tolist() == (chances >= decision).astype(int).tolist()
+    assert decision != 0.5
+    written = (run / "test_predictions.csv").read_bytes()
+    for command in (["predict", str(run), "--trust"], ["predict", str(run), files["test"], "--trust"]):
+        assert main([*command, "--output", str(tmp_path / "out.csv")]) == 0
+        assert (tmp_path / "out.csv").read_bytes() == written
+    # A resume tells nothing twice, and what was decided then still stands.
+    (run / "predict.json").unlink()
+    create_trainer(config=tree).train(resume=True)
+    assert json.loads((run / "predict.json").read_text())["decisions"]["threshold"] == decision
+    assert (run / "test_predictions.csv").read_bytes() == written
 
 
 def own_plugin(folder: Path, name: str, more: str = "") -> str:

@@ -100,6 +100,14 @@ def test_a_fit_that_goes_on_is_told_of_again(tree: dict[str, Any], tmp_path: Pat
     assert lines.read_text().splitlines()[:-1] == [*WHOLE, END, *WHOLE]
 
 
+def test_a_fit_that_is_done_again_is_told_of_again(tree: dict[str, Any], tmp_path: Path) -> None:
+    lines = tmp_path / "lines.txt"
+    train(tree, lines)
+    (tmp_path / "run" / "fits" / "fold-2" / "result.json").unlink()
+    train(tree, lines, resume=True)
+    assert lines.read_text().splitlines()[4:-1] == WHOLE[1:]
+
+
 def test_a_run_of_one_fit(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     lines = tmp_path / "lines.txt"
     tree = tiny_config(training={"max_steps": 3})
@@ -129,7 +137,7 @@ def arrays(run: Path) -> Path:
     return next(run.glob("delivered-*.safetensors"))
 
 
-ELSEWHERE = {"fit": "", "plugins": {}, "arrays": {"file": "../x", "size": 1, "sha256": "0" * 64}}
+ELSEWHERE = {"fit": "", "plugins": {}, "decisions": {}, "arrays": {"file": "../x", "size": 1, "sha256": "0" * 64}}
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "emptied": lambda run: (run / "delivered.json").write_text(""),
     "other words": lambda run: (run / "delivered.json").write_text("[]"),
@@ -171,6 +179,6 @@ def test_every_damage_is_one_sentence_and_its_mend_helps(tree: dict[str, Any], t
 
 def test_a_state_that_its_plugin_cannot_read_is_one_sentence(tree: dict[str, Any], tmp_path: Path) -> None:
     train(tree, tmp_path / "lines.txt")
-    other(tmp_path / "run", after={"fit": "", "plugins": {"count_results": {}}, "arrays": None})
+    other(tmp_path / "run", after={"fit": "", "plugins": {"count_results": {}}, "decisions": {}, "arrays": None})
     with one_sentence("run/delivered.json: plugins.count_results: expected what its state_dict returned"):
         train(tree, tmp_path / "lines.txt", resume=True)

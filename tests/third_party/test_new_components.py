@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from stepbus import import_module
-from stepbus.author import scaffold
 from stepbus.author.kinds import names
+from stepbus.author.scaffold import files as scaffold
 
 HERE = Path(__file__).parent
 RULES = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["tool"]["ruff"]

@@ -120,7 +120,7 @@ def write_decoded(
         words = f"{len(unknown)} of {number} predictions are no finite number, the first that of {said}"
         notes.append(f"{place.name}: {words}")
     ids = Column(id_name or "row", predictions.row_ids, own=id_name is not None)
-    columns = [ids, *codec.decoded_columns(predictions.values)]
+    columns = [ids, *codec.decoded_columns(predictions.values, predictions.decided)]
     return [*notes, *write_columns(place, columns, spreadsheet_safe=spreadsheet_safe, remedy=remedy)]
 
 

@@ -12,7 +12,7 @@ from stepbus.api.checkpoints_by_hand import load_weights, named_checkpoint, save
 from stepbus.api.fits import FitModels
 from stepbus.api.predicting import Models
 from stepbus.api.starting import Memories, model_changes, why_none
-from stepbus.base import BadInput, CheckpointError, Selected, usable
+from stepbus.base import BadInput, CheckpointError, Selected, from_here, usable
 from stepbus.compute import ModuleForward
 from stepbus.fit import FitSession, TextFits, persistence, score
 from stepbus.fit.loaders import LoaderFits, is_loader, is_module
@@ -56,6 +56,7 @@ class Trainer:
         self.config, self.model, self.loss = config.updated({}, plugins=plugins), model, loss
         if is_module(model):
             ModuleForward(model, loss)  # which refuses one without a loss
+        self._here = Path.cwd()  # where relative folders start, whatever the working directory becomes
         self.result: FitResult | None = None
         self.fits: Sequence[Trainer] = ()
         self._given = model
@@ -132,7 +133,8 @@ class Trainer:
         """
         config = self.config if num_epochs is None else self.config.updated({"num_epochs": num_epochs})
         builder = self._builder(config, train=train, validation=validation, test=test)
-        store = FolderStore(config, resume=resume, allow_changed=allow_changed, start=None if resume else self._start)
+        start = None if resume else self._start
+        store = FolderStore(config, resume=resume, allow_changed=allow_changed, start=start, here=self._here)
         self._memories = self._memories or Memories(self.plugins)
         self._memories.put_back()
         run = Run(config, builder, store, plugins=self.plugins, trace_hooks=trace_hooks)
@@ -286,7 +288,7 @@ class Trainer:
         """
         untrained = self._models is None and self.model is not None  # one of the caller's, as it came
         model = self.model if untrained or is_module(self.model) else self._trained("load").model
-        place = named_checkpoint(usable(path, CheckpointError))
+        place = named_checkpoint(from_here(usable(path, CheckpointError)))
         load_weights(self._session, model, place, optimizer=load_optimizer)
         self._start = Start(place, load_optimizer)
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from stepbus.author.description import implemented
-from stepbus.author.kinds import trial_problem
+from stepbus.author.kinds import kind_problem, trial_problem
 from stepbus.base import Component, ConfigError, PluginError, asks_of, policy_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
@@ -185,6 +185,9 @@ def component_problems(loaded: LoadedPlugin) -> list[str]:
             problems.append(problem)
             continue
         where = f"{part.kind} {part.name!r}"
+        if problem := kind_problem(part):
+            problems.append(f"the {where}: {problem}")
+            continue
         if (part.kind, part.name) in seen:
             problems.append(f"the {where} is offered twice")
         seen.add((part.kind, part.name))

@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from stepbus.base.settings import show as show
     from stepbus.base.settings import words as words
     from stepbus.base.settings import yaml_float as yaml_float
+    from stepbus.base.spelling import as_written as as_written
+    from stepbus.base.spelling import from_here as from_here
     from stepbus.base.terminal import ESCAPE as ESCAPE
     from stepbus.base.terminal import leave_pipe as leave_pipe
     from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
@@ -107,6 +109,7 @@ else:
         row_sources="SCHEME by_scheme claimed possible_files",
         saved_state="as_list built count fields_of named number text",
         settings="Location component setting show words yaml_float",
+        spelling="as_written from_here",
         terminal="ESCAPE leave_pipe",
         version="HOOKS_VERSION __version__",
         wording="counted listed snake_case",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from stepbus.base.spelling import as_written
+
 # `//` may have become `/` where a URL was taken for a path. A password may hold what its URL should have escaped.
 _IN_URL = re.compile(r"([A-Za-z][\w+.-]+(?<!\.py):/+)(?:[^\s/@'\"<>:]*:(?!\d+[/?#])[^\s'\"<>]*|[^\s/?#'\"<>]*)@")
 _IN_QUERY = re.compile(
@@ -60,5 +62,5 @@ def one_line(text: str, most: int = 200) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a text as an error says it: printable, and without secrets."""
-    return printable(without_secrets(text))
+    """Return a text as an error says it: printable, without secrets, and paths as they were written."""
+    return printable(as_written(without_secrets(text)))

@@ -39,7 +39,7 @@ class FitSession(AssignedByCore):
         caller: Knows whose hook is running.
     """
 
-    named = "trainer"
+    named, mode = "trainer", "train"
 
     data: FitData
     prepared: Fit

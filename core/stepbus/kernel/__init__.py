@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from stepbus.kernel.fits import Axis as Axis
     from stepbus.kernel.fits import Fit as Fit
     from stepbus.kernel.fits import FitResult as FitResult
+    from stepbus.kernel.fits import Lineage as Lineage
     from stepbus.kernel.fits import Predictions as Predictions
     from stepbus.kernel.fits import groups_along as groups_along
     from stepbus.kernel.fits import grown_axes as grown_axes
     from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
     from stepbus.kernel.hook_checks import hooks_of as hooks_of
-    from stepbus.kernel.lineage import Lineage as Lineage
     from stepbus.kernel.protocols import Batch as Batch
     from stepbus.kernel.protocols import Checkpointer as Checkpointer
     from stepbus.kernel.protocols import FitData as FitData
@@ -48,9 +48,8 @@ else:
         costs="Cost Meter",
         engine="run_fit",
         events="BUILD_HOOKS FIRST_DECIDES PREDICTION_HOOKS RUN_HOOKS",
-        fits="AXES Axis Fit FitResult Predictions groups_along grown_axes",
+        fits="AXES Axis Fit FitResult Lineage Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
         protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
-        lineage="Lineage",
         state="Best Control Request StepResult TrainingState",
     )

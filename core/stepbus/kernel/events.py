@@ -7,7 +7,8 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
     validate_plan
     for each configuration that overrides of fits make:
         prepare_data
-        validate_plan
+        if plugins of a fit look at plans:
+            validate_plan
     on_run_start
     for each fit:
         if it comes after others:
@@ -113,7 +114,7 @@ def prepare_data(trainer: Session, sets: Mapping[str, Any]) -> Mapping[str, Any]
     the model is opened, its settings and its memory restored, and gets sets without `train`.
 
     Args:
-        trainer: The session; there is no data and no model yet.
+        trainer: The session; there is no data and no model yet. Of an opened folder `trainer.mode` is predict.
         sets: Set name -> `stepbus.Rows`. Only those of `train` have labels; the others have lost these columns.
 
     Returns:
@@ -124,10 +125,10 @@ def prepare_data(trainer: Session, sets: Mapping[str, Any]) -> Mapping[str, Any]
 
 @hookspec
 def prediction_views(trainer: Session, rows: Any) -> Sequence[tuple[Any, ...]] | None:
-    """Give other versions of rows to predict besides (test-time augmentation): of each set once at the end of a fit,
-    and whenever its model predicts or evaluates; never during training.
+    """Give other versions of rows to predict besides (test-time augmentation).
 
-    A plugin with this hook is made anew when the model is opened, as one with `prepare_data` is.
+    Fires for each set once at the end of a fit, and whenever its model predicts or evaluates; never during training. A
+    plugin with this hook is made anew when the model is opened, as one with `prepare_data` is.
 
     Args:
         trainer: The session.
@@ -270,7 +271,8 @@ def finish_predictions(run: Run, predictions: Predictions, decisions: Mapping[st
         decisions: Plugin name -> what it gave to `run.decide`, kept with the run as JSON values.
 
     Returns:
-        The predictions, of the same rows in the same order.
+        The predictions, of the same rows in the same order: with other values, or with what was `decided` of them
+        (a threshold), by which they are written as words.
     """
 
 

@@ -151,6 +151,7 @@ class Voice(Protocol):
 class Session(Voice, Protocol):
     """One fit in progress: what hooks get as `trainer`. Read-only, but for `control` and the optimizer's rate."""
 
+    mode: str  # train; predict of an opened folder, which has config, data, model, steps, directory and fit_name alone
     fit: Fit  # what it does: name, sets, seed, place on each axis
     config: Any  # the configuration
     state: TrainingState  # where it stands: epoch, step, metrics, history, best

@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import stepbus.device.backend as backend
-from stepbus.base import ConfigError, Problem, StepbusError, values_without_secrets, without_secrets
+from stepbus.base import ConfigError, Problem, StepbusError, listed, values_without_secrets, without_secrets
 from stepbus.compute import Optimizer, find_folder
 from stepbus.compute.models import head_for
 from stepbus.config import Config, load_config
@@ -151,6 +151,9 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     plan["fits"] = describe_fits(run, session)
     if task is not None and session is not None:
         plan["memory"] = _describe_memory(session, task, plan, notes, problems)
+        others = [fit["name"] for fit in plan["fits"] if any(name.startswith("model.") for name in fit["overrides"])]
+        if others and plan["memory"] is not None:
+            notes.append(f"the estimate of memory is that of {session.fit.name}; {listed(others)} may need another")
 
 
 def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | None:

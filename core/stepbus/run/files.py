@@ -61,16 +61,17 @@ def written_by_plugins(run: Planned) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def problems(run: Planned) -> list[Problem]:
+def problems(run: Planned, wanted: Path) -> list[Problem]:
     """Return a problem for each file that a run would replace and no run wrote; the plan of fits is known.
 
     Args:
         run: A run whose folder is chosen; what a resumed one wrote stands in its run file.
+        wanted: The configured output folder.
     """
     known = read_run_file(run.directory)
     names = written_by_plugins(run)
     if known is None:
-        found = _strange_run_files(Path(run.config.environment.output_dir))
+        found = _strange_run_files(wanted)
         found += strangers(run.directory, [*WRITTEN, *names])
     else:
         of_fits = [run.directory_of(fit) for fit in run.fits]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import BadInput, CheckpointError, ConfigError, counted
+from stepbus.base import BadInput, CheckpointError, ConfigError, counted, from_here
 from stepbus.base.trees import to_yaml
 from stepbus.device import choice, conditions
 from stepbus.fit import plugin_table
@@ -35,6 +35,7 @@ class FolderStore:
         resume: True to go on with the newest run of the output folder, or the path of a run or a checkpoint.
         allow_changed: Go on although something differs from what the run began with.
         start: A checkpoint of another run to begin with.
+        here: Where a relative output folder starts; the working directory if None.
     """
 
     def __init__(
@@ -44,13 +45,15 @@ class FolderStore:
         resume: bool | str | Path | None = False,
         allow_changed: bool = False,
         start: Start | None = None,
+        here: Path | None = None,
     ) -> None:
-        self.wanted, self.device = Path(config.environment.output_dir), config.environment.device
+        self.wanted = from_here(Path(config.environment.output_dir), here)
+        self.device = config.environment.device
         self.given, self.start = resume, start
         self.resumed = False
         self.named: Path | None = None  # the checkpoint that was named
         self.past = Past(allow_changed)
-        self.deliveries = Deliveries(lambda: self.run.directory, lambda: self.run.id)
+        self.deliveries = Deliveries(lambda: self.run.directory, lambda: self.run.id, lambda: self.run.decisions)
         self._plans: dict[str, dict[str, str]] = {}  # see `keeping.planned`
         self._claim: run_folders.Claim | None = None
         self._run: Run | None = None
@@ -77,7 +80,7 @@ class FolderStore:
 
     def problems(self, run: Run) -> list[Problem]:
         """Return what stands in the way in the folder."""
-        return run_files.problems(run)
+        return run_files.problems(run, self.wanted)
 
     def hold(self, run: Run) -> None:
         """Keep every other run out of the folder; a new run takes the next one where somebody was faster."""
@@ -174,7 +177,7 @@ class FolderStore:
             keeping.refuse_trained_before(run, session.fit)
             resume.restore(run, session, self.past, self.named)
             resume.accept_changes(run, self.past)
-            _reopen(run, session.fit, self.deliveries)
+            _reopen(run, session.fit)
         elif self.start is not None:
             resume.begin_with(session, self.start)
         with run_folders.writing(session.directory):
@@ -212,7 +215,7 @@ class FolderStore:
         opened.keep(run, result)
 
 
-def _reopen(run: Run, begun: Fit, deliveries: Deliveries) -> None:
+def _reopen(run: Run, begun: Fit) -> None:
     """Take back that a fit which goes on is done, and that the later ones are: they are asked for more as well.
 
     A kill from here on finds them unfinished, each to go on from its last checkpoint; nobody takes its old model, or
@@ -220,7 +223,6 @@ def _reopen(run: Run, begun: Fit, deliveries: Deliveries) -> None:
     """
     if not ledger.is_kept(run.directory_of(begun)):
         return
-    gone = []
     for fit in run.fits[run.fits.index(begun) :]:
         directory = run.directory_of(fit)
         known = ledger.read(directory, fit, run.id)
@@ -228,9 +230,6 @@ def _reopen(run: Run, begun: Fit, deliveries: Deliveries) -> None:
         if known is not None and known.status == "ok" and checkpoints.scan(directory / run_folders.CHECKPOINTS):
             with run_folders.writing(directory):
                 ledger.take_back(directory)
-                gone.append(fit.name)
-    with run_folders.writing(deliveries.place):
-        deliveries.take_back(gone)
 
 
 def _goes_on(run: Run, session: FitSession, known: FitResult) -> bool:

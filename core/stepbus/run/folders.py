@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from stepbus.base import CheckpointError, read_file, usable
+from stepbus.base import CheckpointError, from_here, read_file, usable
 from stepbus.run.files import ADVICE, FITS, WRITTEN, strangers
 from stepbus.run.files import CHECKPOINTS as CHECKPOINTS
 from stepbus.run.files import RUN_FILE as RUN_FILE
@@ -155,7 +155,7 @@ def find_run(given: bool | str | Path, wanted: Path) -> tuple[Path, bool | Path]
     """
     if given is True:
         return newest_run(wanted), True
-    path = usable(given, CheckpointError, "resume")  # type: ignore[arg-type]  # False never comes here
+    path = from_here(usable(given, CheckpointError, "resume"))  # type: ignore[arg-type]  # False never comes here
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such run or checkpoint; name one that is there")
     if _has_run(path):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import Interrupted, outcome
+from stepbus.base import Interrupted, as_written, outcome
 
 if TYPE_CHECKING:
     from stepbus.kernel import Bus, Run
@@ -87,5 +87,5 @@ def interrupted(number: int, directory: Path, *, saved: bool) -> Interrupted:
     """
     kept = "a checkpoint was written" if saved else "what is finished is kept"
     name = signal.Signals(number).name
-    command = f"stepbus train … --resume {shlex.quote(str(directory))}"
+    command = f"stepbus train … --resume {shlex.quote(as_written(str(directory)))}"
     return Interrupted(f"interrupted by {name}; {kept}: go on with `{command}`", int(number))

@@ -200,7 +200,7 @@ def packed(results: Mapping[str, Predictions]) -> bytes:
         kind, ids = row_ids.to_array(predictions.row_ids)
         arrays[f"{name}/row_ids.{kind}"] = ids
         arrays[f"{name}/values"] = predictions.values
-        for part in ("labels", "weights", "fold"):
+        for part in ("labels", "weights", "fold", "decided"):
             if (array := getattr(predictions, part)) is not None:
                 arrays[f"{name}/{part}"] = array
     if odd := [name for name, array in arrays.items() if array.dtype.hasobject]:
@@ -218,7 +218,7 @@ def unpacked(content: bytes) -> dict[str, Predictions]:
             name: Predictions(
                 row_ids.from_array(kind, arrays[f"{name}/row_ids.{kind}"]),
                 arrays[f"{name}/values"],
-                *(arrays.get(f"{name}/{part}") for part in ("labels", "weights", "fold")),
+                *(arrays.get(f"{name}/{part}") for part in ("labels", "weights", "fold", "decided")),
             )
             for name, kind in found.items()
         }

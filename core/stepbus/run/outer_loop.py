@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stepbus.base import Caller, Interrupted, mention, outcome, raise_first, without_secrets
+from stepbus.base import Caller, Interrupted, as_written, from_here, mention, outcome, raise_first, without_secrets
 from stepbus.base.guards import AssignedByCore, ReadOnlyList, as_read_only, hand_over
 from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
 from stepbus.fit.seen import deciders
@@ -99,7 +99,7 @@ class Run(AssignedByCore):
     ) -> None:
         self.config, self.builder, self.store, self.plugins = config, builder, store, tuple(plugins)
         self.id = uuid.uuid4().hex
-        self.directory = Path(config.environment.output_dir)
+        self.directory = from_here(Path(config.environment.output_dir))
         self.fits: list[Fit] = []
         self.results: list[FitResult] = []
         self.notes: list[str] = []
@@ -173,11 +173,11 @@ class Run(AssignedByCore):
     @property
     def next_command(self) -> str:
         """What to type next, as it stands: of a run of several fits, `stepbus predict` takes them all."""
-        return f"stepbus predict {shlex.quote(str(self.directory))} FILE" if self.fits else ""
+        return f"stepbus predict {shlex.quote(as_written(str(self.directory)))} FILE" if self.fits else ""
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning."""
-        self.bus.hook.on_message(run=self, text=without_secrets(text), level=level)
+        self.bus.hook.on_message(run=self, text=as_written(without_secrets(text)), level=level)
 
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""

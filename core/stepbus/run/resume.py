@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from stepbus.base import CheckpointError, counted
+from stepbus.base import CheckpointError, counted, listed
 from stepbus.base.trees import to_yaml
 from stepbus.device import conditions
 from stepbus.fit import keep_disabled, persistence
@@ -228,11 +228,14 @@ def refuse_changes(
         allowed += compare_watchers(facts.get("plugins", {}), run.members).differences
         differences = [difference for difference in differences if difference not in allowed]
     what = "settings" if differences or found is None or found.settings else "rows"
-    differences += () if found is None else found.sentences
+    if found is not None and differences and found.rows:
+        differences.append(f"the rows of {listed(found.rows)} are others")  # which follow from settings: no places
+    elif found is not None:
+        differences += found.sentences
     if differences and not past.allow_changed:
-        listed = "\n  ".join(differences)
+        lines = "\n  ".join(differences)
         raise CheckpointError(
-            f"{place}: this run began with other {what}, so resuming would not be exact:\n  {listed}\n"
+            f"{place}: this run began with other {what}, so resuming would not be exact:\n  {lines}\n"
             "give the old ones back, or say --allow-changed (in Python: allow_changed=True)"
         )
     _refuse_others(run, past, place, others)
@@ -279,8 +282,8 @@ def _other_conditions(run: Run, past: Past, place: str, before: Any, now: dict[s
 
 def _refuse_others(run: Run, past: Past, place: str, others: list[str]) -> None:
     if others and run.config.training.exact and not past.allow_changed:
-        listed = "\n  ".join(others)
+        lines = "\n  ".join(others)
         raise CheckpointError(
-            f"{place}: training.exact asks for the same bits, and they cannot be promised:\n  {listed}\n"
+            f"{place}: training.exact asks for the same bits, and they cannot be promised:\n  {lines}\n"
             "resume where and as the run began, or say --allow-changed (in Python: allow_changed=True)"
         )

@@ -29,7 +29,7 @@ _FILE = re.compile(rf"\.tmp-{_ID}-.+", re.DOTALL)
 _NEW_MODEL = re.compile(rf"\.tmp-{MODEL}-{_ID}")
 _OLD_MODEL = re.compile(rf"\.old-{MODEL}-{_ID}")
 # What a model folder is made of: JSON, weights, and a tokenizer's words.
-_OF_A_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(json|safetensors|txt|model)|\.DS_Store")
+_OF_A_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(json|safetensors|txt|model|npz)|\.DS_Store")
 
 
 def sweep(run: Path, say: Callable[[str], None] = lambda text: None) -> None:

@@ -42,7 +42,8 @@ def assert_conforms(
 
     The rules:
 
-    - is well made: known hooks and arguments, a frozen attrs Config, sound defaults and components, scope;
+    - is well made: known hooks and arguments, a frozen attrs Config, sound defaults, scope; each component is built
+      from its default settings and tried out on arrays of a few rows, as `stepbus plugins doctor` does it;
     - settings round-trip: as JSON values and back, each setting is the same;
     - building touches nothing: no file, no array;
     - plays a run: none of its hooks raises;
@@ -59,9 +60,9 @@ def assert_conforms(
       an MLX array into a host number (`item`, `tolist`, `float`, `int`, `bool`).
 
     What is not caught: memory that no request, record, event or state shows; a synchronisation that needs a real model
-    or optimizer at hand, that runs in compiled code, or through `numpy.array` of an MLX array; `parameter_groups`,
-    `transform_gradients` and the building of components, which scripted runs never call (the components' settings are
-    checked). Schedules that listen to hooks are played like the plugin itself.
+    or optimizer at hand, that runs in compiled code, or through `numpy.array` of an MLX array; what a function of
+    `transform_gradients` does, components with other than default settings, and models from scratch: `tiny_fit` shows
+    these. Schedules that listen to hooks are played like the plugin itself.
 
     Args:
         plugin: The class.

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from stepbus import BadInput
-from stepbus.author import scaffold
+from stepbus.author.scaffold import files as scaffold
 from stepbus.base.version import HOOKS_VERSION
 from stepbus.cli.main import main
 from stepbus.config.discovery.plugins import NAME, load_class

@@ -37,6 +37,7 @@ DEFAULTS = [
     "gradient_clipping",
     "checkpoint",
     "history",
+    "predictions",
     "costs",
     "progress",
 ]

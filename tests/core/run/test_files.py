@@ -41,7 +41,7 @@ def ours(folder: Path, **more: Any) -> Path:
 
 
 def named(run: Any) -> list[str]:
-    found = problems(run)
+    found = problems(run, Path(run.config.environment.output_dir))
     assert all(problem.path == "environment.output_dir" for problem in found)
     assert all("expected no file of yours where the run writes, got " in problem.message for problem in found)
     return [problem.message.partition(", got ")[2].partition(";")[0] for problem in found]
@@ -123,7 +123,7 @@ def test_what_a_plugin_writes_must_be_names(tmp_path: Path) -> None:
     run = run_in(tmp_path)
     run.members[0].plugin.writes = "history.csv"
     with pytest.raises(PluginError, match=r"mine: expected writes = \(\"name\", …\), got 'history\.csv'"):
-        problems(run)
+        problems(run, Path(run.config.environment.output_dir))
 
 
 @pytest.mark.parametrize("links", [True, False])

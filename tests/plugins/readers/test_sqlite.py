@@ -67,7 +67,7 @@ def test_the_only_table_needs_no_name(tmp_path: Path, source: str) -> None:
     assert read(source.format(path)).cells("id") == ["7", "3", "12"]
 
 
-def test_rows_stand_in_the_order_of_their_rowid(tmp_path: Path) -> None:
+def test_rows_stand_in_the_order_of_their_rowid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = database(
         tmp_path / "some.db",
         "CREATE TABLE plain (a TEXT, rowid TEXT)",  # a column of that name hides the real one
@@ -79,6 +79,14 @@ def test_rows_stand_in_the_order_of_their_rowid(tmp_path: Path) -> None:
         'CREATE TABLE "odd ""name" (a)',
         'INSERT INTO "odd ""name" VALUES (1)',
     )
+    connect = sqlite3.connect
+
+    def backwards(*args: Any, **options: Any) -> sqlite3.Connection:
+        made = connect(*args, **options)
+        made.execute("PRAGMA reverse_unordered_selects = ON")  # what has no order comes in another one
+        return made
+
+    monkeypatch.setattr(sqlite3, "connect", backwards)
     assert read(f"sqlite:{path}#plain").cells("a") == ["first", "last"]
     assert read(f"sqlite:{path}#keyed").cells("a") == ["y", "a", "x"]
     assert read(f"sqlite:{path}#seen").cells("a") == ["last", "first"]

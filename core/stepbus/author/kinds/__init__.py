@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stepbus.author.kinds.docstrings import line as line
     from stepbus.author.kinds.docstrings import sections as sections
     from stepbus.author.kinds.docstrings import wrapped as wrapped
+    from stepbus.author.kinds.trials import kind_problem as kind_problem
     from stepbus.author.kinds.trials import trial_problem as trial_problem
 else:
     from stepbus.base.lazy import lazily
@@ -20,5 +21,5 @@ else:
         __name__,
         contracts="as_markdown as_text names",
         docstrings="entries line sections wrapped",
-        trials="trial_problem",
+        trials="kind_problem trial_problem",
     )

@@ -17,6 +17,12 @@ ROWS, LENGTH, WIDTH, STEPS = 3, 5, 8, 10
 OUTPUTS = {"binary": 2, "multiclass": 3, "multilabel": 2, "regression": 1}
 
 
+def kind_problem(part: Component) -> str:
+    """Return that a component's kind looks like a misspelt one, or nothing; a plugin may have kinds of its own."""
+    near = "" if part.kind in TRIALS else did_you_mean(part.kind, TRIALS)
+    return f"expected a known kind, got {part.kind!r}{near}; known: {', '.join(TRIALS)}" if near else ""
+
+
 def trial_problem(part: Component) -> str:
     """Return what is wrong with what a component builds, or nothing; one that needs settings is passed over.
 
@@ -24,8 +30,7 @@ def trial_problem(part: Component) -> str:
         part: The component; its settings and its facts are looked at already.
     """
     if part.kind not in TRIALS:
-        near = did_you_mean(part.kind, TRIALS)
-        return f"expected a known kind, got {part.kind!r}{near}; known: {', '.join(TRIALS)}" if near else ""
+        return ""  # one that a setting of the plugin's own picks
     try:
         settings = part.config()
     except Exception:

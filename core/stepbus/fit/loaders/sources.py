@@ -77,8 +77,6 @@ class Loader:
         DataError: It is a function of more than the epoch.
     """
 
-    source_key = None  # no row of it can be told by where it stands
-
     def __init__(self, source: Any, name: str) -> None:
         self.source, self.name = source, name
         iterable = hasattr(source, "__iter__") or hasattr(source, "__getitem__")
@@ -87,7 +85,8 @@ class Loader:
 
     def __getattr__(self, name: str) -> Any:
         # Whoever deals rows out (folds, splits) gets a sentence in place of an AttributeError.
-        if not name.startswith("_") and (name in dir(Rows) or name in _FIELDS_OF_ROWS):
+        # By `pieces` core asks whether rows can be told by where they stand, and here none can.
+        if not name.startswith("_") and name != "pieces" and (name in dir(Rows) or name in _FIELDS_OF_ROWS):
             raise DataError(
                 f"{self.name}: expected rows, which can be dealt out into folds and counted, got a loader of batches; "
                 "hand over rows, or switch off the plugin that needs them"

@@ -10,10 +10,8 @@ import numpy as np
 from attrs import evolve
 
 from stepbus.base import PluginFailure, listed, show
-from stepbus.fit import new_encoder
 from stepbus.fit.predicting.preparing import without_labels
 from stepbus.kernel import Predictions
-from stepbus.text import TextData
 
 if TYPE_CHECKING:
     from stepbus.kernel import Bus, FitData, ScoredSet
@@ -91,6 +89,10 @@ def seen_otherwise(data: FitData, config: Any, view: View) -> ScoredSet:
         config: Its configuration.
         view: The view; its settings of section `data` are for its rows alone.
     """
+    # They bring MLX, which a scripted run has none of.
+    from stepbus.fit import new_encoder
+    from stepbus.text import TextData
+
     name, rows, settings = view
     if not settings or not isinstance(data, TextData):
         return data.other(rows, name, labelled=False)

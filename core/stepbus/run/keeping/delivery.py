@@ -48,18 +48,21 @@ class Memory:
         file: The file of the arrays; "" where there are none.
         written: What that file holds.
         fit: The fit at whose end this was; "" right after something was told.
+        decisions: Plugin -> what it had decided.
     """
 
     plain: Mapping[str, Any] = field(factory=dict)
     file: str = ""
     written: Written | None = None
     fit: str = ""
+    decisions: Mapping[str, Any] = field(factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
             "fit": self.fit,
             "plugins": dict(self.plain),
+            "decisions": dict(self.decisions),
             "arrays": {"file": self.file, **asdict(self.written)} if self.written else None,
         }
 
@@ -70,10 +73,13 @@ class Deliveries:
     Args:
         directory: Gives the run's folder, which may be another one until the run holds it.
         run_id: Gives the run's number.
+        decisions: Gives what plugins decided in the run, by name.
     """
 
-    def __init__(self, directory: Callable[[], Path], run_id: Callable[[], str]) -> None:
-        self._directory, self._run_id = directory, run_id
+    def __init__(
+        self, directory: Callable[[], Path], run_id: Callable[[], str], decisions: Callable[[], dict[str, Any]] = dict
+    ) -> None:
+        self._directory, self._run_id, self._decisions = directory, run_id, decisions
         self.told: list[str] = []
         self.number = 0
         self.after, self.ended = Memory(), Memory()
@@ -112,15 +118,16 @@ class Deliveries:
         )
 
     def _memory(self, saved: Any) -> Memory:
-        parts = fields_of(saved, "after, ended", ("fit", "plugins", "arrays"))
+        parts = fields_of(saved, "after, ended", ("fit", "plugins", "decisions", "arrays"))
         plain = named(parts["plugins"], "plugins", lambda value, _: value)
+        decisions = named(parts["decisions"], "decisions", lambda value, _: value)
         if parts["arrays"] is None:
-            return Memory(plain, fit=text(parts["fit"], "fit"))
+            return Memory(plain, fit=text(parts["fit"], "fit"), decisions=decisions)
         arrays = dict(parts["arrays"])
         name = text(arrays.pop("file"), "file")
         if not PLAIN_NAME.fullmatch(name):
             raise ValueError(f"expected the name of a file, got {name!r}")
-        return Memory(plain, name, written_from(arrays), text(parts["fit"], "fit"))
+        return Memory(plain, name, written_from(arrays), text(parts["fit"], "fit"), decisions)
 
     def restore(self, bus: Bus, done: Iterable[str]) -> None:
         """Put back what plugins remembered, before they hear that the run begins.
@@ -134,6 +141,7 @@ class Deliveries:
         """
         memory = self.ended if self.ended.fit and self.ended.fit in done else self.after
         place = self._directory() / memory.file if memory.file else self.place
+        self._decisions().update(memory.decisions)
         try:
             if memory.written is not None:
                 check_file(place, memory.written)
@@ -149,10 +157,13 @@ class Deliveries:
     def note_end(self, bus: Bus, fit: str) -> None:
         """Write down what plugins remember at the end of a fit, which the ledger has next.
 
+        Of one that was done before and is done again, and of what is combined of it, nothing was told then.
+
         Args:
             bus: The plugins of the run.
             fit: The fit's name.
         """
+        self.told = [what for what in self.told if what != f"fit {fit}" and not what.startswith("axis ")]
         self.ended = self._taken(bus, fit)
         self._write()
 
@@ -167,16 +178,6 @@ class Deliveries:
         self.after, self.ended = self._taken(bus), Memory()
         self._write()
 
-    def take_back(self, fits: Iterable[str]) -> None:
-        """Forget that results were told of fits that are to go on, and of all that is combined of them.
-
-        Args:
-            fits: The names of the fits.
-        """
-        gone = {f"fit {name}" for name in fits}
-        self.told = [what for what in self.told if what not in gone and not what.startswith("axis ")]
-        self._write()
-
     def _taken(self, bus: Bus, fit: str = "") -> Memory:
         plain: dict[str, Any] = {}
         arrays: dict[str, Any] = {}
@@ -185,10 +186,11 @@ class Deliveries:
             arrays |= found
         self.number += 1
         if not arrays:
-            return Memory(plain, fit=fit)
+            return Memory(plain, fit=fit, decisions=dict(self._decisions()))
         name = ARRAYS.replace("*", str(self.number))
         (self._directory() / name).unlink(missing_ok=True)  # of a process that was killed before it was named
-        return Memory(plain, name, write_tensors(self._directory() / name, arrays), fit)
+        written = write_tensors(self._directory() / name, arrays)
+        return Memory(plain, name, written, fit, dict(self._decisions()))
 
     def _write(self) -> None:
         document = {

@@ -175,6 +175,7 @@ def refuse_trained_before(run: Run, fit: Fit) -> None:
     begun = begun_with(run, fit)
     if begun is None or not checkpoints.scan(directory / CHECKPOINTS):
         return
+    refuse_other_needs(run, fit)
     if rows := trained_before(begun, fit):
         raise CheckpointError(
             f"{directory}: the checkpoints of {fit.name} have trained on rows that are held out now: {rows}; give the "
@@ -192,7 +193,7 @@ def refuse_other_needs(run: Run, fit: Fit) -> None:
     was: dict[str, Any] = {} if begun is None else begun.said["needs"]
     now = needs(run, fit) if was else {}
     for name in was:
-        if now.get(name) != was[name]:
+        if now.get(name) not in (was[name], ""):  # one that is not done yet may come out as it did
             raise CheckpointError(
                 f"{run.directory_of(fit)}: {fit.name} was begun with another result of {name} than there is now; "
                 f"{INSTEAD}"

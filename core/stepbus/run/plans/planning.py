@@ -128,11 +128,15 @@ def plan_problems(run: Planned) -> list[Problem]:
     problems += [run.config.locate(problem) for problem in _unfit_starts(run)]
     for group in others:
         # Each variant is tried on the rows of its first fit, as far as they are known.
-        variant, session = run.variants.of(group[0]), run.session_of(group[0])
-        variant.builder.check(group, session.data)
+        variant, words = run.variants.of(group[0]), f"; so fit {group[0].name!r} would have it, by its overrides"
+        try:
+            session = run.session_of(group[0])
+            variant.builder.check(group, session.data)
+        except (DataError, ModelError) as error:
+            problems.append(Problem("", f"{error}{words}"))
+            continue
         asked = [member for member in variant.members if member.scope == "fit"]
         found = [variant.config.locate(problem) for problem in _problems_of(run, session, group, asked)]
-        words = f"; so fit {group[0].name!r} would have it, by its overrides"
         problems += [evolve(problem, message=problem.message + words) for problem in found if problem not in problems]
         run.notes += [note for note in variant.builder.notes(session, group) if note not in run.notes]
     run.notes += seen_rows.sentences(run.fits, lambda fit: run.variants.of(fit).builder.start())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stepbus.fit.seen import Meeting, lineage_at, seen_in, trained_on
 from stepbus.kernel import Lineage
 
@@ -41,7 +39,7 @@ def sentences(fits: Sequence[Fit], start_of: Callable[[Fit], Lineage]) -> Iterat
             before = planned.get(fit.starts_from) or lineage_at(fit.starts_from)
         own = trained_on(fit)
         planned[fit.name] = before | own
-        unknown = unknown or (before.unknown and any(getattr(rows, "source_key", None) for rows in fit.sets.values()))
+        unknown = unknown or (before.unknown and any(hasattr(rows, "pieces") for rows in fit.sets.values()))
         for words, lineage in ((BEFORE, before), (MEANWHILE, own)):
             for name, _ in seen_in(lineage, fit):
                 found.setdefault((words, name), {}).update(_rows_in(lineage, fit.sets[name]))
@@ -54,9 +52,11 @@ def sentences(fits: Sequence[Fit], start_of: Callable[[Fit], Lineage]) -> Iterat
 
 def _rows_in(lineage: Lineage, rows: Any) -> Iterator[tuple[tuple[str, int], str]]:
     """Yield source and place, and the id, of each row of a set that is in a lineage."""
-    at = np.flatnonzero(lineage.among(rows))
-    for place, row in zip(rows.places[at].tolist(), rows.ids[at].tolist(), strict=True):
-        yield (rows.source_key, place), str(row)
+    among = lineage.among(rows)
+    for piece, at in rows.pieces if among.any() else ():
+        for place, index in zip(piece.places.tolist(), at.tolist(), strict=True):
+            if among[index]:
+                yield (piece.source_key, place), str(rows.ids[index])
 
 
 def _distinct(fits: Sequence[Fit], name: str) -> int:

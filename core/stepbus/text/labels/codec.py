@@ -219,21 +219,21 @@ class LabelCodec:
         """Return predictions as columns of a table, each under a name of its own (see `decoded_columns`)."""
         return distinct(self.decoded_columns(predictions))[0]
 
-    def decoded_columns(self, predictions: FloatArray) -> list[Column]:
+    def decoded_columns(self, predictions: FloatArray, decided: LabelArray | None = None) -> list[Column]:
         """Name predictions as columns of a table; nothing is computed but which class has the greatest probability.
 
         Args:
             predictions: Probabilities [N, K], or values [N] in the target's own unit, as `Predictions` has them.
+            decided: Which classes were decided for otherwise, as `Predictions` has them.
 
         Returns:
-            The label column(s) under their own names, of words (or whole numbers where all classes are such), 0/1 or
-            values; then `probability_NAME` for each class or column. Where a probability is no number, no class is
-            named.
+            The label column(s) under their own names, of words (whole numbers where all classes are such), 0/1 or
+            values; then `probability_NAME` for each. Where a probability is no number, no class is named.
 
         Raises:
-            ValueError: The predictions have another shape, such as a model's standardised outputs [N, 1].
+            ValueError: Another shape, such as that of a model's standardised outputs, [N, 1].
         """
-        return decoded_columns(self.task, self.columns, self.names, predictions)
+        return decoded_columns(self.task, self.columns, self.names, predictions, decided)
 
     def in_words(self, labels: LabelArray) -> list[Column]:
         """Return labels, as `targets_in_units` returns them, as the columns that they would be written in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -104,12 +105,12 @@ def find_reader(given: str, config: DataConfig) -> tuple[Selected, Source]:
         source = Source(label, given, "", named.rest, named.path, config.encoding, separator)
         return readers[named.reader.name], source
     source = Source(label, given, file=given, encoding=config.encoding, separator=separator)
-    # Path would raise where a name is too long.
-    if (said := _unknown_scheme(source, readers)) and not os.path.isfile(given):  # noqa: PTH113
-        raise DataError(said)
     suffixes = {
         suffix: reader for reader in readers.values() for suffix in reader.component.metadata.get("suffixes", ())
     }
+    said = _unknown_scheme(source, readers) or _lacks_scheme(source, suffixes)
+    if said and not os.path.isfile(given):  # noqa: PTH113 - Path would raise where a name is too long
+        raise DataError(said)
     suffix = _suffix(source, suffixes)
     return suffixes[suffix], Source(label, given, suffix, "", given, config.encoding, separator)
 
@@ -125,6 +126,16 @@ def _unknown_scheme(source: Source, readers: Mapping[str, Selected]) -> str:
     near = did_you_mean(found[1].lower(), known)
     schemes = f"one of the schemes {listed([f'{scheme}:' for scheme in known])}" if known else "no scheme"
     return f"{source}: expected a file, or {schemes}, got {found[1] + ':'!r}{near}{'' if near else f'; {_INSTALLED}'}"
+
+
+def _lacks_scheme(source: Source, known: Mapping[str, Selected]) -> str:
+    """Return what to say of titanic.db#passengers, which names a part of a file as only a scheme can, or nothing."""
+    path = re.split("[#?]", source.given, maxsplit=1)[0]
+    reader = None if path == source.given else known.get(_ending(os.path.basename(path), known))  # noqa: PTH119
+    if reader is None or not (reader.component.metadata.get("file") and reader.component.metadata.get("schemes")):
+        return ""
+    scheme = reader.component.metadata["schemes"][0]
+    return f"{source}: expected a file, got nothing; a part of one is named with its scheme: {scheme}:{source}"
 
 
 def _suffix(source: Source, known: Mapping[str, Selected]) -> str:

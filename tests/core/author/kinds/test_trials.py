@@ -201,7 +201,6 @@ CASES = [
     ),
     (Component("model", "mine", ModelConfig, model), ""),
     (Component("model", "mine", ModelConfig, other_model), "expected build(settings, *, outputs, head, seed)"),
-    (Component("optimiser", "mine", OptimizerConfig, Plain), "got 'optimiser' (did you mean 'optimizer'?)"),
     (Component("sampler", "mine", Nothing, leaves), ""),
 ]
 
@@ -230,6 +229,17 @@ def test_the_doctor_and_the_kit_say_the_same() -> None:
     assert problems[1].startswith("the scheduler 'mine': expected its rate of update 3 ")
     with pytest.raises(AssertionError, match=r'Offers breaks the rule "is well made": the head .mine.: loss'):
         assert_conforms(Offers)
+
+
+def test_a_misspelt_kind_comes_before_all_else() -> None:
+    class Offers:
+        components: ClassVar[list[Component]] = [Component("optimiser", "mine", object, leaves)]
+
+    (problem,) = problems_of(LoadedPlugin("offers", Offers, "mine-pack", "1.0"))
+    said = (
+        "the optimiser 'mine': expected a known kind, got 'optimiser' (did you mean 'optimizer'?); known: model, head,"
+    )
+    assert problem.startswith(said)
 
 
 def test_nothing_is_tried_that_is_wrong_already() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stepbus import import_module
-from stepbus.config.discovery.plugin_sources import components_in, may_offer_components
+from stepbus.config.discovery.plugin_sources import components_in, may_implement, may_offer_components
 
 fakes = import_module(str(Path(__file__).parents[3] / "fixtures" / "distributions.py"))
 WSD = """
@@ -57,3 +57,16 @@ def test_one_that_nobody_offers_has_a_suggestion(package: Path) -> None:
     (package / "run.yaml").write_text("scheduler: {type: lineer}\n")
     ended = fakes.stepbus("config", "show", "run.yaml", paths=(package,), folder=package)
     assert "expected a known scheduler, got 'lineer' (did you mean 'linear'?); known: " in ended.stderr
+
+
+def test_hooks_are_read_and_not_imported(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text(
+        "raise SystemExit('it was imported')\n"
+        "class Plain:\n    def on_log(self): ...\n"
+        "class Takes:\n    @hookimpl(tryfirst=True)\n    def prepare_data(self, sets): ...\n"
+        "class Inherits(Other):\n    pass\n"
+    )
+    found = {name: may_implement(f"{source}:{name}", {"prepare_data"}) for name in ("Plain", "Takes", "Inherits")}
+    assert found == {"Plain": False, "Takes": True, "Inherits": True}
+    assert may_implement(f"{source}:Missing", {"prepare_data"}), "of one that cannot be read, nobody knows"

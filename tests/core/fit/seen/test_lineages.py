@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepbus.base import ModelError
 from stepbus.fit.seen.lineages import lineage_in, lineage_of, packed, put_lineage, unpacked
-from stepbus.kernel.lineage import Lineage
+from stepbus.kernel.fits.lineage import Lineage
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.dictionaries(st.text("0123456789abcdef", min_size=16, max_size=16), st.sets(st.integers(0, 10**6)), max_size=3),
     st.booleans(),

@@ -195,6 +195,11 @@ def test_the_longest_ending_counts_and_packed_files_are_for_who_reads_them(tmp_p
         ),
         ("https://x.y/train.csv", "expected a file, got nothing; fetch it first, and name the file"),
         ("s3://bucket/train.csv", "expected a file, got nothing; fetch it first, and name the file"),
+        (
+            "some.db#t",
+            "some.db#t: expected a file, got nothing; a part of one is named with its scheme: sqlite:some.db#t$",
+        ),
+        ("some.csv#t", "expected a file, got nothing$"),
         ("sklearn:", "sklearn:: expected one of breast_cancer, .*, got ''"),
     ],
 )

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus.kernel.lineage import Lineage
+from stepbus.kernel.fits.lineage import Lineage
 
 sources = st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(0, 30), max_size=40), max_size=3)
 
@@ -34,6 +34,7 @@ def pairs(lineage: Lineage) -> set[tuple[str, int]]:
     return {(key, place) for key, places in lineage.rows.items() for place in places.tolist()}
 
 
+@settings(max_examples=50, deadline=None)
 @given(sources, sources, sources)
 def test_a_lineage_is_a_set_of_rows(one: Any, two: Any, three: Any) -> None:
     a, b, c = (Lineage(each) for each in (one, two, three))
@@ -49,6 +50,7 @@ def test_a_lineage_is_a_set_of_rows(one: Any, two: Any, three: Any) -> None:
         assert (np.diff(places) > 0).all()
 
 
+@settings(max_examples=50, deadline=None)
 @given(sources, st.sampled_from("abc"), st.lists(st.integers(0, 30)))
 def test_rows_are_found_again_in_their_order(seen: Any, key: str, places: list[int]) -> None:
     among = Lineage(seen).among(set_of(key, *places))

@@ -17,7 +17,7 @@ from attrs import frozen
 from stepbus.base import BadInput, did_you_mean, is_url, snake_case
 from stepbus.config.discovery import NAME, find_module, installed, offering
 
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parents[1] / "templates"
 # What can be begun: a plugin of hooks, or one that offers a component -> what it is for, and the YAML that picks it.
 KINDS = {
     "plugin": ("tell the mean loss every few updates", ""),

@@ -42,7 +42,7 @@ class Lineage:
         found: dict[str, list[Array]] = {}
         unknown = False
         for rows in sets:
-            if getattr(rows, "source_key", None) is not None:
+            if hasattr(rows, "pieces"):
                 for piece, _ in rows.pieces:
                     found.setdefault(piece.source_key, []).append(piece.places)
             else:
@@ -75,7 +75,7 @@ class Lineage:
 
     def among(self, rows: Any) -> Array:
         """Return which rows of a set are in it, bool [N]; of a loader, which names none, [0]."""
-        if getattr(rows, "source_key", None) is None:
+        if not hasattr(rows, "pieces"):
             return np.zeros(0, dtype=bool)
         found = np.zeros(len(rows), dtype=bool)
         for piece, at in rows.pieces if self.rows else ():  # a digest of the whole source is not made for nothing
