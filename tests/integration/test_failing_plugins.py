@@ -106,7 +106,7 @@ def test_raising_names_the_plugin_the_hook_the_step_and_the_mend(
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_disabled_it_is_out_and_the_run_goes_on(hook: str, trainer_of: Callable[..., Any], tmp_path: Path) -> None:
-    if hook in events.BUILD_HOOKS:
+    if hook in events.BUILD_HOOKS - {"validate_plan"}:
         with pytest.raises(PluginError, match=f"on_error: disable fits plugins that only watch.*{hook}"):
             trainer_of(hook, "disable").train()
         return

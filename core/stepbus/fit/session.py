@@ -57,6 +57,7 @@ class FitSession(AssignedByCore):
         meter: Meter | None = None,
         caller: Caller | None = None,
     ) -> None:
+        fit.seal()
         self.run, self.fit, self.builder = run, fit, builder
         self.config: Any = builder.config
         self.directory, self.members = run.directory_of(fit), tuple(members)

@@ -51,15 +51,20 @@ class Fit:
     """
 
     name: str
-    sets: dict[str, Any] = field(converter=as_read_only, repr=lambda sets: f"<{', '.join(sets)}>")
+    sets: dict[str, Any] = field(repr=lambda sets: f"<{', '.join(sets)}>")
     seed: int
-    scope: dict[str, int] = field(factory=dict, converter=as_read_only)
+    scope: dict[str, int] = field(factory=dict)
     notice: str = ""
-    roles: Mapping[str, tuple[str, ...]] = field(factory=dict, converter=as_read_only)
-    overrides: Mapping[str, Any] = field(factory=dict, converter=as_read_only)
+    roles: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    overrides: Mapping[str, Any] = field(factory=dict)
     starts_from: str = ""
     after: tuple[str, ...] = ()
     auxiliary: bool = False
+
+    def seal(self) -> None:
+        """Make its mappings ones that core alone changes: it is planned, and plugins are about to be given it."""
+        for name in ("sets", "scope", "roles", "overrides"):
+            object.__setattr__(self, name, as_read_only(getattr(self, name)))
 
     def roles_of(self, name: str) -> tuple[str, ...]:
         """Return what a set is for: train, stop, score, predict.

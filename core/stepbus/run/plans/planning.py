@@ -94,6 +94,8 @@ def plan_fits(run: Planned) -> None:
     problems = fits_problems(fits, makers, tuple({type(rows) for rows in whole.sets.values()}))
     _refuse([run.config.locate(problem) for problem in problems])
     run.fits = in_order(fits)
+    for fit in run.fits:
+        fit.seal()
     problems += axes_problems(grown, makers, run.fits)
     problems += run.variants.problems(run.fits, makers.problem)
     problems += prediction_problems(run.fits, declared(run.planners), run.planners)

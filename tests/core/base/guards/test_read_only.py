@@ -139,6 +139,7 @@ def test_what_hooks_are_given_is_such_an_object() -> None:
     result = FitResult(Fit("fit", {"train": [1]}, 1))
     for each in (state, control, result):
         hand_over(each)
+    result.fit.seal()
     for act in (
         lambda: setattr(state, "step", 5),
         lambda: state.history.append({}),
