@@ -30,6 +30,7 @@ class Breaks:
 class Listens:
     '''Say something, and that it was closed.'''
     scope = "run"
+{others}
 
     @hookimpl
     def on_run_start(self, run):
@@ -41,8 +42,6 @@ class Listens:
 """
 # It is asked of one after another until one answers; the sample has to come first to be asked at all.
 ANSWERS = {"checkpoint_retention"}
-# These are asked only where there are several fits.
-NEEDS_FITS = {"combine_results", "fill_fit"}
 GROWS = """
     grows = (Axis("round"),)
 
@@ -57,20 +56,30 @@ COMBINES = """
     def combine_results(self, results):
         return results[-1]
 """
+VIEWS = """
+    @hookimpl
+    def prediction_views(self, rows):
+        return [("again", rows)]
+"""
+# What makes the fits is another plugin than the one that breaks, but where that is the one that combines them.
+OWN = {"combine_results": GROWS, "combine_predictions": GROWS + COMBINES}
+OTHERS = {"fill_fit": GROWS + COMBINES, "on_result": GROWS + COMBINES, "combine_views": VIEWS}
 HOOKS = [name for name in SPECIFICATIONS if name != "on_exception"]
 
 
 @pytest.fixture
 def trainer_of(tmp_path: Path, tiny_config: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
     def make(hook: str, policy: str, *others: Any) -> Any:
-        grows = GROWS if hook in NEEDS_FITS else ""
-        grows += COMBINES if hook == "fill_fit" else ""
         options = "(tryfirst=True)" if hook in ANSWERS else ""
-        (tmp_path / "sample.py").write_text(PLUGIN.format(hook=hook, options=options, grows=grows))
+        own, others_of = OWN.get(hook, ""), OTHERS.get(hook, "")
+        text = PLUGIN.format(hook=hook, options=options, grows=own, others=others_of)
+        (tmp_path / "sample.py").write_text(text)
         sample = {"use": str(tmp_path / "sample.py") + ":Breaks", "on_error": policy}
         listens = {"use": str(tmp_path / "sample.py") + ":Listens"}
         plugins: dict[str, Any] = {"progress": False, "sample": sample, "listens": listens}
         sections: dict[str, Any] = {"plugins": plugins}
+        if hook == "combine_predictions":
+            sections["data"] = {"test": str(tmp_path / "dev.csv")}
         path = tmp_path / "run.json"
         path.write_text(json.dumps(tiny_config(**sections)))
         return create_trainer(config=path, plugins=others)

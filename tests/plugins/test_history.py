@@ -25,10 +25,10 @@ class Fit:
         self.plugin = History(History.Config())
         self.artifacts: list[tuple[str, Path]] = []
         self.said: list[tuple[str, str]] = []
-        run = SimpleNamespace(artifact=lambda kind, path: self.artifacts.append((kind, path)))
         self.trainer = SimpleNamespace(
             directory=folder,
-            run=run,
+            run=SimpleNamespace(),
+            artifact=lambda kind, path: self.artifacts.append((kind, path)),
             control=Control(asking="early_stopping"),
             message=lambda text, level: self.said.append((text, level)),
         )

@@ -24,7 +24,7 @@ from attrs import evolve
 
 from stepbus import Axis, PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.kernel import events
-from stepbus.kernel.fits import Fit, FitResult
+from stepbus.kernel.fits import Fit, FitResult, Predictions
 from stepbus.kernel.hook_checks import RESULTS, SPECIFICATIONS
 from stepbus.testing.comparing import comparable
 from stepbus.testing.playing import Played, begun
@@ -35,7 +35,10 @@ from stepbus_plugins.history import History
 EPOCHS, STEPS = 2, 5
 METRICS = [{"eval_loss": 0.9}, {"eval_loss": 0.7}]
 # What is asked only where the plan has several fits.
-NEEDS_FOLDS = ("combine_results", "fill_fit")
+NEEDS_FOLDS = ("combine_results", "fill_fit", "combine_predictions", "on_result")
+COMBINES = ("combine_results", "combine_predictions")
+# The first answer decides, so who breaks has to come first to be asked.
+DECIDES = (*COMBINES, "combine_views")
 
 
 class Works:
@@ -78,19 +81,51 @@ class Folds:
 
     @hookimpl
     def expand_fits(self, fits: list[Fit]) -> list[Fit]:
-        folds = [Fit(f"fold-{number}", fits[0].sets, 1, {"fold": number}) for number in (1, 2)]
+        sets = {**fits[0].sets, "test": fits[0].sets["validation"]}  # rows that are predicted, too
+        folds = [Fit(f"fold-{number}", sets, 1, {"fold": number}) for number in (1, 2)]
         return [folds[0], evolve(folds[1], after=("fold-1",))]
 
     @hookimpl(trylast=True)
     def combine_results(self, results: list[FitResult]) -> FitResult:
         return results[0]
 
+    @hookimpl(trylast=True)
+    def combine_predictions(self, predictions: list[Predictions]) -> Predictions:
+        return predictions[0]
 
-def folds_of(hook: str) -> list[type]:
-    """Return what makes two fits, where a hook is asked only then; the plugin that breaks combines them if it can."""
-    combined_by = "breaks" if hook == "combine_results" else ""
-    own = type("Folds", (Folds,), {"grows": (Axis("fold", combined_by=combined_by),)})
-    return [own] if hook in NEEDS_FOLDS else []
+
+class Views:
+    """See the rows to predict a second time."""
+
+    @hookimpl
+    def prediction_views(self, rows: Any) -> list[tuple[str, Any]]:
+        return [("again", rows)]
+
+    @hookimpl(trylast=True)
+    def combine_views(self, predictions: Any) -> Predictions:
+        given: Predictions = predictions["plain"]
+        return given
+
+
+def kind_of(hook: str) -> str:
+    """Return which run a hook is asked in: one fit, one that predicts in two views, or two folds."""
+    return "folds" if hook in NEEDS_FOLDS else "views" if hook == "combine_views" else "one"
+
+
+BESIDE: dict[str, list[type]] = {"one": [], "views": [Views], "folds": [Folds]}
+
+
+def beside(hook: str) -> list[type]:
+    """Return what has a hook asked; the plugin that breaks combines the folds if it can."""
+    if hook in COMBINES:
+        return [type("Folds", (Folds,), {"grows": (Axis("fold", combined_by="breaks"),)})]
+    return BESIDE[kind_of(hook)]
+
+
+def also(hook: str) -> dict[str, Any]:
+    """Return what else the plugin that breaks needs: who combines folds, combines results and predictions."""
+    both = {"combine_results": Folds.combine_results, "combine_predictions": Folds.combine_predictions}
+    return both if hook in COMBINES else {}
 
 
 class Fails:
@@ -124,14 +159,14 @@ def outcome(run: Played) -> Any:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Any]:
-    """What runs of one fit and of two come to."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What runs of one fit, of one with views, and of two come to."""
     found = {}
-    for folds in (False, True):
-        run, error = execute(tmp_path_factory.mktemp("whole"), *([Folds] if folds else []), Works, History)
+    for kind, plugins in BESIDE.items():
+        run, error = execute(tmp_path_factory.mktemp("whole"), *plugins, Works, History)
         assert error is None
-        assert [kept.step for kept in run.checkpoints] == [2, 4, 6, 8, 10] * (1 + folds)
-        found[folds] = outcome(run)
+        assert [kept.step for kept in run.checkpoints] == [2, 4, 6, 8, 10] * (1 + (kind == "folds"))
+        found[kind] = outcome(run)
     return found
 
 
@@ -214,14 +249,14 @@ def breaking(hook: str, act: Callable[[], Any], call: int = 1) -> type:
     return type(
         "Breaks",
         (),
-        {"scope": "run", "__init__": begin, hook: hookimpl(tryfirst=hook == "combine_results")(implementation)},
+        {"scope": "run", "__init__": begin, **also(hook), hook: hookimpl(tryfirst=hook in DECIDES)(implementation)},
     )
 
 
-def goes_on_from_its_checkpoints(run: Played, folder: Path, folds: bool, whole: Any) -> None:
+def goes_on_from_its_checkpoints(run: Played, folder: Path, kind: str, whole: Any) -> None:
     """Resume without the plugin from the last checkpoint, in the same folder, and compare."""
     snapshot = run.checkpoints[-1] if run.checkpoints else None
-    again, error = execute(folder, *([Folds] if folds else []), Works, History, resume_from=snapshot)
+    again, error = execute(folder, *BESIDE[kind], Works, History, resume_from=snapshot)
     assert error is None
     assert outcome(again) == whole
 
@@ -237,21 +272,21 @@ def refused_at_once(folder: Path, breaks: Any) -> str:
 def check(
     hook: str, act: Callable[[], Any], policy: str, call: int, folder: Path, whole: Any, seen: Any, *, raises: bool
 ) -> None:
-    folds, fails = hook in NEEDS_FOLDS, hook == "on_exception"
+    kind, fails = kind_of(hook), hook == "on_exception"
     breaks = (breaking(hook, act, call), {"on_error": policy})
     if policy == "disable" and hook in events.BUILD_HOOKS - {"validate_plan"}:
         seen.refused(refused_at_once(folder, breaks))
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run, error = execute(folder, *folds_of(hook), Works, History, *([Fails] if fails else []), breaks)
+        run, error = execute(folder, *beside(hook), Works, History, *([Fails] if fails else []), breaks)
     told = [event.arguments["text"] for event in run.recorder.events if event.name == "on_message"]
     if fails:
         assert isinstance(error, PluginFailure)
         assert "on_fit_end raised ZeroDivisionError at step 10: the real one" in str(error)
     elif not raises or policy == "disable" or hook == "on_close":
         assert error is None, error
-        assert outcome(run) == whole[folds]
+        assert outcome(run) == whole[kind]
     if not raises:
         assert not [text for text in told if "breaks" in text]
         seen.went_on()
@@ -270,7 +305,7 @@ def check(
         run.recorder.events[-1].name == "on_close" or hook == "on_close" or run.recorder.events[-2].name == "on_close"
     )
     seen.refused(sentence)
-    goes_on_from_its_checkpoints(run, folder, folds, whole[folds])
+    goes_on_from_its_checkpoints(run, folder, kind, whole[kind])
     seen.went_on()
 
 
@@ -349,12 +384,12 @@ def test_a_tracker_that_answers_itself(hook: str, policy: str, tmp_path: Path, u
             assert f": {hook} raised RecursionError at step" in str(error)
             assert str(error).startswith("breaks, ")
             seen.refused(str(error))
-            goes_on_from_its_checkpoints(run, tmp_path, False, undisturbed[False])
+            goes_on_from_its_checkpoints(run, tmp_path, "one", undisturbed["one"])
         else:
             assert error is None
             (said,) = set(run.disabled.values())
             assert f"{hook} raised RecursionError" in said
-            assert comparable(run.trainer.state.state_dict()) == undisturbed[False][0]
+            assert comparable(run.trainer.state.state_dict()) == undisturbed["one"][0]
             seen.refused(said)
         seen.went_on()
 
@@ -375,12 +410,11 @@ def test_a_hook_that_would_never_run_is_refused(hook: str, way: str, tmp_path: P
 
     wrapper = "wrapper" in way
     function = {"yields": yields, "waits": waits}.get(way) or (twice if "twice" in way else none)
-    breaks = type("Breaks", (), {"scope": "run", hook: hookimpl(wrapper=wrapper)(function)})
+    breaks = type("Breaks", (), {"scope": "run", **also(hook), hook: hookimpl(wrapper=wrapper)(function)})
     with tally("6 plugins that raise", f"{hook} {way}") as seen:
-        folds = folds_of(hook)
         fails = [Fails] if hook == "on_exception" else []
         try:
-            _, error = execute(tmp_path, *folds, Works, History, *fails, breaks)
+            _, error = execute(tmp_path, *beside(hook), Works, History, *fails, breaks)
         except PluginError as refusal:
             assert f"{hook}" in str(refusal)
             seen.refused(str(refusal))
@@ -417,17 +451,17 @@ def test_a_plugin_that_hangs_is_left_by_a_second_signal(
     case: tuple[str, str, str, int], tmp_path: Path, undisturbed: Any, second_signal: Any, tally: Any
 ) -> None:
     hook, _, policy, call = case
-    folds, fails = hook in NEEDS_FOLDS, hook == "on_exception"
+    kind, fails = kind_of(hook), hook == "on_exception"
     with tally("6 plugins that hang", case) as seen:
         breaks = (breaking(hook, second_signal, call), {"on_error": policy})
         if policy == "disable" and hook in events.BUILD_HOOKS - {"validate_plan"}:
             seen.refused(refused_at_once(tmp_path, breaks))
             return
         began = time.monotonic()
-        run, error = execute(tmp_path, *folds_of(hook), Works, History, *([Fails] if fails else []), breaks)
+        run, error = execute(tmp_path, *beside(hook), Works, History, *([Fails] if fails else []), breaks)
         assert time.monotonic() - began < 30
         assert isinstance(error, KeyboardInterrupt), repr(error)  # exit code 130, and no plugin's policy swallows it
-        goes_on_from_its_checkpoints(run, tmp_path, folds, undisturbed[folds])
+        goes_on_from_its_checkpoints(run, tmp_path, kind, undisturbed[kind])
         seen.went_on()
 
 

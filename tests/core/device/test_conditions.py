@@ -101,7 +101,7 @@ def begun(tiny_config: Callable[..., dict[str, Any]], now: dict[str, Any], tmp_p
         training={"max_steps": 2, "eval_strategy": "no"}, plugins={"progress": False, "checkpoint": saves}
     )
     create_trainer(config=config).train()
-    (tmp_path / "run" / "result.json").unlink()
+    (tmp_path / "run" / "fits" / "fit" / "result.json").unlink()
     return config
 
 
@@ -114,10 +114,10 @@ def go_on(config: dict[str, Any], *, exact: bool = False, **options: Any) -> lis
 
 def test_run_and_checkpoints_say_their_conditions(begun: dict[str, Any], tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "run.json").read_text())["facts"]["conditions"] == NOW
-    for manifest in (tmp_path / "run" / "checkpoints").glob("step-*/manifest.json"):
+    for manifest in (tmp_path / "run" / "fits" / "fit" / "checkpoints").glob("step-*/manifest.json"):
         assert json.loads(manifest.read_text())["facts"]["conditions"] == NOW
     assert go_on(begun) == []
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["conditions"] == NOW
+    assert json.loads((tmp_path / "run" / "fits" / "fit" / "result.json").read_text())["conditions"] == NOW
 
 
 def test_other_conditions_are_said_once_each(begun: dict[str, Any], now: dict[str, Any]) -> None:
