@@ -81,6 +81,10 @@ class Bus:
             setattr(proxy, name, self._guard(member, name, function))
         self._manager.register(proxy, name=member.name)
 
+    def hears(self, hook: str) -> bool:
+        """Return whether a member that no error switched off has a hook."""
+        return any(hook in hooks_of(each.plugin, each.label) for each in self.members if not each.disabled)
+
     def _guard(self, member: Member, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap one implementation: attribution, cost, trace, blame and policy."""
         control, meter, cost, name = self.control, self.meter, self.meter.of(member.name), member.name
