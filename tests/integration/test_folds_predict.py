@@ -276,11 +276,12 @@ def test_folds_that_mean_different_things_have_no_mean(tiny_config: Make) -> Non
     second = folds(tiny_config, "multiclass").train(frame).directory
     shutil.rmtree(first / "fits" / "fold-2" / "model")
     shutil.copytree(second / "fits" / "fold-2" / "model", first / "fits" / "fold-2" / "model")
-    # An entry that vouches for it, as one of a plugin's own folds might.
+    # An entry and a description that vouch for it, as those of a plugin's own folds might.
     entry = first / "fits" / "fold-2" / "result.json"
-    saved = unsealed(entry.read_bytes())
-    saved["model"]["digest"] = check_export(first / "fits" / "fold-2" / "model")[1]
+    saved, said = unsealed(entry.read_bytes()), unsealed((first / "predict.json").read_bytes())
+    saved["model"]["digest"] = said["fits"][1]["model"] = check_export(first / "fits" / "fold-2" / "model")[1]
     write_json_atomically(entry, sealed(saved))
+    write_json_atomically(first / "predict.json", sealed(said))
     with pytest.raises(
         BadInput,
         match=r"outputs of fold-1 stand for no, yes, and those of fold-2 for maybe, no, yes, so they say nothing",
