@@ -50,10 +50,13 @@ class FitModels(Sequence[T], Generic[T]):
     ) -> None:
         self.folders, self.give, self.plugins = dict(folders), give, tuple(plugins)
         self.missing, self.trust, self.overrides = tuple(missing), trust, overrides or {}
+        self._told: set[str] = set()
 
     def _open(self, name: str) -> OpenedModel:
         folder = self.folders[name]
-        return open_model(folder, trust=self.trust, plugins=self.plugins, overrides=self.overrides, name=name)
+        return open_model(
+            folder, trust=self.trust, plugins=self.plugins, overrides=self.overrides, name=name, told=self._told
+        )
 
     @property
     def first(self) -> OpenedModel:
@@ -174,7 +177,9 @@ def said_of(
     if raw and predictor.data.task == "regression":
         log.warning("raw outputs count in the deviations of each fit's own training rows: their mean has no unit")
     losses = [each for _, each, _ in found]
-    return Said(predictions, float(np.mean(losses)), LOSS_OF_FITS, _mean([each for *_, each in found]), predictor.metrics)
+    return Said(
+        predictions, float(np.mean(losses)), LOSS_OF_FITS, _mean([each for *_, each in found]), predictor.metrics
+    )
 
 
 def _mean(arrays: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
