@@ -292,7 +292,12 @@ def test_an_object_that_took_part_is_asked_for(tiny_config: Make, files: dict[st
     assert trainer.predict(files["test"]).tobytes() == half.tobytes()
     with pytest.raises(ModelError, match=r"predict.json: expected the plugin 'halves', which takes part"):
         open_run(result.directory)
-    assert open_run(result.directory, plugins=[Halves()]).predict(files["test"]).tobytes() == half.tobytes()
+    opened = open_run(result.directory, plugins=[Halves()])
+    assert opened.predict(files["test"]).tobytes() == half.tobytes()
+    # The loss is that of what the model said; what the plugin made of it has none of its own.
+    scores = opened.evaluate(files["train"])
+    assert scores["eval_loss_mean_of_fits"] == open_trainer(result.model_path).evaluate(files["train"])["eval_loss"]
+    assert "eval_loss" not in scores
 
 
 def test_other_rows_from_a_plugin_are_refused_by_its_name(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import CheckpointError, ModelError, listed
 from stepbus.fit import prototypes
-from stepbus.fit.opened import open_config
+from stepbus.fit.opened import open_config, other_code
 from stepbus.fit.plugins import restore_state
 from stepbus.kernel import Bus, Predictions
 from stepbus.run import PREDICT_FILE, files, ledger
@@ -52,7 +52,7 @@ class OpenedRun:
         self.id: str = str(self.said["run"])
         self.fits: list[Fit] = keeping.fits_of(self.said)
         self._refuse_others()
-        members = _members(directory, self.said["plugins"], trust=trust, plugins=plugins)
+        members = _members(directory, self.said, trust=trust, plugins=plugins)
         bus = Bus(members)
         bus.on_disabled = log.warning
         _restore(bus, directory, self.said)
@@ -127,8 +127,9 @@ class OpenedRun:
         log.info("%s", "\n".join([title, *("\t".join(row) for row in [columns, *rows])]))
 
 
-def _members(directory: Path, named: Mapping[str, Any], *, trust: bool, plugins: Sequence[Any]) -> list[Member]:
+def _members(directory: Path, said: Mapping[str, Any], *, trust: bool, plugins: Sequence[Any]) -> list[Member]:
     """Make the plugins that predict.json names, and no other."""
+    named: Mapping[str, Any] = said["plugins"]
     if not named:
         return []
     place = directory / PREDICT_FILE
@@ -143,6 +144,8 @@ def _members(directory: Path, named: Mapping[str, Any], *, trust: bool, plugins:
             f"{place}: expected the plugin {missing[0]!r}, which takes part in what this run predicts and was passed "
             "in Python, got none; pass it again: open_trainer(RUN, plugins=[…]), or name the model of one fit"
         )
+    if words := other_code(said.get("code"), config, plugins):
+        log.warning("%s: %s", place, words)
     return [made[name] for name in named]
 
 
