@@ -989,7 +989,7 @@ def test_a_schedule_that_listens_is_held_to_the_rules() -> None:
         ({"losses": [0.5, None]}, "losses: expected a list of numbers, got a list"),
         ({"metrics": {"eval_loss": 1.0}}, "metrics: expected a list of mappings, one for each time, got a mapping"),
         ({"metrics": [{"eval_loss": "low"}]}, "metrics: expected numbers by name, got 'low'"),
-        ({"scalars": [{"gradient_norm": None}]}, "scalars: expected numbers by name, got null"),
+        ({"scalars": [{"gradient_norm": None}]}, "scalars: expected numbers by name, got None"),
         ({"resume_from": "step-5"}, "resume_from: expected a snapshot, as earlier.checkpoints[-1], got 'step-5'"),
     ],
     ids=str,

@@ -79,8 +79,8 @@ def test_on_the_command_line_it_is_the_package_with_its_version(configured: Call
     done = made.stepbus("train", "run.yaml", paths=(tmp_path / "packs",), folder=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert done.stderr == (
-        "stepbus: the metric 'worst': expected a number, or numbers by name, from it, got null; leave it out of "
-        "training.metrics (worst, worst-pack 2.5)\n"
+        "stepbus: the metric 'worst': expected a number, or numbers by name, from it, got None; mend it, or leave it "
+        "out of training.metrics (worst, worst-pack 2.5)\n"
     )
     assert not (tmp_path / "run").exists()
 

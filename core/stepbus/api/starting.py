@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import ModelError, PluginError
+from stepbus.base import ModelError, PluginError, error_words
 from stepbus.base.trees import plain
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Memories:
 
 def _failure(plugin: Any, method: str, error: BaseException) -> PluginError:
     return PluginError(
-        f"{type(plugin).__name__} (passed in Python): {method} raised {type(error).__name__}: {error}; each train "
+        f"{type(plugin).__name__} (passed in Python): {method} raised {error_words(error)}; each train "
         "starts with the state from before the first one"
     )
 

@@ -10,7 +10,7 @@ import attrs
 
 from stepbus.author.description import implemented
 from stepbus.author.kinds import kind_problem, trial_problem
-from stepbus.base import Component, ConfigError, PluginError, asks_of, policy_of, show
+from stepbus.base import Component, ConfigError, PluginError, asks_of, error_words, policy_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
@@ -153,7 +153,7 @@ def _default_problems(field: Any, hint: Any, where: str) -> list[str]:
         try:
             default = default.factory()
         except Exception as error:
-            return [f"{where}.{name}: its factory raised {type(error).__name__}: {error}"]
+            return [f"{where}.{name}: its factory raised {error_words(error)}"]
     if default is attrs.NOTHING:
         return []
     try:
@@ -210,5 +210,5 @@ def _build_problems(loaded: LoadedPlugin) -> list[str]:
         make(loaded.cls, cls() if cls is not None else None)
     except Exception as error:
         why = error.__cause__ if isinstance(error, PluginError) and error.__cause__ else error
-        return [f"it cannot be built from its default settings: {type(why).__name__}: {why}"]
+        return [f"it cannot be built from its default settings: {error_words(why)}"]
     return []

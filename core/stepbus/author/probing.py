@@ -232,6 +232,8 @@ def main(words: Sequence[str] | None = None) -> None:
     # What the plugin prints is not for the reader of the JSON.
     answer = Answer(os.dup(1), chosen.timeout)
     os.dup2(2, 1)
+    from stepbus.base import error_words
+
     try:
         if chosen.command:
             found = look_at_command(answer, chosen.name)
@@ -240,7 +242,7 @@ def main(words: Sequence[str] | None = None) -> None:
         else:
             found = look(answer, chosen.name, chosen.use or None, Path(chosen.folder) if chosen.folder else None)
     except BaseException as error:
-        found = Finding(error=f"{type(error).__name__}: {error}")
+        found = Finding(error=error_words(error))
     answer.give(found)
 
 

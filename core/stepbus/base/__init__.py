@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stepbus.base.errors import PluginFailure as PluginFailure
     from stepbus.base.errors import StepbusError as StepbusError
     from stepbus.base.errors import did_you_mean as did_you_mean
+    from stepbus.base.errors import error_words as error_words
     from stepbus.base.errors import mention as mention
     from stepbus.base.errors import outcome as outcome
     from stepbus.base.errors import raise_first as raise_first
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
     from stepbus.base.settings import show as show
+    from stepbus.base.settings import show_python as show_python
     from stepbus.base.settings import words as words
     from stepbus.base.settings import yaml_float as yaml_float
     from stepbus.base.spelling import as_written as as_written
@@ -94,7 +96,7 @@ else:
         arrays="IntArray LabelArray",
         components="Component Components KINDS Selected WANTED components_of",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
-        "StepbusError did_you_mean mention outcome raise_first",
+        "StepbusError did_you_mean error_words mention outcome raise_first",
         hook_arguments="check_arguments",
         json_output="strict_json",
         markers="hookimpl hookspec",
@@ -108,7 +110,7 @@ else:
         retention="Retention",
         row_sources="SCHEME by_scheme claimed possible_files",
         saved_state="as_list built count fields_of named number text",
-        settings="Location component setting show words yaml_float",
+        settings="Location component setting show show_python words yaml_float",
         spelling="as_written from_here",
         terminal="ESCAPE leave_pipe",
         version="HOOKS_VERSION __version__",

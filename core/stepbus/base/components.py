@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from stepbus.base.errors import PluginError, StepbusError, did_you_mean
+from stepbus.base.errors import PluginError, StepbusError, did_you_mean, error_words
 from stepbus.base.guards import Maker
 from stepbus.base.row_sources import claimed, reader_problem
-from stepbus.base.settings import show
+from stepbus.base.settings import show, show_python
 from stepbus.base.wording import listed
 
 TASKS = ("binary", "multiclass", "multilabel", "regression")
@@ -91,11 +91,11 @@ class Component:
         """
         where = f"the {self.kind} {self.name!r}"
         if not callable(self.build):
-            return f"{where}: expected a function as build, got {show(self.build)}"
+            return f"{where}: expected a function as build, got {show_python(self.build)}"
         if base is not None and not (isinstance(self.config, type) and issubclass(self.config, base)):
             return f"{where}: its settings must extend stepbus.{base.__name__}"
         if not (isinstance(self.config, type) and attrs.has(self.config)):
-            got = self.config.__name__ if isinstance(self.config, type) else show(self.config)
+            got = self.config.__name__ if isinstance(self.config, type) else show_python(self.config)
             return f"{where}: expected an attrs class as settings (write @define(frozen=True, kw_only=True)), got {got}"
         if not isinstance(self.metadata, dict):
             return f"{where}: expected a dictionary as metadata, got {self.metadata!r}"
@@ -140,7 +140,7 @@ class Selected:
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as error:
-            raise self._unbuilt(f"{type(error).__name__}: {error}; pick another one") from error
+            raise self._unbuilt(f"{error_words(error)}; {self._mend}") from error
         if part is None:
             raise self._unbuilt("its build returned None; return the part")
         return part
@@ -149,6 +149,12 @@ class Selected:
     def maker(self) -> Maker:
         """How messages name the part, and whom it comes from."""
         return Maker(f"the {self.component.kind} {self.name!r}", self.provider)
+
+    @property
+    def _mend(self) -> str:
+        kind = self.component.kind
+        told = f" (`stepbus contracts {kind}` says what it is given)" if kind in KINDS else ""
+        return f"mend its build{told}, or pick another {kind}"
 
     def _unbuilt(self, why: str) -> PluginError:
         return PluginError(self.maker.signed(f"{self.maker.said} cannot be built: {why}"))
@@ -162,7 +168,7 @@ class Selected:
         part = self.build(*args)
         if not isinstance(part, cls):
             expected = f"{cls.__module__.split('.')[0]}.{cls.__name__}"
-            got = f"the class {part.__name__}" if isinstance(part, type) else show(part)
+            got = f"the class {part.__name__}" if isinstance(part, type) else show_python(part)
             raise self._unbuilt(f"expected its build to return a {expected}, got {got}")
         return part
 
@@ -179,10 +185,10 @@ def components_of(plugin: Any, label: str) -> list[Component]:
     """
     found = getattr(plugin, "components", ())
     if not isinstance(found, list | tuple):
-        raise PluginError(f"{label}: expected components = [stepbus.Component(…), …], got {show(found)}")
+        raise PluginError(f"{label}: expected components = [stepbus.Component(…), …], got {show_python(found)}")
     for part in found:
         if not isinstance(part, Component):
-            got = part.__name__ if isinstance(part, type) else show(part)
+            got = part.__name__ if isinstance(part, type) else show_python(part)
             raise PluginError(f"{label}: expected components = [stepbus.Component(…), …], got {got} in it")
         if problem := part.unnamed():
             raise PluginError(f"{label}: {problem}")

@@ -80,6 +80,11 @@ class ConfigError(BadInput):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def error_words(error: BaseException) -> str:
+    """Return what was raised as a sentence can hold it: "TypeError: words", or its class alone where it has none."""
+    return f"{type(error).__name__}: {error}" if str(error).strip() else type(error).__name__
+
+
 def mention(error: BaseException, later: Iterable[BaseException]) -> None:
     """Note on an error what else went wrong while it was on its way; it stays the one that is raised.
 

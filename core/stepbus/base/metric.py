@@ -30,11 +30,11 @@ class Metric:
             predictions: [N, K] probabilities, or [N] values.
             targets: [N] class numbers, [N, K] 0/1, or [N] values.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no update(predictions, targets); write it")
 
     def compute(self) -> float | dict[str, float]:
         """Return the metric of all rows taken in since the last reset, or several by suffix."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no compute(); write it")
 
     def reset(self) -> None:
         """Forget all rows."""

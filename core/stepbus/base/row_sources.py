@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from stepbus.base.settings import show
+from stepbus.base.settings import show_python
 
 # One letter is a drive of Windows.
 SCHEME = re.compile(r"([A-Za-z][\w+.-]+):(.*)", re.DOTALL)
@@ -82,13 +82,13 @@ def reader_problem(facts: Mapping[str, Any]) -> str:
     for name, (form, wanted) in _WANTED.items():
         value = facts.get(name, ())
         if not isinstance(value, tuple):
-            return f"expected {name} in its metadata to be a tuple of {wanted}, got {show(value)}"
+            return f"expected {name} in its metadata to be a tuple of {wanted}, got {show_python(value)}"
         for each in value:
             if not (isinstance(each, str) and form.fullmatch(each)):
-                return f"expected {name} in its metadata to be {wanted}, got {show(each)}"
+                return f"expected {name} in its metadata to be {wanted}, got {show_python(each)}"
     for name in _FLAGS:
         if not isinstance(facts.get(name, False), bool):
-            return f"expected {name} in its metadata to be True or False, got {show(facts[name])}"
+            return f"expected {name} in its metadata to be True or False, got {show_python(facts[name])}"
     if not any(facts.get(name) for name in _WANTED):
         return 'expected metadata={"suffixes": (".csv", …)} or {"schemes": ("sqlite", …)} in its Component, got none'
     return ""

@@ -88,11 +88,21 @@ def show(value: Any) -> str:
     """Return a value as messages name it, as YAML writes it and never long."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    return yaml_float(value) if isinstance(value, float) else _shown(value)
+
+
+def show_python(value: Any) -> str:
+    """Return a value that code gave as messages name it to its author, as Python writes it and never long."""
+    return repr(float(value)) if isinstance(value, float) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """Return a collection by its kind, and anything else as Python writes it, on one line that is never long."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = yaml_float(value) if isinstance(value, float) else repr(value)
+    text = " ".join(map(str.strip, repr(value).split("\n")))  # an array has lines
     return text if len(text) <= 60 else f"{text[:56]} …{text[-1]}"
 
 

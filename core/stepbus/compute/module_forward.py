@@ -12,7 +12,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from attrs import frozen
 
-from stepbus.base import ModelError, StepbusError, listed
+from stepbus.base import ModelError, StepbusError, error_words, listed
 from stepbus.compute.forward import Arrays
 
 # What a batch says of its rows, besides what a model computes with.
@@ -267,7 +267,7 @@ class _Words:
 
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, StepbusError):
-            raise ModelError(f"{self.what} raised {type(error).__name__}: {error}") from error
+            raise ModelError(f"{self.what} raised {error_words(error)}") from error
 
 
 def _shape(array: mx.array) -> str:

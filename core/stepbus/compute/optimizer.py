@@ -39,7 +39,7 @@ class Optimizer:
         Args:
             parameter: The parameter, in float32.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no init(parameter); write it")
 
     def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> Scalars:
         """Return the 0-d numbers that `update` needs, each computed once for all parameters of one group.
@@ -60,7 +60,7 @@ class Optimizer:
             state: What `init` or the update before returned.
             scalars: What `scalars` returned.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no update(parameter, gradient, state, scalars); write it")
 
 
 def hoist(scalar: mx.array) -> mx.array:

@@ -34,7 +34,7 @@ class Scheduler:
 
     def decayed(self, step: int, total_steps: int, base: float) -> float:
         """Return the learning rate of one update after the warm-up; both counts leave the warm-up out."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no decayed(step, total_steps, base); write it")
 
 
 def warmup_steps(settings: SchedulerConfig, total_steps: int) -> int:

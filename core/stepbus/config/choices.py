@@ -16,6 +16,7 @@ from stepbus.base import (
     PluginError,
     Problem,
     components_of,
+    error_words,
     policy_of,
     show,
 )
@@ -122,7 +123,7 @@ class Plugins:
         except ConfigError as error:
             reason: Any = "; ".join(str(problem) for problem in error.problems)
         except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = error_words(error)
         self.refuse(("plugins", name), f"its expand() cannot be used: {reason} ({loaded.label})", node)
         # Asking again would report it again.
         self.seen = {key: None if key[0] == name else each for key, each in self.seen.items()}

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define
 
-from stepbus.base import PluginError, Problem, StepbusError, asks_of, policy_of, snake_case, values_without_secrets
+from stepbus.base import (
+    PluginError,
+    Problem,
+    StepbusError,
+    asks_of,
+    error_words,
+    policy_of,
+    snake_case,
+    values_without_secrets,
+)
 from stepbus.base.trees import plain
 from stepbus.config.discovery import check_hooks_version, import_module
 from stepbus.device import code_version
@@ -161,9 +170,7 @@ def make(cls: Any, settings: Any, label: str = "") -> Any:
     except BaseException as error:
         wants = isinstance(error, TypeError) and not hasattr(cls, "Config")
         mend = "a class without a Config is given nothing: write one in it" if wants else "mend it, or do without it"
-        raise PluginError(
-            f"{label or cls.__name__}: its constructor raised {type(error).__name__}: {error}; {mend}"
-        ) from error
+        raise PluginError(f"{label or cls.__name__}: its constructor raised {error_words(error)}; {mend}") from error
 
 
 def _default_settings(cls: Any, label: str) -> Any:
@@ -173,7 +180,7 @@ def _default_settings(cls: Any, label: str) -> Any:
         return cls.Config()
     except Exception as error:
         mend = f"pass an object with its settings, {cls.__name__}({cls.__name__}.Config(…))"
-        words = f"{label}: its Config cannot be made of nothing: {type(error).__name__}: {error}; {mend}"
+        words = f"{label}: its Config cannot be made of nothing: {error_words(error)}; {mend}"
         raise PluginError(words) from error
 
 
@@ -231,7 +238,7 @@ def for_fit(
         if isinstance(each, Prototype) and each.scope == "fit" and not (alone and id(each.plugin) in own):
             each = each.fresh()
         members.append(each)
-    mend = "pick another type: for {}"
+    mend = "mend it, or pick another type: for {}"
     for name, part in parts:
         if hooks_of(part, name, "fit"):
             members.append(Member(name, name, part, mend=mend.format(name.partition(".")[0])))

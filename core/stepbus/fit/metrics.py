@@ -15,8 +15,10 @@ from stepbus.base import (
     Problem,
     Selected,
     StepbusError,
+    error_words,
     listed,
     show,
+    show_python,
     weights_argument,
 )
 from stepbus.base.guards import Maker, as_read_only
@@ -65,18 +67,18 @@ def metric_values(
     labels, predictions, weights = as_read_only(labels), as_read_only(predictions), as_read_only(weights)
     for name, metric in metrics:
         provider = metric.maker.provider if isinstance(metric, CheckedMetric) else ""
-        maker = Maker(f"the metric {name!r}", provider, "leave it out of training.metrics")
+        maker = Maker(f"the metric {name!r}", provider, "mend it, or leave it out of training.metrics")
         argument = "" if weights is None else weights_argument(metric)
         try:
             value = metric(labels, predictions, **({argument: weights} if argument else {}))
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as error:
-            words = f"{maker.said} raised {type(error).__name__}: {error}; {maker.mend}"
+            words = f"{maker.said} raised {error_words(error)}; {maker.mend}"
             raise PluginFailure(maker.signed(words)) from error
         for inner, score in (value if isinstance(value, dict) else {name: value}).items():
             if not isinstance(inner, str):
-                raise maker.fault(f"expected texts as names of its numbers, got {show(inner)}")
+                raise maker.fault(f"expected texts as names of its numbers, got {show_python(inner)}")
             if inner in found or inner == "loss":
                 raise maker.fault(f"expected a name of its own for its number, got {inner!r}, which is there already")
             found[inner] = _number(score, value, maker)
@@ -116,7 +118,7 @@ def _number(score: Any, value: Any, maker: Maker) -> float:
     if isinstance(score, Real | np.number) and not isinstance(score, bool | complex | np.complexfloating):
         return float(score)
     if isinstance(score, np.ndarray) or not hasattr(score, "shape") or score.shape != ():
-        raise maker.fault(f"expected a number, or numbers by name, from it, got {show(value)}")
+        raise maker.fault(f"expected a number, or numbers by name, from it, got {show_python(value)}")
     return float(score)  # an array of the device
 
 
@@ -156,7 +158,7 @@ def chosen_metrics(config: Config, task: str | None) -> tuple[list[tuple[str, An
             )
         metric = selected.build()
         if not callable(metric):
-            words = f"expected its build to return a function of labels and predictions, got {show(metric)}"
+            words = f"expected its build to return a function of labels and predictions, got {show_python(metric)}"
             raise selected.maker.fault(words, PluginError)
         built.append((selected.name, CheckedMetric(metric, selected.maker)))
         directions[f"eval_{selected.name}"] = selected.component.metadata["greater_is_better"]

@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from stepbus.base import show
+from stepbus.base import show_python
 from stepbus.kernel import hooks_of
 from stepbus.testing import rules
 from stepbus.testing.scripted import loaded_class
@@ -61,8 +61,8 @@ def assert_conforms(
 
     What is not caught: memory that no request, record, event or state shows; a synchronisation that needs a real model
     or optimizer at hand, that runs in compiled code, or through `numpy.array` of an MLX array; what a function of
-    `transform_gradients` does, components with other than default settings, and models from scratch: `tiny_fit` shows
-    these. Schedules that listen to hooks are played like the plugin itself.
+    `transform_gradients` does, components with other than default settings, models from scratch, and readers of files
+    of no common format: `tiny_fit` shows these. Schedules that listen to hooks are played like the plugin itself.
 
     Args:
         plugin: The class.
@@ -75,7 +75,7 @@ def assert_conforms(
         AssertionError: A rule is broken; the message names plugin and rule and says what was seen.
     """
     if not inspect.isclass(plugin):
-        raise TypeError(f"expected the class of a plugin, got {show(plugin)}")
+        raise TypeError(f"expected the class of a plugin, got {show_python(plugin)}")
     subject = Subject(loaded_class(plugin), settings, tuple(beside), tuple(varying), {**SCRIPT, **script})
     # What a plugin prints is no concern of its author's test.
     with contextlib.redirect_stdout(io.StringIO()):

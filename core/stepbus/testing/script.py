@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import evolve, field, frozen
 
-from stepbus.base import Problem, show
+from stepbus.base import Problem, show_python
 from stepbus.kernel import Control, FitResult, Predictions, Request
 from stepbus.text.labels import LabelCodec
 
@@ -47,24 +47,26 @@ class Script:
         """
         found = []
         if type(steps_per_epoch) is not int or steps_per_epoch < 1:
-            found.append(Problem("steps_per_epoch", f"expected a number of at least 1, got {show(steps_per_epoch)}"))
+            found.append(
+                Problem("steps_per_epoch", f"expected a number of at least 1, got {show_python(steps_per_epoch)}")
+            )
         elif self.interrupt_at is not None and type(epochs) is int and epochs > 0:
             last = epochs * steps_per_epoch
             update = self.interrupt_at[1] if isinstance(self.interrupt_at, tuple) else self.interrupt_at
             if update not in range(1, last + 1):
                 found.append(Problem("interrupt_at", f"expected an update from 1 to {last}, got {update}"))
         if isinstance(self.losses, str) or not all(map(_is_number, self.losses)):
-            found.append(Problem("losses", f"expected a list of numbers, got {show(self.losses)}"))
+            found.append(Problem("losses", f"expected a list of numbers, got {show_python(self.losses)}"))
         for name, given, prefix in (("metrics", self.metrics, "eval_"), ("scalars", self.scalars, "")):
             if isinstance(given, str | Mapping) or not all(isinstance(each, Mapping) for each in given):
-                found.append(Problem(name, f"expected a list of mappings, one for each time, got {show(given)}"))
+                found.append(Problem(name, f"expected a list of mappings, one for each time, got {show_python(given)}"))
                 continue
             if wrong := sorted({key for each in given for key in each if not key.startswith(prefix)}):
                 found.append(Problem(name, f"expected names that begin with {prefix}, got {', '.join(wrong)}"))
             if odd := [value for each in given for value in each.values() if not _is_number(value)]:
-                found.append(Problem(name, f"expected numbers by name, got {show(odd[0])}"))
+                found.append(Problem(name, f"expected numbers by name, got {show_python(odd[0])}"))
         if resume_from is not None and not isinstance(resume_from, Snapshot):
-            words = f"expected a snapshot, as earlier.checkpoints[-1], got {show(resume_from)}"
+            words = f"expected a snapshot, as earlier.checkpoints[-1], got {show_python(resume_from)}"
             found.append(Problem("resume_from", words))
         return found
 

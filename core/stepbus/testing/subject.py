@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import attrs
 from attrs import frozen
 
-from stepbus.base import CheckpointError, ConfigError, StepbusError, UndeclaredError
+from stepbus.base import CheckpointError, ConfigError, StepbusError, UndeclaredError, error_words
 from stepbus.base.trees import Mark, from_python, structure
 from stepbus.config import Suggestions
 from stepbus.config.discovery import LoadedPlugin
@@ -81,7 +81,7 @@ class Subject:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self.fail(rule, f"{what} raised {type(error).__name__}: {error}")
+            self.fail(rule, f"{what} raised {error_words(error)}")
 
     def play(
         self, *, before: Sequence[Any] = (), after: Sequence[Any] = (), watch: bool = False, **more: Any
@@ -100,7 +100,7 @@ class Subject:
         except UndeclaredError as error:
             self.fail("asks for what it declares", str(error))
         except (Exception, SystemExit) as error:
-            reason = str(error) if isinstance(error, StepbusError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, StepbusError) else error_words(error)
             rule, mend = "plays a run", "if it needs more to run, hand it over (settings=, beside=, or what play takes)"
             raise AssertionError(f'{self.name} breaks the rule "{rule}": {reason}; {mend}') from error
         for text in played.late:

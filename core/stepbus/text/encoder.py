@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from attrs import evolve
 
-from stepbus.base import DataError, IntArray, ModelError, StepbusError, show
+from stepbus.base import DataError, IntArray, ModelError, StepbusError, error_words, show
 from stepbus.base.guards import Maker
 from stepbus.config import DataConfig
 from stepbus.text.labels import LabelCodec
@@ -181,7 +181,7 @@ class RowEncoder:
         except Exception as error:
             raise ModelError(
                 f"{self.opened}: encoder.source: expected what the data component learnt, got something with which it "
-                f"tells no text of {rows.source} ({type(error).__name__}: {error})"
+                f"tells no text of {rows.source} ({error_words(error)})"
             ) from error
         return checked_texts(given, rows, self.maker)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import DataError, PluginError, show
+from stepbus.base import DataError, PluginError, show_python
 from stepbus.base.guards import Maker
 from stepbus.storage import to_json
 
@@ -39,18 +39,18 @@ def checked_texts(given: Any, rows: Rows, maker: Maker) -> tuple[list[str], list
         PluginFailure: It is something else.
     """
     if not isinstance(given, tuple) or len(given) != 2:
-        raise maker.fault(f"texts: expected (one text a row, the second texts or None), got {show(given)}")
+        raise maker.fault(f"texts: expected (one text a row, the second texts or None), got {show_python(given)}")
     for texts in given:
         if texts is None and texts is not given[0]:
             continue
         if not isinstance(texts, list):
-            raise maker.fault(f"texts: expected a list of texts, got {show(texts)}")
+            raise maker.fault(f"texts: expected a list of texts, got {show_python(texts)}")
         if len(texts) != len(rows):
             words = f"{rows.source}: expected a text for each of {len(rows)} rows, got {len(texts)}"
             raise DataError(maker.signed(words))
         wrong = next((place for place, text in enumerate(texts) if not isinstance(text, str)), None)
         if wrong is not None:
-            raise maker.fault(f"texts: expected a text for {rows.where(wrong)}, got {show(texts[wrong])}")
+            raise maker.fault(f"texts: expected a text for {rows.where(wrong)}, got {show_python(texts[wrong])}")
     return given
 
 
@@ -61,7 +61,7 @@ def checked_state(given: Any, maker: Maker) -> dict[str, Any]:
         PluginFailure: It is no mapping of JSON values.
     """
     if not isinstance(given, Mapping):
-        raise maker.fault(f"state_dict: expected a mapping of JSON values, got {show(given)}")
+        raise maker.fault(f"state_dict: expected a mapping of JSON values, got {show_python(given)}")
     try:
         to_json(given)
     except ValueError as error:

@@ -65,10 +65,12 @@ def exits(settings: Any) -> None:
 
 def test_one_that_cannot_be_built_says_so() -> None:
     with pytest.raises(
-        PluginError, match=r"^the pooling 'mine' cannot be built: ZeroDivisionError: .*pick another one$"
+        PluginError, match=r"^the pooling 'mine' cannot be built: ZeroDivisionError: .*or pick another pooling$"
     ):
         picked(lambda settings: 1 / 0).build()
-    with pytest.raises(PluginError, match=r"^the pooling 'mine' cannot be built: SystemExit: 0; pick another one$"):
+    with pytest.raises(
+        PluginError, match=r"the pooling 'mine' cannot be built: SystemExit: 0; .*pick another pooling$"
+    ):
         picked(exits).build()
     with pytest.raises(PluginError, match=r"^the metric 'mine' cannot be built: its build returned None; return the"):
         picked(lambda settings: None, "metric").build()
@@ -101,7 +103,7 @@ def test_what_its_kind_wants_known_is_said() -> None:
     )
     assert 'metadata={"task": "binary" (or ' in part("head", "mine").unfit()
     assert Component("metric", "mine", Width, None, facts).unfit() == (  # type: ignore[arg-type]  # that is what is tried
-        "the metric 'mine': expected a function as build, got null"
+        "the metric 'mine': expected a function as build, got None"
     )
     other = type("Base", (), {})
     assert part("optimizer", "mine").unfit(other) == "the optimizer 'mine': its settings must extend stepbus.Base"

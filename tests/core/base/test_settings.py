@@ -7,6 +7,7 @@ import enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 from attrs import define, field
 from hypothesis import given
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from stepbus.base.components import Component, Components, Selected
 from stepbus.base.errors import ConfigError
-from stepbus.base.settings import component, setting, words
+from stepbus.base.settings import component, setting, show, show_python, words
 from stepbus.base.trees.structuring import structure
 from stepbus.base.trees.typed_values import resolve_place
 from stepbus.base.trees.yaml_tree import Mark, Node, parse
@@ -313,3 +314,22 @@ def test_anything_is_settings_or_a_config_error(tree: dict[str, Any]) -> None:
     for name in ("whole", "flag", "text"):
         if name in tree:
             assert getattr(made, name) == tree[name] and type(getattr(made, name)) is type(tree[name])
+
+
+@pytest.mark.parametrize(
+    ("value", "yaml", "python"),
+    [
+        (None, "null", "None"),
+        (True, "true", "True"),
+        (float("nan"), ".nan", "nan"),
+        (float("-inf"), "-.inf", "-inf"),
+        (np.float64("nan"), ".nan", "nan"),
+        (2e-5, "2e-5", "2e-05"),
+        ("a", "'a'", "'a'"),
+        ([1], "a list", "a list"),
+        ({}, "a mapping", "a mapping"),
+        (np.zeros((2, 2)), "array([[0., 0.], [0., 0.]])", "array([[0., 0.], [0., 0.]])"),
+    ],
+)
+def test_a_value_is_said_as_who_wrote_it_writes_it(value: Any, yaml: str, python: str) -> None:
+    assert (show(value), show_python(value)) == (yaml, python)

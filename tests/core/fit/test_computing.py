@@ -26,6 +26,7 @@ class Own(Scheduler):
 class Offers:
     components = (
         Component("scheduler", "mine", SchedulerConfig, Own),
+        Component("scheduler", "bare", SchedulerConfig, type("Bare", (Scheduler,), {})),
         Component("scheduler", "no_schedule", SchedulerConfig, lambda settings: 5),
         Component("optimizer", "no_optimizer", OptimizerConfig, lambda settings: 5),
     )
@@ -46,10 +47,29 @@ def test_a_schedule_that_gives_no_number_is_named(
 ) -> None:
     monkeypatch.setattr(Own, "given", given)
     words = (
-        r"^the schedule Own: .*its rate of update 1 .*; pick another scheduler\.type \(Offers \(passed in Python\)\)$"
+        r"^the scheduler 'mine': .*its rate of update 1 .*; mend it, or pick another scheduler\.type "
+        r"\(Offers \(passed in Python\)\)$"
     )
     with pytest.raises(PluginFailure, match=words):
         train(scheduler={"type": "mine"})
+
+
+def test_what_a_schedule_gives_is_said_as_python_writes_it(
+    train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given, said in ((None, "None"), (float("nan"), "nan"), (np.float64("inf"), "inf"), (True, "True")):
+        monkeypatch.setattr(Own, "given", given)
+        with pytest.raises(PluginFailure, match=f"at least 0, got {said}; mend it"):
+            train(scheduler={"type": "mine"})
+
+
+def test_a_schedule_without_its_method_is_told_which(train: Callable[..., Any]) -> None:
+    words = (
+        r"^the scheduler 'bare': its rate of update 1 raised NotImplementedError: Bare has no "
+        r"decayed\(step, total_steps, base\); write it; mend it, or pick another scheduler\.type \(Offers"
+    )
+    with pytest.raises(PluginFailure, match=words):
+        train(scheduler={"type": "bare"})
 
 
 def test_a_number_of_numpy_will_do(train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from stepbus.base import Component, ModelError, PluginError, PluginFailure, Selected, StepbusError, did_you_mean, show
+from stepbus.author.kinds.reader_trial import trial_of_reader
+from stepbus.base import (
+    Component,
+    ModelError,
+    PluginError,
+    PluginFailure,
+    Selected,
+    StepbusError,
+    did_you_mean,
+    error_words,
+    show_python,
+)
 
 ROWS, LENGTH, WIDTH, STEPS = 3, 5, 8, 10
 # Task -> outputs of a head for it.
@@ -45,7 +56,7 @@ def trial_problem(part: Component) -> str:
     except StepbusError:
         return ""  # it refuses on purpose: other settings, or other labels, would do
     except BaseException as error:  # one that exits must not take the command with it
-        return f"{type(error).__name__}: {error}"
+        return error_words(error)
 
 
 def _scheduler(selected: Selected) -> str:
@@ -55,7 +66,7 @@ def _scheduler(selected: Selected) -> str:
     for step in range(STEPS):
         rate = schedule.rate(step, STEPS, 1e-3)
         if isinstance(rate, bool) or not isinstance(rate, Real) or not math.isfinite(rate) or rate < 0:
-            return f"expected its rate of update {step + 1} as a finite number of at least 0, got {show(rate)}"
+            return f"expected its rate of update {step + 1} as a finite number of at least 0, got {show_python(rate)}"
     return ""
 
 
@@ -145,7 +156,7 @@ def _metric(selected: Selected) -> str:
             values = values / values.sum(axis=1, keepdims=True)
         for name, value in metric_values([(selected.name, metric)], labels, values).items():
             if not isinstance(value, float):
-                return f"expected numbers for {task}, got {show(value)} as {name}"
+                return f"expected numbers for {task}, got {show_python(value)} as {name}"
     return ""
 
 
@@ -157,13 +168,6 @@ def _data(selected: Selected) -> str:
     if isinstance(part, TextSource):
         return ""
     return f"expected its build to return a stepbus.TextSource, got {type(part).__name__} without {', '.join(missing)}"
-
-
-def _reader(selected: Selected) -> str:
-    part = selected.build()
-    if callable(getattr(part, "read", None)):
-        return ""
-    return f"expected its build to return something with a method read(source), got a {type(part).__name__}"
 
 
 def _model(selected: Selected) -> str:
@@ -196,5 +200,5 @@ TRIALS: dict[str, Callable[[Selected], str]] = {
     "scheduler": _scheduler,
     "metric": _metric,
     "data": _data,
-    "reader": _reader,
+    "reader": trial_of_reader,
 }

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from attrs import frozen
 
-from stepbus.base import PluginFailure, StepbusError
+from stepbus.base import PluginFailure, StepbusError, error_words
 
 
 @frozen
@@ -49,4 +49,4 @@ class Maker:
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as raised:
-            raise self.fault(f"{what} raised {type(raised).__name__}: {raised}", error) from raised
+            raise self.fault(f"{what} raised {error_words(raised)}", error) from raised

@@ -14,7 +14,7 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, make_dict_structure_fn_from_attrs
 from cattrs.gen.typeddicts import make_dict_structure_fn as make_typed_dict_fn
 
-from stepbus.base import Components, ConfigError, PluginError, Problem, Selected, did_you_mean, show
+from stepbus.base import Components, ConfigError, PluginError, Problem, Selected, did_you_mean, error_words, show
 from stepbus.base.trees.python_tree import from_python
 from stepbus.base.trees.typed_values import CONVERTER, Given, Invalid, Near, collecting, near_name, typed
 from stepbus.base.trees.yaml_tree import Mark, Node
@@ -219,7 +219,7 @@ def _checked(given: Given, setting: _Setting) -> Any:
     try:
         fine = check is None or value is None or check(value)
     except Exception as error:
-        raise given.refused(f"its check raised {type(error).__name__}: {error}") from error
+        raise given.refused(f"its check raised {error_words(error)}") from error
     if not fine:
         raise given.refused(f"expected {about.get('expected')}, got {show(given.node.value)}")
     return value

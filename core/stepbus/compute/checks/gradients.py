@@ -11,7 +11,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from stepbus.base import show
+from stepbus.base import show_python
 from stepbus.base.guards import Maker
 
 # What a record of the log has anyway.
@@ -38,7 +38,9 @@ def transformed(transforms: Sequence[Any], gradients: Any) -> tuple[Any, dict[st
         _check_gradients(maker, gradients, found)
         gradients = found
         if not isinstance(named, Mapping):
-            raise maker.fault(f"expected (gradients, {{name: scalar array}}), got {show(named)} beside the gradients")
+            raise maker.fault(
+                f"expected (gradients, {{name: scalar array}}), got {show_python(named)} beside the gradients"
+            )
         for name, value in named.items():
             _check_scalar(maker, name, value)
             if name in givers:
@@ -55,11 +57,11 @@ def _who(maker: Maker) -> str:
 
 def _check_scalar(maker: Maker, name: Any, value: Any) -> None:
     if not isinstance(name, str):
-        raise maker.fault(f"expected a text as the name of a scalar, got {show(name)}")
+        raise maker.fault(f"expected a text as the name of a scalar, got {show_python(name)}")
     if name in TAKEN:
         raise maker.fault(f"expected a name of its own for a scalar, got {name!r}, which the log has anyway")
     if not isinstance(value, mx.array) or value.size != 1:
-        got = f"an array {list(value.shape)}" if isinstance(value, mx.array) else show(value)
+        got = f"an array {list(value.shape)}" if isinstance(value, mx.array) else show_python(value)
         raise maker.fault(f"expected the scalar {name!r} as an array of one number, got {got}")
 
 
@@ -68,7 +70,7 @@ def _check_gradients(maker: Maker, before: Any, after: Any) -> None:
     expected = dict(given)
     found: dict[str, Any] = dict(tree_flatten(after)) if isinstance(after, dict | list) else {}
     if not found and expected:
-        got = "none" if isinstance(after, dict | list) else show(after)
+        got = "none" if isinstance(after, dict | list) else show_python(after)
         raise maker.fault(f"expected gradients, or (gradients, {{name: scalar array}}), got {got}")
     if missing := sorted(expected.keys() - found.keys()):
         got = f"got {len(found)} of them, and none of {missing[0]!r}"
@@ -84,4 +86,4 @@ def _check_gradients(maker: Maker, before: Any, after: Any) -> None:
 def _said(value: Any) -> str:
     if isinstance(value, mx.array):
         return f"{str(value.dtype).rpartition('.')[2]} {list(value.shape)}"
-    return show(value)
+    return show_python(value)

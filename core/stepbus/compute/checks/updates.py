@@ -12,7 +12,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 
-from stepbus.base import PluginError, did_you_mean, show
+from stepbus.base import PluginError, did_you_mean, show_python
 from stepbus.base.guards import Maker
 
 Arrays = dict[str, mx.array]
@@ -42,7 +42,7 @@ def check_groups(groups: Mapping[str, Mapping[str, float]], known: Collection[st
             number = isinstance(value, Real) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value < 0:
                 expected = "expected a finite number of at least 0"
-                raise PluginError(f"{who} gives {name!r} a {setting}: {expected}, got {show(value)}")
+                raise PluginError(f"{who} gives {name!r} a {setting}: {expected}, got {show_python(value)}")
 
 
 def checked_state(maker: Maker, name: str, state: Any) -> Arrays:
@@ -111,4 +111,4 @@ def _arrays(maker: Maker, method: str, name: str, given: Any, expected: str) -> 
 def _said(value: Any) -> str:
     if isinstance(value, mx.array):
         return f"{str(value.dtype).rpartition('.')[2]} {list(value.shape)}"
-    return "None" if value is None else show(value)
+    return show_python(value)

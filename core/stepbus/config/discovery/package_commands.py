@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 
-from stepbus.base import PluginError
+from stepbus.base import PluginError, error_words
 from stepbus.config.discovery.entry_points import Entry, entries
 
 GROUP = "stepbus.commands"
@@ -31,7 +31,7 @@ def find(name: str) -> Command | None:
     except (Exception, SystemExit) as error:  # a module that exits must not do so in silence
         raise PluginError(
             f"the command {name} of {_owner(entry)} cannot be imported from {entry.value}: "
-            f"{type(error).__name__}: {error}; upgrade the package, or uninstall it"
+            f"{error_words(error)}; upgrade the package, or uninstall it"
         ) from error
     return command
 

@@ -15,7 +15,16 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from stepbus.base import HOOKS_VERSION, PluginError, asks_of, components_of, did_you_mean, policy_of, unusable
+from stepbus.base import (
+    HOOKS_VERSION,
+    PluginError,
+    asks_of,
+    components_of,
+    did_you_mean,
+    error_words,
+    policy_of,
+    unusable,
+)
 from stepbus.config.discovery.entry_points import OURS as OURS
 from stepbus.config.discovery.entry_points import Entry as Entry
 from stepbus.config.discovery.entry_points import entries as entries
@@ -182,7 +191,7 @@ def _load(name: str, use: str | None, base: Path | None) -> LoadedPlugin:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a module that exits must not take the command with it
         raise PluginError(
-            f"{name} ({point.distribution} {point.version}) cannot be imported: {type(error).__name__}: {error}; "
+            f"{name} ({point.distribution} {point.version}) cannot be imported: {error_words(error)}; "
             f"switch it off with plugins: {{{name}: false}}"
         ) from error
     cls = _attribute(module, attribute, point.value)
@@ -232,7 +241,7 @@ def import_module(name: str, base: Path | None = None) -> ModuleType:
         try:
             return importlib.import_module(name)
         except (Exception, SystemExit) as error:
-            raise PluginError(f"cannot import {name}: {type(error).__name__}: {error}") from error
+            raise PluginError(f"cannot import {name}: {error_words(error)}") from error
     reason = unusable(name, base)
     if reason is not None:
         raise PluginError(reason)
@@ -255,7 +264,7 @@ def import_module(name: str, base: Path | None = None) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[unique]
-        raise PluginError(f"cannot import {name}: {type(error).__name__}: {error}") from error
+        raise PluginError(f"cannot import {name}: {error_words(error)}") from error
     return module
 
 

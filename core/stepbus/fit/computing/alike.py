@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import PluginError, show
+from stepbus.base import PluginError, show_python
 from stepbus.fit.plugins import asked_of
 from stepbus.kernel import hooks_of
 
@@ -38,7 +38,7 @@ def trace_keys(bus: Bus, trainer: Session) -> list[tuple[str, Any]] | None:
         if method is None:
             return None
         if not callable(method):
-            raise PluginError(f"{member.label}: expected trace_key(trainer) as a method, got {show(method)}")
+            raise PluginError(f"{member.label}: expected trace_key(trainer) as a method, got {show_python(method)}")
         found = asked_of(bus, member, "trace_key", trainer)
         if found is None:
             return None

@@ -6,7 +6,9 @@ import math
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import show
+import attrs
+
+from stepbus.base import show_python
 from stepbus.base.guards import Maker
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
 from stepbus.compute.checks import check_groups
@@ -56,7 +58,7 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
     """
     state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
     transforms = list(session.bus.in_order("transform_gradients", trainer=session))
-    maker = Maker(f"the schedule {type(scheduler).__name__}", config.scheduler.provider, "pick another scheduler.type")
+    maker = attrs.evolve(config.scheduler.maker, mend="mend it, or pick another scheduler.type")
     session.model.train()
     total = state.total_steps
     rate = watched_rate(lambda step, base: _rate(scheduler, step, total, base, maker), scheduler, session.bus, total)
@@ -81,11 +83,11 @@ def _rate(scheduler: Any, step: int, total_steps: int, base: float, maker: Maker
     Raises:
         PluginFailure: The schedule raised, `sys.exit` included, or gave no number that a rate can be.
     """
-    maker = maker or Maker(f"the schedule {type(scheduler).__name__}", mend="pick another scheduler.type")
+    maker = maker or Maker(f"the schedule {type(scheduler).__name__}", mend="mend it, or pick another scheduler.type")
     with maker.calling(f"its rate of update {step + 1}"):
         given = scheduler.rate(step, total_steps, base)
     number = isinstance(given, Real) and not isinstance(given, bool)
     if not number or not math.isfinite(given) or given < 0:
         expected = f"expected its rate of update {step + 1} as a finite number of at least 0"
-        raise maker.fault(f"{expected}, got {show(given)}")
+        raise maker.fault(f"{expected}, got {show_python(given)}")
     return float(given)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from stepbus.base import BadInput, ModelError, one_line, read_foreign, refuse_half_characters, show
+from stepbus.base import BadInput, ModelError, error_words, one_line, read_foreign, refuse_half_characters, show
 from stepbus.compute import CompiledSteps, ParameterUpdater, read_config
 from stepbus.compute.models import meaning_in
 from stepbus.device import choice
@@ -94,7 +94,7 @@ def open_model(
     except Exception as error:  # a component reads its own state, and this one may be anything
         raise ModelError(
             f"{place}: encoder.source: expected what the data component learnt, got something else "
-            f"({type(error).__name__}: {error})"
+            f"({error_words(error)})"
         ) from error
     encoder.opened = place
     _check_outputs(folder, place, encoder.codec)

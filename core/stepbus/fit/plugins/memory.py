@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import Asker, CheckpointError, PluginError, StepbusError
+from stepbus.base import Asker, CheckpointError, PluginError, StepbusError, error_words
 
 if TYPE_CHECKING:
     from stepbus.kernel import Bus, Member
@@ -106,5 +106,5 @@ def restore_state(bus: Bus, saved: Mapping[str, Any]) -> None:
             except BaseException as error:  # a plugin reads its own state, and this one may be anything
                 raise CheckpointError(
                     f"plugins.{member.name}: expected what its state_dict returned, got something that its "
-                    f"load_state_dict cannot read ({type(error).__name__}: {error})"
+                    f"load_state_dict cannot read ({error_words(error)})"
                 ) from error

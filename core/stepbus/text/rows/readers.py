@@ -18,9 +18,10 @@ from stepbus.base import (
     PluginError,
     Selected,
     by_scheme,
+    counted,
     did_you_mean,
     listed,
-    show,
+    show_python,
     without_secrets,
 )
 from stepbus.text.rows.frames import as_frame, checked_frame
@@ -65,7 +66,7 @@ def read_table(given: str, config: DataConfig) -> tuple[pd.DataFrame, IntArray |
         PluginError: A reader raised, or returned what are no rows.
     """
     reader, source = find_reader(given, config)
-    return _checked(_read(reader, source), reader, source)
+    return checked_rows(_read(reader, source), reader, source)
 
 
 def readers_in_use(config: DataConfig) -> list[Selected]:
@@ -174,14 +175,21 @@ def _read(reader: Selected, source: Source) -> Any:
     maker = reader.maker
     made = reader.build()
     if not isinstance(made, Reader):
-        raise maker.fault(f"expected its build to return an object with read(source), got {show(made)}", PluginError)
+        raise maker.fault(
+            f"expected its build to return an object with read(source), got {show_python(made)}", PluginError
+        )
     with maker.calling(f"reading {source}", PluginError):
         found = made.read(source)
         return list(found) if isinstance(found, Iterator) else found
 
 
-def _checked(found: Any, reader: Selected, source: Source) -> tuple[pd.DataFrame, IntArray | None]:
-    """Return what a reader returned as a frame and the lines of its rows, having looked at both."""
+def checked_rows(found: Any, reader: Selected, source: Source) -> tuple[pd.DataFrame, IntArray | None]:
+    """Return what a reader returned as a frame and the lines of its rows, having looked at both.
+
+    Raises:
+        DataError: There are no rows, or two columns have one name.
+        PluginError: It is no rows.
+    """
     rows, lines = (found.rows, found.lines) if isinstance(found, Table) else (found, None)
 
     def fault(expected: str, got: str) -> Exception:
@@ -199,10 +207,33 @@ def _checked(found: Any, reader: Selected, source: Source) -> tuple[pd.DataFrame
     frame = checked_frame(frame, source.label)
     if lines is None:
         return frame, None
-    numbers = np.asarray(lines)
-    if numbers.shape != (len(frame),) or numbers.dtype.kind not in "iu" or (np.diff(numbers, prepend=0) <= 0).any():
-        raise fault(
-            f"the line of each of {len(frame)} rows, whole numbers from 1 that rise",
-            f"{show(lines)} of shape {list(numbers.shape)} and type {numbers.dtype}",
-        )
+    try:
+        numbers = np.asarray(lines)
+    except ValueError:  # lists of different lengths
+        numbers = np.asarray(lines, object)
+    if odd := _odd_lines(numbers, len(frame)):
+        raise fault(f"the line of each of {counted(len(frame), 'row')}, whole numbers from 1 that rise", odd)
     return frame, numbers.astype(np.int64)
+
+
+def _odd_lines(numbers: Any, rows: int) -> str:
+    """Return what is wrong with the lines of rows: the first that is none, or does not rise; nothing where all are.
+
+    Args:
+        numbers: The lines, an array.
+        rows: How many rows there are.
+    """
+    if numbers.ndim != 1:
+        return f"an array of shape {list(numbers.shape)}" if numbers.ndim else show_python(numbers.item())
+    if len(numbers) != rows:
+        return f"{len(numbers)} of them"
+    if numbers.dtype.kind not in "iu":
+        values = numbers.tolist()
+        return f"{show_python(next((each for each in values if type(each) is not int), values[0]))} among them"
+    if numbers[0] < 1:
+        return f"{numbers[0]} for row 1"
+    falls = np.flatnonzero(numbers[1:] <= numbers[:-1])
+    if not len(falls):
+        return ""
+    place = int(falls[0])
+    return f"{numbers[place + 1]} for row {place + 2} after {numbers[place]}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -118,11 +119,17 @@ def late(_: Any, source: Source) -> Iterator[dict[str, Any]]:
         (lambda _, source: pd.DataFrame([[1, 2]]), "reading mine:x: expected text as the names of columns, got 0"),
         (
             lambda _, source: Table(ROWS, [1]),
-            "expected the line of each of 2 rows, whole numbers from 1 that rise, got a l",
+            "expected the line of each of 2 rows, whole numbers from 1 that rise, got 1 of them",
         ),
-        (lambda _, source: Table(ROWS, [2, 2]), "expected the line of each of 2 rows"),
-        (lambda _, source: Table(ROWS, [0, 1]), "expected the line of each of 2 rows"),
-        (lambda _, source: Table(ROWS, ["a", "b"]), "expected the line of each of 2 rows"),
+        (lambda _, source: Table(ROWS, [2, 2]), "the line of each of 2 rows, .*, got 2 for row 2 after 2"),
+        (lambda _, source: Table(ROWS, np.array([3, 1], np.uint64)), ", got 1 for row 2 after 3"),
+        (lambda _, source: Table(ROWS, [0, 1]), ", got 0 for row 1"),
+        (lambda _, source: Table(ROWS, [1, 2.5]), ", got 1.0 among them"),
+        (lambda _, source: Table(ROWS, [1, None]), ", got None among them"),
+        (lambda _, source: Table(ROWS, [[1], [2, 3]]), ", got a list among them"),
+        (lambda _, source: Table(ROWS, [[1], [2]]), r", got an array of shape \[2, 1\]"),
+        (lambda _, source: Table(ROWS, 1), ", got 1"),
+        (lambda _, source: Table(ROWS, ["a", "b"]), ", got 'a' among them"),
         (lambda _, source: Table(None), "expected rows, got None"),
         (raising(KeyError("n")), "reading mine:x raised KeyError: 'n'"),
         (raising(OSError("no such host")), "reading mine:x raised OSError: no such host"),
