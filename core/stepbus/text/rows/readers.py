@@ -211,8 +211,8 @@ def checked_rows(found: Any, reader: Selected, source: Source) -> tuple[pd.DataF
         numbers = np.asarray(lines)
     except ValueError:  # lists of different lengths
         numbers = np.asarray(lines, object)
-    if odd := _odd_lines(numbers, len(frame)):
-        raise fault(f"the line of each of {counted(len(frame), 'row')}, whole numbers from 1 that rise", odd)
+    if wrong := _odd_lines(numbers, len(frame)):
+        raise fault(f"the line of each of {counted(len(frame), 'row')}, whole numbers from 1 that rise", wrong)
     return frame, numbers.astype(np.int64)
 
 
