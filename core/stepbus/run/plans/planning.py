@@ -14,7 +14,7 @@ from stepbus.run.plans import plan as plans
 from stepbus.run.plans import seen_rows
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
-from stepbus.run.plans.predicted import prediction_problems
+from stepbus.run.plans.predicted import prediction_problems, unpredicted
 
 if TYPE_CHECKING:
     from stepbus.base import Selected
@@ -98,6 +98,7 @@ def plan_fits(run: Planned) -> None:
     problems += run.variants.problems(run.fits, makers.problem)
     problems += prediction_problems(run.fits, declared(run.planners), run.planners)
     _refuse([run.config.locate(problem) for problem in dict.fromkeys(problems)])
+    run.notes = unpredicted(whole, run.fits)
 
 
 def prepare_first(run: Planned) -> None:
@@ -122,7 +123,7 @@ def plan_problems(run: Planned) -> list[Problem]:
     first, *others = _groups(run)
     problems = [run.config.locate(problem) for problem in _problems_of(run, run.first, first, run.members)]
     problems += [run.config.locate(problem) for problem in run.store.problems(run)]
-    run.notes = [*run.first.builder.notes(run.first, first), *unasked(declared(run.planners), run.planners)]
+    run.notes += [*run.first.builder.notes(run.first, first), *unasked(declared(run.planners), run.planners)]
     problems += [run.config.locate(problem) for problem in _unfit_starts(run)]
     for group in others:
         # Each variant is tried on the rows of its first fit, as far as they are known.
