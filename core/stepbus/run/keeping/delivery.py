@@ -154,6 +154,11 @@ class Deliveries:
         except CheckpointError as error:
             raise CheckpointError(f"{self.place}: {error}") from error
 
+    @property
+    def fits(self) -> list[str]:
+        """The names of the fits that were told of."""
+        return [what.removeprefix("fit ") for what in self.told if what.startswith("fit ")]
+
     def forget(self, fits: Iterable[str]) -> list[str]:
         """Take back that plugins were told of some fits, which are done again, and of what was combined of them.
 
@@ -165,7 +170,7 @@ class Deliveries:
         Returns:
             The names of those that were told.
         """
-        gone = [fit for fit in fits if f"fit {fit}" in self.told]
+        gone = [fit for fit in fits if fit in self.fits]
         if gone:
             without = {f"fit {fit}" for fit in gone}
             self.told = [what for what in self.told if what not in without and not what.startswith("axis ")]

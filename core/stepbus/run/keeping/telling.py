@@ -56,26 +56,29 @@ def tell_combined(run: Telling, axis: str, result: FitResult) -> None:
 
 
 def forget_undone(run: Run, deliveries: Deliveries, done: Container[str]) -> None:
-    """Take back that plugins were told of a fit whose result is gone, and of what came after it in the plan.
+    """Take back that plugins were told of a fit that is gone, and of what came after it in the plan.
 
-    Where its checkpoints are gone as well, nobody knows what plugins remembered before it, and they start anew.
+    Where its checkpoints are gone as well, or the plan has it no more, nobody knows what plugins remembered before it,
+    and they start anew.
 
     Args:
         run: A run that is resumed; its plugins have not got their memory back yet.
         deliveries: What was told in it.
         done: The names of the fits that the ledger has.
     """
-    undone = [fit for fit in run.fits if f"fit {fit.name}" in deliveries.told and fit.name not in done]
-    if not undone:
+    planned = {fit.name: fit for fit in run.fits}
+    strange = [name for name in deliveries.fits if name not in planned]
+    undone = [fit for name, fit in planned.items() if name in deliveries.fits and name not in done]
+    if not strange and not undone:
         return
-    first = undone[0]
-    if checkpoints.scan(run.directory_of(first) / CHECKPOINTS):
-        forget_from(run, deliveries, first)
+    if not strange and checkpoints.scan(run.directory_of(undone[0]) / CHECKPOINTS):
+        forget_from(run, deliveries, undone[0])
         return
-    gone = deliveries.forget(fit.name for fit in run.fits)
+    gone = [name for name in deliveries.forget(deliveries.fits) if name in planned]
+    why = f"the plan has no {listed(strange)} any more" if strange else f"{undone[0].name} is done again"
     run.message(
-        f"{first.name} is done again, without what plugins remembered before it: they start anew, and are told again "
-        f"of {listed(gone)}",
+        f"{why}, and what plugins remembered before is not known: they start anew"
+        + (f", and are told again of {listed(gone)}" if gone else ""),
         "warning",
     )
 

@@ -15,7 +15,7 @@ from stepbus.run.plans import seen_rows
 from stepbus.run.plans.alike import alike
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked, ungrown
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
-from stepbus.run.plans.predicted import prediction_problems
+from stepbus.run.plans.predicted import prediction_problems, unpredicted
 
 if TYPE_CHECKING:
     from stepbus.base import Selected
@@ -101,6 +101,7 @@ def plan_fits(run: Planned) -> None:
     problems += run.variants.problems(run.fits, makers.problem)
     problems += prediction_problems(run.fits, declared(run.planners), run.planners)
     _refuse([run.config.locate(problem) for problem in dict.fromkeys(problems)])
+    run.notes = unpredicted(whole, run.fits)
 
 
 def prepare_first(run: Planned) -> None:
@@ -126,7 +127,7 @@ def plan_problems(run: Planned) -> list[Problem]:
     problems = [run.config.locate(problem) for problem in _problems_of(run, run.first, first, run.members)]
     problems += [run.config.locate(problem) for problem in run.store.problems(run)]
     grown = declared(run.planners)
-    run.notes = [*run.first.builder.notes(run.first, first), *unasked(grown, run.planners), *ungrown(grown, run.fits)]
+    run.notes += [*run.first.builder.notes(run.first, first), *unasked(grown, run.planners), *ungrown(grown, run.fits)]
     run.notes += alike(run.fits, fills=run.bus.has("fill_fit"))
     problems += [run.config.locate(problem) for problem in _unfit_starts(run)]
     for group in others:
