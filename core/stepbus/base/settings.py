@@ -93,6 +93,8 @@ def show(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     text = yaml_float(value) if isinstance(value, float) else repr(value)
+    if "\n" in text:  # an array or a table: a message is one line
+        text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:56]} …{text[-1]}"
 
 
