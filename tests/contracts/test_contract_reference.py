@@ -12,7 +12,9 @@ from typing import Any
 
 import attrs
 import pytest
+import yaml
 
+from stepbus import load_config
 from stepbus.author.kinds import as_markdown, as_text, names
 from stepbus.author.kinds.contracts import CONTRACTS, GIVEN, classes
 from stepbus.author.kinds.members import members
@@ -27,6 +29,21 @@ CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 REFERENCE = re.compile(r"(<!-- contracts: [^\n]*-->\n).*?(<!-- end of contracts -->)", re.DOTALL)
 
 
+OFFERS = """
+import stepbus
+from attrs import define
+
+@define(frozen=True, kw_only=True)
+class Settings{base}:
+    least: int = stepbus.setting(meaning="of rows")
+
+facts = {{"tasks": ("binary",), "greater_is_better": None, "task": None, "suffixes": (".mine",)}}
+
+class Offers:
+    components = [stepbus.Component("{kind}", "mine", Settings, Settings, facts)]
+"""
+
+
 def offered() -> list[Any]:
     return [part for name in installed() for part in load_class(name).components]
 
@@ -37,6 +54,24 @@ def test_contributing_has_it_as_it_is() -> None:
         [],
         [as_markdown()],
     )
+
+
+@pytest.mark.parametrize("kind", CONTRACTS)
+def test_a_contract_says_how_settings_are_given(kind: str, tmp_path: Path) -> None:
+    """What it says is YAML that gives a component of the kind a setting of its own."""
+    written = yaml.safe_load(CONTRACTS[kind].set_by.replace("NAME", "mine").replace("SETTING: VALUE", "least: 3"))
+    bases = {kind: base.__name__ for kind, base in BASES.items()}
+    base = f"(stepbus.{bases[kind]})" if kind in bases else ""
+    (tmp_path / "mine.py").write_text(OFFERS.format(base=base, kind=kind))
+    config = load_config({**written, "plugins": {"offers": {"use": f"{tmp_path}/mine.py:Offers"}}})
+    places = {
+        "head": lambda: config.model.settings.head,
+        "pooling": lambda: config.model.settings.pooling,
+        "metric": lambda: config.training.metrics[0],
+        "reader": lambda: config.data.settings.readers["mine"],
+    }
+    found = places.get(kind, lambda: getattr(config, kind))()
+    assert (found.name, found.settings.least) == ("mine", 3)
 
 
 def test_every_kind_has_a_contract_and_a_trial() -> None:

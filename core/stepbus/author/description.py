@@ -207,10 +207,16 @@ def yaml_block(loaded: LoadedPlugin, use: str | None = None) -> str:
 
 
 def _picks(loaded: LoadedPlugin) -> list[str]:
-    """Return the lines that pick the first component of each kind, where a section of core picks that kind."""
+    """Return the lines that pick the first component of each kind, where a section of core picks that kind.
+
+    One that has settings of its own stands with them; of readers, which a source picks, those alone are there.
+    """
     names: dict[str, list[str]] = {}
+    parts: dict[tuple[str, str], Any] = {}
     for part in loaded.components:
-        names.setdefault(str(getattr(part, "kind", "")), []).append(str(getattr(part, "name", "")))
+        kind, name = str(getattr(part, "kind", "")), str(getattr(part, "name", ""))
+        names.setdefault(kind, []).append(name)
+        parts[kind, name] = part
     sections: dict[str, list[str]] = {}
     for kind, (first, *others) in names.items():
         also = f"  # or {', '.join(others)}" if others else ""
@@ -218,10 +224,21 @@ def _picks(loaded: LoadedPlugin) -> list[str]:
             sections.setdefault(kind, []).insert(0, f"  type: {_value(first)}{also}")
         for section, base in BASES.items():
             for each in declared(base):
-                if each.component == kind and not each.by_name:
-                    value = _value([first] if each.many else first)
-                    sections.setdefault(section, []).append(f"  {each.name}: {value}{also}")
-    return [line for section, lines in sections.items() for line in (f"{section}:", *lines)]
+                if each.component == kind:
+                    lines = sections.setdefault(section, [])
+                    own = {name: _own(parts[kind, name]) for name in (first, *others)}
+                    if not each.by_name:
+                        picked: Any = {"type": first, **own[first]} if own[first] else first
+                        lines.append(f"  {each.name}: {_value([picked] if each.many else picked)}{also}")
+                    elif found := {name: settings for name, settings in own.items() if settings}:
+                        lines.append(f"  {each.name}: {_value(found)}")
+    return [line for section, lines in sections.items() if lines for line in (f"{section}:", *lines)]
+
+
+def _own(part: Any) -> dict[str, Any]:
+    """Return the settings of a component that have defaults, with these."""
+    settings = {each.name: each.default for each in declared(getattr(part, "config", None))}
+    return {name: default for name, default in settings.items() if default is not attrs.NOTHING}
 
 
 def _value(value: Any) -> str:
@@ -233,6 +250,8 @@ def _value(value: Any) -> str:
 
     if isinstance(value, str) and re.search(r"[\[\]{},#\n]", value):
         return json.dumps(value, ensure_ascii=False)
+    if value == "":
+        return '""'
     text = to_yaml({"x": value}).removeprefix("x: ").rstrip("\n")
     return "null" if value is None else text
 

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from stepbus.base.row_sources import by_scheme as by_scheme
     from stepbus.base.row_sources import claimed as claimed
     from stepbus.base.row_sources import possible_files as possible_files
+    from stepbus.base.row_sources import reader_problem as reader_problem
     from stepbus.base.saved_state import as_list as as_list
     from stepbus.base.saved_state import built as built
     from stepbus.base.saved_state import count as count
@@ -108,7 +109,7 @@ else:
         "refuse_half_characters require_file",
         requests="Asker Caller POLICIES REQUESTS UndeclaredError as_caller asks_of may_select policy_of",
         retention="Retention",
-        row_sources="SCHEME by_scheme claimed possible_files",
+        row_sources="SCHEME by_scheme claimed possible_files reader_problem",
         saved_state="as_list built count fields_of named number text",
         settings="Location component setting show show_python words yaml_float",
         spelling="as_written from_here",

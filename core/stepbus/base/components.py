@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from stepbus.base.errors import PluginError, StepbusError, did_you_mean, error_words
 from stepbus.base.guards import Maker
+from stepbus.base.problems import Problem
 from stepbus.base.row_sources import claimed, reader_problem
 from stepbus.base.settings import show, show_python
 from stepbus.base.wording import listed
@@ -205,16 +206,18 @@ class Components:
 
     def __init__(self, elsewhere: Callable[[str, str], str] = lambda kind, name: "") -> None:
         self._parts: dict[tuple[str, str], tuple[Component, str]] = {}
+        self._homes: dict[tuple[str, str], Problem] = {}
         self._claims: dict[str, str] = {}
         self._asked: set[tuple[str, str]] = set()
         self._elsewhere = elsewhere
 
-    def add(self, component: Component, provider: str) -> None:
+    def add(self, component: Component, provider: str, home: Problem | None = None) -> None:
         """Take in one component.
 
         Args:
             component: The part.
             provider: The plugin that offers it, as messages should name it.
+            home: Where that plugin was switched on: path, file and line of what is wrong with the component itself.
 
         Raises:
             PluginError: Another plugin offers the same kind and name, or reads the same files.
@@ -234,6 +237,12 @@ class Components:
                 )
         self._claims |= dict.fromkeys(claims, provider)
         self._parts[key] = (component, provider)
+        self._homes[key] = home or Problem("plugins", "")
+
+    def misfit(self, component: Component, words: str) -> Problem:
+        """Return what is wrong with a component as a problem of the plugin that offers it."""
+        key = (component.kind, component.name)
+        return evolve(self._homes[key], message=f"{self._parts[key][1]}: {words}")
 
     def names(self, kind: str) -> list[str]:
         """Return the names known for a kind, in order of arrival."""
@@ -249,13 +258,14 @@ class Components:
         try:
             return self._parts[kind, name][0]
         except KeyError:
-            known = self.names(kind)
-            switch = self._elsewhere(kind, name)
-            near = f"; what offers it is installed: switch it on with {switch}" if switch else did_you_mean(name, known)
-            raise PluginError(
-                f"expected a known {kind}, got {show(name)}{near}; "
-                f"known: {', '.join(sorted(known)) or 'none, no plugin that offers one is switched on'}"
-            ) from None
+            raise PluginError(f"expected a known {kind}, got {show(name)}{self.nearest(kind, name)}") from None
+
+    def nearest(self, kind: str, name: str) -> str:
+        """Return the end of a sentence about a name that no component of a kind has: who has it, or what is known."""
+        known = self.names(kind)
+        switch = self._elsewhere(kind, name)
+        near = f"; what offers it is installed: switch it on with {switch}" if switch else did_you_mean(name, known)
+        return f"{near}; known: {', '.join(sorted(known)) or 'none, no plugin that offers one is switched on'}"
 
     def of_other_kinds(self, kinds: Collection[str]) -> Iterator[tuple[str, bool]]:
         """Yield a sentence for each that nothing can pick, and whether its kind looks like a misspelt one.
@@ -269,15 +279,15 @@ class Components:
                 known = ", ".join(sorted(kinds))
                 yield f"{provider}: {part.name!r}: expected a kind out of {known}, got {part.kind!r}{near}", bool(near)
 
-    def unpicked(self, bases: Mapping[str, type]) -> Iterator[str]:
+    def unpicked(self, bases: Mapping[str, type]) -> Iterator[Problem]:
         """Yield what is wrong with those that nobody asked for.
 
         Args:
             bases: Kind -> the class that settings of it extend.
         """
-        for key, (part, provider) in self._parts.items():
+        for key, (part, _) in self._parts.items():
             if key not in self._asked and (problem := part.unfit(bases.get(part.kind))):
-                yield f"{provider}: {problem}"
+                yield self.misfit(part, problem)
 
     def provider(self, component: Component) -> str:
         """Return who offers a component that is known, as messages name it."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 EPILOG = "exit codes: 0 done, 1 failure, 2 bad input, 130 or 143 interrupted with a checkpoint written"
+ROWS = "a CSV, TSV, JSONL or Parquet file, or what a reader of the model's plugins takes (sqlite:FILE#TABLE)"
 CONFIG = "a YAML or JSON file, or a preset's name"
 
 
@@ -46,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         commands, "evaluate", "print the metrics of a trained model on labelled rows", "training:evaluate"
     )
     evaluate.add_argument("model", metavar="FOLDER", help="a run, its model folder, or a checkpoint")
-    evaluate.add_argument("data", metavar="FILE", help="labelled rows: CSV, TSV, JSONL or Parquet")
+    evaluate.add_argument("data", metavar="FILE", help=f"labelled rows: {ROWS}")
     _trust(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         "data",
         metavar="FILE",
         nargs="?",
-        help="rows: CSV, TSV, JSONL or Parquet; none takes those that a run predicted itself (data.test)",
+        help=f"rows: {ROWS}; none takes those that a run predicted itself (data.test)",
     )
     _trust(predict)
     predict.add_argument(

@@ -21,7 +21,7 @@ from stepbus.base import (
     show,
 )
 from stepbus.base.trees import Given, Keys, Mark, Node, collecting, from_python, make_settings, show_path
-from stepbus.config.discovery import offering
+from stepbus.config.discovery import offering, switch_on
 from stepbus.config.layers import merge, merge_all
 from stepbus.config.normaliser import Normaliser
 
@@ -131,18 +131,21 @@ class Plugins:
 
     def components(self, extras: tuple[Any, ...]) -> Components:
         """Return what the plugins and the objects passed in Python offer."""
-        offered = [(loaded.cls, loaded.label, self.marks[name]) for name, loaded in self.loaded.items()]
+        offered = [
+            (loaded.cls, loaded.label, Problem("plugins", "", self.marks[name].file, self.marks[name].line))
+            for name, loaded in self.loaded.items()
+        ]
         for extra in extras:
             label = f"{getattr(extra, '__name__', type(extra).__name__)} (passed in Python)"
-            offered.append((extra, label, Mark()))
+            offered.append((extra, label, Problem("plugins", "")))
         components = Components(self.elsewhere)
-        for plugin, label, mark in offered:
+        for plugin, label, home in offered:
             try:
                 for part in components_of(plugin, label):
-                    components.add(part, label)
+                    components.add(part, label, home)
             except PluginError as error:
                 self.failed = True
-                self.problems.append(Problem("plugins", str(error), mark.file, mark.line))
+                self.problems.append(attrs.evolve(home, message=str(error)))
         return components
 
     def check_kinds(self, components: Components) -> list[str]:
@@ -158,10 +161,7 @@ class Plugins:
     def elsewhere(self, kind: str, name: str) -> str:
         """Return who offers a component and is not switched on, as words that say how to do that; "" for nobody."""
         others = [plugin for plugin in self.loader.installed().values() if plugin.name not in self.loaded]
-        return " or ".join(
-            f"plugins: {{{plugin.name}: {{}}}} ({plugin.distribution} {plugin.version})"
-            for plugin in offering(kind, name, others)
-        )
+        return switch_on(offering(kind, name, others))
 
 
 def choice(loaded: LoadedPlugin, root: Given, problems: list[Problem]) -> PluginChoice:
@@ -180,6 +180,8 @@ def choice(loaded: LoadedPlugin, root: Given, problems: list[Problem]) -> Plugin
         with collecting(problems):
             made = make_settings(given, loaded.config_class, ignore=("use", "on_error"))
     else:
-        names = [name for name in given.node.value if name not in ("use", "on_error")]
-        problems += [given.inner(name).problem(f"expected no settings, got {name!r}") for name in names]
+        for name in [name for name in given.node.value if name not in ("use", "on_error")]:
+            item = given.inner(name)
+            near = given.near(name, given.path, (), item.node.value)
+            problems.append(item.problem(f"expected no settings, got {name!r}{near}"))
     return PluginChoice(loaded.name, loaded, made, policy.node.value, given.node.mark)

@@ -239,6 +239,7 @@ def _assemble(
 
     classes = section_classes(tree, components, BASES)
     classes |= {("plugins", name): each.config_class for name, each in chosen.loaded.items() if each.config_class}
+    classes |= {("data", "readers", part.name): part.config for part, _ in components if part.kind == "reader"}
     root = Given(tree, components=components, near=Suggestions(classes, components).at, incomplete=chosen.failed)
     sections: dict[str, Any] = {}
     for name, cls in BASES.items():
@@ -246,7 +247,7 @@ def _assemble(
             given = root.inner(name)
             sections[name] = select(given, name, cls) if name in COMPONENT_SECTIONS else make_settings(given, cls)
     choices = [choice(loaded, root, problems) for loaded in chosen.loaded.values()]
-    problems += [Problem("plugins", words) for words in components.unpicked(BASES)]
+    problems += components.unpicked(BASES)
     if not problems:
         problems += _across(sections, tree)
     if problems:

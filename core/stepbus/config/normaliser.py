@@ -10,7 +10,7 @@ from stepbus.base import Problem, show, unusable
 from stepbus.base.trees import Keys, Mark, Node, resolve_place, show_path
 from stepbus.config.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS
 from stepbus.config.sections import BASES
-from stepbus.config.suggestions import Suggestions, aliases
+from stepbus.config.suggestions import Suggestions, aliases, setting_names
 
 
 class Normaliser:
@@ -95,11 +95,21 @@ class Normaliser:
                 f"expected a section or an installed plugin, got {key!r}{near or '; sections: ' + ', '.join(TOP_KEYS)}"
             )
             self.refuse((key,), message, node)
+        elif not (node.value is None or isinstance(node.value, bool | dict)):
+            self.refuse((key,), self.no_settings(key, node), node)
         elif key in plugins.value:
             self.refuse((key,), f"expected either {key} or plugins.{key}, got both", node)
         else:
             plugins.value[key] = node
             top["plugins"] = plugins
+
+    def no_settings(self, name: str, node: Node) -> str:
+        """Return what is wrong with something else in place of a plugin's settings; it may be that of a section."""
+        paths = [(section, name) for section, cls in BASES.items() if name in setting_names(cls)]
+        if not paths:
+            return f"expected settings, true, false or null, got {show(node.value)}"
+        expected = f"expected settings of the plugin {name}, true, false or null, got {show(node.value)}"
+        return f"{expected} (did you mean {show_path(paths[0])!r}?)"
 
     def move(self, tree: Node, alias: Keys, path: Keys | None) -> None:
         """Move a setting from where an alias was written to where it belongs."""
@@ -144,7 +154,7 @@ class Normaliser:
                     self.check_place(("plugins", name, "use"), use)
                     item = Node({**item.value, "use": Node(_module_place(use.value, use.mark), use.mark)}, item.mark)
             elif item.value is not False:
-                self.refuse(("plugins", name), f"expected settings, true, false or null, got {show(item.value)}", item)
+                self.refuse(("plugins", name), self.no_settings(name, item), item)
                 continue
             found[name] = item
         return Node(found, node.mark)

@@ -76,7 +76,7 @@ class Suggestions:
             value: What it was set to.
         """
         own = list(own)
-        if others := self._others(name, outer):
+        if others := self._others(name, outer) or self._of_components(name, outer):
             return others
         paths = self.known(name)
         if not paths and (near := did_you_mean(name, own)):
@@ -108,6 +108,40 @@ class Suggestions:
         parts = [part for part, _ in self.components if part.kind == outer[0]]
         having = [part.name for part in parts if name in setting_names(part.config)]
         return f"; it is a setting of type: {listed(having, 'or')}" if having else ""
+
+    def _of_components(self, name: str, outer: Keys) -> str:
+        """Return " (did you mean …?)" where components of the plugin that it stands in have it, or are called so."""
+        if self.components is None or len(outer) != 2 or outer[0] != "plugins":
+            return ""
+        parts = [part for part, who in self.components if who.startswith(f"{outer[1]}, ")]
+        ways = [picked(part.kind, part.name, name) for part in parts if name in setting_names(part.config)]
+        ways = ways or [picked(part.kind, part.name) for part in parts if part.name == name]
+        return _question(way for way in ways[:MOST] if way)
+
+
+def picked(kind: str, name: str, setting: str = "", value: str = "…") -> str:
+    """Return what a configuration writes to pick a component, or to give it a setting: "data.readers.ini.section".
+
+    Args:
+        kind: Its kind.
+        name: Its name.
+        setting: A setting of it; "" for none.
+        value: What to set that to.
+
+    Returns:
+        The words; "" for a kind that no section picks.
+    """
+    for section, base in BASES.items():
+        for field in attrs.fields(base):
+            if field.metadata.get("component") == kind:
+                place = f"{section}.{field.alias or field.name}"
+                if field.metadata.get("by_name"):
+                    return f"{place}.{name}" + (f".{setting}" if setting else "")
+                item = f"{{type: {name}, {setting}: {value}}}" if setting else name
+                return f"{place}: [{item}]" if field.metadata.get("many") else f"{place}: {item}"
+    if kind not in BASES:
+        return ""
+    return f"{kind}: {{type: {name}, {setting}: {value}}}" if setting else f"{kind}.type: {name}"
 
 
 def as_keyword(path: Keys) -> str:

@@ -129,3 +129,49 @@ def test_show_takes_a_file_and_a_module(
 def test_an_unknown_name_has_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "show", "early_stoping"]) == 2
     assert "did you mean 'early_stopping'?" in capsys.readouterr().err
+
+
+OFFERS = """
+from attrs import define
+from stepbus import Component, setting
+
+@define(frozen=True, kw_only=True)
+class Settings:
+    section: str = setting("", "a column")
+    least: int = setting(meaning="of rows")
+    adjusted: bool = setting(False, "less chance")
+
+@define(frozen=True, kw_only=True)
+class Nothing:
+    pass
+
+facts = {"tasks": ("binary",), "greater_is_better": None}
+
+class Offers:
+    components = [
+        Component("reader", "plain", Nothing, Nothing, {"suffixes": (".plain",)}),
+        Component("reader", "ini", Settings, Settings, {"suffixes": (".ini",)}),
+        Component("metric", "balanced", Settings, Settings, facts),
+        Component("pooling", "none", Nothing, Nothing),
+    ]
+"""
+
+
+def test_components_stand_with_their_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(OFFERS)
+    monkeypatch.chdir(tmp_path)
+    assert main(["plugins", "show", "./mine.py:Offers", "--json"]) == 0
+    text = json.loads(capsys.readouterr().out)["yaml"]
+    assert 'readers: {ini: {section: "", adjusted: false}}' in text
+    assert yaml.safe_load(text) == {
+        "plugins": {"offers": {"use": "./mine.py:Offers"}},
+        "data": {"readers": {"ini": {"section": "", "adjusted": False}}},
+        "training": {"metrics": [{"type": "balanced", "section": "", "adjusted": False}]},
+        "model": {"pooling": "none"},
+    }
+    (tmp_path / "pasted.yaml").write_text(text.replace("adjusted: false", "adjusted: true, least: 3"))
+    config = load_config(tmp_path / "pasted.yaml")
+    assert (config.training.metrics[0].settings.adjusted, config.training.metrics[0].settings.least) == (True, 3)
+    assert config.data.settings.readers["ini"].settings.adjusted is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,3 +112,105 @@ def test_keywords_of_paths() -> None:
     assert as_keyword(("data", "batch_size")) == "batch_size"
     assert as_keyword(("scheduler", "type")) == "scheduler"
     assert as_keyword(("plugins", "checkpoint", "keep_last")) == "checkpoint__keep_last"
+
+
+OFFERS = """
+from attrs import define
+from stepbus import Component, SchedulerConfig, hookimpl, setting
+
+@define(frozen=True, kw_only=True)
+class Settings:
+    section: str = setting("", "a column")
+    adjusted: bool = setting(False, "less chance")
+
+@define(frozen=True, kw_only=True)
+class Wsd(SchedulerConfig):
+    decay: float = setting(0.5, "a part")
+
+facts = {"tasks": ("binary",), "greater_is_better": None}
+
+class Offers:
+    components = [
+        Component("reader", "ini", Settings, Settings, {"suffixes": SUFFIXES}),
+        Component("metric", "balanced", Settings, Settings, facts),
+        Component("head", "focal", Settings, Settings, {"task": None}),
+        Component("scheduler", "wsd", Wsd, Wsd),
+        Component("sampler", "even", Settings, Settings),
+    ]
+
+class Typed(Offers):
+    @define(frozen=True, kw_only=True)
+    class Config:
+        rate: float = setting(0.5, "a part")
+"""
+
+
+def offered(folder: Path, kinds: str = "", suffixes: str = '(".ini",)') -> None:
+    text = OFFERS.replace("SUFFIXES", suffixes)
+    lines = [line for line in text.splitlines() if not line.startswith("        Component(") or f'"{kinds}' in line]
+    (folder / "offers.py").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("cls", ["Offers", "Typed"])
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        ("reader", "section", "data.readers.ini.section"),
+        ("metric", "adjusted", "training.metrics: [{type: balanced, adjusted: …}]"),
+        ("head", "adjusted", "model.head: {type: focal, adjusted: …}"),
+        ("scheduler", "decay", "scheduler: {type: wsd, decay: …}"),
+        ("scheduler", "warmup_steps", "scheduler: {type: wsd, warmup_steps: …}"),
+        ("metric", "balanced", "training.metrics: [balanced]"),
+        ("head", "focal", "model.head: focal"),
+        ("scheduler", "wsd", "scheduler.type: wsd"),
+        ("reader", "ini", "data.readers.ini"),
+    ],
+)
+def test_a_setting_of_a_component_under_its_plugin_says_where_it_goes(
+    tmp_path: Path, cls: str, kind: str, name: str, meant: str
+) -> None:
+    offered(tmp_path, kind)
+    (tmp_path / "run.yaml").write_text(f"plugins:\n  mine:\n    use: ./offers.py:{cls}\n    {name}: 1\n")
+    said = refused(tmp_path / "run.yaml")
+    expected = "no settings" if cls == "Offers" else "a known setting"
+    assert f"run.yaml:4: plugins.mine.{name}: expected {expected}, got {name!r} (did you mean {meant!r}?)" in said
+
+
+def test_a_setting_that_only_a_reader_has_is_known_everywhere(tmp_path: Path) -> None:
+    offered(tmp_path, "reader")
+    (tmp_path / "run.yaml").write_text("data: {section: x}\nplugins: {mine: {use: ./offers.py:Offers}}\n")
+    assert "got 'section' (did you mean 'data.readers.ini.section'?)" in refused(tmp_path / "run.yaml")
+
+
+def test_what_is_wrong_with_a_component_stands_where_its_plugin_was_named(tmp_path: Path) -> None:
+    offered(tmp_path, "reader", '"ini"')
+    (tmp_path / "run.yaml").write_text(
+        "training:\n  seed: 1\ndata:\n  batch_size: 3\nplugins:\n  mine:\n    use: ./offers.py:Offers\n"
+    )
+    said = refused(tmp_path / "run.yaml")
+    assert "run.yaml:6: plugins: mine, offers.py: the reader 'ini': expected suffixes in its metadata " in said
+
+
+@pytest.mark.parametrize("text", ["metrics: [accuracy]\n", "plugins: {metrics: [accuracy]}\n"])
+def test_a_section_s_setting_with_the_name_of_a_plugin(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    said = refused(tmp_path / "run.yaml")
+    assert said.endswith(
+        f"run.yaml:1: {'plugins.' * ('plugins' in text)}metrics: expected settings of the plugin metrics, true, false "
+        "or null, got a list (did you mean 'training.metrics'?)"
+    )
+
+
+def test_an_empty_text_after_set(tmp_path: Path) -> None:
+    offered(tmp_path, "reader")
+    mine = f"plugins.mine.use={tmp_path}/offers.py:Offers"
+    said = refused(None, mine, "data.readers.ini.section=")
+    assert said.startswith(
+        "--set: data.readers.ini.section: expected text, got null; an empty text is written in quotes: "
+        "--set 'data.readers.ini.section=\"\"'"
+    )
+    said = refused(None, mine, "data.readers.ini.section=null")
+    assert "got null; as a text, it is written in quotes: --set 'data.readers.ini.section=\"null\"'" in said
+    for written, text in (('""', ""), ("''", ""), ('"null"', "null"), ("a # b", "a # b"), ("1e3", "1e3"), ('"', '"')):
+        config = load_config(None, [mine, f"data.readers.ini.section={written}"])
+        assert config.data.settings.readers["ini"].settings.section == text

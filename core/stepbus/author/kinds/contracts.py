@@ -22,6 +22,7 @@ class Contract:
     Args:
         kind: The kind.
         picked: How YAML picks one.
+        set_by: How YAML gives it settings.
         build: How its build is called.
         returns: What that returns, in words.
         cls: The class that says what the part offers, by name.
@@ -29,6 +30,7 @@ class Contract:
 
     kind: str
     picked: str
+    set_by: str
     build: str
     returns: str
     cls: str
@@ -82,31 +84,41 @@ CONTRACTS = {
     each.kind: each
     for each in (
         Contract(
-            "model", "model: {type: NAME}", "build(settings, *, outputs, head, seed)",
+            "model", "model: {type: NAME}", "model: {type: NAME, SETTING: VALUE}",
+            "build(settings, *, outputs, head, seed)",
             "the whole classifier, batch → logits, as stepbus.compose puts it together of an Encoder, the pooling of "
             "the settings and the head", "Classifier",
         ),
         Contract(
-            "head", "model: {head: NAME}", "build(settings, hidden_size, outputs)",
+            "head", "model: {head: NAME}", "model: {head: {type: NAME, SETTING: VALUE}}",
+            "build(settings, hidden_size, outputs)",
             "a Head", "Head",
         ),
         Contract(
-            "pooling", "model: {pooling: NAME}", "build(settings, hidden_size)",
+            "pooling", "model: {pooling: NAME}", "model: {pooling: {type: NAME, SETTING: VALUE}}",
+            "build(settings, hidden_size)",
             "a Pooling", "Pooling",
         ),
-        Contract("optimizer", "optimizer: {type: NAME}", "build(settings)", "a stepbus.Optimizer", "Optimizer"),
-        Contract("scheduler", "scheduler: {type: NAME}", "build(settings)", "a stepbus.Scheduler", "Scheduler"),
         Contract(
-            "metric", "training: {metrics: [NAME]}", "build(settings)",
+            "optimizer", "optimizer: {type: NAME}", "optimizer: {type: NAME, SETTING: VALUE}",
+            "build(settings)", "a stepbus.Optimizer", "Optimizer",
+        ),
+        Contract(
+            "scheduler", "scheduler: {type: NAME}", "scheduler: {type: NAME, SETTING: VALUE}",
+            "build(settings)", "a stepbus.Scheduler", "Scheduler",
+        ),
+        Contract(
+            "metric", "training: {metrics: [NAME]}", "training: {metrics: [{type: NAME, SETTING: VALUE}]}",
+            "build(settings)",
             "a function of labels and predictions of a whole set, such as a stepbus.Metric; it gives a number, or "
             "several by name", "Metric",
         ),
         Contract(
             "reader", "the ending or the scheme of a source, data: {train: FILE.ENDING}, data: {train: SCHEME:REST}",
-            "build(settings)", "a Reader; its settings are those of data: {readers: {NAME: …}}", "Reader",
+            "data: {readers: {NAME: {SETTING: VALUE}}}", "build(settings)", "a Reader", "Reader",
         ),
         Contract(
-            "data", "data: {type: NAME}", "build(settings)",
+            "data", "data: {type: NAME}", "data: {type: NAME, SETTING: VALUE}", "build(settings)",
             "a stepbus.TextSource, which turns rows into texts", "TextSource",
         ),
     )
@@ -151,7 +163,8 @@ def _of_kind(contract: Contract) -> list[str]:
     base, facts = BASES.get(contract.kind), contract.facts
     must = ", ".join(WANTED.get(contract.kind, {}))
     lines = [f"picked by `{contract.picked}`"]
-    lines += [f"its settings extend stepbus.{base.__name__}" if base else "its settings are any attrs class"]
+    said = f"its settings extend stepbus.{base.__name__}" if base else "its settings are any attrs class"
+    lines += [f"{said}, and are given by `{contract.set_by}`"]
     lines += [f"`{contract.build}` returns {contract.returns}"]
     if facts:
         lines += [f"metadata of its Component: {facts.rstrip('.')}" + (f"; it must say {must}" if must else "")]

@@ -126,7 +126,7 @@ def select(given: Given, kind: str, base: type | None = None) -> Selected:
         raise Invalid(problems) from None
     label = given.components.provider(part) or given.label
     if problem := part.unfit(base):
-        raise attrs.evolve(given, label=label).refused(problem)
+        raise Invalid([given.components.misfit(part, problem)])
     inner = attrs.evolve(given, node=node if nested else Node({}, node.mark), label=label)
     return Selected(part, make_settings(inner, part.config, ignore=("type",)), label)
 
@@ -187,15 +187,15 @@ def _each_by_name(given: Given, kind: str) -> dict[str, Selected]:
     assert given.components is not None
     known, problems, made = given.components.names(kind), list[Problem](), {}
     for name in [name for name in written if name not in known and not given.incomplete]:
-        said = f"expected the name of a {kind}, got {show(name)}{did_you_mean(name, known)}"
-        problems.append(given.inner(name).problem(f"{said}; known: {', '.join(known) or 'none'}"))
+        said = f"expected the name of a {kind}, got {show(name)}{given.components.nearest(kind, name)}"
+        problems.append(given.inner(name).problem(said))
     for name in known:
         part = given.components.get(kind, name)
         label = given.components.provider(part)
         with collecting(problems):
             inner = attrs.evolve(given.inner(name), label=label)
             if problem := part.unfit():
-                raise attrs.evolve(given, label=label).refused(problem)
+                raise Invalid([given.components.misfit(part, problem)])
             if inner.node.value is None:
                 inner = attrs.evolve(inner, node=Node({}, inner.node.mark))
             settings = make_settings(inner, part.config, ignore=("type",))

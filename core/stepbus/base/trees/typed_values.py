@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import enum
+import json
 import os
 import re
+import shlex
 import sys
 import types
 import typing
@@ -169,10 +171,17 @@ def _scalar(given: Given, hint: Any) -> Any:
                 raise given.refused(f"expected a finite number, got {show(value)}")
             return float(value)
     elif hint in (str, Path):
-        if given.as_typed and given.node.mark.text is not None and value is not None:
-            value = given.node.mark.text
+        written = given.node.mark.text
+        # What was typed after --set stands as it is, but for what YAML's quotes keep: "" is an empty text.
+        quoted = isinstance(value, str) and written is not None and written.lstrip()[:1] in ("'", '"')
+        if given.as_typed and written is not None and value is not None and not quoted:
+            value = written
         if isinstance(value, str):
             return value if hint is str else Path(given.place(value, "file"))
+        if value is None and written is not None:
+            what = "as a text, it" if written else "an empty text"
+            setting = f"{show_path(given.path)}=" + json.dumps(written, ensure_ascii=False)
+            raise given.unlike(hint, f"; {what} is written in quotes: {given.node.mark.file} {shlex.quote(setting)}")
     else:
         return _choice(given, hint) if issubclass(hint, enum.Enum) else _foreign(given, hint)
     raise given.unlike(hint)

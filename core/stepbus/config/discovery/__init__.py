@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from stepbus.config.discovery.plugins import installed as installed
     from stepbus.config.discovery.plugins import load_class as load_class
     from stepbus.config.discovery.plugins import offering as offering
+    from stepbus.config.discovery.plugins import reading as reading
+    from stepbus.config.discovery.plugins import switch_on as switch_on
     from stepbus.config.discovery.presets import configs_folder as configs_folder
     from stepbus.config.discovery.presets import preset_names as preset_names
     from stepbus.config.discovery.presets import preset_path as preset_path
@@ -27,6 +29,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         plugin_sources="find_module may_implement may_offer_components purpose",
-        plugins="InstalledPlugin LoadedPlugin NAME check_hooks_version import_module installed load_class offering",
+        plugins="InstalledPlugin LoadedPlugin NAME check_hooks_version import_module installed load_class offering "
+        "reading switch_on",
         presets="configs_folder preset_names preset_path preset_summary",
     )

@@ -8,6 +8,8 @@ from collections.abc import Collection
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from stepbus.base import reader_problem
+
 
 def find_module(value: str) -> ModuleSpec | None:
     """Return where the module of "module:Class" is, or None where there is none; nothing is imported."""
@@ -70,6 +72,24 @@ def components_in(value: str) -> list[tuple[str, str]]:
     """Return (kind, name) of each component that the source of "module:Class" offers in so many words."""
     found = _class_node(value)
     return [] if found is None else [part for part in _components(found) if part is not None and part[1]]
+
+
+def sources_in(value: str) -> list[str]:
+    """Return the endings and schemes (".ini", "ini:") that the source of "module:Class" says its readers read."""
+    cls = _class_node(value)
+    claims: list[str] = []
+    for call in ast.walk(cls) if cls is not None else ():
+        part = _component(call) if isinstance(call, ast.expr) else None
+        if not isinstance(call, ast.Call) or part is None or part[0] != "reader":
+            continue
+        given = [*call.args[4:5], *(word.value for word in call.keywords if word.arg == "metadata")]
+        try:
+            facts = ast.literal_eval(given[0]) if given else {}
+        except ValueError:  # they are not written out
+            continue
+        if isinstance(facts, dict) and not reader_problem(facts):
+            claims += [*facts.get("suffixes", ()), *(f"{scheme}:" for scheme in facts.get("schemes", ()))]
+    return claims
 
 
 def _components(cls: ast.ClassDef) -> list[tuple[str, str] | None]:

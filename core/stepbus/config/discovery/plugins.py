@@ -28,7 +28,7 @@ from stepbus.base import (
 from stepbus.config.discovery.entry_points import OURS as OURS
 from stepbus.config.discovery.entry_points import Entry as Entry
 from stepbus.config.discovery.entry_points import entries as entries
-from stepbus.config.discovery.plugin_sources import components_in
+from stepbus.config.discovery.plugin_sources import components_in, sources_in
 
 GROUP = "stepbus.plugins"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -123,6 +123,18 @@ def offering(kind: str, name: str, among: Iterable[InstalledPlugin]) -> list[Ins
         among: The plugins to look at.
     """
     return [plugin for plugin in among if (kind, name) in components_in(plugin.value)]
+
+
+def reading(claim: str) -> list[InstalledPlugin]:
+    """Return the installed plugins whose source says that they read an ending (".ini") or a scheme ("ini:")."""
+    return [plugin for plugin in installed().values() if claim in sources_in(plugin.value)]
+
+
+def switch_on(plugins: Iterable[InstalledPlugin]) -> str:
+    """Return what switches on one of some plugins, as a file writes it; "" for none."""
+    return " or ".join(
+        f"plugins: {{{plugin.name}: {{}}}} ({plugin.distribution} {plugin.version})" for plugin in plugins
+    )
 
 
 def load_class(name: str, use: str | None = None, base: Path | None = None) -> LoadedPlugin:

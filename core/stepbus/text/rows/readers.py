@@ -125,8 +125,9 @@ def _unknown_scheme(source: Source, readers: Mapping[str, Selected]) -> str:
         return f"{source}: expected a file, got nothing; fetch it first, and name the file"
     known = [scheme for reader in readers.values() for scheme in reader.component.metadata.get("schemes", ())]
     near = did_you_mean(found[1].lower(), known)
+    mend = _switch(f"{found[1].lower()}:") or near or f"; {_INSTALLED}"
     schemes = f"one of the schemes {listed([f'{scheme}:' for scheme in known])}" if known else "no scheme"
-    return f"{source}: expected a file, or {schemes}, got {found[1] + ':'!r}{near}{'' if near else f'; {_INSTALLED}'}"
+    return f"{source}: expected a file, or {schemes}, got {found[1] + ':'!r}{mend}"
 
 
 def _lacks_scheme(source: Source, known: Mapping[str, Selected]) -> str:
@@ -152,16 +153,25 @@ def _suffix(source: Source, known: Mapping[str, Selected]) -> str:
     if inside in known and (not packed or known[inside].component.metadata.get("packed")):
         return inside
     if not known:
-        raise DataError(f"{source}: expected a plugin that reads files, and none is switched on; {_INSTALLED}")
+        mend = _switch(inside) or f"; {_INSTALLED}"
+        raise DataError(f"{source}: expected a plugin that reads files, and none is switched on{mend}")
     texts = [suffix for suffix, reader in known.items() if reader.component.metadata.get("packed")]
     also = f", or {listed(texts, 'or')} as {' or '.join(PACKED)}" if texts else ""
     unknown = inside if inside != ending and ending not in OTHERS else ending
     if inside in known:
         advice = f"; {'Parquet is packed in itself, so ' if inside == '.parquet' else ''}unpack it"
     else:
-        advice = f"; {OTHERS.get(unknown, _INSTALLED)}"
+        advice = _switch(unknown) or f"; {OTHERS.get(unknown, _INSTALLED)}"
     got = path.suffix.lower() or "no ending"
     raise DataError(f"{source}: expected a file ending in {', '.join(known)}{also}, got {got!r}{advice}")
+
+
+def _switch(claim: str) -> str:
+    """Return how to switch on an installed plugin that reads an ending or a scheme, or nothing where none does."""
+    from stepbus.config.discovery import reading, switch_on
+
+    switch = switch_on(reading(claim))
+    return f"; what reads it is installed: switch it on with {switch}" if switch else ""
 
 
 def _ending(name: str, known: Mapping[str, Any]) -> str:
