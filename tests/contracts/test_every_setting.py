@@ -11,6 +11,7 @@ import io
 import math
 import sqlite3
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,7 +43,7 @@ from stepbus.plan.planning import describe_plan
 from stepbus.run import FolderStore, resume
 from stepbus.run.outer_loop import Run
 from stepbus.run.plans.planning import plan_fits, prepare_first
-from stepbus.testing import play
+from stepbus.testing import Recorder, play
 from stepbus.text.batches import prefetch as batches
 from stepbus.text.rows import read_rows
 from stepbus_plugins import optimizers as optimizer_plugin
@@ -187,8 +188,8 @@ def evaluated(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
 
     kept = batches.collate
     tools.patch.setattr(batches, "collate", collate)
-    trainer.steps = SimpleNamespace(evaluate=evaluate)  # type: ignore[assignment]
-    evaluation.predict(trainer.steps, trainer.data.sets["validation"])
+    steps: Any = SimpleNamespace(evaluate=evaluate)
+    evaluation.predict(steps, trainer.data.sets["validation"])
     return seen, threads, ahead
 
 
@@ -377,6 +378,20 @@ def tables(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return shown
 
 
+def told(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the tables, the messages of a plugin about rows, and its file, of a run of one update."""
+    recorder = Recorder()
+    words = {"train": str(tools.folder / "wide.csv"), "validation": str(tools.folder / "wide.csv"), "type": "text"}
+    sections = {"data": {**words, "text": "text", "label": "label"}, "plugins": {name: settings, "progress": False}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the same rows twice
+        result = create_trainer(config=tools.make(**sections, training={"max_steps": 1}), plugins=[recorder]).train()
+    table = result.directory / "fits" / "fit" / "errors.csv"
+    written = table.read_text().count("\n") if table.exists() else 0
+    said = [text for text in recorder.messages if text.startswith("validation: ")]
+    return said, [len(rows) for title, _, rows in recorder.reports if "the worst" in title], written
+
+
 def drawn(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     """Return what a screen shows of a bar that moves on, a third of a second at a time."""
     clock: Iterator[float] = iter([index / 3 for index in range(1, 100)])
@@ -535,6 +550,11 @@ TABLE = {
     "plugins.progress.summary": Sight(introduced, (True, False)),
     "plugins.progress.bar": Sight(drawn, ("always", "never")),
     "plugins.progress.refresh_per_second": Sight(drawn, (4.0, 1.0)),
+    "plugins.error_table.rows": Sight(told, (1, 3)),
+    "plugins.error_table.shown": Sight(told, (1, 2)),
+    "plugins.near_duplicates.threshold": Sight(told, (0.3, 1.0)),
+    "plugins.near_duplicates.columns": Sight(told, (["text"], ["code"])),
+    "plugins.near_duplicates.examples": Sight(told, (1, 2)),
     "plugins.cross_validation.folds": Sight(folds, (2, 3)),
     "plugins.cross_validation.strategy": Sight(folds, ("stratified", "kfold")),
     "plugins.cross_validation.shuffle": Sight(folds, (True, False)),

@@ -103,7 +103,7 @@ def ends(child: int) -> int:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "fits" / "fit" / "history.jsonl").read_text().splitlines()]
     for line in lines:
         line.pop("timing", None)
     arrays = load_file(folder / "model" / "model.safetensors")

@@ -740,10 +740,11 @@ def test_a_file_named_in_a_configuration_that_is_no_path(tmp_path: Path, text: s
     assert words in str(caught.value)
 
 
-SETTINGS_OF_DATA = SimpleNamespace(train=None, validation=None)
+SETTINGS_OF_DATA = SimpleNamespace(train=None, validation=None, test=None)
 TRAINER = SimpleNamespace(
     config=SimpleNamespace(data=SimpleNamespace(settings=SETTINGS_OF_DATA)),
     predict_rows=lambda rows: pytest.fail("rows were predicted"),
+    predicted_rows=lambda: (None, "rows.csv"),
 )
 CALLS: dict[str, tuple[Callable[[str], Any], type[BadInput]]] = {
     "load_config": (load_config, ConfigError),

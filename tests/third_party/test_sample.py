@@ -107,7 +107,7 @@ def test_a_run_uses_plugin_and_component_by_name(sample: Installed, tmp_path: Pa
 
     drawn = sample.stepbus("sparkline", "run", "--field", "learning_rate", folder=tmp_path)
     assert drawn.returncode == 0
-    assert drawn.stdout.startswith("run  █") and "0.003 → " in drawn.stdout
+    assert drawn.stdout.startswith("run/fits/fit  █") and "0.003 → " in drawn.stdout
 
 
 def test_its_command_refuses_as_those_of_stepbus_do(sample: Installed, tmp_path: Path) -> None:
