@@ -15,6 +15,7 @@ import yaml
 from attrs import evolve
 
 from stepbus import (
+    BadInput,
     ConfigError,
     ModelError,
     PluginFailure,
@@ -159,6 +160,46 @@ def test_a_description_of_other_models_is_not_taken_for_theirs(
     assert (run / "predict.json").read_bytes() == fresh
     assert main(command) == 0
     assert (tmp_path / "out.csv").read_bytes() == (run / "test_predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("given", ["file", "frame"])
+def test_loaded_weights_say_something_of_their_own(
+    given: str, tiny_config: Make, files: dict[str, str], tmp_path: Path
+) -> None:
+    tree = tree_of(tiny_config, files, 0, {"checkpoint": {}})
+    test = None if given == "file" else pd.read_csv(files["test"])
+    trainer = create_trainer(config=tree)
+    trainer.train(test=test)
+    earlier, now = trainer.predict(files["test"]), tmp_path / "now.csv"
+    checkpoint = trainer.save_checkpoint(tmp_path / "kept")
+    result = trainer.train(test=test)
+    assert not np.array_equal(earlier, result.predictions["test"].values)
+    trainer.load_checkpoint(checkpoint)
+    if given == "frame":
+        with pytest.raises(
+            BadInput, match="given in Python and are not kept; its weights are others now, so name a file"
+        ):
+            write_predictions(trainer, None, now)
+        return
+    assert write_predictions(trainer, None, now) == 13
+    assert np.array_equal(pd.read_csv(now)[["probability_0", "probability_1"]].to_numpy(np.float32), earlier)
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_rows_that_python_gives_are_not_those_of_the_configuration(
+    folds: int, tiny_config: Make, files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = pd.read_csv(files["test"]).iloc[:5]
+    result = create_trainer(config=tree_of(tiny_config, files, folds)).train(test=test)
+    said, _ = open_run(result.directory).predicted_rows()
+    assert said is not None and len(said.row_ids) == 5
+    document = json.loads((result.directory / "predict.json").read_bytes())
+    assert document["test"] is None
+    del document["digest"]
+    document["fits"][0]["model"] = "0" * 64  # as if the model were another one by now
+    write_json_atomically(result.directory / "predict.json", sealed(document))
+    assert main(["predict", str(result.directory), "--output", "-"]) == 2
+    assert "those of the run were given in Python and are not kept" in capsys.readouterr().err
 
 
 def test_without_rows_of_its_own_a_file_is_asked_for(

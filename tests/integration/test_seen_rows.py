@@ -275,6 +275,21 @@ def test_a_part_of_the_rows_and_another_order_are_the_same_rows(
     assert [part.seen["validation"][:18] for part in whole.parts] == ["7 of 7 rows (100%)"] * 2
 
 
+def test_rows_of_weight_zero_were_not_seen(
+    tiny_config: Make, review_files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = pd.read_csv(review_files["train"]).assign(w=[0.0] * 20 + [1.0] * 24)
+    trainer = create_trainer(config=tiny_config(training=SHORT, data={"weight": "w"}))
+    result = trainer.train(frame)
+    (places,) = result.lineage.rows.values()
+    assert places.tolist() == list(range(20, 44))
+    assert lineage_in(result.model_path) == result.lineage
+    trainer.evaluate(frame)
+    assert [record.message.partition(" rows")[0] for record in caplog.records if "seen" in record.message] == [
+        "the model has seen 24 of 44"
+    ]
+
+
 def test_a_warning_that_no_plugin_shows_is_logged(
     tiny_config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

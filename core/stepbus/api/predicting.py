@@ -70,8 +70,11 @@ class Models:
         """
         return said_of(self._suiting(source), source, self.run, labelled=labelled, raw=raw)
 
-    def of_the_run(self) -> tuple[Predictions | None, str]:
+    def of_the_run(self, loaded: bool = False) -> tuple[Predictions | None, str]:
         """Return what the run itself said of its rows to predict, where that still holds, and the file that has them.
+
+        Args:
+            loaded: Whether the model has weights of a checkpoint that was loaded since.
 
         Raises:
             BadInput: The run had no such rows, or they were given in Python and have to be given again.
@@ -81,11 +84,15 @@ class Models:
                 "expected rows to predict, got none; of a model by itself no such rows are known: name a file"
             )
         kept, source = self.run.predicted().get("test"), self.run.source
+        if loaded:
+            kept = None
         if kept is None and source is None:
-            raise BadInput(
-                f"{self.run.directory}: expected rows to predict, got none, and this run has none of its own; name a "
-                "file (or set data.test before the training)"
-            )
+            why = "this run has none of its own; name a file (or set data.test before the training)"
+            if self.run.has_predicted:
+                why = (
+                    "those of the run were given in Python and are not kept; its weights are others now, so name a file"
+                )
+            raise BadInput(f"{self.run.directory}: expected rows to predict, got none, and {why}")
         return kept, source or ""
 
     def _suiting(self, source: Any) -> Iterator[Predictor]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from stepbus.fit import FitBuilder
     from stepbus.kernel import FitResult, Predictions
 
-
 log = logging.getLogger(__name__)
 UNTRAINED = "this trainer has not been trained: call train first, or open a trained model's folder"
 
@@ -237,7 +236,7 @@ class Trainer:
 
     def predicted_rows(self) -> tuple[Predictions | None, str]:
         """Return what the run said of its own rows to predict, where that still holds, and the file that has them."""
-        return self._predicting().of_the_run()
+        return self._predicting().of_the_run(loaded=self._start is not None)
 
     @property
     def codec(self) -> Any:

@@ -122,8 +122,8 @@ class FitSession(AssignedByCore):
     @property
     def lineage(self) -> Lineage:
         """Every row that the weights have seen so far: before this fit, and to train or to decide in it."""
-        names = [name for name in self.fit.sets if name in self.control.selected or "train" in self.fit.roles_of(name)]
-        return self.before | Lineage.of(self.fit.sets[name] for name in names)
+        decided = [rows for name, rows in self.fit.sets.items() if name in self.control.selected]
+        return self.before | trained_on(self.fit) | Lineage.of(decided)
 
     def compile(self) -> None:
         """Compile the steps; weights, optimizer state and restored values are in place."""

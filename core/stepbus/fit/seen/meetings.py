@@ -8,6 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from stepbus.kernel import Lineage
+from stepbus.text.rows import rows_that_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +53,13 @@ def meeting(lineage: Lineage, rows: Any) -> Meeting:
 
 
 def trained_on(fit: Fit) -> Lineage:
-    """Return the training rows of a fit."""
-    return Lineage.of(rows for name, rows in fit.sets.items() if "train" in fit.roles_of(name))
+    """Return the training rows of a fit; those of weight 0 are as if they were not there."""
+    return Lineage.of(_that_count(rows) for name, rows in fit.sets.items() if "train" in fit.roles_of(name))
+
+
+def _that_count(rows: Any) -> Any:
+    named = hasattr(rows, "pieces")  # a loader names none
+    return rows_that_count(rows) if named and getattr(rows, "weights", None) is not None else rows
 
 
 def seen_in(lineage: Lineage, fit: Fit) -> Iterator[tuple[str, Meeting]]:

@@ -34,6 +34,7 @@ from stepbus.storage import (
     write_json_atomically,
     written_from,
 )
+from stepbus.text.rows import label_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,10 +87,17 @@ def keep(run: Predicting, result: FitResult) -> None:
             "code": {each.name: each.version for each in run.planners if each.name in {m.name for m in members}},
             "states": states,
             "decisions": run.decisions,
-            "test": values_without_secrets(run.config.data.settings.test),
+            "test": values_without_secrets(_named(run)),
             "files": {name: asdict(written) for name, written in files.items()},
         }
         write_json_atomically(run.directory / PREDICT_FILE, sealed(document))
+
+
+def _named(run: Predicting) -> str | None:
+    """Return what `data.test` says where the rows to predict are from there, and not from Python."""
+    named: str | None = run.config.data.settings.test
+    rows = next((fit.sets["test"] for fit in run.fits if "test" in fit.sets), None)
+    return named if named is not None and getattr(rows, "source", None) == label_of(named) else None
 
 
 def _states(run: Predicting, members: Sequence[Member]) -> tuple[dict[str, Any], dict[str, Any]]:

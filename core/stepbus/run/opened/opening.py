@@ -112,8 +112,13 @@ class OpenedRun:
         return keeping.read_predicted(self.directory, self.said)
 
     @property
+    def has_predicted(self) -> bool:
+        """Whether the run had rows to predict."""
+        return keeping.PREDICTED in self.said["files"]
+
+    @property
     def source(self) -> str | None:
-        """The file of the rows to predict, as the configuration named it."""
+        """The file of the rows to predict, as the configuration named it; None where Python gave others."""
         test = self.said.get("test")
         return test if isinstance(test, str) else None
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stepbus.text.rows.parts import split_rows as split_rows
     from stepbus.text.rows.parts import weighed as weighed
     from stepbus.text.rows.readers import checked_rows as checked_rows
+    from stepbus.text.rows.readers import label_of as label_of
     from stepbus.text.rows.readers import readers_in_use as readers_in_use
     from stepbus.text.rows.sources import Reader as Reader
     from stepbus.text.rows.sources import Source as Source
@@ -43,7 +44,7 @@ else:
         __name__,
         cells="FALSE GAPS Kind NO TRUE WHOLE YES are_codes as_number ends_in_zero is_number odd_ones one_time",
         frames="a_thing",
-        readers="checked_rows readers_in_use",
+        readers="checked_rows label_of readers_in_use",
         parts="refuse_weightless rows_that_count set_aside split_rows weighed",
         sources="Reader Source",
         table="Rows read_rows shown",
