@@ -137,6 +137,29 @@ def test_rows_of_another_model_by_now_are_predicted_anew(
     assert (tmp_path / "out.csv").read_bytes() == fresh
 
 
+def test_a_project_that_moved_with_its_plugin_says_how_it_predicts_again(
+    tiny_config: Make, files: dict[str, str], tmp_path: Path
+) -> None:
+    """The plugin's file is named where it lay; a resume by the configuration that moved along names the new place."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    shutil.copy(PLUGINS, before / "mine.py")
+    tree = tree_of(tiny_config, files, 2)
+
+    def train(folder: Path, *, resume: bool = False) -> Path:
+        plugins = {**tree["plugins"], "threshold": {"use": f"{folder / 'mine.py'}:Threshold"}}
+        moved = {**tree, "plugins": plugins, "environment": {"output_dir": str(folder / "run")}}
+        return create_trainer(config=moved).train(resume=resume).directory
+
+    said = open_run(train(before), trust=True).predict(files["test"])
+    before.rename(after)
+    with pytest.raises(ModelError, match=r"there is no file .*mine\.py") as caught:
+        open_run(after / "run", trust=True)
+    assert f"`stepbus train … --resume {after / 'run'}` where it lies now" in str(caught.value)
+    train(after, resume=True)
+    assert open_run(after / "run", trust=True).predict(files["test"]).tobytes() == said.tobytes()
+
+
 def test_a_description_of_other_models_is_not_taken_for_theirs(
     tiny_config: Make, files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import CheckpointError, ModelError, listed
+from stepbus.base import CheckpointError, ConfigError, ModelError, listed
 from stepbus.fit import prototypes
 from stepbus.fit.opened import open_config, other_code
 from stepbus.fit.plugins import restore_state
@@ -139,7 +139,15 @@ def _members(directory: Path, said: Mapping[str, Any], *, trust: bool, plugins: 
     place = directory / PREDICT_FILE
     known = {name: settings for name, settings in named.items() if settings is not None}
     tree = {"model": {}, "data": {}, "plugins": known}
-    config, granted = open_config(tree, directory, str(place), trust=trust, plugins=plugins)
+    try:
+        config, granted = open_config(tree, directory, str(place), trust=trust, plugins=plugins)
+    except ModelError as error:
+        if not isinstance(error.__cause__, ConfigError):
+            raise
+        raise ModelError(
+            f"{error}\nput there what it names, or say `stepbus train … --resume {directory}` where it lies now, which "
+            "writes this file anew"
+        ) from error
     if granted:
         log.warning("%s: trusted, so it had its way:\n  %s", place, "\n  ".join(map(str, granted)))
     made = {member.name: member for member in prototypes(config, plugins) if member.scope == "run"}
