@@ -31,7 +31,7 @@ def other_code(saved: Any, config: Config, plugins: Sequence[Any] = ()) -> str:
         row = saved.get(member.name)
         was = row.get("version") if isinstance(row, Mapping) else row
         predicts = any(takes_part(member.plugin, of_run=run) for run in (True, False))
-        offers = predicts or getattr(member.plugin, "components", ())
+        offers = predicts or bool(getattr(member.plugin, "components", ()))
         # Of a class that was typed in at a prompt no source is known.
         if member.name not in ours and offers and was and member.version and was != member.version:
             names.append(member.name)
