@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -362,6 +363,89 @@ def test_an_object_that_took_part_is_asked_for(tiny_config: Make, files: dict[st
     scores = opened.evaluate(files["train"])
     assert scores["eval_loss_mean_of_fits"] == open_trainer(result.model_path).evaluate(files["train"])["eval_loss"]
     assert "eval_loss" not in scores
+
+
+def test_what_the_command_line_cannot_pass_is_said(
+    tiny_config: Make, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Same:
+        @hookimpl
+        def finish_predictions(self, predictions: Predictions) -> Predictions:
+            return predictions
+
+    run = create_trainer(config=tree_of(tiny_config, files, 0), plugins=[Same()]).train().directory
+    assert main(["predict", str(run), files["test"], "--output", str(tmp_path / "out.csv")]) == 2
+    assert capsys.readouterr().err == (
+        f"stepbus: {run}/predict.json: expected the plugin 'same', which takes part in what this run predicts and was "
+        "passed in Python, got none; in Python pass it again, open_run(RUN, plugins=[…]); the command line cannot pass "
+        "one, and takes the model of a fit\n"
+    )
+
+
+MEANS = (
+    "    @hookimpl\n"
+    "    def combine_predictions(self, predictions):\n"
+    "        from stepbus import mean_predictions\n"
+    "        return mean_predictions(predictions)\n"
+)
+
+
+def test_the_next_command_trusts_what_the_run_wrote_and_a_missing_file_is_named(
+    tiny_config: Make, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[str] = []
+
+    class Note:
+        scope = "run"
+        affects_result = False
+
+        @hookimpl
+        def on_run_end(self, run: Any) -> None:
+            commands.append(run.next_command)
+
+    tree = tree_of(tiny_config, files, 0, {"means": {"use": own_plugin(tmp_path, "Means", MEANS)}})
+    run = create_trainer(config=tree, plugins=[Note]).train().directory
+    assert commands == [f"stepbus predict {run} FILE --trust"]
+    words = commands[0].replace("FILE", files["test"]).split()[1:]
+    assert main([*words, "--output", str(tmp_path / "out.csv")]) == 0
+    # A plugin that prediction does not need, and that is the user's own as well, wants no trust.
+    watches = tree_of(tiny_config, files, 0, {"prints": {"use": f"{tmp_path}/prints.py:Prints"}})
+    (tmp_path / "prints.py").write_text(
+        "from stepbus import hookimpl\nclass Prints:\n    @hookimpl\n    def on_step_end(self): ...\n"
+    )
+    commands.clear()
+    other = create_trainer(config=watches, plugins=[Note]).train().directory
+    assert commands == [f"stepbus predict {other} FILE"]
+    assert main(["predict", str(other), files["test"], "--output", str(tmp_path / "other.csv")]) == 0
+    (tmp_path / "own.py").rename(tmp_path / "elsewhere.py")
+    capsys.readouterr()
+    assert main([*words, "--output", str(tmp_path / "out.csv")]) == 2
+    assert capsys.readouterr().err == (
+        f"stepbus: {run}/predict.json: plugins.means.use: expected the file {tmp_path}/own.py, whose code takes part "
+        "in what this predicts, found none; bring it back to where it was\n"
+    )
+
+
+def test_a_combination_that_fails_says_that_the_fits_are_kept(
+    tiny_config: Make, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gives = MEANS.replace("mean_predictions(predictions)", "predictions[0].values")
+    plugin = {"gives": {"use": own_plugin(tmp_path, "Gives", gives)}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree_of(tiny_config, files, 0, plugin)))
+    assert main(["train", str(tmp_path / "run.yaml")]) == 1
+    said = capsys.readouterr().err
+    assert "gives, own.py: combine_predictions: expected a stepbus.Predictions from it, got array([[" in said
+    kept = f"`stepbus train … --resume {tmp_path}/run --allow-changed` takes them as they are"
+    assert f"stepbus: the fits are done and kept: mend the plugin, and {kept}\n" in said
+    fits = sorted((tmp_path / "run" / "fits").iterdir())
+    before = [(path / "result.json").stat().st_mtime_ns for path in fits]
+    assert len(before) == 2
+    own_plugin(tmp_path, "Gives", MEANS)
+    for name in [name for name in sys.modules if name.startswith("stepbus_local_own")]:
+        del sys.modules[name]
+    assert main(["train", str(tmp_path / "run.yaml"), "--resume", str(tmp_path / "run"), "--allow-changed"]) == 0
+    assert [(path / "result.json").stat().st_mtime_ns for path in fits] == before, "they are not trained again"
+    assert len(pd.read_csv(tmp_path / "run" / "test_predictions.csv")) == 13
 
 
 def test_other_rows_from_a_plugin_are_refused_by_its_name(

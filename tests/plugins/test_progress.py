@@ -27,7 +27,7 @@ from stepbus_plugins.progress.pace import Pace
 from stepbus_plugins.progress.screen import Screen
 from stepbus_plugins.progress.stream import TolerantFile
 from stepbus_plugins.progress.summary import fit_summary, steps_in_words
-from stepbus_plugins.progress.words import duration, number, rate
+from stepbus_plugins.progress.words import duration, number, rate, whole_title
 
 # After the fast BLAS, which stepbus put in front.
 import mlx.nn as nn  # isort: skip
@@ -35,9 +35,28 @@ import mlx.nn as nn  # isort: skip
 SUMMARY = {"model": "bert, 22.7 M parameters", "rows": "train 64 · validation 16"}
 
 
+@pytest.mark.parametrize(
+    ("scopes", "reports", "metrics", "title"),
+    [
+        ([{"member": 0}, {"member": 1}], [], {"eval_f1": 0.5}, "Metrics of 2 fits together"),
+        ([{"member": 0}, {"member": 1}], ["Cross-validation of member-1: 5 folds"], {"eval_f1": 0.5}, "Metrics of 2"),
+        ([{"fold": 0}, {"fold": 1}], ["Cross-validation: 2 folds"], {"oof_f1": 0.5}, ""),
+        ([{"fold": 0}, {"fold": 1}], ["Confusion"], {"oof_f1": 0.5}, "Metrics of 2 fits together"),
+        ([{"member": 0}, {"member": 1}], [], {}, ""),
+        ([{}], [], {"eval_f1": 0.5}, ""),
+        ([{}, None], [], {"eval_f1": 0.5}, "Metrics of the run"),
+    ],
+)
+def test_what_fits_came_to_together_is_shown_once(scopes: Any, reports: Any, metrics: Any, title: str) -> None:
+    fits = [SimpleNamespace(scope=scope or {}, auxiliary=scope is None) for scope in scopes]
+    said = whole_title(SimpleNamespace(fits=fits), SimpleNamespace(metrics=metrics), reports)
+    assert said.startswith(title) and bool(said) == bool(title)
+
+
 def play(plugin: Progress, names: list[str], folder: Path, status: str = "ok", steps: int = 4) -> None:
     """Go through a run as the engine does: two epochs, one evaluation each."""
-    run = SimpleNamespace(fits=[SimpleNamespace(name=name) for name in names], next_command="stepbus predict runs/x")
+    fits = [SimpleNamespace(name=name, scope={"member": n}, auxiliary=False) for n, name in enumerate(names)]
+    run = SimpleNamespace(fits=fits, next_command="stepbus predict runs/x")
     plugin.on_run_start()
     for name in names:
         trainer = SimpleNamespace(
@@ -70,7 +89,7 @@ def play(plugin: Progress, names: list[str], folder: Path, status: str = "ok", s
         plugin.on_artifact("model", folder / name / "model")
     plugin.on_report("Confusion", ["label", "no", "yes"], [["no", "7", "1"], ["yes", "0", "8"]])
     plugin.on_message("the file [bold]x[/bold] is odd :smile:", "warning")
-    plugin.on_run_end(run)
+    plugin.on_run_end(run, SimpleNamespace(metrics={"eval_accuracy": 0.8125}))
     plugin.on_close(status)
 
 
@@ -110,11 +129,13 @@ def test_plain_lines_for_a_log(tmp_path: Path, monkeypatch: Any, capsys: Any) ->
 def test_several_fits_say_their_place_and_the_summary_comes_once(tmp_path: Path, capsys: Any) -> None:
     play(Progress(Progress.Config()), ["fold-1", "fold-2", "odd"], tmp_path)
     out = capsys.readouterr().out
-    assert [line for line in out.splitlines() if " of 3" in line] == [
+    assert [line for line in out.splitlines() if " of 3" in line or "together" in line] == [
         "  fold 1 of 3",
         "  fold 2 of 3",
         "  odd, fit 3 of 3",
+        "  Metrics of 3 fits together",
     ]
+    assert re.search(r"eval_accuracy +0\.8125\n", out), out
     assert out.count("22.7 M") == 1
     assert f"{tmp_path}/fold-1/model … {tmp_path}/odd/model (3)" in out
 

@@ -235,7 +235,13 @@ def combine_results(run: Run, axis: str, results: list[FitResult]) -> FitResult 
         results: One result for each fit of the group, in order; auxiliary fits are in none.
 
     Returns:
-        One result for the group; `parts` of it are filled in.
+        One result for the group: `FitResult(results[0].fit, metrics=…, predictions=…, directory=run.directory)`.
+        `predictions` holds, of each scored set, what the group says together, with labels and weights; what comes after
+        works with it. Of sets that are only predicted, `combine_predictions` says it, and what stands here is replaced.
+        `metrics` are by `run.score(said.labels, said.values, said.weights)`, which has no prefix, under names of your
+        own: `eval_…` for the set that the fits score as such, or `oof_…` and `cv_…` as cross-validation has them. They
+        are shown at the end of the run. The axis is taken out of `fit.scope`; `parts`, `lineage`, `selected` and `seen`
+        are filled in.
     """
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import evolve
 
-from stepbus.base import PluginFailure
+from stepbus.base import PluginFailure, as_written
 from stepbus.base.guards import as_read_only, hand_over
 from stepbus.kernel import Run, groups_along, grown_axes
 from stepbus.run.keeping import tell_combined
@@ -47,6 +49,23 @@ def combine(run: Combined) -> FitResult:
     (result,) = results
     # Also of one fit alone, what a run gives lies in the run's folder.
     return evolve(result, directory=run.directory)
+
+
+@contextmanager
+def goes_on_from_fits(run: Combined) -> Iterator[None]:
+    """Say of a failure after the last fit that none of them has to be trained again.
+
+    Args:
+        run: The run, its fits done.
+    """
+    try:
+        yield
+    except PluginFailure as error:
+        error.add_note(
+            "the fits are done and kept: mend the plugin, and `stepbus train … --resume "
+            f"{shlex.quote(as_written(str(run.directory)))} --allow-changed` takes them as they are"
+        )
+        raise
 
 
 def _combined(run: Combined, grown: Grown, group: Sequence[FitResult]) -> FitResult:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stepbus.base import Caller, Interrupted, as_written, from_here, mention, outcome, raise_first, without_secrets
 from stepbus.base.guards import AssignedByCore, ReadOnlyList, as_read_only, hand_over
 from stepbus.fit import FitSession, metric_values, prototypes, run_scoped
+from stepbus.fit.opened import needs_trust
 from stepbus.fit.seen import deciders
 from stepbus.kernel import Bus, Control, Fit, FitResult, Meter
-from stepbus.run.combining import combine
+from stepbus.run.combining import combine, goes_on_from_fits
 from stepbus.run.files import FITS
 from stepbus.run.interruption import close, interrupted, noted_signals
 from stepbus.run.keeping import tell_fit
@@ -176,7 +177,10 @@ class Run(AssignedByCore):
     @property
     def next_command(self) -> str:
         """What to type next, as it stands: of a run of several fits, `stepbus predict` takes them all."""
-        return f"stepbus predict {shlex.quote(as_written(str(self.directory)))} FILE" if self.fits else ""
+        if not self.fits:
+            return ""
+        trust = " --trust" if needs_trust(self.config, self.first.data.task) else ""
+        return f"stepbus predict {shlex.quote(as_written(str(self.directory)))} FILE{trust}"
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning, which is logged where no plugin hears."""
@@ -230,7 +234,8 @@ class Run(AssignedByCore):
                     self._heed_signal(saved=True)
                 tell_fit(self, self.results[-1])
             self._heed_signal()
-            result = predict_together(self, combine(self))
+            with goes_on_from_fits(self):
+                result = predict_together(self, combine(self))
             hand_over(result)
             self.store.complete(self, result)
             raise_first(None, self.bus.tell_all("on_run_end", run=self, result=result))

@@ -11,6 +11,7 @@ from typing import Any
 from stepbus.base import show_python
 from stepbus.kernel import hooks_of
 from stepbus.testing import rules
+from stepbus.testing.script import ScriptedRows
 from stepbus.testing.scripted import loaded_class, sets_to_predict
 from stepbus.testing.subject import Subject, listening_schedules
 
@@ -79,7 +80,7 @@ def assert_conforms(
         raise TypeError(f"expected the class of a plugin, got {show_python(plugin)}")
     loaded, told = loaded_class(plugin), {**SCRIPT, **script}
     if hasattr(getattr(plugin, "combine_predictions", None), "stepbus_impl"):
-        told["sets"] = sets_to_predict(told)
+        told["sets"] = sets_to_predict(told, ScriptedRows)
     subject = Subject(loaded, settings, tuple(beside), tuple(varying), told)
     # What a plugin prints is no concern of its author's test.
     with contextlib.redirect_stdout(io.StringIO()):

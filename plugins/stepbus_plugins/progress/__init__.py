@@ -14,7 +14,7 @@ from stepbus_plugins.progress.bar import bar_words
 from stepbus_plugins.progress.evaluations import Evaluations
 from stepbus_plugins.progress.pace import Pace
 from stepbus_plugins.progress.summary import fit_summary
-from stepbus_plugins.progress.words import log_line, metric_rows, place, places, rate, took
+from stepbus_plugins.progress.words import log_line, metric_rows, number, place, places, rate, took, whole_title
 
 if TYPE_CHECKING:
     from stepbus_plugins.progress.screen import Screen
@@ -38,16 +38,14 @@ class Progress:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.screen: Screen | None = None
-        self.label = ""
-        self.status = ""
+        self.label = self.status = self.reason = ""
         self.record: dict[str, Any] = {}
-        self.reason = ""
         self.evaluations = Evaluations()
         self.introduced = not config.summary
-        self.began = 0.0
-        self.fit_began = 0.0
+        self.began = self.fit_began = 0.0
         self.pace = Pace()
         self.kept: dict[str, list[Path]] = {}
+        self.reports: list[str] = []
 
     # A run -----------------------------------------------------------------------------------------------------------
 
@@ -58,14 +56,15 @@ class Progress:
         self._open()
 
     @hookimpl
-    def on_run_end(self, run: Any) -> None:
-        """Say where everything lies and what to try next."""
+    def on_run_end(self, run: Any, result: Any) -> None:
+        """Show the metrics of the fits together, and say where everything lies and what to try next."""
         screen = self._open()
         screen.clear()
-        rows = [(kind, places(paths)) for kind, paths in self.kept.items()]
-        rows.append(("try next", run.next_command))
+        if title := whole_title(run, result, self.reports):
+            screen.table(f"  {title}", ["metric", "value"], [[name, number(v)] for name, v in result.metrics.items()])
         screen.line()
-        screen.pairs(rows)
+        kept = [(kind, places(paths)) for kind, paths in self.kept.items()]
+        screen.pairs([*kept, ("try next", run.next_command)])
 
     @hookimpl
     def on_close(self, status: str) -> None:
@@ -100,6 +99,7 @@ class Progress:
     @hookimpl
     def on_report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show a table."""
+        self.reports.append(title)
         self._open().table(f"  {title}", columns, rows)
 
     # A fit -----------------------------------------------------------------------------------------------------------

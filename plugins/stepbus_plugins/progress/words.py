@@ -104,3 +104,20 @@ def metric_rows(
 ) -> list[list[str]]:
     """Return a row for each final metric: its name, its value, the best over all evaluations and that one's step."""
     return [[name, number(value), *best_of(name, history, directions.get(name))] for name, value in metrics.items()]
+
+
+def whole_title(run: Any, result: Any, reports: list[str]) -> str:
+    """Return what stands above the metrics of the fits together, or "" where they need not be shown.
+
+    Args:
+        run: The run.
+        result: What its fits came to.
+        reports: The titles of the tables that were shown.
+    """
+    if len(run.fits) < 2 or not result.metrics:
+        return ""  # those of the only fit were shown at its end
+    folds = all([*fit.scope] == ["fold"] for fit in run.fits if not fit.auxiliary)
+    if folds and any(title.startswith("Cross-validation") for title in reports):
+        return ""  # whose table has them all; what combines several of these tables has none
+    together = sum(not fit.auxiliary for fit in run.fits)
+    return f"Metrics of {together} fits together" if together > 1 else "Metrics of the run"

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stepbus.fit.opened.changed_code import other_code as other_code
     from stepbus.fit.opened.opening import OpenedModel as OpenedModel
     from stepbus.fit.opened.opening import open_model as open_model
+    from stepbus.fit.opened.prediction_config import needs_trust as needs_trust
     from stepbus.fit.opened.prediction_config import open_config as open_config
     from stepbus.fit.opened.prediction_config import plugin_tree as plugin_tree
     from stepbus.fit.opened.prediction_config import prediction_tree as prediction_tree
@@ -19,6 +20,6 @@ else:
         __name__,
         opening="OpenedModel open_model",
         changed_code="other_code",
-        prediction_config="open_config plugin_tree prediction_tree",
+        prediction_config="needs_trust open_config plugin_tree prediction_tree",
         predictor="Predictor",
     )

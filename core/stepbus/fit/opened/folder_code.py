@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +41,31 @@ def _code_from(value: Any, folder: Path) -> Any:
     if not module.endswith(".py") or module.startswith(("/", "~")):
         return value
     return f"{os.path.normpath(folder.resolve() / module)}:{attribute}"
+
+
+def missing_code(tree: Mapping[str, Any], sections: Sequence[str]) -> tuple[str, str] | None:
+    """Return where the first file of Python is named that is not there, and the file; None where all are.
+
+    Args:
+        tree: What `from_folder` returned.
+        sections: As there.
+    """
+    uses = {f"plugins.{name}.use": each["use"] for name, each in tree["plugins"].items() if _has_use(each)}
+    for path, value in [*uses.items(), *(found for name in sections for found in _texts(name, tree[name]))]:
+        file = str(value).rpartition(":")[0]
+        if CODE.fullmatch(str(value)) and file.endswith(".py") and not os.path.lexists(Path(file).expanduser()):
+            return path, file
+    return None
+
+
+def _has_use(settings: Any) -> bool:
+    return isinstance(settings, Mapping) and isinstance(settings.get("use"), str)
+
+
+def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        here = f"{path}.{key}"
+        if isinstance(item, str):
+            yield here, item
+        yield from _texts(here, item)

@@ -18,7 +18,7 @@ from stepbus.base import Component, ConfigError, ModelError, Selected, one_line
 from stepbus.compute.models import head_for
 from stepbus.config import Config, PluginChoice, load_config
 from stepbus.config.discovery import NAME, installed, may_implement, may_offer_components
-from stepbus.fit.opened.folder_code import from_folder
+from stepbus.fit.opened.folder_code import from_folder, missing_code
 from stepbus.fit.opened.places import place_of, without_places
 from stepbus.fit.opened.readers import put_back, reading_plugins, set_apart
 from stepbus.fit.opened.wishes import SECTIONS, Wish, of_sections, shown_place
@@ -136,12 +136,46 @@ def open_config(
         raise _refusal(wishes, place)
     # Prediction calls no hook, so no module of hooks is imported, trusted or not.
     hooks = tree.pop("hooks", None)
+    if missing := missing_code(tree, SECTIONS):
+        path, file = missing
+        raise ModelError(
+            f"{place}: {path}: expected the file {one_line(file, 300)}, whose code takes part in what this predicts, "
+            "found none; bring it back to where it was"
+        )
     config = _load(tree, place, plugins)
     left_out = [Wish("hooks", "left out, because prediction calls none")] if hooks else []
     wishes = [*(wish for wish in wishes if wish.path != "hooks"), *_of_config(config), *left_out]
     if wishes and not trust:
         raise _refusal(wishes, place)
     return config, wishes
+
+
+def needs_trust(config: Config, task: str | None = None) -> bool:
+    """Return whether what a run of a configuration writes wants trust when it is opened: it names the user's own code.
+
+    Args:
+        config: The configuration that trains.
+        task: What the labels are.
+    """
+    kept = prediction_tree(config, task)["plugins"]
+    of_run = [choice for choice in config.plugins if takes_part(choice.loaded.cls, of_run=True)]
+    named = {**kept, **{choice.name: plugin_tree(config, choice) for choice in of_run}}
+    if any(isinstance(settings, Mapping) and "use" in settings for settings in named.values()):
+        return True
+    parts = [config.model.settings, config.data.settings, *(config.training.metrics or ())]
+    parts += [choice.settings for choice in config.plugins if named.get(choice.name)]
+    return any(_names_code(part) for part in parts)
+
+
+def _names_code(settings: Any) -> bool:
+    if isinstance(settings, Selected):
+        return _names_code(settings.settings)
+    fields = attrs.fields(type(settings)) if attrs.has(type(settings)) else ()
+    values = [(field, getattr(settings, field.name)) for field in fields]
+    return any(
+        place_of(field, value) == "code" or any(_names_code(inner) for inner in _inside(value))
+        for field, value in values
+    )
 
 
 def _load(tree: Mapping[str, Any], place: str, plugins: Sequence[Any]) -> Config:

@@ -74,7 +74,8 @@ def opened_bus(folder: Path, config: Config, saved: Any, plugins: Sequence[Any] 
     if missing := [name for name in saved if name not in made]:
         raise ModelError(
             f"{place}: expected the plugin {show(missing[0])}, which takes part in what this model predicts and was "
-            "passed in Python, got none; pass it again: open_trainer(FOLDER, plugins=[…])"
+            "passed in Python, got none; in Python pass it again, open_trainer(FOLDER, plugins=[…]); the command line "
+            "cannot pass one"
         )
     bus, arrays, states = Bus([made[name] for name in saved]), _arrays(folder), {}
     for name, plain in saved.items():

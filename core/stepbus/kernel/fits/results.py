@@ -43,9 +43,10 @@ class FitResult:
     Args:
         fit: What it was asked to do.
         status: ok, stopped, interrupted or failed.
-        metrics: The final metrics.
+        metrics: The final metrics, with their prefix: `eval_…` of the monitored set, `SET_…` of another one; of a
+            combined result under the names that whoever combined it gave (`oof_…`).
         predictions: Predictions of the scored and the predicted sets, by set name.
-        directory: Where its files lie.
+        directory: Where its files lie; of a combined result the folder of the run.
         model_path: The exported model's folder, if one was written.
         best: The best evaluation.
         history: One record for each evaluation cycle.

@@ -154,7 +154,8 @@ def _members(directory: Path, said: Mapping[str, Any], *, trust: bool, plugins: 
     if missing := [name for name in named if name not in made]:
         raise ModelError(
             f"{place}: expected the plugin {missing[0]!r}, which takes part in what this run predicts and was passed "
-            "in Python, got none; pass it again: open_trainer(RUN, plugins=[…]), or name the model of one fit"
+            "in Python, got none; in Python pass it again, open_run(RUN, plugins=[…]); the command line cannot pass "
+            "one, and takes the model of a fit"
         )
     if words := other_code(said.get("code"), config, plugins):
         log.warning("%s: %s", place, words)
