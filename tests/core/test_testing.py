@@ -34,13 +34,16 @@ from stepbus import (
     StepResult,
     TrainingState,
     create_trainer,
+    grow,
     hookimpl,
     load_config,
+    mean_predictions,
     setting,
 )
 from stepbus.base.errors import Interrupted
 from stepbus.config.discovery.plugins import installed
 from stepbus.testing import LateRecorder, Played, Recorder, assert_conforms, bus_of, play
+from stepbus.testing.script import ScriptedRows
 from stepbus.text.rows.table import read_rows
 
 FALLING = [{"eval_loss": loss} for loss in (0.9, 0.7, 0.8, 0.6)]
@@ -932,6 +935,63 @@ class Reads:
 def test_what_breaks_a_rule_is_caught(plugin: type, rule: str, words: str) -> None:
     with pytest.raises(AssertionError, match=rf'^{plugin.__name__} breaks the rule "{rule}": (?s:.*){words}'):
         assert_conforms(plugin)
+
+
+class Doubles:
+    """Train twice, with two seeds; what is to combine it does so rightly."""
+
+    scope = "run"
+    grows = (Axis("member"),)
+
+    @hookimpl
+    def expand_fits(self, fits: Any) -> Any:
+        return grow(
+            fits,
+            lambda fit: [
+                attrs.evolve(fit, name=f"{fit.name}-{n}", seed=n, scope={**fit.scope, "member": n}) for n in (1, 2)
+            ],
+        )
+
+    @hookimpl
+    def combine_results(self, results: Any) -> Any:
+        return results[0]
+
+    @hookimpl
+    def combine_predictions(self, predictions: Any) -> Any:
+        return mean_predictions(predictions)
+
+
+class ReturnsNothing(Doubles):
+    @hookimpl
+    def expand_fits(self, fits: Any) -> Any:
+        super().expand_fits(fits)
+
+
+class CombinesToAnArray(Doubles):
+    @hookimpl
+    def combine_predictions(self, predictions: Any) -> Any:
+        return np.mean([each.values for each in predictions], axis=0)
+
+
+class CombinesToNothing(Doubles):
+    @hookimpl
+    def combine_predictions(self, predictions: Any) -> Any:
+        mean_predictions(predictions)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "rule", "words"),
+    [
+        (ReturnsNothing, "grows what it declares", "it declares the axis member and makes no fit along it; return the"),
+        (CombinesToAnArray, "plays a run", r"combine_predictions: expected a stepbus\.Predictions from it, got array"),
+        (CombinesToNothing, "plays a run", "gave no predictions for fit-1 and fit-2"),
+    ],
+)
+def test_what_grows_and_combines_wrongly_is_caught(plugin: type, rule: str, words: str) -> None:
+    assert_conforms(Doubles)
+    for sets in ({}, {"sets": {"train": ScriptedRows("train", 8), "validation": ScriptedRows("validation", 4)}}):
+        with pytest.raises(AssertionError, match=rf'^{plugin.__name__} breaks the rule "{rule}": (?s:.*){words}'):
+            assert_conforms(plugin, **sets)
 
 
 def test_a_rule_that_needs_settings_gets_them() -> None:

@@ -72,7 +72,8 @@ def test_predictions_are_the_mean_of_the_folds(
     metrics = trainer.evaluate(test)
     assert SAID in caplog.messages
     losses = [fit.evaluate(test)["eval_loss"] for fit in trainer.fits]
-    assert metrics["eval_loss"] == pytest.approx(np.mean(losses))
+    assert "eval_loss" not in metrics, "what they say together has none of its own"
+    assert metrics["eval_loss_mean_of_fits"] == pytest.approx(np.mean(losses))
     if task == "regression":
         assert metrics["eval_mae"] == pytest.approx(np.abs(mean - test["stars"]).mean())
     if task == "multiclass":
@@ -276,11 +277,12 @@ def test_folds_that_mean_different_things_have_no_mean(tiny_config: Make) -> Non
     second = folds(tiny_config, "multiclass").train(frame).directory
     shutil.rmtree(first / "fits" / "fold-2" / "model")
     shutil.copytree(second / "fits" / "fold-2" / "model", first / "fits" / "fold-2" / "model")
-    # An entry that vouches for it, as one of a plugin's own folds might.
+    # An entry and a description that vouch for it, as those of a plugin's own folds might.
     entry = first / "fits" / "fold-2" / "result.json"
-    saved = unsealed(entry.read_bytes())
-    saved["model"]["digest"] = check_export(first / "fits" / "fold-2" / "model")[1]
+    saved, said = unsealed(entry.read_bytes()), unsealed((first / "predict.json").read_bytes())
+    saved["model"]["digest"] = said["fits"][1]["model"] = check_export(first / "fits" / "fold-2" / "model")[1]
     write_json_atomically(entry, sealed(saved))
+    write_json_atomically(first / "predict.json", sealed(said))
     with pytest.raises(
         BadInput,
         match=r"outputs of fold-1 stand for no, yes, and those of fold-2 for maybe, no, yes, so they say nothing",

@@ -10,8 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from attrs import evolve
 
-from stepbus import CheckpointError, DataError, Predictions, create_trainer, hookimpl, open_trainer
+from stepbus import (
+    Axis,
+    CheckpointError,
+    DataError,
+    Fit,
+    FitResult,
+    Predictions,
+    create_trainer,
+    hookimpl,
+    open_trainer,
+)
 from stepbus.plan.planning import describe_plan
 from stepbus.plan.words import render
 
@@ -146,3 +157,44 @@ def test_batches_without_labels_are_predicted(tiny_config: Make) -> None:
     assert result.predictions["test"].labels is None
     assert result.predictions["test"].values.tobytes() == trainer.predict(test).tobytes()
     assert len(told.predictions) == 1
+
+
+class TwoMembers:
+    """Two members; the second is given sets of its own, without the rows to predict."""
+
+    scope = "run"
+    grows = (Axis("member"),)
+
+    @hookimpl
+    def expand_fits(self, fits: list[Fit]) -> list[Fit]:
+        (fit,) = fits
+        kept = {name: rows for name, rows in fit.sets.items() if name != "test"}
+        return [
+            evolve(fit, name=f"member-{place}", scope={"member": place}, sets=sets)
+            for place, sets in enumerate((fit.sets, kept))
+        ]
+
+    @hookimpl
+    def combine_results(self, results: list[FitResult]) -> FitResult:
+        return results[-1]
+
+
+def test_a_plan_that_loses_them_says_so(tiny_config: Make, test_file: Path) -> None:
+    tree = tiny_config(data={"test": str(test_file)}, training={"max_steps": 1})
+    said: list[str] = []
+
+    class Listens:
+        scope = "run"
+
+        @hookimpl
+        def on_message(self, text: str) -> None:
+            said.append(text)
+
+    words = "the run will say nothing of the test rows, because not all of its fits predict them: member-1 does not"
+    assert "test" not in create_trainer(config=tree, plugins=[TwoMembers, Listens]).train().predictions
+    assert [text for text in said if words in text]
+    said.clear()
+    create_trainer(config=tree, plugins=[Listens]).train()
+    del tree["data"]["test"]
+    create_trainer(config=tree, plugins=[TwoMembers, Listens]).train()
+    assert not [text for text in said if "say nothing" in text]

@@ -102,6 +102,7 @@ def test_what_the_command_line_says_of_a_plan(
         out = capsys.readouterr()
         said = out.out + out.err
         assert "optimizer.learning_rate: fit 'round-2' overrides it: expected a number above 0, got -1.0" in said
+        assert said.count("expected a number above 0, got -1.0") == 1
         assert "(rounds, rounds.py)" in said
     assert not (tmp_path / "run").exists()
 

@@ -136,6 +136,31 @@ def test_rows_of_another_model_by_now_are_predicted_anew(
     assert (tmp_path / "out.csv").read_bytes() == fresh
 
 
+def test_a_description_of_other_models_is_not_taken_for_theirs(
+    tiny_config: Make, files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What plugins learnt and decided goes with the models of then: a kill, or a copy, may leave it beside others."""
+    tree = tree_of(tiny_config, files, 2)
+    run = create_trainer(config=tree).train().directory
+    other = create_trainer(config=tree).train().directory
+    kept, foreign = (run / "predict.json").read_bytes(), (other / "predict.json").read_bytes()
+    tree["training"]["num_epochs"] = 2
+    create_trainer(config=tree).train(resume=run, allow_changed=True)
+    fresh = (run / "predict.json").read_bytes()
+    command = ["predict", str(run), files["test"], "--output", str(tmp_path / "out.csv")]
+    for content, words in ((kept, "that from before fold-1 and fold-2 went on"), (foreign, "that of another run")):
+        (run / "predict.json").write_bytes(content)
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert f"{run / 'predict.json'}: expected how the models of this run predict together, got {words}" in said
+        assert f"`stepbus train … --resume {run}` writes it anew" in said
+        assert not (tmp_path / "out.csv").exists()
+    create_trainer(config=tree).train(resume=run)  # as the sentence says
+    assert (run / "predict.json").read_bytes() == fresh
+    assert main(command) == 0
+    assert (tmp_path / "out.csv").read_bytes() == (run / "test_predictions.csv").read_bytes()
+
+
 def test_without_rows_of_its_own_a_file_is_asked_for(
     tiny_config: Make, files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -267,7 +292,12 @@ def test_an_object_that_took_part_is_asked_for(tiny_config: Make, files: dict[st
     assert trainer.predict(files["test"]).tobytes() == half.tobytes()
     with pytest.raises(ModelError, match=r"predict.json: expected the plugin 'halves', which takes part"):
         open_run(result.directory)
-    assert open_run(result.directory, plugins=[Halves()]).predict(files["test"]).tobytes() == half.tobytes()
+    opened = open_run(result.directory, plugins=[Halves()])
+    assert opened.predict(files["test"]).tobytes() == half.tobytes()
+    # The loss is that of what the model said; what the plugin made of it has none of its own.
+    scores = opened.evaluate(files["train"])
+    assert scores["eval_loss_mean_of_fits"] == open_trainer(result.model_path).evaluate(files["train"])["eval_loss"]
+    assert "eval_loss" not in scores
 
 
 def test_other_rows_from_a_plugin_are_refused_by_its_name(

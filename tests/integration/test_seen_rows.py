@@ -251,6 +251,48 @@ def test_an_evaluation_of_seen_rows_says_so(
     assert said[0].startswith(f"the model has seen 44 of 44 rows of {review_files['train']} (100%), such as '0' and")
 
 
+def test_a_part_of_the_rows_and_another_order_are_the_same_rows(
+    tiny_config: Make, review_files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = pd.read_csv(review_files["train"])
+    trainer, result = trained(tiny_config(training=SHORT))
+    part, turned = frame.iloc[30:], frame.sample(frac=1, random_state=0)
+    assert (len(frame.drop_duplicates()), len(result.lineage)) == (44, 44)
+    for opened in (trainer, open_trainer(result.directory)):
+        for rows, number in ((part, 14), (turned, 44), (pd.concat([part, part]).to_dict("records"), 28)):
+            caplog.clear()
+            opened.evaluate(rows)
+            said = [record.message for record in caplog.records if "seen" in record.message]
+            assert [text.partition(" rows")[0] for text in said] == [f"the model has seen {number} of {number}"]
+    hears = Hears()
+    second = create_trainer(trainer.model, config=tiny_config(training=SHORT), plugins=[hears])
+    assert second.train(frame.iloc[:30], part).seen["validation"].startswith("14 of 14 rows (100%)")
+    assert hears.warnings[0].startswith("the weights to start from have seen 14 of 14 validation rows (100%)")
+    part.to_csv(tmp_path / "part.csv", index=False)
+    tree = folds_of(tiny_config, tmp_path)
+    tree["model"], tree["data"]["train"] = {"pretrained": str(result.model_path)}, str(tmp_path / "part.csv")
+    _, whole = trained(tree, hears)
+    assert [part.seen["validation"][:18] for part in whole.parts] == ["7 of 7 rows (100%)"] * 2
+
+
+def test_a_warning_that_no_plugin_shows_is_logged(
+    tiny_config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, first = trained(tiny_config(training=SHORT))
+    tree = folds_of(tiny_config, tmp_path)
+    tree["model"] = {"type": "bert", "pretrained": str(first.model_path)}
+    trained(tree)
+    said = [record.message for record in caplog.records if "seen" in record.message]
+    assert [text.partition(" seen ")[0] for text in said] == [
+        "the weights to start from have",
+        "fold-1: its weights had",
+        "fold-2: its weights had",
+    ]
+    caplog.clear()
+    trained({**tree, "environment": {"output_dir": str(tmp_path / "heard")}}, Hears())
+    assert caplog.records == []
+
+
 def test_scored_rows_that_train_in_the_same_fit(tiny_config: Make, review_files: dict[str, Path]) -> None:
     hears = Hears()
     trainer = create_trainer(config=tiny_config(training=SHORT), plugins=[hears])

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from stepbus import BadInput, create_trainer, import_module
+from stepbus import BadInput, create_trainer, hookimpl, import_module
+from stepbus.run import ledger
+from stepbus.run.keeping.delivery import Deliveries
 from stepbus.storage.digests import sealed
 from stepbus.storage.durable import to_json
 
@@ -24,6 +26,17 @@ CountResults = import_module(str(Path(__file__).parents[1] / "fixtures" / "track
 SIX = 6  # updates of a fit
 WHOLE = ["fit fold-1 ok", "fit fold-2 ok", "fold of fold-1, fold-2"]
 END = f"end {2 * SIX} ['fold-1', 'fold-2', 'fold'] [{SIX}, {SIX}]"
+
+
+PLACES: dict[str, tuple[Any, str]] = {
+    "note_end": (Deliveries, "note_end"),
+    "keep": (ledger, "write"),
+    "note_told": (Deliveries, "note_told"),
+}
+
+
+class Cut(BaseException):
+    """Ends a run at once."""
 
 
 @pytest.fixture
@@ -106,6 +119,75 @@ def test_a_fit_that_is_done_again_is_told_of_again(tree: dict[str, Any], tmp_pat
     (tmp_path / "run" / "fits" / "fold-2" / "result.json").unlink()
     train(tree, lines, resume=True)
     assert lines.read_text().splitlines()[4:-1] == WHOLE[1:]
+
+
+def test_a_fit_that_goes_on_from_its_checkpoint_has_the_later_ones_told_again(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    """What its checkpoint remembers knows nothing of the later fits, which are done."""
+    lines = tmp_path / "lines.txt"
+    train(tree, lines)
+    (tmp_path / "run" / "fits" / "fold-1" / "result.json").unlink()
+    train(tree, lines, resume=True)
+    # The updates of fold-2, which is not done again, are nowhere any more; its result counts.
+    assert lines.read_text().splitlines()[4:] == [*WHOLE, f"end {SIX} ['fold-1', 'fold-2', 'fold'] [{SIX}, {SIX}]"]
+    train(tree, lines, resume=True)
+    assert lines.read_text().splitlines()[8:] == [f"end {SIX} ['fold-1', 'fold-2', 'fold'] [{SIX}, {SIX}]"]
+
+
+@pytest.mark.parametrize("name", ["fold-1", "fold-2"])
+def test_a_fit_that_begins_anew_is_counted_once(name: str, tree: dict[str, Any], tmp_path: Path) -> None:
+    """Its folder is removed, as refusals of other rows advise: nobody knows what was remembered before it."""
+    lines = tmp_path / "lines.txt"
+    train(tree, lines)
+    shutil.rmtree(tmp_path / "run" / "fits" / name)
+    said: list[str] = []
+
+    class Listens:
+        scope, affects_result = "run", False
+
+        @hookimpl
+        def on_message(self, text: str) -> None:
+            said.append(text)
+
+    tracker = type("CountResults", (CountResults,), {"lines": lines})
+    create_trainer(config=tree, plugins=[tracker, Listens]).train(resume=True)
+    assert lines.read_text().splitlines()[4:] == [*WHOLE, f"end {SIX} ['fold-1', 'fold-2', 'fold'] [{SIX}, {SIX}]"]
+    words = (
+        f"{name} is done again, and what plugins remembered before is not known: they start anew, and are told again"
+    )
+    assert f"{words} of fold-1 and fold-2" in said
+
+
+def test_a_plan_without_some_fits_is_counted_without_them(tree: dict[str, Any], tmp_path: Path) -> None:
+    """A change that was allowed: what plugins remember of fits that the plan has no more goes with them."""
+    lines = tmp_path / "lines.txt"
+    train(tree, lines)
+    train({**tree, "plugins": {**tree["plugins"], "cross_validation": False}}, lines, resume=True, allow_changed=True)
+    assert lines.read_text().splitlines()[4:] == ["fit fit ok", f"end {SIX} ['fit'] [{SIX}]"]
+
+
+@pytest.mark.parametrize("place", ["note_end", "keep", "note_told"])
+def test_an_end_while_an_earlier_fit_is_done_again(
+    place: str, tree: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is put back is never the memory that had counted the fit before."""
+    lines = tmp_path / "lines.txt"
+    train(tree, lines)
+    shutil.rmtree(tmp_path / "run" / "fits" / "fold-1")
+    owner, method = PLACES[place]
+    with monkeypatch.context() as patch:
+        original = getattr(owner, method)
+
+        def ends(*arguments: Any, **more: Any) -> None:
+            original(*arguments, **more)
+            raise Cut
+
+        patch.setattr(owner, method, ends)
+        with pytest.raises(Cut):
+            train(tree, lines, resume=True)
+    train(tree, lines, resume=True)
+    assert lines.read_text().splitlines()[-1] == f"end {SIX} ['fold-1', 'fold-2', 'fold'] [{SIX}, {SIX}]"
 
 
 def test_a_run_of_one_fit(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

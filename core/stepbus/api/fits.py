@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+LOSS, LOSS_OF_FITS = "loss", "loss_mean_of_fits"
 
 
 class FitModels(Sequence[T], Generic[T]):
@@ -49,10 +50,13 @@ class FitModels(Sequence[T], Generic[T]):
     ) -> None:
         self.folders, self.give, self.plugins = dict(folders), give, tuple(plugins)
         self.missing, self.trust, self.overrides = tuple(missing), trust, overrides or {}
+        self._told: set[str] = set()
 
     def _open(self, name: str) -> OpenedModel:
         folder = self.folders[name]
-        return open_model(folder, trust=self.trust, plugins=self.plugins, overrides=self.overrides, name=name)
+        return open_model(
+            folder, trust=self.trust, plugins=self.plugins, overrides=self.overrides, name=name, told=self._told
+        )
 
     @property
     def first(self) -> OpenedModel:
@@ -105,13 +109,16 @@ class Said:
 
     Args:
         predictions: What they say together, in the unit of the labels.
-        loss: The mean of their losses; NaN without labels.
+        loss: The mean of their own losses; NaN without labels.
+        loss_name: What that is called: the loss where it is that of `predictions`; what plugins made of the outputs of
+            models has no outputs, and so no loss of its own.
         logits: The mean of their raw outputs, [N, K].
         metrics: What scores predictions, by name.
     """
 
     predictions: Predictions
     loss: float
+    loss_name: str
     logits: np.ndarray[Any, Any]
     metrics: Sequence[tuple[str, Any]]
 
@@ -163,13 +170,16 @@ def said_of(
         # Whoever combines need not pass on what was not asked of him.
         predictions = evolve(predictions, labels=first.labels, weights=first.weights)
     if len(found) == 1:
-        return Said(predictions, loss, logits, predictor.metrics)
+        own = np.array_equal(predictions.values, found[0][0].values, equal_nan=True)  # else a plugin finished them
+        return Said(predictions, loss, LOSS if own else LOSS_OF_FITS, logits, predictor.metrics)
     by = f", put together by {listed(run.combined_by)}" if run is not None else ""
     log.warning("predictions are those of %d fits%s: %s", len(names), by, ", ".join(names))
     if raw and predictor.data.task == "regression":
         log.warning("raw outputs count in the deviations of each fit's own training rows: their mean has no unit")
     losses = [each for _, each, _ in found]
-    return Said(predictions, float(np.mean(losses)), _mean([each for *_, each in found]), predictor.metrics)
+    return Said(
+        predictions, float(np.mean(losses)), LOSS_OF_FITS, _mean([each for *_, each in found]), predictor.metrics
+    )
 
 
 def _mean(arrays: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

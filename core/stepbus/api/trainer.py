@@ -208,14 +208,14 @@ class Trainer:
     # -- predicting ---------------------------------------------------------------------------------------------------
 
     def evaluate(self, data: Any, prefix: str = "eval") -> dict[str, float]:
-        """Return the metrics of labelled rows; of what the fits predict together, where a run had several.
+        """Return the metrics of labelled rows; those of fits together have `eval_loss_mean_of_fits`, and no loss.
 
         Args:
             data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
             prefix: What stands before each metric's name.
         """
         said = self._predicting().said_of(data, labelled=True)
-        found, words = score(said.metrics, said.predictions, said.loss, prefix)
+        found, words = score(said.metrics, said.predictions, said.loss, prefix, said.loss_name)
         if words:
             log.warning("%s", words)
         return found

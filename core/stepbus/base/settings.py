@@ -102,7 +102,7 @@ def _shown(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = " ".join(map(str.strip, repr(value).split("\n")))  # an array has lines
+    text = " ".join(map(str.strip, repr(value).split("\n")))  # an array has lines, and a message is one
     return text if len(text) <= 60 else f"{text[:56]} …{text[-1]}"
 
 

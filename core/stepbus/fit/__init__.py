@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from stepbus.fit.evaluation import score as score
     from stepbus.fit.evaluation import unweighed as unweighed
     from stepbus.fit.members import Prototype as Prototype
-    from stepbus.fit.members import disabled_of as disabled_of
     from stepbus.fit.members import exclusions as exclusions
     from stepbus.fit.members import for_fit as for_fit
-    from stepbus.fit.members import keep_disabled as keep_disabled
     from stepbus.fit.members import make as make
     from stepbus.fit.members import plugin_table as plugin_table
     from stepbus.fit.members import prototypes as prototypes
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from stepbus.fit.metrics import chosen_metrics as chosen_metrics
     from stepbus.fit.metrics import rehearse as rehearse
     from stepbus.fit.session import FitSession as FitSession
+    from stepbus.fit.switched_off import disabled_of as disabled_of
+    from stepbus.fit.switched_off import keep_disabled as keep_disabled
     from stepbus.fit.texts import TextFits as TextFits
     from stepbus.fit.texts import config_model as config_model
     from stepbus.fit.texts import known_config as known_config
@@ -43,10 +43,10 @@ else:
         builder="Exported FitBuilder Fitting",
         effects="loop_notes run_notes unevaluated",
         evaluation="joined metric_values predict score unweighed",
-        members="Prototype disabled_of exclusions for_fit keep_disabled make plugin_table prototypes "
-        "run_scoped source_digest",
+        members="Prototype exclusions for_fit make plugin_table prototypes run_scoped source_digest",
         metrics="chosen_metrics rehearse",
         session="FitSession",
+        switched_off="disabled_of keep_disabled",
         texts="TextFits config_model known_config new_encoder text_of",
         weights="put_tensors",
     )

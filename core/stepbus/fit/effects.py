@@ -63,6 +63,12 @@ def loop_notes(config: Config, monitored: bool, steps_per_epoch: int, total_step
     return found
 
 
+def _is_split(fit: Fit) -> bool:
+    """Say whether validation rows were set aside from the training rows, by the configuration or in Python."""
+    train, validation = fit.sets["train"], fit.sets.get("validation")
+    return validation is not None and validation.origin is train.origin
+
+
 def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps: int, longest: int) -> list[str]:
     """Return a sentence for each setting that has no effect, or another one than it seems to have.
 
@@ -75,7 +81,7 @@ def run_notes(config: Config, fits: list[Fit], steps_per_epoch: int, total_steps
     """
     data = config.data.settings
     found = loop_notes(config, fits[0].monitored is not None, steps_per_epoch, total_steps)
-    if not isinstance(data.validation, float) and not any(fit.scope for fit in fits):
+    if not _is_split(fits[0]) and not any(fit.scope for fit in fits):
         if data.stratify and "data.stratify" in config.marks:
             found.append(("data.stratify", "it has no effect, because no rows are split here"))
         if data.group is not None:

@@ -67,7 +67,7 @@ def joined(parts: Sequence[Array], what: str) -> Array:
 
 
 def score(
-    metrics: Sequence[tuple[str, Any]], predictions: Predictions, loss: float, prefix: str
+    metrics: Sequence[tuple[str, Any]], predictions: Predictions, loss: float, prefix: str, loss_name: str = "loss"
 ) -> tuple[dict[str, float], str]:
     """Return the loss and every metric of a labelled set, and what is to be said of them.
 
@@ -76,12 +76,13 @@ def score(
         predictions: Predictions with labels.
         loss: The mean loss.
         prefix: What stands before each name.
+        loss_name: What the loss is called.
     """
     found = metric_values(metrics, predictions.labels, predictions.values, predictions.weights)
     undefined = [name for name, value in found.items() if value != value]
     words = f"undefined on these rows: {', '.join(undefined)} (a class may be absent)" if undefined else ""
     before = f"{prefix}_" if prefix else ""
-    return {f"{before}loss": loss} | {f"{before}{name}": value for name, value in found.items()}, words
+    return {f"{before}{loss_name}": loss} | {f"{before}{name}": value for name, value in found.items()}, words
 
 
 def unweighed(metrics: Sequence[tuple[str, Any]]) -> str:

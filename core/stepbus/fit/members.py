@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,6 @@ from stepbus.kernel import Member, check_policy, hooks_of
 if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.config.discovery import LoadedPlugin
-    from stepbus.kernel import Bus
 
 
 # How to do without a plugin that was handed over in Python.
@@ -284,23 +283,3 @@ def _settings_digest(settings: Any) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def disabled_of(members: Iterable[Member]) -> dict[str, str]:
-    """Return name -> error of every member that an error switched off."""
-    return {member.name: member.disabled for member in members if member.disabled}
-
-
-def keep_disabled(bus: Bus, saved: Mapping[str, str]) -> None:
-    """Leave those members switched off that an error had switched off before the run was cut, and say so.
-
-    Args:
-        bus: The bus; who is no longer on it is passed over.
-        saved: What `disabled_of` returned then.
-    """
-    for member in bus.members:
-        error = saved.get(member.name)
-        if error and not member.disabled:
-            member.disabled = error
-            bus.meter.of(member.name).disabled.append(error)
-            bus.on_disabled(f"{member.name} stays switched off, as it was before the resume: {error}")

@@ -24,11 +24,12 @@ from stepbus.compute import folders
 from stepbus.device import conditions
 from stepbus.fit import best_weights
 from stepbus.fit.builder import Exported
-from stepbus.fit.members import disabled_of, keep_disabled, plugin_table
+from stepbus.fit.members import plugin_table
 from stepbus.fit.opened import prediction_tree
 from stepbus.fit.plugins import restore_state, state_of
 from stepbus.fit.predicting import STATES, fit_states
 from stepbus.fit.seen import BEFORE, before_in, lineage_in, packed, put_lineage
+from stepbus.fit.switched_off import disabled_of, keep_disabled
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
 from stepbus.storage import DESCRIPTION, FORMAT, LINEAGE, checkpoints, decode_state, encode_state, tensor_files

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import REQUESTS, raise_first
 from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
 from stepbus.fit import best_weights, evaluation
-from stepbus.fit.members import disabled_of, for_fit
+from stepbus.fit.members import for_fit
 from stepbus.fit.predicting import prepared_fit
 from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, warnings_of, watch_reading
+from stepbus.fit.switched_off import disabled_of
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from stepbus.base import Asker, BadInput, PluginError, PluginFailure, StepbusErr
 from stepbus.base.guards import Maker, as_read_only, signed
 from stepbus.kernel import events
 from stepbus.kernel.costs import Meter
-from stepbus.kernel.hook_checks import checked, hooks_of
+from stepbus.kernel.hook_checks import WrongReturn, checked, hooks_of
 from stepbus.kernel.state import Control
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
@@ -80,6 +80,10 @@ class Bus:
         for name, function in hooks_of(member.plugin, member.label).items():
             setattr(proxy, name, self._guard(member, name, function))
         self._manager.register(proxy, name=member.name)
+
+    def hears(self, hook: str) -> bool:
+        """Return whether a member that no error switched off has a hook."""
+        return any(hook in hooks_of(each.plugin, each.label) for each in self.members if not each.disabled)
 
     def _guard(self, member: Member, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap one implementation: attribution, cost, trace, blame and policy."""
@@ -149,12 +153,14 @@ class Bus:
 
     def blame(self, member: Member, hook: str, error: BaseException) -> None:
         """Raise what a plugin raised as its failure, or switch it off where its policy says so."""
+        # What came back is wrong wherever the fit stands, and nothing was raised by the plugin itself.
+        what = hook if isinstance(error, WrongReturn) else f"{hook} raised {{}} at step {self.control.step}"
         if member.on_error == "disable" and not isinstance(error, StepbusError):
-            member.disabled = message = _raised(member, f"{hook} raised {{}} at step {self.control.step}", error)
+            member.disabled = message = _raised(member, what, error)
             self.meter.of(member.name).disabled.append(message)
             self.on_disabled(message)
             return
-        failed = _failure(member, f"{hook} raised {{}} at step {self.control.step}", error)
+        failed = _failure(member, what, error)
         raise failed from (None if failed is error else error)
 
     def has(self, hook: str) -> bool:

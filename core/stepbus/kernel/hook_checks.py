@@ -133,8 +133,16 @@ RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+# None of them says nothing either: only who combines an axis is asked, and the group waits for one answer.
+_ANSWERS = ("combine_results", "combine_predictions")
+
+
+class WrongReturn(TypeError):
+    """A hook gave back what it cannot give."""
+
+
 def checked(hook: str, function: Callable[..., Any], *, around: bool = False) -> Callable[..., Any]:
-    """Return a hook implementation that raises TypeError where it gives back what the hook cannot take.
+    """Return a hook implementation that raises WrongReturn where it gives back what the hook cannot take.
 
     Args:
         hook: The hook.
@@ -156,8 +164,9 @@ def checked(hook: str, function: Callable[..., Any], *, around: bool = False) ->
             fine = fits(value) if value is not None else not around or arguments[1] is None
         if fine:
             return given
-        words = f"a list, each item {expected} or None," if several else f"{expected} or None"
+        words = f"a list, each item {expected} or None," if several else expected
+        words += "" if several or hook in _ANSWERS else " or None"
         mend = "; end it with return what the yield gave" if around else ""
-        raise TypeError(f"expected {words} from it, got {show(value)}{mend}")
+        raise WrongReturn(f"expected {words} from it, got {show(value)}{mend}")
 
     return implementation

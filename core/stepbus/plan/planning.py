@@ -116,9 +116,16 @@ def _collecting(problems: list[Problem], config: Config | None = None) -> Iterat
     try:
         yield
     except ConfigError as error:
-        problems += error.problems
+        # What a later stage comes upon again was said with more words: where it stands, and whose it is.
+        known = list(problems)
+        problems += [new for new in error.problems if not any(_says(old, new) for old in known)]
     except StepbusError as error:
         problems.append(Problem("", str(error)) if config is None else config.place(error))
+
+
+def _says(old: Problem, new: Problem) -> bool:
+    """Whether a problem says what another one does."""
+    return old.path == new.path and new.message in old.message
 
 
 def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: list[Problem]) -> None:

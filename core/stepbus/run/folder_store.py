@@ -133,6 +133,7 @@ class FolderStore:
         """Give the plugins of a resumed run back what they remembered when a fit had last ended or was told of."""
         done = [fit.name for fit in run.fits if ledger.is_kept(run.directory_of(fit))]
         if self.deliveries.read():
+            keeping.forget_undone(run, self.deliveries, done)
             self.deliveries.restore(run.bus, done)
         elif done:
             run.message(
@@ -178,6 +179,7 @@ class FolderStore:
             resume.restore(run, session, self.past, self.named)
             resume.accept_changes(run, self.past)
             _reopen(run, session.fit)
+            keeping.forget_from(run, self.deliveries, session.fit)
         elif self.start is not None:
             resume.begin_with(session, self.start)
         with run_folders.writing(session.directory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 import time
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from stepbus.config import Config
     from stepbus.fit import FitBuilder, Prototype
     from stepbus.kernel import Cost
+
+log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -176,8 +179,11 @@ class Run(AssignedByCore):
         return f"stepbus predict {shlex.quote(as_written(str(self.directory)))} FILE" if self.fits else ""
 
     def message(self, text: str, level: str = "info") -> None:
-        """Tell the user something in one sentence; level is info or warning."""
-        self.bus.hook.on_message(run=self, text=as_written(without_secrets(text)), level=level)
+        """Tell the user something in one sentence; level is info or warning, which is logged where no plugin hears."""
+        text = as_written(without_secrets(text))
+        if level == "warning" and not self.bus.hears("on_message"):
+            log.warning("%s", text)
+        self.bus.hook.on_message(run=self, text=text, level=level)
 
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""

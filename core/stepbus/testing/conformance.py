@@ -11,7 +11,7 @@ from typing import Any
 from stepbus.base import show_python
 from stepbus.kernel import hooks_of
 from stepbus.testing import rules
-from stepbus.testing.scripted import loaded_class
+from stepbus.testing.scripted import loaded_class, sets_to_predict
 from stepbus.testing.subject import Subject, listening_schedules
 
 # A metric that improves, stalls, improves and worsens again, evaluated within and at the end of epochs.
@@ -46,7 +46,8 @@ def assert_conforms(
       from its default settings and tried out on arrays of a few rows, as `stepbus plugins doctor` does it;
     - settings round-trip: as JSON values and back, each setting is the same;
     - building touches nothing: no file, no array;
-    - plays a run: none of its hooks raises;
+    - plays a run: none of its hooks raises; who combines predictions has rows to predict, a set `test`;
+    - grows what it declares: the plan has fits along each axis of its `grows`;
     - asks for what it declares: its `asks` names each request that it makes of `trainer.control`;
     - needs no pickle: its state is what checkpoints keep (see
       `stepbus.storage.plugin_state`: JSON values, tuples, arrays), and it has both methods of a state, or neither;
@@ -76,7 +77,10 @@ def assert_conforms(
     """
     if not inspect.isclass(plugin):
         raise TypeError(f"expected the class of a plugin, got {show_python(plugin)}")
-    subject = Subject(loaded_class(plugin), settings, tuple(beside), tuple(varying), {**SCRIPT, **script})
+    loaded, told = loaded_class(plugin), {**SCRIPT, **script}
+    if hasattr(getattr(plugin, "combine_predictions", None), "stepbus_impl"):
+        told["sets"] = sets_to_predict(told)
+    subject = Subject(loaded, settings, tuple(beside), tuple(varying), told)
     # What a plugin prints is no concern of its author's test.
     with contextlib.redirect_stdout(io.StringIO()):
         rules.check_class(subject)
@@ -84,6 +88,7 @@ def assert_conforms(
         rules.check_building(subject)
         listens = hooks_of(subject.fresh(), subject.name, subject.loaded.scope)
         for each in [*([subject] if listens else []), *listening_schedules(subject)]:
+            rules.check_growth(each)
             rules.check_isolation(each)
             rules.check_state(each)
             rules.check_resume(each)

@@ -11,6 +11,7 @@ from stepbus.author import problems_of
 from stepbus.base import ConfigError
 from stepbus.base.trees import plain, structure
 from stepbus.kernel import BUILD_HOOKS, FIRST_DECIDES, RUN_HOOKS
+from stepbus.run.plans import grows_of
 from stepbus.storage import from_json, to_json
 from stepbus.testing.comparing import class_values, comparable, difference, is_array, without
 from stepbus.testing.playing import Played, play
@@ -82,6 +83,21 @@ def check_resume(subject: Subject) -> None:
         for name, value in expected.items():
             if found := difference(value, got[name]):
                 subject.fail("resume equals uninterrupted", f"cut after update {cut}, the {name} differ: {found}")
+
+
+def check_growth(subject: Subject) -> None:
+    """Each axis that the class declares has fits of the plan along it."""
+    axes = [] if subject.part else grows_of(subject.loaded.cls, subject.name)
+    if not axes:
+        return
+    fits = subject.play().run.fits
+    for axis in axes:
+        if not any(axis.name in fit.scope for fit in fits):
+            subject.fail(
+                "grows what it declares",
+                f"it declares the axis {axis.name} and makes no fit along it; return the new plan from expand_fits, or "
+                "hand over what it needs to grow (settings=, beside=)",
+            )
 
 
 def check_isolation(subject: Subject) -> None:

@@ -167,6 +167,15 @@ def test_splits_that_there_are_none_of(tiny_config: Make) -> None:
     assert said(tiny_config(data={"stratify": True, "validation": 0.25})) == []
 
 
+def test_a_split_that_python_asks_for(tiny_config: Make, caplog: pytest.LogCaptureFixture) -> None:
+    tree = tiny_config(data={"stratify": True, "group": "text", "validation": None}, training={"max_steps": 1})
+    trainer = create_trainer(config=tree)
+    trainer.train(validation=0.25)
+    assert "split" not in caplog.text
+    trainer.train(validation=tiny_config()["data"]["validation"])
+    assert "data.stratify: it has no effect, because no rows are split here" in caplog.text
+
+
 def test_workers_give_the_same_bits(tiny_config: Make) -> None:
     found = []
     for workers in (0, 1, 3):

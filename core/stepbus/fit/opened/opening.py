@@ -14,6 +14,7 @@ from stepbus.compute import CompiledSteps, ParameterUpdater, read_config
 from stepbus.compute.models import meaning_in
 from stepbus.device import choice
 from stepbus.fit import chosen_metrics, config_model, new_encoder
+from stepbus.fit.opened.changed_code import other_code
 from stepbus.fit.opened.prediction_config import UntrustedError, open_config
 from stepbus.fit.opened.predictor import Predictor
 from stepbus.fit.opened.session import OpenedSession, opened_bus
@@ -51,6 +52,7 @@ def open_model(
     plugins: Sequence[Any] = (),
     overrides: Mapping[str, Any] | None = None,
     name: str = "",
+    told: set[str] | None = None,
 ) -> OpenedModel:
     """Open a trained model, ready to evaluate and predict.
 
@@ -60,6 +62,7 @@ def open_model(
         plugins: Classes and objects whose components the model was made with, where no package offers them.
         overrides: Settings by name.
         name: What it is called in messages; none takes the folder.
+        told: What was said of other models of the same run, and need not be said of each.
 
     Raises:
         ModelError: There is no such model, it is damaged, or it asks for more than installed components.
@@ -77,6 +80,10 @@ def open_model(
     verify_folder(folder)
     if granted:
         log.warning("%s: trusted, so it had its way:\n  %s", place, "\n  ".join(map(str, granted)))
+    if (words := other_code(saved.get("plugins"), config, plugins)) and words not in (told or ()):
+        log.warning("%s: %s", place, words)
+        if told is not None:
+            told.add(words)
     config = config.updated(overrides or {})
     choice.choose(config.environment.device)
     encoder = new_encoder(config)

@@ -16,6 +16,7 @@ from stepbus.storage import LINEAGE, verify_folder
 BEFORE = "before.npz"  # in a checkpoint: what its fit had started with
 MOST_BYTES = 2**30
 MOST_ROWS = 10**9
+_CONTENTS = ".contents"  # behind the digest of a source: digests of the rows
 _ATTRIBUTE = "_stepbus_lineage"
 
 
@@ -34,8 +35,9 @@ def put_lineage(model: Any, lineage: Lineage) -> None:
 
 
 def packed(lineage: Lineage) -> bytes:
-    """Return it as the content of a file: numbers of rows as ranges, and digests of sources; no path and no cell."""
+    """Return it as the content of a file: numbers of rows as ranges, digests of sources and rows; no path, no cell."""
     arrays: dict[str, Any] = {key: _ranges(places) for key, places in lineage.rows.items()}
+    arrays |= {f"{key}{_CONTENTS}": keys for key, keys in lineage.contents.items()}
     content = io.BytesIO()
     np.savez(content, **{"unknown": np.array(lineage.unknown), **arrays})
     return content.getvalue()
@@ -54,7 +56,7 @@ def unpacked(content: bytes) -> Lineage:
     Raises:
         ValueError: It is something else; anybody may have made it.
     """
-    rows, most = {}, MOST_ROWS
+    rows, contents, most = {}, {}, MOST_ROWS
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if odd := [each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]:
             raise ValueError(f"{odd[0]}: expected numbers as they are, got a packed file")
@@ -63,10 +65,20 @@ def unpacked(content: bytes) -> Lineage:
         if unknown.shape != () or unknown.dtype != np.dtype(bool):
             raise ValueError("unknown: expected true or false, got something else")
         for key in arrays:
-            if key != "unknown":
+            if key.endswith(_CONTENTS):
+                contents[key.removesuffix(_CONTENTS)] = _contents(key, arrays[key])
+            elif key != "unknown":
                 rows[key] = _places(key, arrays[key], most)
                 most -= len(rows[key])
-    return Lineage(rows, bool(unknown))
+    if contents.keys() - rows.keys():
+        raise ValueError("expected digests of rows that have numbers, got others")
+    return Lineage(rows, bool(unknown), contents)
+
+
+def _contents(key: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if found.dtype != np.dtype(np.uint64) or found.ndim != 1 or (found[1:] <= found[:-1]).any():
+        raise ValueError(f"{key}: expected digests of rows in order, got {found.dtype} {list(found.shape)}")
+    return found
 
 
 def _places(key: str, ranges: np.ndarray[Any, Any], most: int) -> np.ndarray[Any, Any]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from stepbus.run.keeping.holding import write as write
     from stepbus.run.keeping.linking import is_of_before as is_of_before
     from stepbus.run.keeping.linking import link_model as link_model
+    from stepbus.run.keeping.telling import forget_from as forget_from
+    from stepbus.run.keeping.telling import forget_undone as forget_undone
     from stepbus.run.keeping.telling import tell_combined as tell_combined
     from stepbus.run.keeping.telling import tell_fit as tell_fit
 else:
@@ -30,5 +32,5 @@ else:
         holding="Differences differences planned refuse_mixtures refuse_other_needs refuse_trained_before write",
         linking="is_of_before link_model",
         delivery="DELIVERED Deliveries",
-        telling="tell_combined tell_fit",
+        telling="forget_from forget_undone tell_combined tell_fit",
     )

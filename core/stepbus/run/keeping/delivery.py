@@ -154,6 +154,29 @@ class Deliveries:
         except CheckpointError as error:
             raise CheckpointError(f"{self.place}: {error}") from error
 
+    @property
+    def fits(self) -> list[str]:
+        """The names of the fits that were told of."""
+        return [what.removeprefix("fit ") for what in self.told if what.startswith("fit ")]
+
+    def forget(self, fits: Iterable[str]) -> list[str]:
+        """Take back that plugins were told of some fits, which are done again, and of what was combined of them.
+
+        What was remembered after that is not put back: a checkpoint of the first of them has what goes with the rest.
+
+        Args:
+            fits: The names of the fits.
+
+        Returns:
+            The names of those that were told.
+        """
+        gone = [fit for fit in fits if fit in self.fits]
+        if gone:
+            without = {f"fit {fit}" for fit in gone}
+            self.told = [what for what in self.told if what not in without and not what.startswith("axis ")]
+            self.after, self.ended = Memory(decisions=self.after.decisions if self.told else {}), Memory()
+        return gone
+
     def note_end(self, bus: Bus, fit: str) -> None:
         """Write down what plugins remember at the end of a fit, which the ledger has next.
 

@@ -82,6 +82,8 @@ def keep(run: Predicting, result: FitResult) -> None:
             ],
             # None of one that was passed in Python, or is a module of hooks: nothing here can make it again.
             "plugins": values_without_secrets({member.name: known.get(member.name) for member in members}),
+            # As run.json has it: of the code that ran, whatever its files have become meanwhile.
+            "code": {each.name: each.version for each in run.planners if each.name in {m.name for m in members}},
             "states": states,
             "decisions": run.decisions,
             "test": values_without_secrets(run.config.data.settings.test),

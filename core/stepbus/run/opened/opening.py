@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import CheckpointError, ModelError
+from stepbus.base import CheckpointError, ModelError, listed
 from stepbus.fit import prototypes
-from stepbus.fit.opened import open_config
+from stepbus.fit.opened import open_config, other_code
 from stepbus.fit.plugins import restore_state
 from stepbus.kernel import Bus, Predictions
-from stepbus.run import PREDICT_FILE, files, ledger
+from stepbus.run import PREDICT_FILE, files, folders, ledger
 from stepbus.run.opened import keeping
 from stepbus.run.prediction import Together
 from stepbus.storage import decode_state
@@ -39,7 +39,8 @@ class OpenedRun:
         codec: What turns labels into numbers and back, once a model predicts.
 
     Raises:
-        ModelError: The run has not come to its end, predict.json is damaged, or asks for more than installed plugins.
+        ModelError: The run has not come to its end, predict.json is damaged, of another run or of models that were
+            trained on since, or asks for more than installed plugins.
     """
 
     config: Any = None
@@ -49,11 +50,39 @@ class OpenedRun:
         self.directory, self.said = directory, keeping.read(directory)
         self.id: str = str(self.said["run"])
         self.fits: list[Fit] = keeping.fits_of(self.said)
-        members = _members(directory, self.said["plugins"], trust=trust, plugins=plugins)
+        self._refuse_others()
+        members = _members(directory, self.said, trust=trust, plugins=plugins)
         bus = Bus(members)
         bus.on_disabled = log.warning
         _restore(bus, directory, self.said)
         self.together = Together(bus, tuple(self.fits), keeping.combiners_of(self.said), self.said["decisions"])
+
+    def _refuse_others(self) -> None:
+        """Refuse a description of another run, or one from before its models went on: what plugins know is of those.
+
+        Raises:
+            ModelError: It is one.
+        """
+        run = folders.read_run(self.directory)
+        found = ""
+        if run["id"] != self.id:
+            found = "that of another run"
+        elif self.said["plugins"]:
+            planned = [fit["name"] for fit in run["facts"]["fits"] if not fit.get("auxiliary")]
+            named = [fit.name for fit in self.fits]
+            others = [name for name in planned if name not in named] + [name for name in named if name not in planned]
+            known = dict(zip(named, (fit["model"] for fit in self.said["fits"]), strict=True))
+            others += [name for name in named if name in planned and self._model_of(name) not in (None, known[name])]
+            found = f"that from before {listed(others)} went on" if others else ""
+        if found:
+            raise ModelError(
+                f"{self.directory / PREDICT_FILE}: expected how the models of this run predict together, got {found}; "
+                f"`stepbus train … --resume {self.directory}` writes it anew, or name the model of one fit"
+            )
+
+    def _model_of(self, fit: str) -> str | None:
+        """Return the digest of the model that a fit has now; None where it is not done."""
+        return ledger.kept_model(self.directory / files.FITS / fit, fit, self.id)
 
     @property
     def combined_by(self) -> list[str]:
@@ -78,7 +107,7 @@ class OpenedRun:
             ModelError: The file is damaged.
         """
         for fit, known in zip(self.fits, self.said["fits"], strict=True):
-            if ledger.kept_model(self.directory / files.FITS / fit.name, fit.name, self.id) != known["model"]:
+            if self._model_of(fit.name) != known["model"]:
                 return {}
         return keeping.read_predicted(self.directory, self.said)
 
@@ -97,8 +126,9 @@ class OpenedRun:
         log.info("%s", "\n".join([title, *("\t".join(row) for row in [columns, *rows])]))
 
 
-def _members(directory: Path, named: Mapping[str, Any], *, trust: bool, plugins: Sequence[Any]) -> list[Member]:
+def _members(directory: Path, said: Mapping[str, Any], *, trust: bool, plugins: Sequence[Any]) -> list[Member]:
     """Make the plugins that predict.json names, and no other."""
+    named: Mapping[str, Any] = said["plugins"]
     if not named:
         return []
     place = directory / PREDICT_FILE
@@ -113,6 +143,8 @@ def _members(directory: Path, named: Mapping[str, Any], *, trust: bool, plugins:
             f"{place}: expected the plugin {missing[0]!r}, which takes part in what this run predicts and was passed "
             "in Python, got none; pass it again: open_trainer(RUN, plugins=[…]), or name the model of one fit"
         )
+    if words := other_code(said.get("code"), config, plugins):
+        log.warning("%s: %s", place, words)
     return [made[name] for name in named]
 
 

@@ -119,6 +119,21 @@ def unasked(grown: Sequence[Grown], members: Sequence[Prototype]) -> list[str]:
     return found
 
 
+def ungrown(grown: Sequence[Grown], fits: Sequence[Fit]) -> list[str]:
+    """Return a sentence for each axis that a plugin declares, and that no fit of the plan has a place on.
+
+    Args:
+        grown: The axes that plugins declare.
+        fits: The fits.
+    """
+    return [
+        f"{each.member.label} declares the axis {each.axis.name} and made no fit along it; if it was to make some, let "
+        f'its expand_fits return them, each with a place: scope=fit.scope | {{"{each.axis.name}": 0}}'
+        for each in grown
+        if not any(each.axis.name in fit.scope for fit in fits)
+    ]
+
+
 def _undeclared(axis: str, fits: Sequence[Fit], known: Mapping[str, list[Grown]]) -> str:
     name = next(fit.name for fit in fits if axis in fit.scope)
     near = did_you_mean(axis, known)

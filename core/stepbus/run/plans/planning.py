@@ -12,9 +12,10 @@ from stepbus.fit import disabled_of, exclusions, rehearse
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
 from stepbus.run.plans import seen_rows
-from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked
+from stepbus.run.plans.alike import alike
+from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked, ungrown
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
-from stepbus.run.plans.predicted import prediction_problems
+from stepbus.run.plans.predicted import prediction_problems, unpredicted
 
 if TYPE_CHECKING:
     from stepbus.base import Selected
@@ -92,7 +93,7 @@ def plan_fits(run: Planned) -> None:
     makers = Makers(run.planners)
     fits = list(run.bus.thread("expand_fits", told=makers.note, run=run, fits=[whole]))
     problems = fits_problems(fits, makers, tuple({type(rows) for rows in whole.sets.values()}))
-    _refuse([run.config.locate(problem) for problem in problems])
+    _refuse([run.config.locate(problem) for problem in dict.fromkeys(problems)])
     run.fits = in_order(fits)
     for fit in run.fits:
         fit.seal()
@@ -100,6 +101,7 @@ def plan_fits(run: Planned) -> None:
     problems += run.variants.problems(run.fits, makers.problem)
     problems += prediction_problems(run.fits, declared(run.planners), run.planners)
     _refuse([run.config.locate(problem) for problem in dict.fromkeys(problems)])
+    run.notes = unpredicted(whole, run.fits)
 
 
 def prepare_first(run: Planned) -> None:
@@ -124,7 +126,9 @@ def plan_problems(run: Planned) -> list[Problem]:
     first, *others = _groups(run)
     problems = [run.config.locate(problem) for problem in _problems_of(run, run.first, first, run.members)]
     problems += [run.config.locate(problem) for problem in run.store.problems(run)]
-    run.notes = [*run.first.builder.notes(run.first, first), *unasked(declared(run.planners), run.planners)]
+    grown = declared(run.planners)
+    run.notes += [*run.first.builder.notes(run.first, first), *unasked(grown, run.planners), *ungrown(grown, run.fits)]
+    run.notes += alike(run.fits, fills=run.bus.has("fill_fit"))
     problems += [run.config.locate(problem) for problem in _unfit_starts(run)]
     for group in others:
         # Each variant is tried on the rows of its first fit, as far as they are known.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stepbus.base import Problem
+from stepbus.base import Problem, listed
 from stepbus.kernel import Fit, grown_axes, hooks_of
 from stepbus.run.plans.growing import ranked
 
@@ -29,6 +29,24 @@ def predicted_sets(fits: Sequence[Fit]) -> list[str]:
         for name in (every[0].sets if every else ())
         if all(name in fit.sets and not fit.is_labelled(name) for fit in every)
     ]
+
+
+def unpredicted(whole: Fit, fits: Sequence[Fit]) -> list[str]:
+    """Return a sentence for each set that a run was asked to predict and that its plan loses on the way.
+
+    Args:
+        whole: The fit that plugins made the plan of.
+        fits: The plan.
+    """
+    found = []
+    for name in sorted({*predicted_sets([whole])} - {*predicted_sets(fits)}):
+        without = [fit.name for fit in taking_part(fits) if name not in fit.sets or fit.is_labelled(name)]
+        found.append(
+            f"the run will say nothing of the {name} rows, because not all of its fits predict them: "
+            f"{listed(without)} {'does' if len(without) == 1 else 'do'} not; a plugin that gives a fit other sets "
+            "keeps the others: evolve(fit, sets={**fit.sets, …})"
+        )
+    return found
 
 
 def prediction_problems(fits: Sequence[Fit], grown: Sequence[Grown], members: Sequence[Prototype]) -> list[Problem]:

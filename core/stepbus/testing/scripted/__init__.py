@@ -1,4 +1,4 @@
-"""What stands in a scripted fit for a configuration, the parameters of a model, and an optimizer."""
+"""What stands in a scripted fit for a configuration, the parameters of a model, an optimizer, and rows to predict."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stepbus.testing.scripted.configuration import scripted_config as scripted_config
     from stepbus.testing.scripted.optimizer import ScriptedOptimizer as ScriptedOptimizer
     from stepbus.testing.scripted.parameters import scripted_parameters as scripted_parameters
+    from stepbus.testing.scripted.sets import sets_to_predict as sets_to_predict
 else:
     from stepbus.base.lazy import lazily
 
@@ -17,4 +18,5 @@ else:
         configuration="loaded_class scripted_config",
         optimizer="ScriptedOptimizer",
         parameters="scripted_parameters",
+        sets="sets_to_predict",
     )

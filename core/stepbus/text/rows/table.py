@@ -24,7 +24,7 @@ from stepbus.text.rows.cells import (
     spellings,
     why_words,
 )
-from stepbus.text.rows.content import content_key
+from stepbus.text.rows.content import kept_keys
 from stepbus.text.rows.frames import a_thing, as_frame, checked_frame
 from stepbus.text.rows.ids import id_column
 from stepbus.text.rows.readers import label_of, read_table
@@ -78,10 +78,12 @@ class Rows:
     @property
     def source_key(self) -> str:
         """What the whole source holds, in 16 hexadecimal digits; the same rows in another file or frame have it too."""
-        origin = self.origin
-        if "source_key" not in origin._known:
-            origin._known["source_key"] = content_key(origin.frame)
-        return str(origin._known["source_key"])
+        return kept_keys(self.origin.frame, self.origin._known)[0]
+
+    @property
+    def row_keys(self) -> np.ndarray[Any, Any]:
+        """What each row holds, uint64 [N]; the same row of any source with these columns has it too."""
+        return kept_keys(self.origin.frame, self.origin._known)[1][self.places]
 
     @property
     def places(self) -> IntArray:

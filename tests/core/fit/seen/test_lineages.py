@@ -25,6 +25,8 @@ from stepbus.kernel.fits.lineage import Lineage
 )
 def test_a_file_gives_back_what_was_packed(rows: Any, unknown: bool) -> None:
     lineage = Lineage({key: np.array(sorted(places), dtype=np.int64) for key, places in rows.items()}, unknown)
+    numbers = {key: np.arange(len(places), dtype=np.uint64) for key, places in lineage.rows.items()}
+    lineage = Lineage(lineage.rows, unknown, numbers)
     content = packed(lineage)
     assert unpacked(content) == lineage
     assert packed(unpacked(content)) == content
@@ -81,6 +83,10 @@ def claiming(shape: str) -> bytes:
         file_of(a=np.array([[0, 4], [3, 9]])),
         file_of(a=np.array([[0, 2**62]])),
         file_of(a=np.array([[0, 10**9]]), b=np.array([[0, 10**9]])),
+        file_of(**{"a": np.array([[0, 4]]), "a.contents": np.array([4, 5])}),
+        file_of(**{"a": np.array([[0, 4]]), "a.contents": np.array([[4, 5]], dtype=np.uint64)}),
+        file_of(**{"a": np.array([[0, 4]]), "a.contents": np.array([5, 4], dtype=np.uint64)}),
+        file_of(**{"b": np.array([[0, 4]]), "a.contents": np.array([4, 5], dtype=np.uint64)}),
         file_of(unknown=np.array([True])),
         file_of(unknown=np.array(3)),
         file_of(a=np.array(["x"], dtype=object)),

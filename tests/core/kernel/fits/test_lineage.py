@@ -75,3 +75,20 @@ def test_nobody_changes_it_and_a_copy_is_the_same() -> None:
         lineage.rows["a"][0] = 7
     assert copy.deepcopy(lineage) is lineage
     assert lineage != "a"
+
+
+def test_rows_of_another_source_are_known_by_what_they_hold() -> None:
+    whole = set_of("a", 0, 1, 2, 3)
+    whole.row_keys = np.array([10, 11, 11, 13], dtype=np.uint64)
+    seen = set_of("a", 0, 1)
+    seen.row_keys = whole.row_keys[:2]
+    part = set_of("b", 0, 1, 2)
+    part.row_keys = np.array([13, 11, 10], dtype=np.uint64)
+    lineage = Lineage.of([seen])
+    assert lineage.among(whole).tolist() == [True, True, False, False]  # of two equal rows, the one that was seen
+    assert lineage.among(part).tolist() == [False, True, True]
+    assert (lineage | Lineage.of([part])).among(whole).tolist() == [True, True, True, True]
+    assert lineage != Lineage(lineage.rows)
+    assert lineage.among(set_of("c", 0)).tolist() == [False]  # rows that do not say what they hold
+    with pytest.raises(ValueError, match="read-only"):
+        lineage.contents["a"][0] = 7

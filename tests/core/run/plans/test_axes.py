@@ -183,3 +183,24 @@ def test_auxiliary_fits_are_in_the_plan_and_in_no_combination() -> None:
     assert [part.fit.name for part in played.result.parts] == ["fit-fold-0", "fit-fold-1"]
     assert played.run.first.fit.name == "fit-fold-0"
     assert "expected a fit that predicts for the run, got auxiliary ones alone (alone, " in refused(Alone)
+
+
+def test_a_declared_axis_without_a_fit_is_said() -> None:
+    class Forgets:
+        scope = "run"
+        grows = (Axis("member"),)
+
+        @hookimpl
+        def expand_fits(self, fits: list[Fit]) -> None:
+            grow(fits, lambda fit: [evolve(fit, name=f"m{n}", seed=n, scope={"member": n}) for n in (0, 1)])
+
+        @hookimpl
+        def combine_results(self, results: list[Any]) -> Any:
+            return results[0]
+
+    said = play(Forgets, epochs=1).messages
+    assert [text for text in said if "made no fit along it" in text] == [
+        f"forgets, {__name__} declares the axis member and made no fit along it; if it was to make some, let its "
+        'expand_fits return them, each with a place: scope=fit.scope | {"member": 0}'
+    ]
+    assert not any("made no fit" in text for text in play(grows("Bag", Axis("member")), epochs=1).messages)

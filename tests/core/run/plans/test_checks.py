@@ -83,6 +83,11 @@ def test_a_fit_that_is_none(wrong: dict[str, Any], words: str) -> None:
     assert words in refused(fit(**wrong))
 
 
+def test_one_name_of_many_fits_is_said_once() -> None:
+    words = "two fits of the plan have the same name: 'a'"
+    assert refused(fit("a"), fit("a", 1), fit("a", 2)).count(words) == 1
+
+
 @pytest.mark.parametrize(
     ("fits", "words"),
     [

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stepbus import load_config
-from stepbus.text.rows.content import content_key
+from stepbus.text.rows.content import content_keys
 from stepbus.text.rows.table import Rows, read_rows
 
 CSV = 'text,n,code,flag,gap,part\n"two\nlines",1,007,true,NA,7.250\n\nsecond,22,12,false,,0.1\n " ,3,3,true,x,1e-05\n'
@@ -53,7 +53,7 @@ def test_a_part_has_the_key_of_the_whole_and_knows_its_places(tmp_path: Path) ->
 def test_it_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = read({"text": ["a", "b"]})
     key = rows.take([1]).source_key
-    monkeypatch.setattr("stepbus.text.rows.table.content_key", lambda frame: pytest.fail("looked again"))
+    monkeypatch.setattr("stepbus.text.rows.content.content_keys", lambda frame: pytest.fail("looked again"))
     assert (rows.source_key, rows.take([0]).source_key) == (key, key)
 
 
@@ -73,14 +73,50 @@ def test_it_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_what_differs_has_another_key(other: dict[str, Any]) -> None:
-    assert content_key(pd.DataFrame(other)) != content_key(pd.DataFrame({"a": ["x", "yz"], "b": [1, 2]}))
+    assert content_keys(pd.DataFrame(other))[0] != content_keys(pd.DataFrame({"a": ["x", "yz"], "b": [1, 2]}))[0]
 
 
 def test_long_numbers_are_told_apart_and_lists_are_looked_into() -> None:
-    keys = [content_key(pd.DataFrame({"a": [value]})) for value in ("1234567890123456789", "1234567890123456788")]
-    keys += [content_key(pd.DataFrame({"a": pd.Series([value], dtype=object)})) for value in ([1, 2], [1, 3])]
+    keys = [content_keys(pd.DataFrame({"a": [value]}))[0] for value in ("1234567890123456789", "1234567890123456788")]
+    keys += [content_keys(pd.DataFrame({"a": pd.Series([value], dtype=object)}))[0] for value in ([1, 2], [1, 3])]
     keys += [
-        content_key(pd.DataFrame({"a": pd.Series([value], dtype=object)})) for value in (np.inf, "in", "\ud83d", None)
+        content_keys(pd.DataFrame({"a": pd.Series([value], dtype=object)}))[0]
+        for value in (np.inf, "in", "\ud83d", None)
     ]
     assert len(set(keys)) == len(keys)
-    assert content_key(pd.DataFrame({"a": pd.Series([np.array([1, 2])])})) == keys[2]
+    assert content_keys(pd.DataFrame({"a": pd.Series([np.array([1, 2])])}))[0] == keys[2]
+
+
+def test_a_row_has_its_number_in_every_source_that_has_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(CSV)
+    frame = pd.read_csv(io.StringIO(CSV))
+    frame.to_parquet(tmp_path / "a.parquet")
+    rows = read(tmp_path / "a.csv")
+    numbers = rows.row_keys.tolist()
+    assert len(set(numbers)) == 3
+    assert rows.take([2, 0]).row_keys.tolist() == [numbers[2], numbers[0]]
+    assert read(tmp_path / "a.parquet").row_keys.tolist() == numbers
+    assert read(frame[frame.columns[::-1]].iloc[[1]]).row_keys.tolist() == [numbers[1]]
+    assert read(pd.concat([frame.iloc[[2, 1]], frame])).row_keys.tolist() == [numbers[2], numbers[1], *numbers]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": ["1"], "b": ["x"]},
+        {"a": ["x"], "b": [2]},
+        {"a": ["x"], "b": [None]},
+        {"a": ["x"], "c": [1]},
+        {"a": ["x"]},
+        {"a": ["x"], "b": [1], "c": [None]},
+        {"a": ["\ud83d"], "b": [1]},
+    ],
+)
+def test_a_row_that_differs_has_another_number(other: dict[str, Any]) -> None:
+    assert read(other).row_keys[0] != read({"a": ["x"], "b": [1]}).row_keys[0]
+
+
+def test_a_column_may_have_any_name() -> None:
+    rows = read({"source_key": ["a", "b"], "content": ["c", "d"]})
+    assert len(rows.source_key) == 16
+    assert (rows.cells("source_key"), rows.cells("content")) == (["a", "b"], ["c", "d"])

@@ -99,7 +99,13 @@ def join_rows(rows: Rows, more: Rows, cells: Mapping[str, Sequence[Any]] | None 
     )
     frame = {}
     for column in rows.frame.columns:
-        own.column(column, f"to join {rows.source}")
+        if column not in own.frame.columns:
+            near = did_you_mean(column, list(own.frame.columns))
+            raise DataError(
+                f"{more.source}: to join {rows.source}: expected a column {column!r}{near}, got "
+                f"{', '.join(map(str, own.frame.columns))}; give what stands in it: join_rows(…, {{{column!r}: […]}}), "
+                "a value for each row"
+            )
         # By their spelling: a column of another type would change what the other side's cells mean.
         frame[column] = pd.Series([*rows.cells(column), *own.cells(column)], dtype=object)
     weights = None

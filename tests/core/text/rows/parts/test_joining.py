@@ -95,7 +95,11 @@ def test_ids_of_two_kinds() -> None:
 @pytest.mark.parametrize(
     ("cells", "words"),
     [
-        ({}, r"test frame: to join train frame: expected a column 'label', got age, text, other"),
+        (
+            {},
+            r"test frame: to join train frame: expected a column 'label', got age, text, other; give what stands "
+            r"in it: join_rows\(…, {'label': \[…\]}\), a value for each row",
+        ),
         ({"label": ["1"]}, r"test frame: 'label': expected 2 values, a row each, got 1"),
         ({"label": ["1", "0"], "lable": [1, 2]}, r"train frame: expected a column 'lable' \(did you mean 'label'\?\)"),
     ],
