@@ -142,9 +142,14 @@ def _component(part: Any, loaded: LoadedPlugin) -> dict[str, Any]:
     # A class of settings that several parts share says nothing of this one.
     alone = [getattr(other, "config", None) for other in loaded.components].count(part.config) == 1
     purpose = first_line(part.config) if alone else ""
-    if claims := claimed(part.kind, part.metadata):
-        purpose = listed(claims)
-    return {"kind": part.kind, "name": part.name, "purpose": purpose, "settings": list(_settings(part.config))}
+    claims = claimed(part.kind, part.metadata)
+    return {
+        "kind": part.kind,
+        "name": part.name,
+        "purpose": listed(claims) if claims else purpose,
+        "claims": claims,
+        "settings": list(_settings(part.config)),
+    }
 
 
 def first_line(cls: Any) -> str:

@@ -34,6 +34,7 @@ class Diagnosis:
         milliseconds: How long its import took.
         problems: What is wrong with it, a sentence each.
         components: (kind, name) of each component that it offers.
+        claims: What its readers read, which no two plugins that are on may share: "files ending in .csv".
     """
 
     name: str
@@ -44,6 +45,7 @@ class Diagnosis:
     milliseconds: float
     problems: list[str]
     components: list[tuple[str, str]] = field(factory=list)
+    claims: list[str] = field(factory=list)
 
     @property
     def label(self) -> str:
@@ -137,14 +139,15 @@ def _installed(offer: plugins.InstalledPlugin, found: Finding, offers: Sequence[
     source = "built-in" if offer.distribution == "stepbus" else "third-party"
     return Diagnosis(
         offer.name, source, offer.distribution, offer.version, offer.value, _milliseconds(found), problems,
-        _components(found),
+        _components(found), _claims(found),
     )  # fmt: skip
 
 
 def _of_config(name: str, said: Named, found: Finding) -> Diagnosis:
     value = str(said.use)
     problems = _reasons(found, name, Path(value).name.partition(":")[0])
-    return Diagnosis(name, "local", Path(value).name, "", value, _milliseconds(found), problems, _components(found))
+    told = (_milliseconds(found), problems, _components(found), _claims(found))
+    return Diagnosis(name, "local", Path(value).name, "", value, *told)
 
 
 def _reasons(found: Finding, name: str, owner: str) -> list[str]:
@@ -163,15 +166,23 @@ def _components(found: Finding) -> list[tuple[str, str]]:
     return [(part["kind"], part["name"]) for part in found.description.get("components", ())]
 
 
+def _claims(found: Finding) -> list[str]:
+    return [claim for part in found.description.get("components", ()) for claim in part["claims"]]
+
+
 def components_twice(diagnoses: Iterable[Diagnosis]) -> list[str]:
-    """Return a sentence for each component that two plugins offer; two of one name are a problem already."""
-    offered: dict[tuple[str, str], dict[str, str]] = {}
+    """Return a sentence for each component that two plugins offer, and for all that their readers share.
+
+    Two of one name are a problem already, and are passed over.
+    """
+    offered: dict[str, dict[str, str]] = {}
     for each in diagnoses:
-        for kind, name in each.components:
-            offered.setdefault((kind, name), {}).setdefault(each.name, each.label)
+        found = [f"offer the {kind} {name!r}" for kind, name in each.components]
+        for words in [*found, *(f"read {claim}" for claim in each.claims)]:
+            offered.setdefault(words, {}).setdefault(each.name, each.label)
     return [
-        f"two plugins offer the {kind} {name!r}: {' and '.join(owners.values())}; only one of them can be switched on"
-        for (kind, name), owners in offered.items()
+        f"two plugins {words}: {' and '.join(owners.values())}; only one of them can be switched on"
+        for words, owners in offered.items()
         if len(owners) > 1
     ]
 

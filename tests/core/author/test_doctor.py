@@ -15,9 +15,11 @@ from attrs import define
 from stepbus import Component, OptimizerConfig, hookimpl, setting
 from stepbus.author import probing
 from stepbus.author.checks import problems_of, settings_problems
+from stepbus.author.description import describe
 from stepbus.author.doctor import (
     Diagnosis,
     Report,
+    _installed,
     components_twice,
     editable_folder,
     render_report,
@@ -26,7 +28,7 @@ from stepbus.author.doctor import (
 from stepbus.author.probing import Finding, arguments_for, probe
 from stepbus.base.errors import PluginError
 from stepbus.base.version import HOOKS_VERSION
-from stepbus.config.discovery.plugins import LoadedPlugin, import_module, installed, load_class
+from stepbus.config.discovery.plugins import InstalledPlugin, LoadedPlugin, import_module, installed, load_class
 
 fakes = import_module(str(Path(__file__).parents[2] / "fixtures" / "distributions.py"))
 
@@ -221,7 +223,7 @@ IMPORTS = {
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "ends": ("import os; os._exit(7)", "importing it ended the process with exit code 7"),
     "crashes": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended the process by signal 9"),
-    "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+    "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
 }
 
 
@@ -297,6 +299,22 @@ def test_components_of_two_plugins() -> None:
     assert components_twice([offers("a"), offers("b")]) == [
         "two plugins offer the optimizer 'adamw': a, a-pack 1.0 and b, b-pack 1.0; only one of them can be switched on"
     ]
+
+
+def test_what_readers_of_two_plugins_share() -> None:
+    def offers(name: str, **facts: Any) -> Diagnosis:
+        cls = type(name, (), {"components": [Component("reader", name, OptimizerConfig, build, facts)]})
+        found = Finding(description=describe(LoadedPlugin(name, cls, f"{name}-pack", "1.0")))
+        return _installed(InstalledPlugin(name, f"{name}:Offers", f"{name}-pack", "1.0"), found, [])
+
+    one = offers("one", suffixes=(".ini", ".cfg"), schemes=("ini",))
+    two, other = offers("two", suffixes=(".cfg",), schemes=("ini",)), offers("other", suffixes=(".toml",))
+    ending = "one, one-pack 1.0 and two, two-pack 1.0; only one of them can be switched on"
+    assert components_twice([one, two, other]) == [
+        f"two plugins read files ending in .cfg: {ending}",
+        f"two plugins read rows by ini:: {ending}",
+    ]
+    assert components_twice([one, other]) == []
 
 
 def test_what_an_editable_install_has_not_seen(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stepbus.kernel import FitResult
 
 VALIDATION_ROWS = 12
+TEST_ROWS = 6
 
 
 class TinyFit(Told):
@@ -46,6 +47,7 @@ def tiny_fit(
     beside: Sequence[Any] = (),
     rows: int = 24,
     validation: bool = True,
+    test: bool = False,
     directory: Path | None = None,
     resume: bool = False,
     **more: Any,
@@ -63,6 +65,7 @@ def tiny_fit(
         rows: Training rows: columns id, text, label (0 or 1), kind (three classes), long (0 or 1), value (a number).
             The task in `data={"task": …}` picks the column that is the label.
         validation: Whether there are validation rows as well.
+        test: Whether there are rows to predict as well, without labels: `result.predictions["test"]`.
         directory: The folder of everything; a temporary one without it.
         resume: Go on with the newest run of that folder.
         **more: Sections and settings, as `create_trainer` takes them, over those of the tiny fit: `num_epochs=1`,
@@ -76,7 +79,9 @@ def tiny_fit(
     """
     folder = Path(tempfile.mkdtemp(prefix="stepbus-")) if directory is None else Path(directory)
     try:
-        return _fit(plugin, settings, beside, rows, validation, folder, resume, more, temporary=directory is None)
+        return _fit(
+            plugin, settings, beside, (rows, validation, test), folder, resume, more, temporary=directory is None
+        )
     except BaseException:
         if directory is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -84,7 +89,7 @@ def tiny_fit(
 
 
 def _fit(
-    plugin: Any, settings: Any, beside: Sequence[Any], rows: int, validation: bool, folder: Path, resume: bool,
+    plugin: Any, settings: Any, beside: Sequence[Any], wanted: tuple[int, bool, bool], folder: Path, resume: bool,
     more: Mapping[str, Any], *, temporary: bool,
 ) -> TinyFit:  # fmt: skip
     from stepbus.api import create_trainer
@@ -103,9 +108,11 @@ def _fit(
             extras.append(given)
     trainer = create_trainer(config=tree, plugins=extras, **more)
     own_rows = trainer.config.data.settings.train is not None
+    rows, validation, test = wanted
     train = None if own_rows else tiny_rows(rows, 1)
     held_out = None if own_rows or not validation else tiny_rows(VALIDATION_ROWS, 2)
-    result = trainer.train(train, held_out, resume=resume)
+    unlabelled = {name: cells for name, cells in tiny_rows(TEST_ROWS, 3).items() if name in ("id", "text")}
+    result = trainer.train(train, held_out, unlabelled if test else None, resume=resume)
     found = TinyFit(trainer, result, recorder.events, folder / "run")
     if temporary:
         weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)

@@ -163,3 +163,11 @@ def test_its_folder_lasts_as_long_as_the_result() -> None:
     del done
     gc.collect()
     assert not folder.exists()
+
+
+def test_rows_to_predict_have_no_labels() -> None:
+    done = tiny_fit(rows=8, test=True, num_epochs=1, training={"max_steps": 1})
+    said = done.result.predictions["test"]
+    assert (said.values.shape, said.labels) == ((6, 2), None)
+    assert len(set(said.row_ids)) == 6 and not [text for text in done.messages if "labels" in text]
+    assert "test" not in tiny_fit(rows=8, num_epochs=1, training={"max_steps": 1}).result.predictions
