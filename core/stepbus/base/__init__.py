@@ -66,13 +66,6 @@ if TYPE_CHECKING:
     from stepbus.base.row_sources import claimed as claimed
     from stepbus.base.row_sources import possible_files as possible_files
     from stepbus.base.row_sources import reader_problem as reader_problem
-    from stepbus.base.saved_state import as_list as as_list
-    from stepbus.base.saved_state import built as built
-    from stepbus.base.saved_state import count as count
-    from stepbus.base.saved_state import fields_of as fields_of
-    from stepbus.base.saved_state import named as named
-    from stepbus.base.saved_state import number as number
-    from stepbus.base.saved_state import text as text
     from stepbus.base.settings import Location as Location
     from stepbus.base.settings import component as component
     from stepbus.base.settings import setting as setting
@@ -84,6 +77,13 @@ if TYPE_CHECKING:
     from stepbus.base.spelling import from_here as from_here
     from stepbus.base.terminal import ESCAPE as ESCAPE
     from stepbus.base.terminal import leave_pipe as leave_pipe
+    from stepbus.base.trees import as_list as as_list
+    from stepbus.base.trees import built as built
+    from stepbus.base.trees import count as count
+    from stepbus.base.trees import fields_of as fields_of
+    from stepbus.base.trees import named as named
+    from stepbus.base.trees import number as number
+    from stepbus.base.trees import text as text
     from stepbus.base.version import HOOKS_VERSION as HOOKS_VERSION
     from stepbus.base.version import __version__ as __version__
     from stepbus.base.wording import counted as counted
@@ -110,10 +110,10 @@ else:
         requests="Asker Caller POLICIES REQUESTS UndeclaredError as_caller asks_of may_select policy_of",
         retention="Retention",
         row_sources="SCHEME by_scheme claimed possible_files reader_problem",
-        saved_state="as_list built count fields_of named number text",
         settings="Location component setting show show_python words yaml_float",
         spelling="as_written from_here",
         terminal="ESCAPE leave_pipe",
+        trees="as_list built count fields_of named number text",
         version="HOOKS_VERSION __version__",
         wording="counted listed snake_case",
     )

@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.base.trees.python_tree import from_python as from_python
     from stepbus.base.trees.python_tree import plain as plain
+    from stepbus.base.trees.saved_state import as_list as as_list
+    from stepbus.base.trees.saved_state import built as built
+    from stepbus.base.trees.saved_state import count as count
+    from stepbus.base.trees.saved_state import fields_of as fields_of
+    from stepbus.base.trees.saved_state import named as named
+    from stepbus.base.trees.saved_state import number as number
+    from stepbus.base.trees.saved_state import text as text
     from stepbus.base.trees.structuring import make_settings as make_settings
     from stepbus.base.trees.structuring import select as select
     from stepbus.base.trees.structuring import structure as structure
@@ -28,6 +35,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         python_tree="from_python plain",
+        saved_state="as_list built count fields_of named number text",
         structuring="make_settings select structure",
         typed_values="Given Invalid collecting resolve_place show_path typed",
         yaml_tree="Keys Mark Node parse read_tree",

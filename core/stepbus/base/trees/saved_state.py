@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from stepbus.base.errors import CheckpointError
-from stepbus.base.settings import show
+from stepbus.base import CheckpointError, show
 
 # What steps, rows and tokens of any fit stay below.
 MOST = 2**63
