@@ -3,94 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
-import re
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-from attrs import frozen
 
-from stepbus.base import Selected, asks_of, claimed, listed, policy_of, words
-from stepbus.base.trees import plain, to_yaml
-from stepbus.config import BASES
+from stepbus.author.declared import declared
+from stepbus.author.pasting import as_yaml, yaml_block
+from stepbus.base import Selected, asks_of, claimed, listed, policy_of
 from stepbus.config.discovery import LoadedPlugin
 
 # A Config class may hold another, and that one itself again.
 MAX_NESTING = 4
-
-
-@frozen
-class Declared:
-    """One setting of a Config class.
-
-    Args:
-        name: How YAML names it.
-        hint: Its type.
-        default: A plain value that YAML can hold, or attrs.NOTHING for a setting that must be given.
-        meaning: What it does.
-        expected: Which values its check wants, in words.
-        component: The kind that it picks by name, if it does.
-        many: Whether it picks several.
-        by_name: Whether it holds the settings of every component of the kind, by name.
-    """
-
-    name: str
-    hint: Any
-    default: Any
-    meaning: str
-    expected: str
-    component: str | None
-    many: bool
-    by_name: bool = False
-
-    @property
-    def type(self) -> str:
-        """Its type as messages name it."""
-        if self.component is None:
-            return words(self.hint)
-        if self.by_name:
-            return f"settings by {self.component}"
-        return f"list of {self.component}s by name" if self.many else f"{self.component} by name"
-
-
-def declared(cls: Any) -> list[Declared]:
-    """Return the settings of a Config class, in order; none for a class that is no attrs class."""
-    if not (isinstance(cls, type) and attrs.has(cls)):
-        return []
-    try:
-        hints = typing.get_type_hints(cls, include_extras=True)
-    except Exception:  # a name that cannot be looked up; `plugins doctor` says so
-        hints = {}
-    found = []
-    for field in attrs.fields(cls):
-        if field.init:
-            about = field.metadata
-            found.append(
-                Declared(
-                    field.alias or field.name,
-                    hints.get(field.name, field.type if isinstance(field.type, type) else Any),
-                    default_of(field),
-                    " ".join(str(about.get("meaning") or "").split()),
-                    str(about.get("expected") or ""),
-                    about.get("component"),
-                    bool(about.get("many")),
-                    bool(about.get("by_name")),
-                )
-            )
-    return found
-
-
-def default_of(field: Any) -> Any:
-    """Return the default of an attrs field as a plain value, or attrs.NOTHING."""
-    default = field.default
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types it as a function
-        if default.takes_self:
-            return attrs.NOTHING
-        default = default.factory()
-    return default if default is attrs.NOTHING else plain(default, finite=True)
 
 
 def implemented(cls: Any) -> list[tuple[str, str, Any]]:
@@ -192,75 +118,6 @@ def inner_classes(hint: Any) -> list[type]:
     return []
 
 
-def yaml_block(loaded: LoadedPlugin, use: str | None = None) -> str:
-    """Return YAML that switches the plugin on with its default settings, and picks its first component of each kind.
-
-    Args:
-        loaded: The plugin.
-        use: The class as the user named it, where no entry point does.
-    """
-    lines = [(f"    use: {_value(use)}", "")] if use else []
-    for each in declared(loaded.config_class):
-        if each.default is attrs.NOTHING:
-            lines.append((f"    {each.name}:", f"must be given: {each.meaning or each.type}"))
-        else:
-            lines.append((f"    {each.name}: {_value(each.default)}", each.meaning))
-    width = min(max((len(line) for line, _ in lines), default=0), 40)
-    body = [f"{line:<{width}}  # {comment}" if comment else line for line, comment in lines]
-    block = ["plugins:", f"  {loaded.name}:", *body] if body else ["plugins:", f"  {loaded.name}: {{}}"]
-    return "\n".join([*block, *_picks(loaded)]) + "\n"
-
-
-def _picks(loaded: LoadedPlugin) -> list[str]:
-    """Return the lines that pick the first component of each kind, where a section of core picks that kind.
-
-    One that has settings of its own stands with them; of readers, which a source picks, those alone are there.
-    """
-    names: dict[str, list[str]] = {}
-    parts: dict[tuple[str, str], Any] = {}
-    for part in loaded.components:
-        kind, name = str(getattr(part, "kind", "")), str(getattr(part, "name", ""))
-        names.setdefault(kind, []).append(name)
-        parts[kind, name] = part
-    sections: dict[str, list[str]] = {}
-    for kind, (first, *others) in names.items():
-        also = f"  # or {', '.join(others)}" if others else ""
-        if kind in BASES:
-            sections.setdefault(kind, []).insert(0, f"  type: {_value(first)}{also}")
-        for section, base in BASES.items():
-            for each in declared(base):
-                if each.component == kind:
-                    lines = sections.setdefault(section, [])
-                    own = {name: _own(parts[kind, name]) for name in (first, *others)}
-                    if not each.by_name:
-                        picked: Any = {"type": first, **own[first]} if own[first] else first
-                        lines.append(f"  {each.name}: {_value([picked] if each.many else picked)}{also}")
-                    elif found := {name: settings for name, settings in own.items() if settings}:
-                        lines.append(f"  {each.name}: {_value(found)}")
-    return [line for section, lines in sections.items() if lines for line in (f"{section}:", *lines)]
-
-
-def _own(part: Any) -> dict[str, Any]:
-    """Return the settings of a component that have defaults, with these."""
-    settings = {each.name: each.default for each in declared(getattr(part, "config", None))}
-    return {name: default for name, default in settings.items() if default is not attrs.NOTHING}
-
-
-def _value(value: Any) -> str:
-    """Return a plain value as YAML on one line."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{_value(key)}: {_value(item)}' for key, item in value.items())}}}"
-
-    if isinstance(value, str) and re.search(r"[\[\]{},#\n]", value):
-        return json.dumps(value, ensure_ascii=False)
-    if value == "":
-        return '""'
-    text = to_yaml({"x": value}).removeprefix("x: ").rstrip("\n")
-    return "null" if value is None else text
-
-
 def render_description(description: Mapping[str, Any]) -> str:
     """Return a description as text for people."""
     owner = f"{description['distribution']} {description['version']}".rstrip()
@@ -300,7 +157,7 @@ def _setting_lines(settings: list[dict[str, Any]]) -> list[str]:
 
     rows = []
     for each in settings:
-        default = "must be given" if each["required"] else _value(each["default"])
+        default = "must be given" if each["required"] else as_yaml(each["default"])
         meaning = each["meaning"] + (f" ({each['expected']})" if each["expected"] else "")
         rows.append((f"  {each['name']}", each["type"], default, meaning))
     return aligned(rows) if rows else []

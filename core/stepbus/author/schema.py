@@ -18,7 +18,8 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from stepbus.author.description import declared, first_line
+from stepbus.author.declared import declared
+from stepbus.author.description import first_line
 from stepbus.base import POLICIES, Component
 from stepbus.base.trees import plain
 from stepbus.config import BASES, COMPONENT_SECTIONS, TOP_KEYS, aliases

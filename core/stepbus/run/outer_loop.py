@@ -165,10 +165,8 @@ class Run(AssignedByCore):
     @property
     def deciding(self) -> list[str]:
         """The plugins and components that declare that they may choose weights by the scores of a monitored set."""
-        members = self.members
-        asks = Bus(members).may_ask("evaluation")
-        evaluated = asks or self.config.training.eval_strategy != "no"
-        return deciders(members, self.builder.parts()) if evaluated else []
+        evaluated = self.config.training.eval_strategy != "no" or Bus(self.members).may_ask("evaluation")
+        return deciders(self.members, self.builder.parts()) if evaluated else []
 
     def directory_of(self, fit: Fit) -> Path:
         """Return the folder of one fit."""
@@ -177,10 +175,8 @@ class Run(AssignedByCore):
     @property
     def next_command(self) -> str:
         """What to type next, as it stands: of a run of several fits, `stepbus predict` takes them all."""
-        if not self.fits:
-            return ""
-        trust = " --trust" if needs_trust(self.config, self.first.data.task) else ""
-        return f"stepbus predict {shlex.quote(as_written(str(self.directory)))} FILE{trust}"
+        trust = " --trust" if self.fits and needs_trust(self.config, self.first.data.task) else ""
+        return "" if not self.fits else f"stepbus predict {shlex.quote(as_written(str(self.directory)))} FILE{trust}"
 
     def message(self, text: str, level: str = "info") -> None:
         """Tell the user something in one sentence; level is info or warning, which is logged where no plugin hears."""
@@ -191,8 +187,8 @@ class Run(AssignedByCore):
 
     def report(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show the user a table."""
-        cells = ReadOnlyList(map(as_read_only, rows))
-        self.bus.hook.on_report(run=self, title=title, columns=as_read_only(columns), rows=cells)
+        columns, cells = as_read_only(columns), ReadOnlyList(map(as_read_only, rows))
+        self.bus.hook.on_report(run=self, title=title, columns=columns, rows=cells)
 
     def artifact(self, kind: str, path: Path, fit: Fit | None = None) -> None:
         """Say that a file worth keeping was written, of a fit or of the whole run."""

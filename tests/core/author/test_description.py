@@ -9,7 +9,8 @@ import attrs
 import pytest
 import yaml
 
-from stepbus.author.description import declared, describe, render_description
+from stepbus.author.declared import declared
+from stepbus.author.description import describe, render_description
 from stepbus.base.trees.python_tree import plain
 from stepbus.cli.main import main
 from stepbus.config.discovery.plugins import import_module, installed, load_class
