@@ -12,8 +12,7 @@ from stepbus.fit import prototypes
 from stepbus.fit.opened import open_config
 from stepbus.fit.plugins import restore_state
 from stepbus.kernel import Bus, Predictions
-from stepbus.run import PREDICT_FILE, files, ledger
-from stepbus.run.folders import read_run
+from stepbus.run import PREDICT_FILE, files, folders, ledger
 from stepbus.run.opened import keeping
 from stepbus.run.prediction import Together
 from stepbus.storage import decode_state
@@ -64,7 +63,7 @@ class OpenedRun:
         Raises:
             ModelError: It is one.
         """
-        run = read_run(self.directory)
+        run = folders.read_run(self.directory)
         found = ""
         if run["id"] != self.id:
             found = "that of another run"
