@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stepbus.fit.texts import known_config as known_config
     from stepbus.fit.texts import new_encoder as new_encoder
     from stepbus.fit.texts import text_of as text_of
+    from stepbus.fit.weights import digest_at_start as digest_at_start
     from stepbus.fit.weights import put_tensors as put_tensors
 else:
     from stepbus.base.lazy import lazily
@@ -48,5 +49,5 @@ else:
         session="FitSession",
         switched_off="disabled_of keep_disabled",
         texts="TextFits config_model known_config new_encoder text_of",
-        weights="put_tensors",
+        weights="digest_at_start put_tensors",
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from stepbus.base import ModelError, did_you_mean
@@ -42,3 +44,26 @@ def put_tensors(model: Any, tensors: Mapping[str, Any], *, source: str, strict: 
         if own[name].shape != array.shape:
             raise ModelError(f"{source}: {name}: expected the shape {own[name].shape}, got {array.shape}")
     model.load_weights([(name, array.astype(own[name].dtype)) for name, array in tensors.items()])
+
+
+def digest_at_start(settings: Any) -> str:
+    """Return a digest of the weights that a fit starts with, and of what shapes them.
+
+    Args:
+        settings: The settings of the model component.
+
+    Returns:
+        16 digits; "" of a model from scratch, of a wheel, whose own digest stands for it, and of what cannot be read.
+    """
+    from stepbus.compute import find_folder
+
+    source, found = getattr(settings, "pretrained", None), hashlib.sha256()
+    if not isinstance(source, str) or source.startswith("pypi:"):
+        return ""
+    with suppress(ModelError, OSError):  # who loads them says what is wrong with them
+        folder = find_folder(source)
+        for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+            with path.open("rb") as file:
+                found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+        return found.hexdigest()[:16]
+    return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import BadInput, CheckpointError, ConfigError, counted, from_here
 from stepbus.base.trees import to_yaml
 from stepbus.device import choice, conditions
-from stepbus.fit import plugin_table
+from stepbus.fit import digest_at_start, plugin_table
 from stepbus.run import files as run_files
 from stepbus.run import folders as run_folders
 from stepbus.run import keeping, ledger, opened, resume
@@ -113,6 +113,10 @@ class FolderStore:
         facts["conditions"] = conditions.current()
         # Between them the sets of the first fit hold every row, and the other fits share them out by the same settings.
         facts["rows"] = {name: told[:16] for name, told in run.first.data.digests().items()}
+        # A fit that begins after a resume is to start as the others did.
+        for fit in [run.main, *(fit for fit in run.fits if "model.pretrained" in fit.overrides)]:
+            if digest := digest_at_start(run.variants.of(fit).config.model.settings):
+                facts["model.pretrained_sha256" + (f" of {fit.name}" if fit.overrides else "")] = digest
         self.past.facts = facts
         self._plans = keeping.planned(run)
         writes = run_files.written_by_plugins(run)
