@@ -299,7 +299,7 @@ def check(
     # What is raised after the real error is noted on it.
     sentences += [note for note in getattr(error, "__notes__", ()) if note.startswith("breaks, ")]
     (sentence,) = sentences
-    assert f": {hook} raised " in sentence
+    assert f": {hook} raised " in sentence or f": {hook}: expected " in sentence
     assert sentence.endswith("; switch the plugin off with plugins: {breaks: false}")
     assert (
         run.recorder.events[-1].name == "on_close" or hook == "on_close" or run.recorder.events[-2].name == "on_close"
