@@ -143,13 +143,8 @@ def _component(part: Any, loaded: LoadedPlugin) -> dict[str, Any]:
     alone = [getattr(other, "config", None) for other in loaded.components].count(part.config) == 1
     purpose = first_line(part.config) if alone else ""
     claims = claimed(part.kind, part.metadata)
-    return {
-        "kind": part.kind,
-        "name": part.name,
-        "purpose": listed(claims) if claims else purpose,
-        "claims": claims,
-        "settings": list(_settings(part.config)),
-    }
+    settings, purpose = list(_settings(part.config)), listed(claims) if claims else purpose
+    return {"kind": part.kind, "name": part.name, "purpose": purpose, "claims": claims, "settings": settings}
 
 
 def first_line(cls: Any) -> str:
@@ -253,10 +248,8 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_value(key)}: {_value(item)}' for key, item in value.items())}}}"
 
-    if isinstance(value, str) and re.search(r"[\[\]{},#\n]", value):
+    if value == "" or (isinstance(value, str) and re.search(r"[\[\]{},#\n]", value)):
         return json.dumps(value, ensure_ascii=False)
-    if value == "":
-        return '""'
     text = to_yaml({"x": value}).removeprefix("x: ").rstrip("\n")
     return "null" if value is None else text
 
