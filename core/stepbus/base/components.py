@@ -271,7 +271,7 @@ class Components:
                 yield f"{provider}: {part.name!r}: expected a kind out of {known}, got {part.kind!r}{near}", bool(near)
 
     def unpicked(self, bases: Mapping[str, type]) -> Iterator[Problem]:
-        """Yield what is wrong with those that nobody asked for; `bases` has the class that settings of a kind extend."""
+        """Yield what is wrong with those that nobody asked for; `bases` has the class that settings of each extend."""
         for key, (part, _) in self._parts.items():
             if key not in self._asked and (problem := part.unfit(bases.get(part.kind))):
                 yield self.misfit(part, problem)
