@@ -69,13 +69,8 @@ def _component(part: Any, loaded: LoadedPlugin) -> dict[str, Any]:
     alone = [getattr(other, "config", None) for other in loaded.components].count(part.config) == 1
     purpose = first_line(part.config) if alone else ""
     claims = claimed(part.kind, part.metadata)
-    return {
-        "kind": part.kind,
-        "name": part.name,
-        "purpose": listed(claims) if claims else purpose,
-        "claims": claims,
-        "settings": list(_settings(part.config)),
-    }
+    settings, purpose = list(_settings(part.config)), listed(claims) if claims else purpose
+    return {"kind": part.kind, "name": part.name, "purpose": purpose, "claims": claims, "settings": settings}
 
 
 def first_line(cls: Any) -> str:

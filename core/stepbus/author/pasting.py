@@ -74,9 +74,7 @@ def as_yaml(value: Any) -> str:
         return f"[{', '.join(map(as_yaml, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{as_yaml(key)}: {as_yaml(item)}' for key, item in value.items())}}}"
-    if isinstance(value, str) and re.search(r"[\[\]{},#\n]", value):
+    if value == "" or (isinstance(value, str) and re.search(r"[\[\]{},#\n]", value)):
         return json.dumps(value, ensure_ascii=False)
-    if value == "":
-        return '""'
     text = to_yaml({"x": value}).removeprefix("x: ").rstrip("\n")
     return "null" if value is None else text

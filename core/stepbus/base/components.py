@@ -141,7 +141,9 @@ class Selected:
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as error:
-            raise self._unbuilt(f"{error_words(error)}; {self._mend}") from error
+            kind = self.component.kind
+            told = f" (`stepbus contracts {kind}` says what it is given)" if kind in KINDS else ""
+            raise self._unbuilt(f"{error_words(error)}; mend its build{told}, or pick another {kind}") from error
         if part is None:
             raise self._unbuilt("its build returned None; return the part")
         return part
@@ -150,12 +152,6 @@ class Selected:
     def maker(self) -> Maker:
         """How messages name the part, and whom it comes from."""
         return Maker(f"the {self.component.kind} {self.name!r}", self.provider)
-
-    @property
-    def _mend(self) -> str:
-        kind = self.component.kind
-        told = f" (`stepbus contracts {kind}` says what it is given)" if kind in KINDS else ""
-        return f"mend its build{told}, or pick another {kind}"
 
     def _unbuilt(self, why: str) -> PluginError:
         return PluginError(self.maker.signed(f"{self.maker.said} cannot be built: {why}"))
@@ -212,12 +208,7 @@ class Components:
         self._elsewhere = elsewhere
 
     def add(self, component: Component, provider: str, home: Problem | None = None) -> None:
-        """Take in one component.
-
-        Args:
-            component: The part.
-            provider: The plugin that offers it, as messages should name it.
-            home: Where that plugin was switched on: path, file and line of what is wrong with the component itself.
+        """Take in a component of a plugin, as messages name it, and where that was switched on, if anywhere.
 
         Raises:
             PluginError: Another plugin offers the same kind and name, or reads the same files.
@@ -241,8 +232,8 @@ class Components:
 
     def misfit(self, component: Component, words: str) -> Problem:
         """Return what is wrong with a component as a problem of the plugin that offers it."""
-        key = (component.kind, component.name)
-        return evolve(self._homes[key], message=f"{self._parts[key][1]}: {words}")
+        home = self._homes[component.kind, component.name]
+        return evolve(home, message=f"{self.provider(component)}: {words}")
 
     def names(self, kind: str) -> list[str]:
         """Return the names known for a kind, in order of arrival."""
@@ -280,11 +271,7 @@ class Components:
                 yield f"{provider}: {part.name!r}: expected a kind out of {known}, got {part.kind!r}{near}", bool(near)
 
     def unpicked(self, bases: Mapping[str, type]) -> Iterator[Problem]:
-        """Yield what is wrong with those that nobody asked for.
-
-        Args:
-            bases: Kind -> the class that settings of it extend.
-        """
+        """Yield what is wrong with those that nobody asked for; `bases` has the class that settings of each extend."""
         for key, (part, _) in self._parts.items():
             if key not in self._asked and (problem := part.unfit(bases.get(part.kind))):
                 yield self.misfit(part, problem)
