@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stepbus.fit.members import prototypes as prototypes
     from stepbus.fit.members import run_scoped as run_scoped
     from stepbus.fit.members import source_digest as source_digest
+    from stepbus.fit.members import version_of as version_of
     from stepbus.fit.metrics import chosen_metrics as chosen_metrics
     from stepbus.fit.metrics import rehearse as rehearse
     from stepbus.fit.session import FitSession as FitSession
@@ -44,7 +45,7 @@ else:
         builder="Exported FitBuilder Fitting",
         effects="loop_notes run_notes unevaluated",
         evaluation="joined metric_values predict score unweighed",
-        members="Prototype exclusions for_fit make plugin_table prototypes run_scoped source_digest",
+        members="Prototype exclusions for_fit make plugin_table prototypes run_scoped source_digest version_of",
         metrics="chosen_metrics rehearse",
         session="FitSession",
         switched_off="disabled_of keep_disabled",

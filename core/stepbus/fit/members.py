@@ -79,7 +79,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
         plugin = make(loaded.cls, choice.settings, loaded.label)
         if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
             raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
-        version = _version(loaded)
+        version = version_of(loaded)
         prototype = Prototype(
             choice.name,
             loaded.label,
@@ -112,7 +112,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
     return found
 
 
-def _version(loaded: LoadedPlugin) -> str:
+def version_of(loaded: LoadedPlugin) -> str:
     """Return what a resume compares of a plugin's code: its version, with a digest where that alone may stay."""
     module = loaded.cls.__module__
     if loaded.version:

@@ -45,9 +45,7 @@ def test_a_metric_that_raises_is_named() -> None:
     """It was a traceback; and one that exits ended the command with code 0, its run lost."""
     with pytest.raises(PluginFailure, match=r"^the metric 'mine' raised ZeroDivisionError: .*training\.metrics$"):
         metric_values([("mine", lambda labels, values: 1 / 0)], LABELS, VALUES)
-    with pytest.raises(
-        PluginFailure, match=r"^the metric 'mine' raised SystemExit: 0; mend it, or leave it out of"
-    ):
+    with pytest.raises(PluginFailure, match=r"^the metric 'mine' raised SystemExit: 0; mend it, or leave it out of"):
         metric_values([("mine", exits)], LABELS, VALUES)
 
 

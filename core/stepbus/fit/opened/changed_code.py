@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import listed
-from stepbus.fit import prototypes
+from stepbus.base import listed, snake_case
+from stepbus.fit import source_digest, version_of
 from stepbus.fit.predicting import takes_part
 
 if TYPE_CHECKING:
-    from stepbus.config import Config
+    from stepbus.config import Config, PluginChoice
 
 
 def other_code(saved: Any, config: Config, plugins: Sequence[Any] = ()) -> str:
@@ -23,18 +23,22 @@ def other_code(saved: Any, config: Config, plugins: Sequence[Any] = ()) -> str:
         config: The configuration that was opened.
         plugins: Classes and objects passed in Python.
     """
-    ours = {choice.name for choice in config.plugins if choice.loaded.origin == "built-in"}
-    if not isinstance(saved, Mapping) or not (plugins or len(ours) < len(config.plugins)):
+    if not isinstance(saved, Mapping):
         return ""
+    # Classes are looked at, and nothing is made of them: prediction may need none.
+    now = {each.name: (each.loaded.cls, version_of(each.loaded)) for each in config.plugins if _is_foreign(each)}
+    for extra in plugins:
+        cls = extra if isinstance(extra, type) else type(extra)
+        now[snake_case(cls.__name__)] = (cls, source_digest(cls))
     names = []
-    for member in prototypes(config, plugins):
-        row = saved.get(member.name)
+    for name, (cls, version) in now.items():
+        row = saved.get(name)
         was = row.get("version") if isinstance(row, Mapping) else row
-        predicts = any(takes_part(member.plugin, of_run=run) for run in (True, False))
-        offers = predicts or bool(getattr(member.plugin, "components", ()))
+        predicts = any(takes_part(cls, of_run=run) for run in (True, False))
+        offers = predicts or bool(getattr(cls, "components", ()))
         # Of a class that was typed in at a prompt no source is known.
-        if member.name not in ours and offers and was and member.version and was != member.version:
-            names.append(member.name)
+        if offers and was and version and was != version:
+            names.append(name)
     if not names:
         return ""
     code = f"the code of the plugin {names[0]}" if len(names) == 1 else f"the code of the plugins {listed(names)}"
@@ -42,3 +46,7 @@ def other_code(saved: Any, config: Config, plugins: Sequence[Any] = ()) -> str:
         f"{code} is other than when this was trained, so what it predicts now may be other as well; bring the old code "
         "back, or train again"
     )
+
+
+def _is_foreign(choice: PluginChoice) -> bool:
+    return choice.loaded.origin != "built-in"
