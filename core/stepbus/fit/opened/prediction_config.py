@@ -157,6 +157,8 @@ def needs_trust(config: Config, task: str | None = None) -> bool:
         config: The configuration that trains.
         task: What the labels are.
     """
+    if not isinstance(config.model.settings.head, Selected):
+        return False  # a scripted run picks no parts, and writes nothing that opens
     kept = prediction_tree(config, task)["plugins"]
     of_run = [choice for choice in config.plugins if takes_part(choice.loaded.cls, of_run=True)]
     named = {**kept, **{choice.name: plugin_tree(config, choice) for choice in of_run}}
