@@ -154,7 +154,7 @@ def test_a_project_that_moved_with_its_plugin_says_how_it_predicts_again(
 
     said = open_run(train(before), trust=True).predict(files["test"])
     before.rename(after)
-    with pytest.raises(ModelError, match=r"there is no file .*mine\.py") as caught:
+    with pytest.raises(ModelError, match=r"expected the file .*mine\.py") as caught:
         open_run(after / "run", trust=True)
     assert f"`stepbus train … --resume {after / 'run'}` where it lies now" in str(caught.value)
     train(after, resume=True)
@@ -223,7 +223,9 @@ def test_rows_that_python_gives_are_not_those_of_the_configuration(
     document["fits"][0]["model"] = "0" * 64  # as if the model were another one by now
     write_json_atomically(result.directory / "predict.json", sealed(document))
     assert main(["predict", str(result.directory), "--output", "-"]) == 2
-    assert "those of the run were given in Python and are not kept" in capsys.readouterr().err
+    # Of folds, what combines them is held against the models first.
+    words = "expected how the models of this run predict together" if folds else "were given in Python and are not kept"
+    assert words in capsys.readouterr().err
 
 
 def test_without_rows_of_its_own_a_file_is_asked_for(
@@ -422,7 +424,8 @@ def test_the_next_command_trusts_what_the_run_wrote_and_a_missing_file_is_named(
     assert main([*words, "--output", str(tmp_path / "out.csv")]) == 2
     assert capsys.readouterr().err == (
         f"stepbus: {run}/predict.json: plugins.means.use: expected the file {tmp_path}/own.py, whose code takes part "
-        "in what this predicts, found none; bring it back to where it was\n"
+        "in what this predicts, found none; bring it back to where it was\nput there what it names, or say `stepbus train "
+        f"… --resume {run}` where it lies now, which writes this file anew\n"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from stepbus.base import Component, ConfigError, ModelError, Selected, one_line
+from stepbus.base import Component, ConfigError, ModelError, Problem, Selected, one_line
 from stepbus.compute.models import head_for
 from stepbus.config import Config, PluginChoice, load_config
 from stepbus.config.discovery import NAME, installed, may_implement, may_offer_components
@@ -141,7 +141,7 @@ def open_config(
         raise ModelError(
             f"{place}: {path}: expected the file {one_line(file, 300)}, whose code takes part in what this predicts, "
             "found none; bring it back to where it was"
-        )
+        ) from ConfigError([Problem(path, f"there is no file {file}")])
     config = _load(tree, place, plugins)
     left_out = [Wish("hooks", "left out, because prediction calls none")] if hooks else []
     wishes = [*(wish for wish in wishes if wish.path != "hooks"), *_of_config(config), *left_out]
