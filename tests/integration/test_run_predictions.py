@@ -424,8 +424,8 @@ def test_the_next_command_trusts_what_the_run_wrote_and_a_missing_file_is_named(
     assert main([*words, "--output", str(tmp_path / "out.csv")]) == 2
     assert capsys.readouterr().err == (
         f"stepbus: {run}/predict.json: plugins.means.use: expected the file {tmp_path}/own.py, whose code takes part "
-        "in what this predicts, found none; bring it back to where it was\nput there what it names, or say `stepbus train "
-        f"… --resume {run}` where it lies now, which writes this file anew\n"
+        "in what this predicts, found none; bring it back to where it was\nput there what it names, "
+        f"or say `stepbus train … --resume {run}` where it lies now, which writes this file anew\n"
     )
 
 
