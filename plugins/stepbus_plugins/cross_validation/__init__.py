@@ -23,7 +23,7 @@ from stepbus import (
     setting,
     write_columns,
 )
-from stepbus_plugins.cross_validation.folds import Array, set_aside, split
+from stepbus_plugins.cross_validation.folds import Array, set_aside, split, too_few
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
 from stepbus_plugins.cross_validation.report import combined_metrics, fold_scores, report_rows
 
@@ -103,7 +103,9 @@ class CrossValidation:
         codec.fit(rows)
         labels = codec.encode(rows)
         groups = self._groups(rows, data.group)
-        self._check(rows, codec, labels, groups)
+        counts = label_counts(codec, labels) if codec.task in ("binary", "multiclass") else {}
+        if words := too_few(self.config.strategy, folds, len(rows), groups, counts):
+            self._refuse("folds", words)
         if self.problems:
             return [fit]
         classes = codec.strata(rows, folds)
@@ -150,23 +152,6 @@ class CrossValidation:
             )
         values = rows.present(column, f"{HERE}.group" if self.config.group else "data.group", "a group")
         return np.unique(np.array(values, dtype=object), return_inverse=True)[1].reshape(-1)
-
-    def _check(self, rows: Rows, codec: LabelCodec, labels: Array, groups: Array | None) -> None:
-        folds, strategy = self.config.folds, self.config.strategy
-        if len(rows) < folds + (strategy == "time_series"):
-            self._refuse("folds", f"expected at least one row in each of {folds} folds, got {len(rows)} rows")
-        elif groups is not None and (number := len(np.unique(groups))) < folds:
-            self._refuse("folds", f"expected at least one group in each of {folds} folds, got {number} groups")
-        elif strategy in ("stratified", "stratified_group") and codec.task in ("binary", "multiclass"):
-            counts = label_counts(codec, labels)
-            rarest = min(counts, key=lambda name: counts[name])
-            if counts[rarest] < folds:
-                other = "kfold" if strategy == "stratified" else "group"
-                self._refuse(
-                    "folds",
-                    f"expected at least {folds} rows of each class, one a fold, got {counts[rarest]} of "
-                    f"{rarest!r}; use fewer folds, or strategy: {other}",
-                )
 
     def _refuse(self, name: str, message: str) -> None:
         self.problems.append(Problem(f"{HERE}.{name}" if name else HERE, message))

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
 Strategy = Literal["stratified", "kfold", "group", "stratified_group", "time_series"]
+
+
+def too_few(strategy: Strategy, folds: int, rows: int, groups: Array | None, counts: Mapping[str, float]) -> str:
+    """Return why rows do not go into so many folds, or nothing.
+
+    Args:
+        strategy: How rows are dealt out.
+        folds: How many folds.
+        rows: How many rows.
+        groups: int [N]; None without groups.
+        counts: Class -> its rows, where the labels are classes that exclude each other.
+    """
+    if rows < folds + (strategy == "time_series"):
+        return f"expected at least one row in each of {folds} folds, got {rows} rows"
+    if groups is not None and (number := len(np.unique(groups))) < folds:
+        return f"expected at least one group in each of {folds} folds, got {number} groups"
+    if strategy in ("stratified", "stratified_group") and counts:
+        rarest = min(counts, key=lambda name: counts[name])
+        if counts[rarest] < folds:
+            other = "kfold" if strategy == "stratified" else "group"
+            return (
+                f"expected at least {folds} rows of each class, one a fold, got {counts[rarest]} of {rarest!r}; use "
+                f"fewer folds, or strategy: {other}"
+            )
+    return ""
 
 
 def split(

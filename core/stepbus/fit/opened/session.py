@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import CheckpointError, ModelError, show
 from stepbus.fit import prototypes
-from stepbus.fit.plugins import restore_state
+from stepbus.fit.plugins import restore_stored
 from stepbus.fit.predicting import STATES
 from stepbus.kernel import Bus
-from stepbus.storage import DESCRIPTION, decode_state, tensor_files
+from stepbus.storage import DESCRIPTION, tensor_files
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -77,17 +77,8 @@ def opened_bus(folder: Path, config: Config, saved: Any, plugins: Sequence[Any] 
             "passed in Python, got none; in Python pass it again, open_trainer(FOLDER, plugins=[…]); the command line "
             "cannot pass one"
         )
-    bus, arrays, states = Bus([made[name] for name in saved]), _arrays(folder), {}
-    for name, plain in saved.items():
-        try:
-            if plain is not None:
-                states[name] = decode_state(plain, arrays)
-        except ValueError as error:
-            raise ModelError(f"{place}: predicting.{name}: {error}") from error
-    try:
-        restore_state(bus, states)
-    except CheckpointError as error:
-        raise ModelError(f"{place}: predicting: {error}") from error
+    bus = Bus([made[name] for name in saved])
+    restore_stored(bus, saved, _arrays(folder), f"{place}: predicting")
     return bus
 
 

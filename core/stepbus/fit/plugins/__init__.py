@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stepbus.fit.plugins.memory import check_memory as check_memory
     from stepbus.fit.plugins.memory import memory_problem as memory_problem
     from stepbus.fit.plugins.memory import restore_state as restore_state
+    from stepbus.fit.plugins.memory import restore_stored as restore_stored
     from stepbus.fit.plugins.memory import state_of as state_of
     from stepbus.fit.plugins.watchers import compare_watchers as compare_watchers
     from stepbus.fit.plugins.watchers import watches as watches
@@ -17,6 +18,6 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        memory="asked_of check_memory memory_problem restore_state state_of",
+        memory="asked_of check_memory memory_problem restore_state restore_stored state_of",
         watchers="compare_watchers watches",
     )

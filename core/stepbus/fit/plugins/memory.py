@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import Asker, CheckpointError, PluginError, StepbusError, error_words
+from stepbus.base import Asker, CheckpointError, ModelError, PluginError, StepbusError, error_words
+from stepbus.storage import decode_state
 
 if TYPE_CHECKING:
     from stepbus.kernel import Bus, Member
@@ -108,3 +109,28 @@ def restore_state(bus: Bus, saved: Mapping[str, Any]) -> None:
                     f"plugins.{member.name}: expected what its state_dict returned, got something that its "
                     f"load_state_dict cannot read ({error_words(error)})"
                 ) from error
+
+
+def restore_stored(bus: Bus, stored: Mapping[str, Any], arrays: dict[str, Any], place: str) -> None:
+    """Give every member the state back that a folder to predict with holds of it.
+
+    Args:
+        bus: The plugins that take part.
+        stored: Name -> state as JSON values; None of one that remembers nothing.
+        arrays: The arrays that the states name.
+        place: The file and the key in it, for messages.
+
+    Raises:
+        ModelError: A state is damaged, or its plugin cannot read it.
+    """
+    states = {}
+    for name, plain in stored.items():
+        try:
+            if plain is not None:
+                states[name] = decode_state(plain, arrays)
+        except ValueError as error:
+            raise ModelError(f"{place}.{name}: {error}") from error
+    try:
+        restore_state(bus, states)
+    except CheckpointError as error:
+        raise ModelError(f"{place}: {error}") from error

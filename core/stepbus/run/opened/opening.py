@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import CheckpointError, ConfigError, ModelError, listed
+from stepbus.base import ConfigError, ModelError, listed
 from stepbus.fit import prototypes
 from stepbus.fit.opened import open_config, other_code
-from stepbus.fit.plugins import restore_state
+from stepbus.fit.plugins import restore_stored
 from stepbus.kernel import Bus, Predictions
 from stepbus.run import PREDICT_FILE, files, folders, ledger
 from stepbus.run.opened import keeping
 from stepbus.run.prediction import Together
-from stepbus.storage import decode_state
 
 if TYPE_CHECKING:
     from stepbus.kernel import Fit, Member
@@ -54,7 +53,8 @@ class OpenedRun:
         members = _members(directory, self.said, trust=trust, plugins=plugins)
         bus = Bus(members)
         bus.on_disabled = log.warning
-        _restore(bus, directory, self.said)
+        arrays = keeping.read_arrays(directory, self.said)
+        restore_stored(bus, self.said["states"], arrays, f"{directory / PREDICT_FILE}: states")
         self.together = Together(bus, tuple(self.fits), keeping.combiners_of(self.said), self.said["decisions"])
 
     def _refuse_others(self) -> None:
@@ -160,17 +160,3 @@ def _members(directory: Path, said: Mapping[str, Any], *, trust: bool, plugins: 
     if words := other_code(said.get("code"), config, plugins):
         log.warning("%s: %s", place, words)
     return [made[name] for name in named]
-
-
-def _restore(bus: Bus, directory: Path, said: dict[str, Any]) -> None:
-    arrays, states = keeping.read_arrays(directory, said), {}
-    place = directory / PREDICT_FILE
-    for name, plain in said["states"].items():
-        try:
-            states[name] = decode_state(plain, arrays)
-        except ValueError as error:
-            raise ModelError(f"{place}: states.{name}: {error}") from error
-    try:
-        restore_state(bus, states)
-    except CheckpointError as error:
-        raise ModelError(f"{place}: {error}") from error

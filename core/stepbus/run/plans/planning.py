@@ -99,7 +99,7 @@ def plan_fits(run: Planned) -> None:
         fit.seal()
     problems += axes_problems(grown, makers, run.fits)
     problems += run.variants.problems(run.fits, makers.problem)
-    problems += prediction_problems(run.fits, declared(run.planners), run.planners)
+    problems += prediction_problems(run.fits, grown, run.planners)
     _refuse([run.config.locate(problem) for problem in dict.fromkeys(problems)])
     run.notes = unpredicted(whole, run.fits)
 
