@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.folders import read_tensors as read_tensors
-    from stepbus.compute.forward import Calling as Calling
     from stepbus.compute.forward import Forward as Forward
     from stepbus.compute.forward import HeadForward as HeadForward
-    from stepbus.compute.forward import RowLoss as RowLoss
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
     from stepbus.compute.optimizer import Optimizer as Optimizer
@@ -30,7 +28,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
-        forward="Calling Forward HeadForward RowLoss",
+        forward="Forward HeadForward",
         module_forward="Loss ModuleForward",
         optimizer="Optimizer ParameterUpdater",
         scheduler="Scheduler warmup_steps",
