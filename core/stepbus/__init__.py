@@ -80,13 +80,13 @@ if TYPE_CHECKING:
     from stepbus.device.backend import mx as mx
     from stepbus.device.backend import row_streams as row_streams
     from stepbus.fit.predicting.means import mean_predictions as mean_predictions
+    from stepbus.kernel.control import Control as Control
     from stepbus.kernel.fits.fit import Axis as Axis
     from stepbus.kernel.fits.fit import Fit as Fit
     from stepbus.kernel.fits.results import FitResult as FitResult
     from stepbus.kernel.fits.results import Predictions as Predictions
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import Session as Session
-    from stepbus.kernel.state import Control as Control
     from stepbus.kernel.state import StepResult as StepResult
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
@@ -114,7 +114,7 @@ _HOME = {
     "Column": "text.labels.columns",
     "Component": "base.components",
     "ConfigError": "base.errors",
-    "Control": "kernel.state",
+    "Control": "kernel.control",
     "DataConfig": "config.sections",
     "DataError": "base.errors",
     "EnvironmentConfig": "config.sections",
