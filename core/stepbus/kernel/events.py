@@ -15,8 +15,16 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
             fill_fit
         if its rows were not prepared for the plan:
             prepare_data
+        transform_model
+        phases
+        for each phase:
+            trained_parameters
         parameter_groups
+        after_update
+        wrap_loss
+        wrap_gradient
         transform_gradients
+        training_step
         on_fit_start
         if a checkpoint was asked for at the start:
             checkpoint_retention
@@ -39,6 +47,13 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
                 if a checkpoint was asked for:
                     checkpoint_retention
                     on_checkpoint
+                if a phase begins and more updates come:
+                    wrap_loss
+                    wrap_gradient
+                    transform_gradients
+                    training_step
+        if it came to its end:
+            transform_export
         for each set that is scored or predicted at the end:
             prediction_views
             if it is scored, and was not at this very step or has views:
@@ -48,6 +63,8 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
             on_predictions
             if it is scored, and was not at this very step or has views:
                 on_evaluate
+        if it came to its end:
+            export_files
         on_fit_end
         on_fit_result
     for each axis that the plan grew along:
@@ -154,6 +171,56 @@ def combine_views(trainer: Session, predictions: Mapping[str, Predictions]) -> P
 
 
 @hookspec
+def transform_model(trainer: Session, model: Any) -> Any:
+    """Change what the model is made of: put adapters in, start layers anew, compute them otherwise. Threaded over `model`.
+
+    Fires once for each fit, when the weights that it starts with are in place and neither an optimizer nor a checkpoint
+    is. What is only frozen is said by `trained_parameters`.
+
+    Args:
+        trainer: The session of this fit.
+        model: The model, an `mlx.nn.Module`.
+
+    Returns:
+        The model, changed in place or another one. Where its parameters are others than before, `transform_export` says
+        what is left of them in the end.
+    """
+
+
+@hookspec
+def phases(trainer: Session) -> Sequence[int] | None:
+    """Say after which updates the computation changes: from there on everything that is compiled is built anew.
+
+    Fires once for each fit. At each phase `wrap_loss`, `wrap_gradient`, `transform_gradients` and `training_step` are
+    asked again; `trainer.state.step` is the number of updates before it.
+
+    Args:
+        trainer: The session of this fit; `trainer.state.steps_per_epoch` and `total_steps` are known.
+
+    Returns:
+        Numbers of updates, such as `[2 * trainer.state.steps_per_epoch]` for the third epoch on.
+    """
+
+
+@hookspec
+def trained_parameters(trainer: Session, model: Any, names: Sequence[str], step: int) -> Sequence[str] | None:
+    """Say which parameters are trained from an update on; the others are frozen. Threaded over `names`.
+
+    Fires before the first update, for 0 and for each step of `phases`: a pure function of its arguments. Optimizer and
+    plugins hold state for whatever is trained in any phase; a parameter that begins late counts its own updates.
+
+    Args:
+        trainer: The session of this fit.
+        model: The model.
+        names: The parameters, at first all that are not frozen in the model.
+        step: The updates before the phase.
+
+    Returns:
+        Some of these names.
+    """
+
+
+@hookspec
 def parameter_groups(trainer: Session, model: Any) -> dict[str, dict[str, float]] | None:
     """Give single parameters settings of their own, once for each fit, before the optimizer's state exists.
 
@@ -169,8 +236,46 @@ def parameter_groups(trainer: Session, model: Any) -> dict[str, dict[str, float]
 
 
 @hookspec
+def wrap_loss(trainer: Session, loss: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Change the loss of the training step: add a term, mix rows, run the model twice. Threaded over `loss`.
+
+    Asked once for each phase. The function is `loss(forward, batch) -> (row losses [B], {name: scalar array})`. The
+    engine weighs the rows and adds them up. `forward(batch)` gives the outputs, of text logits float32 [B, K]; it may be
+    called several times, each with dropout of its own, and on a changed batch. Of a model of text `forward.pooled(batch)`
+    gives the pooled vectors [B, D], and `forward.logits(pooled)` the rest. What is handed to the inner loss as `forward`
+    may be a function of one's own.
+
+    Args:
+        trainer: The session of this fit.
+        loss: The loss so far; the innermost is that of section `loss`.
+
+    Returns:
+        The new loss. A named scalar is the mean of its batch, or an array [B] that is weighed like the losses; all are
+        logged by name. For `trace_key` see `transform_gradients`.
+    """
+
+
+@hookspec
+def wrap_gradient(trainer: Session, value_and_grad: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Change how the gradient is taken: at other weights, on other inputs, more than once. Threaded over it.
+
+    Asked once for each phase. The function is `value_and_grad(parameters, batch) -> (total, weight, scalars,
+    gradients)`, for each batch that is accumulated: the sum of the row losses by weight, the sum of the weights, the
+    sums of named scalars by weight, and the gradient of the total. All are float32 and free of any loss scale.
+
+    Args:
+        trainer: The session of this fit.
+        value_and_grad: The function so far. `parameters` and `gradients` are dictionaries by parameter name, of what is
+            trained.
+
+    Returns:
+        The new function. For `trace_key` see `transform_gradients`.
+    """
+
+
+@hookspec
 def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
-    """Change the gradients inside the compiled step; asked once for each fit.
+    """Change the gradients inside the compiled step; asked once for each phase.
 
     Args:
         trainer: The session of this fit.
@@ -178,9 +283,71 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
     Returns:
         A pure function gradients -> gradients, or gradients -> (gradients, {name: scalar array}). It runs once for
         each trace, not for each step, so it may hold no Python state. Functions are chained in call order. The fits of
-        a run share compiled steps where each plugin with this hook or `parameter_groups` has a method
-        `trace_key(trainer)` that gives equal values in both (settings, numbers, texts; None is equal to nothing): the
-        promise that its hooks give the same there.
+        a run share compiled steps where each plugin with this hook, `parameter_groups`, `wrap_loss`, `wrap_gradient`,
+        `after_update` or `training_step` has a method `trace_key(trainer)` that gives equal values in both (settings,
+        numbers, texts; None is equal to nothing): the promise that its hooks give the same there.
+    """
+
+
+@hookspec
+def after_update(trainer: Session) -> tuple[Any, ...] | None:
+    """Keep arrays of one's own that follow the weights: averages of them, say. Asked once for each fit.
+
+    They are checkpointed, and where an update is skipped they keep their values.
+
+    Args:
+        trainer: The session of this fit, with model and optimizer.
+
+    Returns:
+        (arrays, function) or (arrays, function, weights). `arrays` is a dictionary of arrays, or of such dictionaries,
+        before the first update; `function(parameters, arrays) -> arrays` gives the new ones after each update, a pure
+        function inside the compiled step; `parameters` is a dictionary by name of what is trained in any phase.
+        `weights(parameters, arrays) -> {name: array}` gives what is evaluated, chosen as best and exported in place of
+        the training weights; only one plugin can. For `trace_key` see `transform_gradients`.
+    """
+
+
+@hookspec(firstresult=True)
+def training_step(trainer: Session) -> Callable[..., Any] | None:
+    """Give a whole training step of one's own; asked once for each phase, and the first plugin with an answer decides.
+
+    It goes with neither accumulation nor `wrap_loss` nor `wrap_gradient`.
+
+    Args:
+        trainer: The session of this fit.
+
+    Returns:
+        `step(model, optimizer, batch) -> loss`, or (loss, {name: scalar array}): a function inside the compiled step
+        that calls `optimizer.update(model, gradients)` once, with the gradients as a tree. For `trace_key` see
+        `transform_gradients`.
+    """
+
+
+@hookspec
+def transform_export(trainer: Session, tensors: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Change the tensors that are exported, such as to merge adapters into them. Threaded over `tensors`.
+
+    Fires at the end of each fit, with the weights in place that are exported. What comes out is put into a model as it
+    was before `transform_model`, which is scored and written, and which the next `train` starts from.
+
+    Args:
+        trainer: The session of this fit.
+        tensors: Name in files -> array.
+
+    Returns:
+        The new tensors.
+    """
+
+
+@hookspec
+def export_files(trainer: Session) -> Mapping[str, bytes | str] | None:
+    """Give files to write beside an exported model, such as a model card.
+
+    Args:
+        trainer: The session of this fit, its last scores in `trainer.state.metrics`.
+
+    Returns:
+        File name -> content. A name that a model's folder has anyway, or that another plugin gives, is an error.
     """
 
 
@@ -520,10 +687,14 @@ def on_close(run: Run, status: str) -> None:
 # Hooks whose value goes through the implementations in order, and the argument that carries it.
 THREADED = {
     "expand_fits": "fits", "fill_fit": "fit", "prepare_data": "sets", "finish_predictions": "predictions",
+    "transform_model": "model", "trained_parameters": "names", "wrap_loss": "loss", "wrap_gradient": "value_and_grad",
+    "transform_export": "tensors",
 }  # fmt: skip
 
 # Hooks that the first plugin with an answer decides.
-FIRST_DECIDES = frozenset({"combine_results", "combine_predictions", "combine_views", "checkpoint_retention"})
+FIRST_DECIDES = frozenset(
+    {"combine_results", "combine_predictions", "combine_views", "checkpoint_retention", "training_step"}
+)
 
 # Hooks that belong to the run rather than to one fit: a fit-scoped plugin cannot implement them.
 RUN_HOOKS = frozenset(
@@ -539,6 +710,8 @@ BUILD_HOOKS = frozenset(
     {
         "validate_plan", "prepare_data", "parameter_groups", "transform_gradients", "expand_fits", "fill_fit",
         "combine_results", "prediction_views", "combine_views", "combine_predictions", "finish_predictions",
+        "transform_model", "phases", "trained_parameters", "wrap_loss", "wrap_gradient", "after_update",
+        "training_step", "transform_export", "export_files",
     }
 )  # fmt: skip
 

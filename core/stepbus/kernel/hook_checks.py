@@ -75,6 +75,33 @@ def _groups(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(group, Mapping) for group in value.values())
 
 
+def _steps(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(each, int) and not isinstance(each, bool) and each > 0 for each in value
+    )
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(each, str) for each in value)
+
+
+def _following(value: Any) -> bool:
+    """Whether a value is (arrays, function) or (arrays, function, weights); what the arrays are is seen later."""
+    return (
+        isinstance(value, tuple | list)
+        and len(value) in (2, 3)
+        and isinstance(value[0], Mapping)
+        and callable(value[1])
+        and (len(value) == 2 or value[2] is None or callable(value[2]))
+    )
+
+
+def _files(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(content, str | bytes) for name, content in value.items()
+    )
+
+
 def _fits(value: Any) -> bool:
     from stepbus.kernel.fits import Fit
 
@@ -120,6 +147,15 @@ RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "validate_plan": (_problems, "a list of stepbus.Problem"),
     "parameter_groups": (_groups, "a mapping from parameter names to mappings of settings"),
     "transform_gradients": (callable, "a function of gradients"),
+    "transform_model": (callable, "a model"),
+    "phases": (_steps, "a list of whole numbers of at least 1"),
+    "trained_parameters": (_names, "a list of names of parameters"),
+    "wrap_loss": (callable, "a function loss(forward, batch)"),
+    "wrap_gradient": (callable, "a function value_and_grad(parameters, batch)"),
+    "after_update": (_following, "(arrays, function) or (arrays, function, weights)"),
+    "training_step": (callable, "a function step(model, optimizer, batch)"),
+    "transform_export": (lambda value: isinstance(value, Mapping), "a mapping from names to arrays"),
+    "export_files": (_files, "a mapping from file names to texts or bytes"),
     "expand_fits": (_fits, "a list of at least one stepbus.Fit"),
     "fill_fit": (_fit, "a stepbus.Fit"),
     "combine_results": (_result, "a stepbus.FitResult"),

@@ -42,7 +42,7 @@ def _signed(value: Any, maker: Maker) -> Any:
 
 
 # Hooks whose results are used later, when no guard is around them.
-USED_LATER = frozenset({"parameter_groups", "transform_gradients"})
+USED_LATER = frozenset({"parameter_groups", "transform_gradients", "wrap_loss", "wrap_gradient", "training_step"})
 
 
 def signed(hook: str, function: Callable[..., Any], maker: Maker, *, around: bool = False) -> Callable[..., Any]:
