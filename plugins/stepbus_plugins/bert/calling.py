@@ -1,7 +1,7 @@
 """How BERT's layers use the modules inside them: by the kernels where those are as built, else by calling them.
 
-A plugin may put another module in the place of each (LoRA does): what a replaced one computes must never be lost, so its
-weight is not read past it.
+A plugin may put another module in the place of each (LoRA does), and what that computes must never be lost: so no
+weight is read past it.
 """
 
 from __future__ import annotations

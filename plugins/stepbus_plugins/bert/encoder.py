@@ -95,7 +95,7 @@ class Encoder(nn.Module):
                 parts.append(self._rows(FAST, x[rows], attention_mask[rows], kinds, first_token_only))
         if not all_layers:
             return mx.concatenate([part[-1] for part in parts])
-        return [mx.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+        return [mx.concatenate(list(pieces)) for pieces in zip(*parts, strict=True)]
 
     def _tables(self) -> list[tuple[Any, int]]:
         """Return the tables of words, positions and types, each with the rows that it was built with."""

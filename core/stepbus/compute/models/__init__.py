@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from stepbus.compute.models.head_check import check_head as check_head
     from stepbus.compute.models.head_labels import keys_of as keys_of
     from stepbus.compute.models.head_labels import meaning_in as meaning_in
+    from stepbus.compute.models.initialising import initialise as initialise
     from stepbus.compute.models.loading import LoadReport as LoadReport
     from stepbus.compute.models.model import Classifier as Classifier
-    from stepbus.compute.models.model import initialise as initialise
     from stepbus.compute.models.model_keys import check_keys as check_keys
     from stepbus.compute.models.parts import Encoder as Encoder
     from stepbus.compute.models.parts import Head as Head
     from stepbus.compute.models.parts import Pooling as Pooling
+    from stepbus.compute.models.pooling import build_pooling as build_pooling
 else:
     from stepbus.base.lazy import lazily
 
@@ -29,7 +30,9 @@ else:
         head_adoption="adopt_head",
         head_check="check_head",
         head_labels="keys_of meaning_in",
+        initialising="initialise",
         loading="LoadReport",
-        model="Classifier initialise",
+        model="Classifier",
         model_keys="check_keys",
+        pooling="build_pooling",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,17 +10,19 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
-from mlx.utils import tree_flatten, tree_unflatten
+from mlx.utils import tree_unflatten
 
 from stepbus.base import ModelError, Selected
-from stepbus.compute.checks import called, pooled_by
+from stepbus.compute.checks import called, encoded, pooled_by, pooled_width
 from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
 from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
 from stepbus.compute.models.head_labels import label_keys as label_keys
+from stepbus.compute.models.initialising import flat, initialise
+from stepbus.compute.models.layers import count_layers
 from stepbus.compute.models.loading import LoadReport as LoadReport
 from stepbus.compute.models.loading import match_names
 from stepbus.compute.models.model_keys import check_keys
+from stepbus.compute.models.pooling import build_pooling, check_reads
 from stepbus.config import ModelConfig
 
 
@@ -33,7 +34,7 @@ class Classifier(nn.Module):
             `hidden_size` is D. Its optional `prefix` stands before its names in files that hold a whole model, and its
             optional `present_name(name)` returns the name that a tensor of an older file has here, or None for what
             is no parameter.
-        pooling: Called with hidden [B, L, D] and mask [B, L]; gives [B, D].
+        pooling: Called with hidden [B, L, D], or a list of them, and mask [B, L]; gives [B, D], or its `output_size`.
         head: Called with pooled [B, D]; gives logits [B, K]; has `loss` and `predictions`.
         task: What the head is for: binary, multiclass, multilabel or regression.
         outputs: K.
@@ -76,24 +77,28 @@ class Classifier(nn.Module):
         object.__setattr__(self, "settings", None)
         object.__setattr__(self, "providers", {})
         self.meaning: HeadMeaning | None = None
-        names = [self.tensor_name(path) for path, _ in _flat(self)]
+        names = [self.tensor_name(path) for path, _ in flat(self)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ModelError(f"two parts of the model share the tensor name {twice[0]!r}: rename one part's parameters")
 
     def __call__(self, batch: Mapping[str, mx.array]) -> mx.array:
         """Return logits [B, K] of a batch: input_ids, attention_mask and, where used, token_type_ids, each [B, L]."""
-        mask = batch["attention_mask"]
-        first = getattr(self.pooling, "first_token_only", False)
-        types = batch.get("token_type_ids")
-        hidden = called(self, "encoder", batch["input_ids"], mask, types, first_token_only=first)
-        logits: mx.array = called(self, "head", self.dropout(pooled_by(self, hidden, mask)))
+        return self.logits(self.pooled(batch))
+
+    def pooled(self, batch: Mapping[str, mx.array]) -> mx.array:
+        """Return what the pooling makes of a batch, [B, D]: before dropout and head."""
+        return pooled_by(self, encoded(self, batch), batch["attention_mask"])
+
+    def logits(self, pooled: mx.array) -> mx.array:
+        """Return dropout and head of pooled vectors [B, D]: logits [B, K]."""
+        logits: mx.array = called(self, "head", self.dropout(pooled))
         return logits
 
     @property
     def head_names(self) -> set[str]:
         """The names in files of the head's parameters."""
-        return {self.tensor_name(path) for path, _ in _flat(self) if path.startswith("head.")}
+        return {self.tensor_name(path) for path, _ in flat(self) if path.startswith("head.")}
 
     @property
     def is_familys_own(self) -> bool:
@@ -118,7 +123,7 @@ class Classifier(nn.Module):
 
     def tensors(self) -> dict[str, mx.array]:
         """Return every parameter under the name that files use."""
-        return {self.tensor_name(path): array for path, array in _flat(self)}
+        return {self.tensor_name(path): array for path, array in flat(self)}
 
     def load_tensors(
         self,
@@ -143,7 +148,7 @@ class Classifier(nn.Module):
         Raises:
             ModelError: A tensor of the encoder is missing or has another shape or kind than expected.
         """
-        parameters = {self.tensor_name(path): (path, array) for path, array in _flat(self)}
+        parameters = {self.tensor_name(path): (path, array) for path, array in flat(self)}
         found, unexpected = match_names(
             tensors, parameters, self.prefix, source, getattr(self.encoder, "present_name", str)
         )
@@ -185,38 +190,6 @@ class Classifier(nn.Module):
         return self.loaded
 
 
-def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
-    """Return a module's parameters by their paths, joined with dots."""
-    return tree_flatten(module.parameters())  # type: ignore[return-value] # a str only where a destination is given
-
-
-def initialise(model: Classifier, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
-    """Give parameters their starting values, a function of the seed and the parameter's name alone.
-
-    Matrices are drawn from a normal distribution and biases are 0, as in the reference code of BERT; what else there is
-    (a norm's weight of 1) stays as its module made it. The numbers come from NumPy, so that neither the device nor
-    whatever drew from MLX's generator before makes a difference.
-
-    Args:
-        model: The model to fill.
-        seed: The run's seed, 0 or more.
-        std: Standard deviation of the matrices.
-        names: The tensors to fill; None fills them all.
-    """
-    updates = []
-    for path, array in _flat(model):
-        name = model.tensor_name(path)
-        if names is not None and name not in names:
-            continue
-        if array.ndim >= 2:
-            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
-            updates.append((path, mx.array(values).astype(array.dtype)))
-        elif name.endswith("bias"):
-            updates.append((path, mx.zeros_like(array)))
-    model.update(tree_unflatten(updates))
-
-
 def compose(
     settings: ModelConfig,
     encoder: Any,
@@ -254,7 +227,8 @@ def compose(
         ModelError: The weights do not fit the encoder, or a key of the configuration holds what no model can use.
     """
     check_keys(config, source)
-    pooling = settings.pooling.build_a(nn.Module, encoder.hidden_size)
+    pooling = build_pooling(settings.pooling, encoder.hidden_size, count_layers(encoder))
+    check_reads(encoder, settings.pooling, pooling)
     dropout = settings.dropout
     if dropout is None:
         dropout = config.get("classifier_dropout")
@@ -263,7 +237,7 @@ def compose(
     model = Classifier(
         encoder,
         pooling,
-        head.build_a(nn.Module, encoder.hidden_size, outputs),
+        head.build_a(nn.Module, pooled_width(encoder, pooling), outputs),
         task=head.component.metadata["task"],
         outputs=outputs,
         dropout=float(dropout or 0.0),

@@ -1,0 +1,57 @@
+"""Starting values of a model's parameters: functions of the seed and a parameter's name alone."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection
+from typing import Any
+
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+
+
+def flat(module: nn.Module) -> list[tuple[str, mx.array]]:
+    """Return a module's parameters by their paths, joined with dots."""
+    return tree_flatten(module.parameters())  # type: ignore[return-value] # a str only where a destination is given
+
+
+def initialise(model: Any, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
+    """Give parameters their starting values, a function of the seed and the parameter's name alone.
+
+    Matrices are drawn from a normal distribution and biases are 0, as in the reference code of BERT; what else there is
+    (a norm's weight of 1) stays as its module made it. The numbers come from NumPy, so that neither the device nor
+    whatever drew from MLX's generator before makes a difference.
+
+    Args:
+        model: The classifier to fill.
+        seed: The run's seed, 0 or more.
+        std: Standard deviation of the matrices.
+        names: The tensors to fill; None fills them all.
+    """
+    updates = []
+    for path, array in flat(model):
+        name = model.tensor_name(path)
+        if (names is None or name in names) and (value := starting_value(name, array, seed, std)) is not None:
+            updates.append((path, value))
+    model.update(tree_unflatten(updates))
+
+
+def starting_value(name: str, array: mx.array, seed: int, std: float = 0.02) -> mx.array | None:
+    """Return what a parameter starts with, as `initialise` gives it; None where that is what its module made.
+
+    Args:
+        name: Its name in files.
+        array: The parameter, for its shape and number format.
+        seed: The run's seed, 0 or more.
+        std: Standard deviation of a matrix.
+    """
+    if array.ndim >= 2:
+        generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
+        return mx.array(values).astype(array.dtype)
+    return mx.zeros_like(array) if name.endswith("bias") else None
