@@ -58,17 +58,17 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.folders import read_tensors as read_tensors
-    from stepbus.compute.models.initialising import starting_value as starting_value
     from stepbus.compute.models.layers import depths_of as depths_of
     from stepbus.compute.models.layers import layers_of as layers_of
     from stepbus.compute.models.model import compose as compose
     from stepbus.compute.models.model_keys import check_keys as check_keys
     from stepbus.compute.models.model_keys import wrong_key as wrong_key
+    from stepbus.compute.models.starting_values import starting_value as starting_value
     from stepbus.compute.optimizer import Optimizer as Optimizer
-    from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
     from stepbus.compute.optimizer import hoist as hoist
     from stepbus.compute.optimizer import no_decay_names as no_decay_names
     from stepbus.compute.scheduler import Scheduler as Scheduler
+    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
     from stepbus.config.discovery.plugins import import_module as import_module
     from stepbus.config.load import get_trainer_config as get_trainer_config
     from stepbus.config.load import load_config as load_config
@@ -130,7 +130,7 @@ _HOME = {
     "ModelError": "base.errors",
     "Optimizer": "compute.optimizer",
     "OptimizerConfig": "config.sections",
-    "ParameterUpdater": "compute.optimizer",
+    "ParameterUpdater": "compute.updater",
     "Plan": "run.plans.plan",
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
@@ -186,7 +186,7 @@ _HOME = {
     "read_tensors": "compute.folders",
     "row_streams": "device.backend",
     "setting": "base.settings",
-    "starting_value": "compute.models.initialising",
+    "starting_value": "compute.models.starting_values",
     "vocabulary_rows": "text.tokens.folder",
     "write_columns": "api.prediction_files",
     "write_decoded": "api.prediction_files",
@@ -200,10 +200,11 @@ _NEEDS_MLX = {
     "api.create",
     "api.opening",
     "compute.folders",
-    "compute.models.initialising",
+    "compute.models.starting_values",
     "compute.models.layers",
     "compute.models.model",
     "compute.optimizer",
+    "compute.updater",
     "api.trainer",
     "plan.memory",
     "run.outer_loop",

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from stepbus.compute.models.head_check import check_head as check_head
     from stepbus.compute.models.head_labels import keys_of as keys_of
     from stepbus.compute.models.head_labels import meaning_in as meaning_in
-    from stepbus.compute.models.initialising import initialise as initialise
     from stepbus.compute.models.loading import LoadReport as LoadReport
     from stepbus.compute.models.model import Classifier as Classifier
     from stepbus.compute.models.model_keys import check_keys as check_keys
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from stepbus.compute.models.parts import Head as Head
     from stepbus.compute.models.parts import Pooling as Pooling
     from stepbus.compute.models.pooling import build_pooling as build_pooling
+    from stepbus.compute.models.starting_values import initialise as initialise
 else:
     from stepbus.base.lazy import lazily
 
@@ -30,9 +30,9 @@ else:
         head_adoption="adopt_head",
         head_check="check_head",
         head_labels="keys_of meaning_in",
-        initialising="initialise",
         loading="LoadReport",
         model="Classifier",
         model_keys="check_keys",
         pooling="build_pooling",
+        starting_values="initialise",
     )

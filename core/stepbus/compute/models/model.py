@@ -10,19 +10,19 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_unflatten
+from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
 from stepbus.compute.checks import called, encoded, pooled_by, pooled_width
 from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
 from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
 from stepbus.compute.models.head_labels import label_keys as label_keys
-from stepbus.compute.models.initialising import flat, initialise
 from stepbus.compute.models.layers import count_layers
 from stepbus.compute.models.loading import LoadReport as LoadReport
 from stepbus.compute.models.loading import match_names
 from stepbus.compute.models.model_keys import check_keys
 from stepbus.compute.models.pooling import build_pooling, check_reads
+from stepbus.compute.models.starting_values import initialise
 from stepbus.config import ModelConfig
 
 
@@ -77,7 +77,7 @@ class Classifier(nn.Module):
         object.__setattr__(self, "settings", None)
         object.__setattr__(self, "providers", {})
         self.meaning: HeadMeaning | None = None
-        names = [self.tensor_name(path) for path, _ in flat(self)]
+        names = [self.tensor_name(path) for path, _ in _flat(self)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ModelError(f"two parts of the model share the tensor name {twice[0]!r}: rename one part's parameters")
@@ -87,18 +87,18 @@ class Classifier(nn.Module):
         return self.logits(self.pooled(batch))
 
     def pooled(self, batch: Mapping[str, mx.array]) -> mx.array:
-        """Return what the pooling makes of a batch, [B, D]: before dropout and head."""
+        """Return what the head reads of a batch, [B, D], before its dropout."""
         return pooled_by(self, encoded(self, batch), batch["attention_mask"])
 
     def logits(self, pooled: mx.array) -> mx.array:
-        """Return dropout and head of pooled vectors [B, D]: logits [B, K]."""
+        """Return logits [B, K] of what the head reads, [B, D], through its dropout."""
         logits: mx.array = called(self, "head", self.dropout(pooled))
         return logits
 
     @property
     def head_names(self) -> set[str]:
         """The names in files of the head's parameters."""
-        return {self.tensor_name(path) for path, _ in flat(self) if path.startswith("head.")}
+        return {self.tensor_name(path) for path, _ in _flat(self) if path.startswith("head.")}
 
     @property
     def is_familys_own(self) -> bool:
@@ -123,7 +123,7 @@ class Classifier(nn.Module):
 
     def tensors(self) -> dict[str, mx.array]:
         """Return every parameter under the name that files use."""
-        return {self.tensor_name(path): array for path, array in flat(self)}
+        return {self.tensor_name(path): array for path, array in _flat(self)}
 
     def load_tensors(
         self,
@@ -148,7 +148,7 @@ class Classifier(nn.Module):
         Raises:
             ModelError: A tensor of the encoder is missing or has another shape or kind than expected.
         """
-        parameters = {self.tensor_name(path): (path, array) for path, array in flat(self)}
+        parameters = {self.tensor_name(path): (path, array) for path, array in _flat(self)}
         found, unexpected = match_names(
             tensors, parameters, self.prefix, source, getattr(self.encoder, "present_name", str)
         )
@@ -188,6 +188,11 @@ class Classifier(nn.Module):
         self.update(tree_unflatten(updates))
         self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()), tuple(grown))
         return self.loaded
+
+
+def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
+    """Return a module's parameters by their paths, joined with dots."""
+    return tree_flatten(module.parameters())  # type: ignore[return-value] # a str only where a destination is given
 
 
 def compose(

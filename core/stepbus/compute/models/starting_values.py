@@ -1,4 +1,4 @@
-"""Starting values of a model's parameters: functions of the seed and a parameter's name alone."""
+"""The numbers that new parameters of a classifier start with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,8 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 
 # isort: split
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
-
-
-def flat(module: nn.Module) -> list[tuple[str, mx.array]]:
-    """Return a module's parameters by their paths, joined with dots."""
-    return tree_flatten(module.parameters())  # type: ignore[return-value] # a str only where a destination is given
 
 
 def initialise(model: Any, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
@@ -28,13 +22,14 @@ def initialise(model: Any, seed: int, std: float = 0.02, names: Collection[str] 
     whatever drew from MLX's generator before makes a difference.
 
     Args:
-        model: The classifier to fill.
+        model: The model to fill.
         seed: The run's seed, 0 or more.
         std: Standard deviation of the matrices.
         names: The tensors to fill; None fills them all.
     """
+    flat: Any = tree_flatten(model.parameters())
     updates = []
-    for path, array in flat(model):
+    for path, array in flat:
         name = model.tensor_name(path)
         if (names is None or name in names) and (value := starting_value(name, array, seed, std)) is not None:
             updates.append((path, value))
