@@ -1,4 +1,4 @@
-"""The hooks at model, loss, gradient and weights in real fits: what each changes, in which order, and what a resume keeps."""
+"""The hooks at model, loss, gradient and weights in real fits: what each changes, and what a resume keeps."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_arrays_that_follow_the_weights_are_kept_and_resumed(tiny_config: Config
     found = fitted(tree, Mean())
     kept = means_of(tmp_path / "run")
     assert kept["plugins.mean.count"] == 22
-    for name, array in found.weights[-1].items():
+    for name in found.weights[-1]:
         mean = np.mean([weights[name] for weights in found.weights], axis=0)
         assert np.allclose(kept[f"plugins.mean.mean.{name}"], mean, atol=1e-6), name
     again = tiny_config(environment={"output_dir": str(tmp_path / "again")})
@@ -256,7 +256,8 @@ def test_an_update_that_is_not_finite_changes_nothing(window: int, precision: st
     )
 
     class State:
-        states: list[dict[str, Any]] = []
+        def __init__(self) -> None:
+            self.states: list[dict[str, Any]] = []
 
         @hookimpl
         def on_step_end(self, trainer: Any) -> None:

@@ -18,13 +18,12 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map, tree_map_with_path, tree_unflatten
 
 from stepbus.base import ModelError
+from stepbus.compute import Arrays, Forward, HeadForward, hoist
 from stepbus.compute.checks import transformed
-from stepbus.compute.forward import Arrays, Forward, HeadForward
-from stepbus.compute.optimizer import hoist
-from stepbus.compute.own_step import own_step
-from stepbus.compute.stepping import StepParts, packed, summed
+from stepbus.compute.stepping.own_step import own_step
+from stepbus.compute.stepping.parts import StepParts, packed, summed
 from stepbus.compute.stepping.training import all_finite
-from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute.stepping.updater import ParameterUpdater
 
 
 def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
