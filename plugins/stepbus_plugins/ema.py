@@ -27,7 +27,8 @@ class Ema:
             expected="a number from 0 up to, but not including, 1",
         )
         warmup: bool = setting(
-            True, "whether the n-th update keeps no more than (1 + n) / (10 + n), so that the first weights are soon gone"
+            True,
+            "whether the n-th update keeps no more than (1 + n) / (10 + n), so that the first weights are soon gone",
         )
         from_step: int = setting(
             0,
@@ -84,8 +85,12 @@ class Ema:
                     mean[name] = array + kept * (before - array)
             return {"updates": updates, "mean": mean}
 
-        begin = {name: array.astype(mx.float32) for name, array in trainer.optimizer.trained(trainer.model).items()}
-        return {"updates": mx.array(0, dtype=mx.int32), "mean": begin}, follow, lambda _, arrays: arrays["mean"]
+        now = trainer.optimizer.trained(trainer.model)
+        begin = {
+            "updates": mx.array(trainer.state.step, dtype=mx.int32),
+            "mean": {name: mx.array(array, dtype=mx.float32) for name, array in now.items()},
+        }
+        return begin, follow, lambda _, arrays: arrays["mean"]
 
 
 def decay_of(config: Ema.Config, updates: Any) -> Any:

@@ -60,7 +60,7 @@ class Swa:
             found = "no weights" if number < 1 else "one set of weights alone"
             trainer.message(
                 f"plugins.swa: {found} will enter the mean, which begins after {begin:,} updates and takes one every "
-                f"{every:,}, and the fit has {state.total_steps:,}; begin earlier, set a smaller every, or train longer",
+                f"{every:,}, of {state.total_steps:,} in all; begin earlier, set a smaller every, or train longer",
                 "warning",
             )
 
@@ -76,8 +76,8 @@ class Swa:
         config, epoch = self.config, state.steps_per_epoch
         if not epoch and (config.from_step is None or config.every is None):
             raise BadInput(
-                "plugins.swa: expected from_step and every, in updates, because nobody can count the updates of an epoch "
-                "before its end, got neither; set both"
+                "plugins.swa: expected from_step and every, in updates, because nobody can count the updates of an "
+                "epoch before its end; set both"
             )
         begin = ((config.from_epoch or 1) - 1) * epoch if config.from_step is None else config.from_step
         return begin, config.every or epoch
@@ -110,6 +110,10 @@ class Swa:
             begun = arrays["number"] > 0
             return {name: mx.where(begun, arrays["mean"][name], array) for name, array in parameters.items()}
 
-        nothing = mx.array(0, dtype=mx.int32)
-        begin_with = {name: array.astype(mx.float32) for name, array in trainer.optimizer.trained(trainer.model).items()}
-        return {"updates": nothing, "number": nothing, "mean": begin_with}, follow, weights
+        now, nothing = trainer.optimizer.trained(trainer.model), mx.array(0, dtype=mx.int32)
+        begin_with = {
+            "updates": mx.array(trainer.state.step, dtype=mx.int32),
+            "number": nothing,
+            "mean": {name: mx.array(array, dtype=mx.float32) for name, array in now.items()},
+        }
+        return begin_with, follow, weights

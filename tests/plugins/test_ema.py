@@ -26,7 +26,9 @@ def by_hand(decay: float, *, warmup: bool = False, from_step: int = 0, updates: 
     found = {name: values[from_step].astype(np.float64) for name, values in averages.PATH.items()}
     for number in range(1, updates - from_step + 1):
         kept = min(decay, (1 + number) / (10 + number)) if warmup else decay
-        found = {name: kept * mean + (1 - kept) * averages.PATH[name][from_step + number] for name, mean in found.items()}
+        found = {
+            name: kept * mean + (1 - kept) * averages.PATH[name][from_step + number] for name, mean in found.items()
+        }
     return found
 
 

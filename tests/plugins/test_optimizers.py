@@ -361,7 +361,9 @@ def test_schedule_free_with_a_schedule_is_a_problem_of_the_plan(schedule: str) -
     (problem,) = problems("schedule_free", schedule)
     assert (problem.path, problem.message) == (
         "scheduler.type",
-        f"expected constant beside optimizer.type: schedule_free, which averages in place of a schedule, got {schedule}; "
+        f"expected constant beside optimizer.type: schedule_free, which averages in its place, got {schedule}; "
         "set scheduler: {type: constant, warmup_ratio: 0.1}, or take adamw",
     )
-    assert problems("schedule_free", "constant") == problems("schedule_free", "mine") == problems("adamw", schedule) == []
+    assert (
+        problems("schedule_free", "constant") == problems("schedule_free", "mine") == problems("adamw", schedule) == []
+    )

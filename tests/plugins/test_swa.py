@@ -68,7 +68,11 @@ def test_what_never_moved_keeps_its_bits_and_what_began_late_counts_with_where_i
 @pytest.mark.parametrize(
     ("settings", "path", "words"),
     [
-        ({"from_epoch": 5}, "from_epoch", "expected an epoch of the fit, which has 4, got 5; nothing would be averaged"),
+        (
+            {"from_epoch": 5},
+            "from_epoch",
+            "expected an epoch of the fit, which has 4, got 5; nothing would be averaged",
+        ),
         ({"from_step": 20}, "from_step", "expected fewer than the 20 updates of the fit, got 20; nothing would be"),
     ],
 )

@@ -97,7 +97,7 @@ class Optimizers:
         optimizer, schedule = plan.config.optimizer.name, plan.config.scheduler.name
         if optimizer != "schedule_free" or schedule not in FALLING:
             return []
-        words = f"expected constant beside optimizer.type: {optimizer}, which averages in place of a schedule"
+        words = f"expected constant beside optimizer.type: {optimizer}, which averages in its place"
         mend = "set scheduler: {type: constant, warmup_ratio: 0.1}, or take adamw"
         return [Problem("scheduler.type", f"{words}, got {schedule}; {mend}")]
 

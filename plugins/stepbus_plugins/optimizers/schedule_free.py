@@ -1,7 +1,7 @@
 """Schedule-Free AdamW.
 
-Source: Defazio et al., "The Road Less Scheduled", NeurIPS 2024 (arXiv 2405.15682), and its authors' code, `schedulefree`
-1.4, whose order of operations is kept.
+Source: Defazio et al., "The Road Less Scheduled", NeurIPS 2024 (arXiv 2405.15682), and its authors' code,
+`schedulefree` 1.4, whose order of operations is kept.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ State = dict[str, mx.array]
 class ScheduleFree(Optimizer):
     """AdamW whose steps go to z, whose gradients are taken at y between z and their mean x, and whose weights are x.
 
-    The parameters of the model are y; x follows from y and z. Each step weighs in x by the square of the largest rate so
-    far, so that those of a warm-up count little.
+    The parameters of the model are y; x follows from y and z. Each step weighs in x by the square of the largest rate
+    so far, so that those of a warm-up count little.
 
     Args:
         settings: The section `optimizer`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.compute.stepping.averages import Averages as Averages
     from stepbus.compute.stepping.checks import checked_gradient as checked_gradient
     from stepbus.compute.stepping.checks import checked_loss as checked_loss
     from stepbus.compute.stepping.following import Follower as Follower
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from stepbus.compute.stepping.parts import packed as packed
     from stepbus.compute.stepping.parts import summed as summed
     from stepbus.compute.stepping.scaling import LossScale as LossScale
+    from stepbus.compute.stepping.streams import shared_out as shared_out
     from stepbus.compute.stepping.training import set_trained as set_trained
     from stepbus.compute.stepping.training import trainable_names as trainable_names
 else:
@@ -21,9 +23,11 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        averages="Averages",
         checks="checked_gradient checked_loss",
         following="Follower Followers",
         parts="Gradient StepParts packed summed",
         scaling="LossScale",
+        streams="shared_out",
         training="set_trained trainable_names",
     )
