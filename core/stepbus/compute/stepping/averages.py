@@ -13,8 +13,8 @@ from attrs import frozen
 
 from stepbus.base import did_you_mean, show_python
 from stepbus.base.guards import Maker
+from stepbus.compute import Optimizer
 from stepbus.compute.checks import shown
-from stepbus.compute.optimizer import Optimizer
 from stepbus.compute.stepping.following import Follower, Followers
 
 Arrays = dict[str, mx.array]
