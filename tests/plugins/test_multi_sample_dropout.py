@@ -112,7 +112,7 @@ def test_the_dropout_drops_its_share_and_keeps_the_mean() -> None:
 
 
 def test_a_model_without_pooled_vectors_is_refused() -> None:
-    with pytest.raises(ModelError, match="^multi_sample_dropout: expected a model with pooled vectors"):
+    with pytest.raises(ModelError, match=r"^multi_sample_dropout: expected a model with pooled vectors"):
         sampled(squares, 2, masked(0.5))(lambda batch: batch["x"], {"x": mx.ones((1, 2))})
 
 

@@ -120,7 +120,7 @@ class AdversarialTraining:
 
         arrays: Any = tree_flatten(model.parameters())
         if step >= self._begin(trainer.state):
-            self._chosen(trainer.config, dict(arrays), names)
+            self._chosen(self._path(trainer.config), dict(arrays), names)
 
     def trace_key(self, trainer: Any) -> Any:
         """Return what the gradient is made of: fits with equal settings share their compiled steps."""
@@ -131,11 +131,11 @@ class AdversarialTraining:
         """Return the gradient with its adversarial part, once that has begun."""
         if not self._has_begun(trainer):
             return None
-        config, mode = self.config, self.config.mode
+        config, mode, path = self.config, self.config.mode, self._path(trainer.config)
         move = fgm(config.of("epsilon")) if mode == "fgm" else awp(config.of("ascent_rate"), config.of("gamma"))
         return adversarial(
             value_and_grad,
-            lambda parameters: self._chosen(trainer.config, parameters, parameters),
+            lambda parameters: self._chosen(path, parameters, parameters),
             move,
             steps=1 if mode == "fgm" else config.of("ascent_steps"),
             weights=(config.clean_weight, config.weight),
@@ -156,7 +156,7 @@ class AdversarialTraining:
         named = [each.name for each in config.plugins if each.settings is self.config]
         return f"plugins.{named[0] if named else 'adversarial_training'}"
 
-    def _chosen(self, config: Any, arrays: Mapping[str, Any], trained: Iterable[str]) -> list[str]:
+    def _chosen(self, path: str, arrays: Mapping[str, Any], trained: Iterable[str]) -> list[str]:
         """Return the names of what is moved.
 
         Raises:
@@ -166,4 +166,4 @@ class AdversarialTraining:
         try:
             return chosen(patterns, arrays, trained)
         except LookupError as error:
-            raise PluginError(f"{self._path(config)}.parameters: {error}") from None
+            raise PluginError(f"{path}.parameters: {error}") from None
