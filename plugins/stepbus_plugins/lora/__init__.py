@@ -33,7 +33,9 @@ class Lora:
     @define(frozen=True, kw_only=True)
     class Config:
         rank: int = _number(8, "columns of B and rows of A", lambda n: n >= 1, "a whole number of at least 1")
-        alpha: float = _number(16.0, "scales the product: B A counts alpha / rank times", lambda a: a > 0, "a number above 0")
+        alpha: float = _number(
+            16.0, "scales the product: B A counts alpha / rank times", lambda a: a > 0, "a number above 0"
+        )
         targets: list[str] = setting(
             factory=lambda: ["query", "value"],
             meaning="linear layers that get A and B: the end of their path (query, attention.self.query), * for anything",
@@ -51,7 +53,8 @@ class Lora:
             factory=list, meaning="further parameters that are trained as they are: names or their ends, * for anything"
         )
         adapter: bool = setting(
-            False, "whether A, B and what else is trained are also written as an adapter for PEFT, in the folder adapter"
+            False,
+            "whether A, B and what else is trained are also written as an adapter for PEFT, in the folder adapter",
         )
 
     def __init__(self, config: Config) -> None:
@@ -88,7 +91,9 @@ class Lora:
         if unknown:
             known = f"there are {listed(_ends(layers))}" if layers else "there are none"
             words = "expected linear layers of the encoder, got {!r}, which means none{}; " + known
-            raise _refusal(trainer, "targets", [words.format(name, did_you_mean(name, _ends(layers))) for name in unknown])
+            raise _refusal(
+                trainer, "targets", [words.format(name, did_you_mean(name, _ends(layers))) for name in unknown]
+            )
         made: dict[int, Any] = {}  # one layer in two places stays one
         for path in paths:
             layer = layers[path]
@@ -105,7 +110,9 @@ class Lora:
         unknown = [each for each in self.config.also_train if not any(matches(each, name) for name in _modules(names))]
         if unknown:
             words = "expected modules or parameters of the model, got {!r}, which means none{}"
-            raise _refusal(trainer, "also_train", [words.format(e, did_you_mean(e, _ends(_modules(names)))) for e in unknown])
+            raise _refusal(
+                trainer, "also_train", [words.format(e, did_you_mean(e, _ends(_modules(names)))) for e in unknown]
+            )
         return [name for name in names if name.endswith((A, B)) or self._as_it_is(model, name)]
 
     def _as_it_is(self, model: Any, name: str) -> bool:
@@ -129,12 +136,16 @@ class Lora:
         trained = {name for name in flat if name.endswith((A, B)) or self._as_it_is(model, name)}
         sizes = [sum(flat[name].size for name in names) for names in (trained, flat)]
         layers = sum(name.endswith(A) for name in flat)
-        trainer.message(f"lora: {sizes[0]:,} of {sizes[1]:,} parameters are trained, A and B of {counted(layers, 'layer')}")
+        trainer.message(
+            f"lora: {sizes[0]:,} of {sizes[1]:,} parameters are trained, A and B of {counted(layers, 'layer')}"
+        )
         in_files = getattr(model, "tensor_name", str)
         fresh = set(getattr(getattr(model, "loaded", None), "initialised", ())) - {in_files(name) for name in trained}
         if fresh:
             names = listed(sorted(fresh))
-            words = f"lora: {names} had no pretrained weights and stay as they were drawn; name them in {HERE}.also_train"
+            words = (
+                f"lora: {names} had no pretrained weights and stay as they were drawn; name them in {HERE}.also_train"
+            )
             trainer.message(words, "warning")
 
     @hookimpl
@@ -157,7 +168,8 @@ class Lora:
 
         model, tensors, source = trainer.model, self._unmerged, trainer.config.model.settings.pretrained
         in_files = getattr(model, "tensor_name", str)
-        trained = [in_files(name) for name, _ in tree_flatten(model.parameters()) if self._as_it_is(model, name)]
+        flat: Any = dict(tree_flatten(model.parameters()))
+        trained = [in_files(name) for name in flat if self._as_it_is(model, name)]
         known = is_base(source, tensors, trained)
         if not known:
             trainer.message(

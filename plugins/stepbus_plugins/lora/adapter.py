@@ -69,7 +69,9 @@ def is_base(source: str, tensors: Mapping[str, Any], trained: Sequence[str]) -> 
     own = {name: array for name, array in tensors.items() if not name.endswith((A, B)) and name not in trained}
     # A bare encoder's file has no prefix before its names.
     found = {name: stored.get(name, stored.get(name.partition(".")[2])) for name in own}
-    return all(array is not None and np.array_equal(np.array(array), np.array(own[name])) for name, array in found.items())
+    return all(
+        array is not None and np.array_equal(np.array(array), np.array(own[name])) for name, array in found.items()
+    )
 
 
 def write_adapter(folder: Path, files: Mapping[str, bytes]) -> None:
