@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from stepbus.compute.optimizer import hoist as hoist
     from stepbus.compute.optimizer import no_decay_names as no_decay_names
     from stepbus.compute.scheduler import Scheduler as Scheduler
-    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.stepping.updater import ParameterUpdater as ParameterUpdater
     from stepbus.config.discovery.plugins import import_module as import_module
     from stepbus.config.load import get_trainer_config as get_trainer_config
     from stepbus.config.load import load_config as load_config
@@ -128,7 +128,7 @@ _HOME = {
     "ModelError": "base.errors",
     "Optimizer": "compute.optimizer",
     "OptimizerConfig": "config.sections",
-    "ParameterUpdater": "compute.updater",
+    "ParameterUpdater": "compute.stepping.updater",
     "Plan": "run.plans.plan",
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
@@ -198,7 +198,7 @@ _NEEDS_MLX = {
     "compute.folders",
     "compute.models.model",
     "compute.optimizer",
-    "compute.updater",
+    "compute.stepping.updater",
     "api.trainer",
     "plan.memory",
     "run.outer_loop",

@@ -105,8 +105,13 @@ class TrainingState:
     def add_to_interval(self, step: StepResult) -> None:
         """Add one update to the sums of the log interval."""
         sums = dict(self.interval)
-        sums["loss"] = sums.get("loss", 0.0) + step.loss * step.weight
-        for name in ("weight", "sequences", "tokens", "seconds"):
+        counted: tuple[str, ...] = ("sequences", "tokens", "seconds")
+        if step.skipped:  # what changed nothing is counted by itself: its loss need not be a number
+            sums["skipped"] = sums.get("skipped", 0.0) + 1
+        else:
+            sums["loss"] = sums.get("loss", 0.0) + step.loss * step.weight
+            counted = ("weight", *counted)
+        for name in counted:
             sums[name] = sums.get(name, 0.0) + getattr(step, name)
         for name, value in step.scalars.items():
             sums["last_" + name] = value
@@ -116,8 +121,10 @@ class TrainingState:
         """Return the interval's log record, and begin the next one."""
         sums, self.interval = self.interval, {}
         seconds = sums["seconds"] or math.inf
+        skipped = {"skipped_steps": sums["skipped"]} if "skipped" in sums else {}
         return {
-            "loss": sums["loss"] / (sums["weight"] or math.nan),
+            "loss": sums.get("loss", math.nan) / (sums.get("weight") or math.nan),
+            **skipped,
             "learning_rate": self.learning_rate,
             **{name.removeprefix("last_"): value for name, value in sums.items() if name.startswith("last_")},
             "sequences_per_second": sums["sequences"] / seconds,

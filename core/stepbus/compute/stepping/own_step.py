@@ -13,7 +13,7 @@ import mlx.core as mx
 from stepbus.base import show_python
 from stepbus.base.guards import Maker
 from stepbus.compute.checks import check_name, shape_of, shown
-from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute.stepping.updater import ParameterUpdater
 
 Arrays = dict[str, mx.array]
 
