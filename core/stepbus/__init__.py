@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from stepbus.plan.memory import file_shapes as file_shapes
     from stepbus.run.plans.growing import grow as grow
     from stepbus.run.plans.plan import Plan as Plan
+    from stepbus.storage.durable import write_bytes_atomically as write_bytes_atomically
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
@@ -188,6 +189,7 @@ _HOME = {
     "setting": "base.settings",
     "starting_value": "compute.models.starting_values",
     "vocabulary_rows": "text.tokens.folder",
+    "write_bytes_atomically": "storage.durable",
     "write_columns": "api.prediction_files",
     "write_decoded": "api.prediction_files",
     "write_predictions": "api.prediction_files",

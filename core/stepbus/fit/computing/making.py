@@ -110,6 +110,18 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
     )
 
 
+def scoring_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSteps:
+    """Return compiled functions that score and predict, and train nothing.
+
+    Args:
+        config: The configuration.
+        session: The fit, with the model that is exported.
+        forward: What a model makes of a batch.
+    """
+    unused = ParameterUpdater(config.optimizer.build_a(Optimizer), 0.0)
+    return CompiledSteps(session.model, unused, StepParts(), rate=lambda step: 0.0, seed=0, forward=forward)
+
+
 def _parts(session: Fitting, forward: Forward) -> StepParts:
     """Return what plugins make of a step from where the fit stands."""
     bus, gradient = session.bus, Gradient()
