@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from stepbus.compute.models.model_keys import check_keys as check_keys
     from stepbus.compute.models.model_keys import wrong_key as wrong_key
     from stepbus.compute.optimizer import Optimizer as Optimizer
-    from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
     from stepbus.compute.optimizer import hoist as hoist
     from stepbus.compute.optimizer import no_decay_names as no_decay_names
     from stepbus.compute.scheduler import Scheduler as Scheduler
@@ -127,7 +127,7 @@ _HOME = {
     "ModelError": "base.errors",
     "Optimizer": "compute.optimizer",
     "OptimizerConfig": "config.sections",
-    "ParameterUpdater": "compute.optimizer",
+    "ParameterUpdater": "compute.updater",
     "Plan": "run.plans.plan",
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
@@ -196,6 +196,7 @@ _NEEDS_MLX = {
     "compute.folders",
     "compute.models.model",
     "compute.optimizer",
+    "compute.updater",
     "api.trainer",
     "plan.memory",
     "run.outer_loop",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
     from stepbus.compute.optimizer import Optimizer as Optimizer
-    from stepbus.compute.optimizer import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
     from stepbus.compute.scheduler import Scheduler as Scheduler
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
     from stepbus.compute.sharing import Shared as Shared
@@ -30,8 +30,9 @@ else:
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Forward HeadForward",
         module_forward="Loss ModuleForward",
-        optimizer="Optimizer ParameterUpdater",
+        optimizer="Optimizer",
         scheduler="Scheduler warmup_steps",
         sharing="Shared",
         steps="CompiledSteps mix",
+    updater="ParameterUpdater",
     )

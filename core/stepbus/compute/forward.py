@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -15,14 +16,63 @@ from stepbus.compute.checks import called, maker_of, shape_of, shown
 Arrays = dict[str, mx.array]
 
 
+class Calling(Protocol):
+    """A model as a loss calls it; each call draws new dropout."""
+
+    def __call__(self, batch: Arrays) -> mx.array:
+        """Return the outputs of a batch; of a classifier logits, float32 [B, K]."""
+
+    def pooled(self, batch: Arrays) -> mx.array:
+        """Return what the head of a classifier reads, [B, D], before its dropout."""
+
+    def logits(self, pooled: mx.array) -> mx.array:
+        """Return logits, float32 [B, K], of what the head reads, through its dropout."""
+
+
+# (forward, batch) -> the loss of each row, float32 [B], and named scalars: 0-d ones, or [B].
+RowLoss = Callable[[Any, Arrays], tuple[mx.array, Mapping[str, mx.array]]]
+
+
 class Forward(Protocol):
     """How a model is called, and what its answer means; these run once a trace and hold no state."""
+
+    def calling(self, model: Any) -> Calling:
+        """Return the model as a loss calls it in training."""
+
+    def loss_of(self, model: Any) -> RowLoss:
+        """Return the loss of a batch by its labels; it is handed `calling(model)`, or what a plugin puts there."""
 
     def losses(self, model: Any, batch: Arrays) -> mx.array:
         """Return the loss of each row, float32 [B], by the batch's labels."""
 
     def outputs(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         """Return row losses [B] (0 without labels), predictions [B, K] and logits [B, K]."""
+
+
+class HeadCall:
+    """A `Classifier` as a loss calls it.
+
+    Args:
+        model: The classifier.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, batch: Arrays) -> mx.array:
+        """Return logits, float32 [B, K]."""
+        logits: mx.array = self.model(batch).astype(mx.float32)
+        return logits
+
+    def pooled(self, batch: Arrays) -> mx.array:
+        """Return what the head reads, [B, D], before its dropout."""
+        pooled: mx.array = self.model.pooled(batch)
+        return pooled
+
+    def logits(self, pooled: mx.array) -> mx.array:
+        """Return logits, float32 [B, K], of what the head reads, through its dropout."""
+        logits: mx.array = self.model.logits(pooled).astype(mx.float32)
+        return logits
 
 
 class HeadForward:
@@ -32,13 +82,21 @@ class HeadForward:
         ModelError: The head gives something else; what broadcasts would be a wrong loss without a word.
     """
 
+    def calling(self, model: Any) -> HeadCall:
+        """Return the classifier as a loss calls it."""
+        return HeadCall(model)
+
+    def loss_of(self, model: Any) -> RowLoss:
+        """Return the loss of a batch, see `Forward`."""
+        return lambda forward, batch: (_row_losses(model, forward(batch), batch), {})
+
     def losses(self, model: Any, batch: Arrays) -> mx.array:
         """Return the loss of each row, [B]."""
-        return _row_losses(model, model(batch).astype(mx.float32), batch)
+        return self.loss_of(model)(self.calling(model), batch)[0]
 
     def outputs(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         """Return row losses [B], predictions [B, K] and logits [B, K]."""
-        logits = model(batch).astype(mx.float32)
+        logits = self.calling(model)(batch)
         losses = _row_losses(model, logits, batch) if "labels" in batch else mx.zeros_like(batch["weights"])
         predictions = called(model, "head", logits, method="predictions")
         if shape_of(predictions)[:1] != logits.shape[:1] or len(shape_of(predictions)) != 2:

@@ -17,7 +17,8 @@ import mlx.nn as nn
 
 from stepbus.compute.fingerprints import Unknown, leaves, of_model, of_value
 from stepbus.compute.forward import Forward
-from stepbus.compute.optimizer import ParameterUpdater
+from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute.stepping import StepParts
 from stepbus.compute.traced import Traced
 
 
@@ -27,7 +28,7 @@ class Shared:
     def __init__(self) -> None:
         self._model: Any = None
         self._updater: ParameterUpdater | None = None
-        self._traced: Traced | None = None
+        self._traced: dict[int, Traced] = {}  # by the updates before the phase
         self._keys: dict[str, Any] = {}
 
     def model(self, model: nn.Module) -> Any:
@@ -42,9 +43,12 @@ class Shared:
             for (holder, key, old), (_, _, new) in zip(list(leaves(into)), list(leaves(model)), strict=True):
                 if isinstance(old, mx.array):
                     holder[key] = new
+            for (_, one), (_, other) in zip(into.named_modules(), model.named_modules(), strict=True):
+                one._no_grad = set(other._no_grad)  # which the last phase of a fit before may have changed
             vars(into).update(vars(model))
             return into
-        self._model, self._updater, self._traced = model, None, None
+        self._model, self._updater = model, None
+        self._traced.clear()
         return model
 
     def updater(self, updater: ParameterUpdater) -> ParameterUpdater:
@@ -56,12 +60,14 @@ class Shared:
         if self._is_known("updater", lambda: of_value(updater.traced_settings())) and self._updater is not None:
             self._updater.begin_as(updater)
             return self._updater
-        self._updater, self._traced = updater, None
+        self._updater = updater
+        self._traced.clear()
         return updater
 
     def traced(
         self,
-        transforms: Sequence[Callable[[Any], Any]],
+        parts: StepParts,
+        phase: tuple[int, Sequence[str]],
         precision: str,
         forward: Forward,
         keys: Sequence[tuple[str, Any]] | None,
@@ -69,7 +75,8 @@ class Shared:
         """Return the compiled functions of a fit, those that are there where everything that they are made of is alike.
 
         Args:
-            transforms: Functions over gradients, in order.
+            parts: What plugins make of the step.
+            phase: The updates before it, and the parameters that it trains.
             precision: The number format of the computation.
             forward: What the model makes of a batch.
             keys: Name -> trace key of each plugin that takes part in the computation; None where one has none.
@@ -78,12 +85,14 @@ class Shared:
         def key() -> Any:
             if keys is None:
                 raise Unknown("a plugin")
-            return [precision, of_value(forward), len(transforms), [(name, of_value(each)) for name, each in keys]]
+            made = [(name, of_value(each)) for name, each in keys]
+            return [precision, of_value(forward), len(parts.transforms), list(phase[1]), made]
 
-        if not self._is_known("traced", key) or self._traced is None:
+        start, _ = phase
+        if not self._is_known(f"traced from {start}", key) or start not in self._traced:
             assert self._updater is not None  # a fit makes its optimizer before its steps
-            self._traced = Traced(self._model, self._updater, transforms, precision, forward)
-        return self._traced
+            self._traced[start] = Traced(self._model, self._updater, parts, precision, forward)
+        return self._traced[start]
 
     def _is_known(self, what: str, make: Callable[[], Any]) -> bool:
         """Return whether the key of something is that of the fit before, and remember it."""

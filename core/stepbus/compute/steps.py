@@ -16,7 +16,8 @@ from attrs import frozen
 from mlx.utils import tree_map
 
 from stepbus.compute.forward import Arrays, Forward
-from stepbus.compute.optimizer import ParameterUpdater
+from stepbus.compute.stepping.parts import MOST_NAMED, StepParts
+from stepbus.compute.updater import ParameterUpdater
 from stepbus.compute.traced import Traced
 from stepbus.kernel import Batch, StepResult
 
@@ -26,7 +27,8 @@ class Ticket:
     """An update on its way home.
 
     Args:
-        packed: loss sum, weight, then the named scalars; [2 + S] float32.
+        packed: Whether it was done, the loss scale where there is one, loss sum, weight, then the named numbers of the
+            loss as sums by weight and those of the update; float32.
         learning_rate: The rate it uses.
         sequences: Real rows.
         tokens: Real tokens.
@@ -55,7 +57,7 @@ class CompiledSteps:
     Args:
         model: The model, weights in place.
         updater: The optimizer, state in place.
-        transforms: Functions over gradients, in order; see the hook `transform_gradients`.
+        parts: What plugins make of the step.
         rate: Called with the number of an update from 0; the learning rate that it uses.
         seed: Where the dropout of each step starts.
         precision: The number format of the computation; every weight, trained or frozen, keeps its own.
@@ -67,7 +69,7 @@ class CompiledSteps:
         self,
         model: Any,
         updater: ParameterUpdater,
-        transforms: Sequence[Callable[[Any], Any]],
+        parts: StepParts,
         rate: Callable[[int], float],
         seed: int,
         precision: str = "float32",
@@ -75,7 +77,7 @@ class CompiledSteps:
         traced: Traced | None = None,
     ) -> None:
         self.model, self.updater, self.rate, self.seed = model, updater, rate, seed
-        self.traced = traced or Traced(model, updater, transforms, precision, forward)
+        self.traced = traced or Traced(model, updater, parts, precision, forward)
         self._traces_before = self.traced.traces
         self._home = time.perf_counter()
 
@@ -101,6 +103,7 @@ class CompiledSteps:
                 "gradients": tree_map(mx.zeros_like, self.model.trainable_parameters()),
                 "total": mx.zeros(()),
                 "weight": mx.zeros(()),
+                "named": mx.zeros((MOST_NAMED,)),
             }
             for micro, each in enumerate(window):
                 mx.random.seed(mix(self.seed, number, micro))
@@ -114,7 +117,11 @@ class CompiledSteps:
     def read(self, ticket: Ticket) -> StepResult:
         """Wait for an update and return its numbers."""
         values = np.array(ticket.packed).tolist()
+        done, *values = values
+        scale = values.pop(0) if self.updater.scale is not None else None
         total, weight, *scalars = values
+        named, names = self.traced.named, self.traced.names
+        means = [value / weight if weight else float("nan") for value in scalars[: len(named)]]
         before, self._home = self._home, time.perf_counter()
         return StepResult(
             loss=total / weight if weight else float("nan"),
@@ -122,7 +129,9 @@ class CompiledSteps:
             sequences=ticket.sequences,
             tokens=ticket.tokens,
             learning_rate=ticket.learning_rate,
-            scalars=dict(zip(self.traced.names, scalars, strict=True)),
+            scalars=dict(zip([*named, *names], [*means, *scalars[len(named) :]], strict=True)),
+            skipped=not done,
+            loss_scale=scale,
             seconds=self._home - before,
         )
 

@@ -6,7 +6,7 @@ functions. So this is built last, after weights, optimizer state and restored va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,11 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 from stepbus.base import ModelError
 from stepbus.compute.checks import transformed
 from stepbus.compute.forward import Arrays, Forward, HeadForward
-from stepbus.compute.optimizer import ParameterUpdater, hoist
+from stepbus.compute.optimizer import hoist
+from stepbus.compute.stepping import StepParts, packed, summed
+from stepbus.compute.stepping.own import own_step
+from stepbus.compute.stepping.training import all_finite
+from stepbus.compute.updater import ParameterUpdater
 
 
 def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
@@ -57,6 +61,11 @@ def references(tree: Any) -> Iterator[tuple[Any, Any, Any]]:
             yield from references(value)
 
 
+def _flat_tree(tree: Any) -> list[tuple[str, mx.array]]:
+    named: Any = tree_flatten(tree)
+    return list(named)
+
+
 def _flat(model: nn.Module) -> list[tuple[str, mx.array]]:
     named: Any = tree_flatten(model.parameters())
     return list(named)
@@ -71,7 +80,7 @@ class Traced:
     Args:
         model: The model, weights in place.
         updater: The optimizer, state in place.
-        transforms: Functions over gradients, in order; see the hook `transform_gradients`.
+        parts: What plugins make of the step.
         precision: The number format of the computation; every weight, trained or frozen, keeps its own.
         forward: What the model makes of a batch.
     """
@@ -80,14 +89,17 @@ class Traced:
         self,
         model: Any,
         updater: ParameterUpdater,
-        transforms: Sequence[Callable[[Any], Any]],
+        parts: StepParts,
         precision: str = "float32",
         forward: Forward | None = None,
     ) -> None:
-        self.model, self.updater, self.transforms = model, updater, transforms
+        self.model, self.updater, self.parts = model, updater, parts
         self.precision, self.forward = getattr(mx, precision), forward or HeadForward()
+        if parts.gradient is not None:
+            parts.gradient.function = self._value_and_grad
         self.traces = 0
-        self.names: list[str] = []
+        self.named: list[str] = []  # numbers of the loss, which are sums by weight
+        self.names: list[str] = []  # numbers of the update
         state = [model.state, updater.state, mx.random.state]
         self._traced: set[tuple[Any, ...]] = set()
         compiled = partial(mx.compile, inputs=state, outputs=state)
@@ -96,45 +108,103 @@ class Traced:
         self.apply = compiled(self._apply_step)
         self.evaluate = mx.compile(self._eval_step, inputs=[model.state])
 
-    def _loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array]:
-        """Return the sum of the row losses by weight, and the sum of the weights."""
+    def _loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, Arrays]:
+        """Return the sum of the row losses by weight, the sum of the weights, and the sums of named numbers."""
         put_back = lowered(model, self.precision)
-        sums = (self.forward.losses(model, batch) * batch["weights"]).sum(), batch["weights"].sum()
+        loss = self.parts.loss or self.forward.loss_of(model)
+        rows, named = loss(self.forward.calling(model), batch)
+        sums = (rows * batch["weights"]).sum(), batch["weights"].sum(), summed(named, batch["weights"])
         put_back()
         return sums
 
-    def _mean_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
-        total, weight = self._loss(model, batch)
+    def _mean_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array, Arrays]:
+        total, weight, named = self._loss(model, batch)
         # Dividing here and not after the gradient saves one pass over all parameters.
-        return total / mx.maximum(weight, 1e-12), total, weight
+        return self._scaled(total / mx.maximum(weight, 1e-12)), total, weight, named
+
+    def _sum_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array, Arrays]:
+        total, weight, named = self._loss(model, batch)
+        return self._scaled(total), total, weight, named
+
+    def _scaled(self, loss: mx.array) -> mx.array:
+        return loss if self.updater.scale is None else loss * self.updater.scale.value
+
+    def _unscaled(self, gradients: Any) -> Any:
+        if self.updater.scale is None:
+            return gradients
+        factor = hoist(1 / self.updater.scale.value)
+        return self.updater.map(lambda array: array * factor, gradients)
+
+    def _value_and_grad(self, parameters: Arrays, batch: Arrays) -> tuple[mx.array, mx.array, Arrays, Arrays]:
+        """Return total, weight, named sums and gradients of a batch at other values of what is trained."""
+
+        def loss(values: Arrays) -> tuple[mx.array, mx.array, mx.array, Arrays]:
+            self.model.update(tree_unflatten(list(values.items())))
+            return self._sum_loss(self.model, batch)
+
+        (_, total, weight, named), gradients = mx.value_and_grad(loss)(dict(parameters))
+        return total, weight, named, self._unscaled(gradients)
+
+    def _gradients(self, batch: Arrays, mean: bool) -> tuple[mx.array, mx.array, Arrays, Any]:
+        """Return total, weight, named sums and the gradients, of the mean loss or of the total, with all wrappers."""
+        master = self.model.trainable_parameters()
+        if self.parts.wrapped is None:
+            gradient = nn.value_and_grad(self.model, self._mean_loss if mean else self._sum_loss)
+            (_, total, weight, named), gradients = gradient(self.model, batch)
+            gradients = self._unscaled(gradients)
+        else:
+            total, weight, named, flat = self.parts.wrapped(dict(_flat_tree(master)), batch)
+            gradients = tree_unflatten(list(flat.items()))
+            if mean:
+                gradients = self._divided(gradients, weight)
+        self.model.update(master)
+        self.named = list(named)
+        return total, weight, named, gradients
+
+    def _divided(self, gradients: Any, weight: mx.array) -> Any:
+        scale = hoist(1 / mx.maximum(weight, 1e-12))
+        return self.updater.map(lambda array: array * scale, gradients)
 
     def _train_step(self, batch: Arrays) -> mx.array:
         self.traces += 1
-        gradient = nn.value_and_grad(self.model, self._mean_loss)
-        master = self.model.trainable_parameters()
-        (_, total, weight), gradients = gradient(self.model, batch)
-        return self._update(master, gradients, total, weight)
+        if self.parts.own is not None:
+            return self._own_step(batch)
+        total, weight, named, gradients = self._gradients(batch, mean=True)
+        finite = all_finite(gradients, total)
+        return self._update(gradients, [total, weight, *named.values()], finite)
 
     def _micro_step(self, batch: Arrays, sums: Any) -> Any:
-        """Add one batch's gradient sums, loss sum and weight to `sums`."""
+        """Add one batch's gradient sums, loss sum, weight and named sums to `sums`."""
         self.traces += 1
-        master = self.model.trainable_parameters()
-        (total, weight), gradients = nn.value_and_grad(self.model, self._loss)(self.model, batch)
-        self.model.update(master)
-        return tree_map(lambda a, b: a + b, sums, {"gradients": gradients, "total": total, "weight": weight})
+        total, weight, named, gradients = self._gradients(batch, mean=False)
+        found = {"gradients": gradients, "total": total, "weight": weight, "named": packed(named)}
+        return tree_map(lambda a, b: a + b, sums, found)
 
     def _apply_step(self, _: Arrays, sums: Any) -> mx.array:
         """Update the parameters from the sums of a whole accumulation window."""
         self.traces += 1
-        scale = hoist(1 / mx.maximum(sums["weight"], 1e-12))
-        gradients = self.updater.map(lambda array: array * scale, sums["gradients"])
-        return self._update(self.model.trainable_parameters(), gradients, sums["total"], sums["weight"])
+        finite = all_finite(sums["gradients"], sums["total"])
+        gradients = self._divided(sums["gradients"], sums["weight"])
+        named = mx.split(sums["named"], len(sums["named"]))[: len(self.named)]
+        return self._update(gradients, [sums["total"], sums["weight"], *(each.reshape(()) for each in named)], finite)
 
-    def _update(self, master: Any, gradients: Any, total: mx.array, weight: mx.array) -> mx.array:
-        gradients, scalars = transformed(self.transforms, gradients)
-        self.model.update(self.updater.apply(gradients, master))
+    def _update(self, gradients: Any, numbers: list[mx.array], finite: mx.array) -> mx.array:
+        gradients, scalars = transformed(self.parts.transforms, gradients)
+        self.model.update(self.updater.apply(gradients, self.model.trainable_parameters(), finite))
+        return self._committed(numbers, scalars, finite)
+
+    def _own_step(self, batch: Arrays) -> mx.array:
+        """Do the step that a plugin gave."""
+        loss, scalars, finite = own_step(self.parts.own, self.model, self.updater, batch)
+        weight = batch["weights"].sum()
+        return self._committed([loss * weight, weight], scalars, finite)
+
+    def _committed(self, numbers: list[mx.array], scalars: Arrays, finite: mx.array) -> mx.array:
+        """Let what follows an update follow it, and return all that the host reads, as one vector."""
+        scale = [] if self.updater.scale is None else [self.updater.scale.value]
+        self.updater.follow(self.model.parameters(), finite)
         self.names = list(scalars)
-        return mx.stack([total, weight, *scalars.values()])
+        return mx.stack([finite.astype(mx.float32), *scale, *numbers, *scalars.values()])
 
     def _eval_step(self, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         self.traces += 1

@@ -67,3 +67,28 @@ def test_predictions_of_another_shape_are_refused(said: Any) -> None:
 def test_a_head_without_methods_is_named() -> None:
     with pytest.raises(ModelError, match=r"^the head object: expected methods loss and predictions, got no loss$"):
         HeadForward().losses(Model(object()), BATCH)
+
+
+def test_a_loss_is_handed_the_model_or_what_a_plugin_puts_there() -> None:
+    class OfLogits(Head):
+        def loss(self, logits: mx.array, labels: mx.array) -> mx.array:
+            return logits[:, 0]
+
+    model, forward = Model(OfLogits(None)), HeadForward()
+    assert forward.loss_of(model)(forward.calling(model), BATCH)[0].tolist() == [0.0, 2.0, 0.0]
+    losses, scalars = forward.loss_of(model)(lambda batch: 10 + LOGITS, BATCH)
+    assert (losses.tolist(), dict(scalars)) == ([10.0, 12.0, 10.0], {})
+
+
+def test_a_classifier_is_called_in_two_halves() -> None:
+    class Halves(Model):
+        def pooled(self, batch: Any) -> mx.array:
+            return 3 * mx.ones((3, 2), mx.bfloat16)
+
+        def logits(self, pooled: mx.array) -> mx.array:
+            return pooled + 1
+
+    call = HeadForward().calling(Halves(None))
+    logits = call.logits(call.pooled(BATCH))
+    assert (logits.tolist(), logits.dtype) == ([[4.0, 4.0]] * 3, mx.float32)
+    assert call(BATCH).tolist() == LOGITS.tolist()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stepbus import ModelError
-from stepbus.compute.module_forward import ModuleForward, Signature, arguments
+from stepbus.compute.module_forward import ModuleForward
 
 # After the fast BLAS.
 import mlx.core as mx  # isort: skip
@@ -31,49 +31,6 @@ def module(call: Callable[..., Any]) -> Any:
 
 def squares(outputs: mx.array, labels: mx.array) -> mx.array:
     return (outputs.reshape(-1) - labels) ** 2
-
-
-@pytest.mark.parametrize(
-    ("call", "names", "labels", "placed", "named"),
-    [
-        (lambda x: x, ["x", "labels", "weights"], False, [], ["x"]),
-        (lambda x: x, ["images", "labels", "weights"], False, ["images"], []),
-        (lambda x, mask=None: x, ["mask", "x", "labels"], False, [], ["mask", "x"]),
-        (lambda x, mask=None: x, ["images", "labels"], False, ["images"], []),
-        (lambda x, labels: x, ["x", "labels"], True, [], ["x", "labels"]),
-        (lambda x, labels=None: x, ["images", "labels"], True, ["images"], ["labels"]),
-        (lambda x, labels=None: x, ["images", "labels"], False, ["images"], []),
-        (lambda x, weights: x, ["x", "weights", "labels"], False, [], ["x", "weights"]),
-        (lambda **inputs: inputs, ["a", "b", "labels", "weights"], False, [], ["a", "b"]),
-        (lambda **inputs: inputs, ["a", "b", "labels", "weights"], True, [], ["a", "b", "labels"]),
-        (lambda a, **others: a, ["a", "b", "labels"], False, [], ["a", "b"]),
-        (lambda *inputs: inputs, ["x", "labels"], False, ["x"], []),
-        (lambda x=None: x, ["images"], False, ["images"], []),
-        (lambda ids: ids, ["ids", "labels"], False, [], ["ids"]),
-    ],
-)
-def test_entries_go_to_the_parameters_of_their_name(
-    call: Any, names: list[str], labels: bool, placed: list[str], named: list[str]
-) -> None:
-    assert arguments(Signature.of(module(call)), names, labels=labels) == (placed, named)
-
-
-@pytest.mark.parametrize(
-    ("call", "names", "said"),
-    [
-        (lambda x, mask: x, ["x", "labels"], r"\(x and mask\), or a single one, got x;"),
-        (lambda x: x, ["a", "b", "labels"], r"\(x\), or a single one, got a and b;"),
-        (lambda x: x, ["labels", "weights"], r"\(x\), or a single one, got none;"),
-        (lambda *, x: x, ["a"], r"\(x\), or a single one, got a;"),
-    ],
-)
-def test_entries_that_do_not_fit_are_said(call: Any, names: list[str], said: str) -> None:
-    with pytest.raises(ModelError, match=said):
-        arguments(Signature.of(module(call)), names, labels=False)
-
-
-def test_layers_of_mlx_take_a_single_input() -> None:
-    assert Signature.of(nn.Sequential(nn.Linear(2, 3))) == Signature(("x",), ("x",), "x", everything=False)
 
 
 def test_a_loss_of_each_row_is_taken_as_it_is() -> None:
@@ -233,3 +190,20 @@ def test_there_has_to_be_a_loss() -> None:
         ModuleForward(module(lambda x: x))
     with pytest.raises(ModelError, match=r"^loss: expected a function of outputs and labels, got a str"):
         ModuleForward(module(lambda x: x), "cross_entropy")  # type: ignore[arg-type]
+
+
+def test_a_plugin_may_hand_the_loss_outputs_of_its_own() -> None:
+    forward = ModuleForward(module(lambda x: x), CROSS_ENTROPY)
+    losses, scalars = forward.loss_of(None)(lambda batch: 2 * X, BATCH)
+    np.testing.assert_array_equal(losses, CROSS_ENTROPY(2 * X, LABELS))
+    assert not scalars
+
+
+def test_a_module_that_computes_its_loss_is_handed_no_other_outputs() -> None:
+    """It would be the loss of outputs that nobody changed, without a word."""
+    model = module(lambda x, labels=None: x if labels is None else (CROSS_ENTROPY(x, labels), x))
+    forward = ModuleForward(model)
+    call = forward.calling(model)
+    np.testing.assert_array_equal(forward.loss_of(model)(call, BATCH)[0], CROSS_ENTROPY(X, LABELS))
+    with pytest.raises(ModelError, match=r"^Mine computes its own loss, so a plugin cannot hand it outputs of its own"):
+        forward.loss_of(model)(lambda batch: call(batch), BATCH)

@@ -12,7 +12,7 @@ import pytest
 from mlx.utils import tree_flatten
 
 from stepbus import ModelError, create_model, load_config
-from stepbus.compute.optimizer import ParameterUpdater
+from stepbus.compute.updater import ParameterUpdater
 from stepbus.compute.steps import CompiledSteps, mix
 from stepbus.compute.traced import lowered
 from stepbus.text.batches.prefetch import Batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.compute.checks.gradients import check_name as check_name
     from stepbus.compute.checks.gradients import transformed as transformed
     from stepbus.compute.checks.parts import called as called
     from stepbus.compute.checks.parts import maker_of as maker_of
@@ -21,7 +22,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        gradients="transformed",
+        gradients="check_name transformed",
         parts="called maker_of pooled_by shape_of shown",
         updates="GROUP_SETTINGS check_groups checked_scalars checked_state checked_update",
     )

@@ -15,7 +15,7 @@ from stepbus.base import show_python
 from stepbus.base.guards import Maker
 
 # What a record of the log has anyway.
-TAKEN = ("step", "epoch", "loss", "learning_rate", "sequences_per_second", "tokens_per_second")
+TAKEN = ("step", "epoch", "loss", "learning_rate", "skipped_steps", "loss_scale", "sequences_per_second", "tokens_per_second")
 
 
 def transformed(transforms: Sequence[Any], gradients: Any) -> tuple[Any, dict[str, mx.array]]:
@@ -42,7 +42,10 @@ def transformed(transforms: Sequence[Any], gradients: Any) -> tuple[Any, dict[st
                 f"expected (gradients, {{name: scalar array}}), got {show_python(named)} beside the gradients"
             )
         for name, value in named.items():
-            _check_scalar(maker, name, value)
+            check_name(maker, name)
+            if not isinstance(value, mx.array) or value.size != 1:
+                got = f"an array {list(value.shape)}" if isinstance(value, mx.array) else show_python(value)
+                raise maker.fault(f"expected the scalar {name!r} as an array of one number, got {got}")
             if name in givers:
                 raise maker.fault(
                     f"expected a name of its own for a scalar, got {name!r}, which {_who(givers[name])} has"
@@ -55,14 +58,20 @@ def _who(maker: Maker) -> str:
     return maker.provider or maker.said
 
 
-def _check_scalar(maker: Maker, name: Any, value: Any) -> None:
+def check_name(maker: Maker, name: Any) -> None:
+    """Refuse a name that no scalar of a step can have.
+
+    Args:
+        maker: Who gave it.
+        name: The name.
+
+    Raises:
+        PluginFailure: It is no text, or the log has it anyway.
+    """
     if not isinstance(name, str):
         raise maker.fault(f"expected a text as the name of a scalar, got {show_python(name)}")
     if name in TAKEN:
         raise maker.fault(f"expected a name of its own for a scalar, got {name!r}, which the log has anyway")
-    if not isinstance(value, mx.array) or value.size != 1:
-        got = f"an array {list(value.shape)}" if isinstance(value, mx.array) else show_python(value)
-        raise maker.fault(f"expected the scalar {name!r} as an array of one number, got {got}")
 
 
 def _check_gradients(maker: Maker, before: Any, after: Any) -> None:

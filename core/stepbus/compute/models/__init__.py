@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from stepbus.compute.models.head_labels import meaning_in as meaning_in
     from stepbus.compute.models.loading import LoadReport as LoadReport
     from stepbus.compute.models.model import Classifier as Classifier
-    from stepbus.compute.models.model import initialise as initialise
     from stepbus.compute.models.model_keys import check_keys as check_keys
     from stepbus.compute.models.parts import Encoder as Encoder
     from stepbus.compute.models.parts import Head as Head
     from stepbus.compute.models.parts import Pooling as Pooling
+    from stepbus.compute.models.starting_values import initialise as initialise
 else:
     from stepbus.base.lazy import lazily
 
@@ -30,6 +30,7 @@ else:
         head_check="check_head",
         head_labels="keys_of meaning_in",
         loading="LoadReport",
-        model="Classifier initialise",
+        model="Classifier",
         model_keys="check_keys",
+        starting_values="initialise",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,7 +10,6 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
@@ -22,6 +20,7 @@ from stepbus.compute.models.head_labels import label_keys as label_keys
 from stepbus.compute.models.loading import LoadReport as LoadReport
 from stepbus.compute.models.loading import match_names
 from stepbus.compute.models.model_keys import check_keys
+from stepbus.compute.models.starting_values import initialise
 from stepbus.config import ModelConfig
 
 
@@ -83,11 +82,19 @@ class Classifier(nn.Module):
 
     def __call__(self, batch: Mapping[str, mx.array]) -> mx.array:
         """Return logits [B, K] of a batch: input_ids, attention_mask and, where used, token_type_ids, each [B, L]."""
+        return self.logits(self.pooled(batch))
+
+    def pooled(self, batch: Mapping[str, mx.array]) -> mx.array:
+        """Return what the head reads of a batch, [B, D], before its dropout."""
         mask = batch["attention_mask"]
         first = getattr(self.pooling, "first_token_only", False)
         types = batch.get("token_type_ids")
         hidden = called(self, "encoder", batch["input_ids"], mask, types, first_token_only=first)
-        logits: mx.array = called(self, "head", self.dropout(pooled_by(self, hidden, mask)))
+        return pooled_by(self, hidden, mask)
+
+    def logits(self, pooled: mx.array) -> mx.array:
+        """Return logits [B, K] of what the head reads, [B, D], through its dropout."""
+        logits: mx.array = called(self, "head", self.dropout(pooled))
         return logits
 
     @property
@@ -188,33 +195,6 @@ class Classifier(nn.Module):
 def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
     """Return a module's parameters by their paths, joined with dots."""
     return tree_flatten(module.parameters())  # type: ignore[return-value] # a str only where a destination is given
-
-
-def initialise(model: Classifier, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
-    """Give parameters their starting values, a function of the seed and the parameter's name alone.
-
-    Matrices are drawn from a normal distribution and biases are 0, as in the reference code of BERT; what else there is
-    (a norm's weight of 1) stays as its module made it. The numbers come from NumPy, so that neither the device nor
-    whatever drew from MLX's generator before makes a difference.
-
-    Args:
-        model: The model to fill.
-        seed: The run's seed, 0 or more.
-        std: Standard deviation of the matrices.
-        names: The tensors to fill; None fills them all.
-    """
-    updates = []
-    for path, array in _flat(model):
-        name = model.tensor_name(path)
-        if names is not None and name not in names:
-            continue
-        if array.ndim >= 2:
-            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
-            updates.append((path, mx.array(values).astype(array.dtype)))
-        elif name.endswith("bias"):
-            updates.append((path, mx.zeros_like(array)))
-    model.update(tree_unflatten(updates))
 
 
 def compose(

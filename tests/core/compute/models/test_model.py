@@ -16,7 +16,8 @@ from mlx.utils import tree_flatten
 
 from stepbus.base.components import Component, Selected
 from stepbus.base.errors import ModelError
-from stepbus.compute.models.model import Classifier, LoadReport, compose, initialise, label_keys
+from stepbus.compute.models.model import Classifier, LoadReport, compose, label_keys
+from stepbus.compute.models.starting_values import initialise
 from stepbus.config.sections import ModelConfig
 
 VOCABULARY, D = 11, 4
@@ -437,3 +438,14 @@ def test_a_pooling_that_gives_another_shape_is_named(given: Any) -> None:
     ids = mx.array([[1, 2, 3], [4, 5, 6]])
     with pytest.raises(ModelError, match=r"^the pooling Whole: expected \[B, D\], here \[2, "):
         model({"input_ids": ids, "attention_mask": mx.ones((2, 3))})
+
+
+def test_a_batch_goes_through_in_two_halves_and_dropout_is_in_the_second() -> None:
+    model = build(dropout=0.5)
+    pooled = model.pooled(batch())
+    np.testing.assert_array_equal(pooled, model.pooled(batch()))
+    mx.random.seed(5)
+    whole = np.array(model(batch()))
+    mx.random.seed(5)
+    np.testing.assert_array_equal(model.logits(pooled), whole)
+    assert not np.array_equal(model.logits(pooled), whole)  # another mask

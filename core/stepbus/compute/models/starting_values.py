@@ -1,0 +1,42 @@
+"""The numbers that new parameters of a classifier start with."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection
+from typing import Any
+
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+
+
+def initialise(model: Any, seed: int, std: float = 0.02, names: Collection[str] | None = None) -> None:
+    """Give parameters their starting values, a function of the seed and the parameter's name alone.
+
+    Matrices are drawn from a normal distribution and biases are 0, as in the reference code of BERT; what else there is
+    (a norm's weight of 1) stays as its module made it. The numbers come from NumPy, so that neither the device nor
+    whatever drew from MLX's generator before makes a difference.
+
+    Args:
+        model: The model to fill.
+        seed: The run's seed, 0 or more.
+        std: Standard deviation of the matrices.
+        names: The tensors to fill; None fills them all.
+    """
+    flat: Any = tree_flatten(model.parameters())
+    updates = []
+    for path, array in flat:
+        name = model.tensor_name(path)
+        if names is not None and name not in names:
+            continue
+        if array.ndim >= 2:
+            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
+            updates.append((path, mx.array(values).astype(array.dtype)))
+        elif name.endswith("bias"):
+            updates.append((path, mx.zeros_like(array)))
+    model.update(tree_unflatten(updates))

@@ -1,0 +1,100 @@
+"""What wrappers of the loss and of the gradient give, looked at where it comes in: when a step is traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
+
+# isort: split
+import mlx.core as mx
+
+from stepbus.base import did_you_mean, show_python
+from stepbus.base.guards import Maker
+from stepbus.compute.checks import check_name, shape_of, shown
+from stepbus.compute.stepping.parts import MOST_NAMED
+
+
+def checked_loss(given: Any) -> Callable[..., Any]:
+    """Return a loss that looks at what it gives.
+
+    Args:
+        given: The function that a plugin gave, with whom it comes from in `maker`.
+
+    Raises:
+        PluginFailure: When it is called: it raised, or gave something else than losses of rows and named scalars.
+    """
+    maker = _maker(given, "wrap_loss")
+
+    def loss(forward: Any, batch: Mapping[str, mx.array]) -> tuple[mx.array, dict[str, mx.array]]:
+        with maker.calling("its loss"):
+            found = given(forward, batch)
+        expected = "expected (row losses [B], {name: scalar array}) from its loss"
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise maker.fault(f"{expected}, got {_said(found)}")
+        rows, named = found
+        wanted = batch["weights"].shape
+        if shape_of(rows) != wanted:
+            raise maker.fault(f"{expected}, row losses {list(wanted)} here, got {shown(rows)}")
+        return rows.astype(mx.float32), _checked_named(maker, named, wanted)
+
+    return loss
+
+
+def checked_gradient(given: Any) -> Callable[..., Any]:
+    """Return a value_and_grad that looks at what it gives.
+
+    Args:
+        given: The function that a plugin gave, with whom it comes from in `maker`.
+
+    Raises:
+        PluginFailure: When it is called: it raised, or gave something else.
+    """
+    maker = _maker(given, "wrap_gradient")
+
+    def value_and_grad(parameters: Mapping[str, mx.array], batch: Mapping[str, mx.array]) -> tuple[Any, ...]:
+        with maker.calling("its value_and_grad"):
+            found = given(parameters, batch)
+        expected = "expected (total, weight, scalars, gradients) from its value_and_grad"
+        if not isinstance(found, tuple | list) or len(found) != 4:
+            raise maker.fault(f"{expected}, got {_said(found)}")
+        total, weight, named, gradients = found
+        for what, value in (("total", total), ("weight", weight)):
+            if shape_of(value) != ():
+                raise maker.fault(f"{expected}, the {what} as an array of one number, got {shown(value)}")
+        if not isinstance(gradients, Mapping):
+            raise maker.fault(f"{expected}, the gradients by name, got {_said(gradients)}")
+        for name in gradients.keys() - parameters.keys():
+            raise maker.fault(f"{expected}, got a gradient of {name!r}{did_you_mean(str(name), list(parameters))}")
+        for name, own in parameters.items():
+            if name not in gradients:
+                raise maker.fault(f"{expected}, got no gradient of {name!r}")
+            if shape_of(gradients[name]) != own.shape:
+                raise maker.fault(f"{expected}, that of {name!r} {list(own.shape)}, got {shown(gradients[name])}")
+        checked = {name: gradients[name].astype(mx.float32) for name in parameters}
+        return total.astype(mx.float32), weight, _checked_named(maker, named, None), checked
+
+    return value_and_grad
+
+
+def _maker(given: Any, hook: str) -> Maker:
+    found: Maker = getattr(given, "maker", Maker(f"a function of {hook}"))
+    return found
+
+
+def _checked_named(maker: Maker, named: Any, rows: tuple[int, ...] | None) -> dict[str, mx.array]:
+    if not isinstance(named, Mapping):
+        raise maker.fault(f"expected named scalars as {{name: scalar array}}, got {_said(named)}")
+    if len(named) > MOST_NAMED:
+        raise maker.fault(f"expected at most {MOST_NAMED} named scalars of a loss, got {len(named)}")
+    for name, value in named.items():
+        check_name(maker, name)
+        if shape_of(value) not in ((), rows):
+            expected = "of one number" if rows is None else f"of one number, or of one for each row {list(rows)}"
+            raise maker.fault(f"expected the scalar {name!r} as an array {expected}, got {shown(value)}")
+    return dict(named)
+
+
+def _said(value: Any) -> str:
+    return shown(value) if isinstance(value, mx.array) else show_python(value)
