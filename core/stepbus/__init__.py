@@ -62,10 +62,10 @@ if TYPE_CHECKING:
     from stepbus.compute.models.model_keys import check_keys as check_keys
     from stepbus.compute.models.model_keys import wrong_key as wrong_key
     from stepbus.compute.optimizer import Optimizer as Optimizer
-    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
     from stepbus.compute.optimizer import hoist as hoist
     from stepbus.compute.optimizer import no_decay_names as no_decay_names
     from stepbus.compute.scheduler import Scheduler as Scheduler
+    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
     from stepbus.config.discovery.plugins import import_module as import_module
     from stepbus.config.load import get_trainer_config as get_trainer_config
     from stepbus.config.load import load_config as load_config

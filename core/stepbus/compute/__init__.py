@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
     from stepbus.compute.optimizer import Optimizer as Optimizer
-    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
     from stepbus.compute.scheduler import Scheduler as Scheduler
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
     from stepbus.compute.sharing import Shared as Shared
+    from stepbus.compute.stepping.parts import StepParts as StepParts
     from stepbus.compute.steps import CompiledSteps as CompiledSteps
     from stepbus.compute.steps import mix as mix
+    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
 else:
     from stepbus.base.lazy import lazily
 
@@ -34,5 +35,6 @@ else:
         scheduler="Scheduler warmup_steps",
         sharing="Shared",
         steps="CompiledSteps mix",
-    updater="ParameterUpdater",
+        **{"stepping.parts": "StepParts"},
+        updater="ParameterUpdater",
     )

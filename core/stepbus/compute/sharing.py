@@ -17,9 +17,9 @@ import mlx.nn as nn
 
 from stepbus.compute.fingerprints import Unknown, leaves, of_model, of_value
 from stepbus.compute.forward import Forward
-from stepbus.compute.updater import ParameterUpdater
 from stepbus.compute.stepping import StepParts
 from stepbus.compute.traced import Traced
+from stepbus.compute.updater import ParameterUpdater
 
 
 class Shared:

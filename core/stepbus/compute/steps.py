@@ -17,8 +17,8 @@ from mlx.utils import tree_map
 
 from stepbus.compute.forward import Arrays, Forward
 from stepbus.compute.stepping.parts import MOST_NAMED, StepParts
-from stepbus.compute.updater import ParameterUpdater
 from stepbus.compute.traced import Traced
+from stepbus.compute.updater import ParameterUpdater
 from stepbus.kernel import Batch, StepResult
 
 

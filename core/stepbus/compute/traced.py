@@ -21,8 +21,8 @@ from stepbus.base import ModelError
 from stepbus.compute.checks import transformed
 from stepbus.compute.forward import Arrays, Forward, HeadForward
 from stepbus.compute.optimizer import hoist
+from stepbus.compute.own_step import own_step
 from stepbus.compute.stepping import StepParts, packed, summed
-from stepbus.compute.stepping.own import own_step
 from stepbus.compute.stepping.training import all_finite
 from stepbus.compute.updater import ParameterUpdater
 

@@ -177,7 +177,9 @@ class ParameterUpdater:
         finite = mx.array(True) if finite is None else hoist(finite)
         rate = self.state["learning_rate"]
         numbers = {"": self.state["step"] + 1}
-        numbers |= {self._counted[name]: self.state["counts"][self._counted[name]] + 1 for name in self._late(gradients)}
+        numbers |= {
+            self._counted[name]: self.state["counts"][self._counted[name]] + 1 for name in self._late(gradients)
+        }
         flat, states, maker = _flat(parameters), self.state["parameters"], self._maker
         shared: dict[tuple[int, str, float, float, str], Scalars] = {}
 

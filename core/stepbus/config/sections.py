@@ -182,7 +182,9 @@ class TrainingConfig:
         default=None,
         metadata={"meaning": "metrics to compute; none takes the task's own", "component": "metric", "many": True},
     )
-    precision: Literal["float32", "bfloat16"] = setting("float32", "number format of the computation")
+    precision: Literal["float32", "bfloat16", "float16"] = setting(
+        "float32", "number format of the computation; float16 scales the loss, and skips updates that overflow"
+    )
     pipeline_depth: int | None = _number(None, "steps the device may run ahead; none: 1 on a GPU, 0 on a CPU", least=0)
     exact: bool = setting(
         False, "whether a resume is refused where it could not give the same bits: other cores, BLAS, versions, a GPU"

@@ -117,10 +117,16 @@ class FitBuilder(Protocol):
         """Return what scores predictions, by name, and the direction of everything that will be computed."""
 
     def model(self, session: Fitting) -> Any:
-        """Return the model of a fit, weights in place."""
+        """Return the model of a fit, weights in place, as plugins change it."""
+
+    def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
+        """Return the updates before each phase of a fit -> the parameters that it trains."""
 
     def optimizer(self, session: Fitting) -> Any:
         """Return the optimizer of a fit whose model is there, with its state."""
+
+    def followed(self, session: Fitting) -> Any:
+        """Return the optimizer with all that follows its weights, from where these stand."""
 
     def steps(self, session: Fitting) -> Steps:
         """Return what computes; weights, optimizer and restored values are in place."""

@@ -46,6 +46,7 @@ class FitSession(AssignedByCore):
     prepared: Fit
     model: Any
     optimizer: Any
+    phases: Mapping[int, Sequence[str]]
     steps: Steps
 
     def __init__(
@@ -79,6 +80,7 @@ class FitSession(AssignedByCore):
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
         self.not_of_step = ""
         self.before = Lineage()
+        self.traces = 0  # of the phases before the present one
         self.cut = False  # whether a signal ended the loop, with a checkpoint
         self.late: list[BaseException] = []  # what plugins raised when a fit that was cut had ended
 
@@ -96,10 +98,12 @@ class FitSession(AssignedByCore):
         """Load the model and make the optimizer; the data is prepared, and the run has its folder."""
         self.directory = self.run.directory_of(self.fit)
         self.model = self.builder.model(self)
+        self.phases = self.builder.phases(self)
         self.before = lineage_of(self.model)
         # Only the model says how long its rows may be, where nothing was known of it before.
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.optimizer = self.builder.optimizer(self)
+        self.optimizer = self.builder.followed(self)
         self.optimizer.on_change = self.control.decide
 
     def restore(self, path: Path, *, optimizer: bool = True) -> None:
@@ -126,8 +130,14 @@ class FitSession(AssignedByCore):
         return self.before | trained_on(self.fit) | Lineage.of(decided)
 
     def compile(self) -> None:
-        """Compile the steps; weights, optimizer state and restored values are in place."""
+        """Compile the steps of the present phase; weights, optimizer state and restored values are in place."""
         self.steps = self.builder.steps(self)
+
+    def begin_phase(self) -> None:
+        """Compile anew where a phase begins with the next update."""
+        if self.state.step in self.phases:
+            self.traces += self.steps.traces
+            self.compile()
 
     # -- what plugins call --------------------------------------------------------------------------------------------
 
@@ -276,7 +286,7 @@ class FitSession(AssignedByCore):
         state = self.state
         result.metrics, result.best = dict(state.metrics), state.best
         result.history, result.steps = list(state.history), state.step
-        result.traces = self.steps.traces
+        result.traces = self.traces + self.steps.traces
         result.lineage, result.selected = self.lineage, dict(self.control.selected)
         result.seen = {name: met.said("rows") for name, met in seen_in(self.before | trained_on(self.fit), self.fit)}
         put_lineage(self.model, result.lineage)

@@ -191,12 +191,32 @@ class Bus:
         others = [each.plugin for each in every if not each.wrapper and each.plugin_name != name]
         return self._manager.subset_hook_caller(hook, others)
 
-    def thread(self, hook: str, *, told: Callable[[str, Any], None] | None = None, **arguments: Any) -> Any:
+    def ask_each(self, hook: str, told: Callable[[str, Any], None], **arguments: Any) -> None:
+        """Ask each implementation of a hook, in call order, and tell what it gave and whom it comes from.
+
+        Args:
+            hook: The hook.
+            told: Called with the name of each member that gave a value, and that value.
+            **arguments: All its arguments.
+        """
+        for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
+            if (result := implementation.function(*(arguments[name] for name in implementation.argnames))) is not None:
+                told(implementation.plugin_name, result)
+
+    def thread(
+        self,
+        hook: str,
+        *,
+        told: Callable[[str, Any], None] | None = None,
+        between: Callable[[Any], Any] | None = None,
+        **arguments: Any,
+    ) -> Any:
         """Pass a value through the implementations of a threaded hook, in call order.
 
         Args:
             hook: The hook.
             told: Called with the name of each member that gave a value, and that value.
+            between: What each value becomes before it goes on.
             **arguments: All its arguments, the carried value among them.
 
         Returns:
@@ -207,7 +227,7 @@ class Bus:
         for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
             result = implementation.function(*(arguments[name] for name in implementation.argnames))
             if result is not None:
-                arguments[carried] = as_read_only(result)
+                arguments[carried] = as_read_only(result if between is None else between(result))
                 if told is not None:
                     told(implementation.plugin_name, result)
         return arguments[carried]

@@ -66,6 +66,7 @@ def is_boundary(session: Session, step: int, epoch_ends: bool) -> bool:
     return (
         any(session.hook.is_boundary(trainer=session, step=step))
         or step == session.state.total_steps
+        or step in session.phases
         or epoch_ends
         or _evaluates_by_steps(session.settings, step)
     )
@@ -103,7 +104,10 @@ def boundary(session: Session, epoch_ends: bool) -> bool:
         state.step_in_epoch = 0
     cut = session.cut_short()  # asked once: a signal that comes during the save is for the next boundary
     session.serve_checkpoint()
-    return bool(control.stop) or cut or state.step == state.total_steps
+    ended = bool(control.stop) or cut or state.step == state.total_steps
+    if not ended:
+        session.begin_phase()
+    return ended
 
 
 def _evaluation_reason(session: Session, epoch_ends: bool) -> str:

@@ -172,7 +172,7 @@ def combine_views(trainer: Session, predictions: Mapping[str, Predictions]) -> P
 
 @hookspec
 def transform_model(trainer: Session, model: Any) -> Any:
-    """Change what the model is made of: put adapters in, start layers anew, compute them otherwise. Threaded over `model`.
+    """Change what the model is made of: put adapters in, start layers anew, compute them otherwise. Threaded.
 
     Fires once for each fit, when the weights that it starts with are in place and neither an optimizer nor a checkpoint
     is. What is only frozen is said by `trained_parameters`.
@@ -240,10 +240,10 @@ def wrap_loss(trainer: Session, loss: Callable[..., Any]) -> Callable[..., Any] 
     """Change the loss of the training step: add a term, mix rows, run the model twice. Threaded over `loss`.
 
     Asked once for each phase. The function is `loss(forward, batch) -> (row losses [B], {name: scalar array})`. The
-    engine weighs the rows and adds them up. `forward(batch)` gives the outputs, of text logits float32 [B, K]; it may be
-    called several times, each with dropout of its own, and on a changed batch. Of a model of text `forward.pooled(batch)`
-    gives the pooled vectors [B, D], and `forward.logits(pooled)` the rest. What is handed to the inner loss as `forward`
-    may be a function of one's own.
+    engine weighs the rows and adds them up. `forward(batch)` gives the outputs, of text logits float32 [B, K]; it may
+    be called several times, each with dropout of its own, and on a changed batch. Of a model of text
+    `forward.pooled(batch)` gives the pooled vectors [B, D], and `forward.logits(pooled)` the rest. What is handed to
+    the inner loss as `forward` may be a function of one's own.
 
     Args:
         trainer: The session of this fit.

@@ -161,6 +161,7 @@ class Session(Voice, Protocol):
     directory: Path  # the folder of its files
     monitor: str  # the metric that says which evaluation is the best
     directions: dict[str, bool | None]  # metric -> whether greater is better; None: it has no direction
+    phases: Mapping[int, Sequence[str]]  # updates before each phase -> the parameters that it trains
 
     @property
     def fit_name(self) -> str: ...  # the name of its fit: "fit", "fold-1"
@@ -198,6 +199,9 @@ class Session(Voice, Protocol):
 
     def serve_checkpoint(self) -> None:
         """Write a checkpoint if one was asked for, and retire those that need not stay."""
+
+    def begin_phase(self) -> None:
+        """Build the computation anew where a phase begins with the next update."""
 
     def cut_short(self) -> bool:
         """Return whether a signal ends the loop here; a checkpoint is asked for then."""

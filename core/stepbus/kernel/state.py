@@ -40,6 +40,8 @@ class StepResult:
         learning_rate: The rate that this update used.
         scalars: Named numbers from the compiled step (`gradient_norm`, …).
         seconds: Wall time since the update before it came home.
+        skipped: Whether it changed nothing, because a loss or a gradient was no finite number.
+        loss_scale: What the loss was multiplied by for it; None where it is not scaled.
     """
 
     loss: float
@@ -49,6 +51,8 @@ class StepResult:
     learning_rate: float
     scalars: dict[str, float] = field(factory=dict, converter=as_read_only)
     seconds: float = 0.0
+    skipped: bool = False
+    loss_scale: float | None = None
 
 
 @frozen

@@ -230,8 +230,19 @@ class ScriptedFits:
         return [("accuracy", _accuracy)], directions
 
     def model(self, session: Fitting) -> ScriptedModel:
-        """Return a new model."""
-        return ScriptedModel(session.starts_from)
+        """Return a new model; what plugins would make of it is asked for, and left."""
+        model = ScriptedModel(session.starts_from)
+        session.bus.thread("transform_model", trainer=session, model=model)
+        return model
+
+    def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
+        """Return the phases that plugins ask for; each trains everything."""
+        asked = session.bus.in_order("phases", trainer=session)
+        total, names = session.state.total_steps, tuple(session.model.parameters())
+        starts = sorted({0, *(step for steps in asked for step in steps if step < total)})
+        for start in starts:
+            session.bus.thread("trained_parameters", trainer=session, model=session.model, names=names, step=start)
+        return dict.fromkeys(starts, names)
 
     def start(self) -> Lineage:
         """Return nothing: the weights of each fit are new."""
@@ -243,9 +254,18 @@ class ScriptedFits:
         rate = self.config.optimizer.settings.learning_rate
         return ScriptedOptimizer(rate, given, session.model.parameters())
 
+    def followed(self, session: Fitting) -> ScriptedOptimizer:
+        """Return the optimizer; what follows its weights is asked for, and follows nothing."""
+        session.bus.in_order("after_update", trainer=session)
+        found: ScriptedOptimizer = session.optimizer
+        return found
+
     def steps(self, session: Fitting) -> ScriptedSteps:
         """Return what says what the script says; gradient functions are asked for, and not called."""
+        session.bus.in_order("wrap_loss", trainer=session, loss=None)
+        session.bus.in_order("wrap_gradient", trainer=session, value_and_grad=None)
         session.bus.in_order("transform_gradients", trainer=session)
+        _ = session.bus.hook.training_step(trainer=session)
         return ScriptedSteps(session, self.script, self.heard)
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:

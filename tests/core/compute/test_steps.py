@@ -12,9 +12,10 @@ import pytest
 from mlx.utils import tree_flatten
 
 from stepbus import ModelError, create_model, load_config
-from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute.stepping import StepParts
 from stepbus.compute.steps import CompiledSteps, mix
 from stepbus.compute.traced import lowered
+from stepbus.compute.updater import ParameterUpdater
 from stepbus.text.batches.prefetch import Batch
 
 Build = Callable[..., CompiledSteps]
@@ -36,7 +37,7 @@ def build(tiny_config: Callable[..., dict[str, Any]]) -> Build:
         optimizer = load_config(tiny_config(optimizer={"type": "sgd", "learning_rate": 0.5})).optimizer
         updater = ParameterUpdater(optimizer.build(), 0.5)
         updater.init(model.trainable_parameters())
-        return CompiledSteps(model, updater, [], rate=lambda step: rate, seed=1, precision=precision)
+        return CompiledSteps(model, updater, StepParts(), rate=lambda step: rate, seed=1, precision=precision)
 
     return make
 
@@ -205,5 +206,5 @@ def test_a_step_that_cannot_be_traced_or_computed_leaves_the_weights(build: Buil
         np.testing.assert_array_equal(np.array(array), state[name])
     assert np.isfinite(mx.random.normal((2,)).tolist()).all()
     object.__setattr__(steps.model.head, "loss", head)
-    anew = CompiledSteps(steps.model, steps.updater, [], rate=lambda step: 0.5, seed=1)
+    anew = CompiledSteps(steps.model, steps.updater, StepParts(), rate=lambda step: 0.5, seed=1)
     assert np.isfinite(anew.read(anew.launch([batch(4, 1)] * window, 1)).loss)

@@ -44,7 +44,7 @@ def updater(groups: Any = None, rate: float = 0.5) -> ParameterUpdater:
 
 def test_state_is_a_tree_of_step_rate_and_parameters() -> None:
     made = updater()
-    assert list(made.state) == ["step", "learning_rate", "parameters"]
+    assert list(made.state) == ["step", "learning_rate", "parameters", "counts", "plugins"]
     assert (made.state["step"].dtype, made.state["step"].shape, made.state["step"].item()) == (mx.int32, (), 0)
     assert (made.state["learning_rate"].dtype, made.state["learning_rate"].item()) == (mx.float32, 0.5)
     assert list(made.state["parameters"]) == ["table", "layers.0.weight", "layers.1.bias"]

@@ -15,7 +15,16 @@ from stepbus.base import show_python
 from stepbus.base.guards import Maker
 
 # What a record of the log has anyway.
-TAKEN = ("step", "epoch", "loss", "learning_rate", "skipped_steps", "loss_scale", "sequences_per_second", "tokens_per_second")
+TAKEN = (
+    "step",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "skipped_steps",
+    "loss_scale",
+    "sequences_per_second",
+    "tokens_per_second",
+)
 
 
 def transformed(transforms: Sequence[Any], gradients: Any) -> tuple[Any, dict[str, mx.array]]:

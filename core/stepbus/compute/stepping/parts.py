@@ -58,9 +58,7 @@ def summed(named: Mapping[str, mx.array], weights: mx.array) -> Arrays:
         weights: The weights of the rows, [B].
     """
     return {
-        name: (value.astype(mx.float32) * weights).sum()
-        if value.ndim
-        else value.astype(mx.float32) * weights.sum()
+        name: (value.astype(mx.float32) * weights).sum() if value.ndim else value.astype(mx.float32) * weights.sum()
         for name, value in named.items()
     }
 

@@ -52,16 +52,14 @@ def _of_arrays(value: Any) -> list[str]:
     if not isinstance(value, dict | list) or isinstance(value, nn.Module):
         return []
     inner = value.items() if isinstance(value, dict) else enumerate(value)
-    return [
-        f".{key}{end}" for key, each in inner for end in ([""] if isinstance(each, mx.array) else _of_arrays(each))
-    ]
+    return [f".{key}{end}" for key, each in inner for end in ([""] if isinstance(each, mx.array) else _of_arrays(each))]
 
 
 def all_finite(gradients: Any, *more: mx.array) -> mx.array:
     """Return whether all of these arrays hold finite numbers only, 0-d.
 
-    A sum is finite where every number is: infinities and NaN stay, and one pass over each array is enough. Numbers whose
-    sum leaves float32 are as good as infinite.
+    A sum is finite where every number is: infinities and NaN stay, and one pass over each array is enough. Numbers
+    whose sum leaves float32 are as good as infinite.
 
     Args:
         gradients: A tree of arrays.
@@ -81,7 +79,7 @@ def check_tree(parameters: Any, gradients: Any) -> None:
     Raises:
         PluginError: One is missing, unknown, or of another shape.
     """
-    wanted: dict[str, mx.array] = dict(tree_flatten(parameters))  # type: ignore[arg-type] # a str for a destination alone
+    wanted: Any = dict(tree_flatten(parameters))
     found: Any = dict(tree_flatten(gradients)) if isinstance(gradients, dict | list) else {}
     for name, array in wanted.items():
         if name not in found:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from stepbus.kernel import Bus, Session
 
 # The hooks that change what is computed.
-COMPUTING = {"parameter_groups", "transform_gradients"}
+COMPUTING = {
+    "parameter_groups",
+    "transform_gradients",
+    "wrap_loss",
+    "wrap_gradient",
+    "after_update",
+    "training_step",
+}
 
 
 def trace_keys(bus: Bus, trainer: Session) -> list[tuple[str, Any]] | None:

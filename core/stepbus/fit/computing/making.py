@@ -12,7 +12,16 @@ from stepbus.base import show_python
 from stepbus.base.guards import Maker
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
 from stepbus.compute.checks import check_groups
+from stepbus.compute.stepping import (
+    Follower,
+    Gradient,
+    StepParts,
+    checked_gradient,
+    checked_loss,
+    set_trained,
+)
 from stepbus.fit.computing.alike import trace_keys
+from stepbus.fit.computing.phases import late_ones, phase_at, union
 from stepbus.fit.seen import watched_rate
 
 if TYPE_CHECKING:
@@ -21,15 +30,14 @@ if TYPE_CHECKING:
     from stepbus.fit import Fitting
 
 
-def new_optimizer(config: Config, session: Fitting, shared: Shared | None = None) -> ParameterUpdater:
+def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
     """Return the optimizer of a fit whose model is there, with the settings that plugins give single parameters.
 
     Args:
         config: The configuration.
         session: The fit.
-        shared: What the fits of the run share.
     """
-    from mlx.utils import tree_flatten
+    from mlx.utils import tree_flatten, tree_unflatten
 
     groups: dict[str, dict[str, float]] = {}
     every: Any = tree_flatten(session.model.parameters())
@@ -40,10 +48,34 @@ def new_optimizer(config: Config, session: Fitting, shared: Shared | None = None
             own = groups.setdefault(name, {})
             scale = own.get("learning_rate_scale", 1.0) * group.get("learning_rate_scale", 1.0)
             own.update(group, learning_rate_scale=scale)
+    phases, flat = session.phases, dict(every)
+    trained = [(name, flat[name]) for name in union(phases)]
     settings, optimizer = config.optimizer.settings, config.optimizer.build_a(Optimizer)
     maker = config.optimizer.maker
-    made = ParameterUpdater(optimizer, settings.learning_rate, settings.weight_decay, groups, maker)
-    made.init(session.model.trainable_parameters(), frozen=known)
+    scaled = config.training.precision == "float16"
+    made = ParameterUpdater(optimizer, settings.learning_rate, settings.weight_decay, groups, maker, scaled=scaled)
+    made.init(tree_unflatten(trained), frozen=known, late=late_ones(phases))
+    return made
+
+
+def followed_optimizer(session: Fitting, shared: Shared | None = None) -> ParameterUpdater:
+    """Return the optimizer of a fit with all that follows its weights, from where these stand; see `after_update`.
+
+    Args:
+        session: The fit, with model and optimizer.
+        shared: What the fits of the run share.
+    """
+    found: list[Follower] = []
+
+    def told(name: str, given: Any) -> None:
+        arrays, function, *weights = given
+        member = next(each for each in session.bus.members if each.name == name)
+        maker = Maker(f"{member.label}: after_update", mend=f"mend it, or switch {name} off")
+        found.append(Follower(name, maker, arrays, function, weights[0] if weights else None))
+
+    session.bus.ask_each("after_update", told, trainer=session)
+    made: ParameterUpdater = session.optimizer
+    made.follow_with(found)
     return made if shared is None else shared.updater(made)
 
 
@@ -57,23 +89,41 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
         shared: What the fits of the run share.
     """
     state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
-    transforms = list(session.bus.in_order("transform_gradients", trainer=session))
+    phase = phase_at(session.phases, state.step)
+    set_trained(session.model, session.phases[phase])
+    parts = _parts(session, forward)
     maker = attrs.evolve(config.scheduler.maker, mend="mend it, or pick another scheduler.type")
     session.model.train()
     total = state.total_steps
     rate = watched_rate(lambda step, base: _rate(scheduler, step, total, base, maker), scheduler, session.bus, total)
     traced = None
     if shared is not None:
-        traced = shared.traced(transforms, config.training.precision, forward, trace_keys(session.bus, session))
+        keys = trace_keys(session.bus, session)
+        traced = shared.traced(parts, (phase, session.phases[phase]), config.training.precision, forward, keys)
     return CompiledSteps(
         session.model,
         optimizer,
-        transforms,
+        parts,
         rate=lambda step: rate(step, optimizer.learning_rate),
         seed=session.fit.seed,
         precision=config.training.precision,
         forward=forward,
         traced=traced,
+    )
+
+
+def _parts(session: Fitting, forward: Forward) -> StepParts:
+    """Return what plugins make of a step from where the fit stands."""
+    bus, gradient = session.bus, Gradient()
+    loss = forward.loss_of(session.model)
+    wrapped_loss = bus.thread("wrap_loss", between=checked_loss, trainer=session, loss=loss)
+    wrapped = bus.thread("wrap_gradient", between=checked_gradient, trainer=session, value_and_grad=gradient)
+    return StepParts(
+        transforms=list(bus.in_order("transform_gradients", trainer=session)),
+        loss=None if wrapped_loss is loss else wrapped_loss,
+        gradient=gradient,
+        wrapped=None if wrapped is gradient else wrapped,
+        own=bus.hook.training_step(trainer=session),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem, listed
-from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater, Scheduler
+from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater, Scheduler, StepParts
 from stepbus.compute.models import Classifier
 from stepbus.device import choice
 from stepbus.fit import (
@@ -18,7 +18,7 @@ from stepbus.fit import (
     loop_notes,
     persistence,
 )
-from stepbus.fit.computing import new_optimizer, new_steps
+from stepbus.fit.computing import followed_optimizer, new_optimizer, new_steps, phases_of, transformed_model
 from stepbus.fit.loaders.data import LoaderData
 from stepbus.fit.loaders.given import code_of, is_written, makers_of_fits, only_once, words_of
 from stepbus.fit.loaders.index_checks import Classes, token_check
@@ -202,11 +202,19 @@ class LoaderFits:
             persistence.load_exported(self.given, Path(session.starts_from))
         if not tree_flatten(self.given.trainable_parameters()):
             raise ModelError(f"model: expected parameters to train, got a {type(self.given).__name__} without any")
-        return self.given
+        return transformed_model(session, self.given)
+
+    def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
+        """Return the updates before each phase of a fit -> the parameters that it trains."""
+        return phases_of(session)
 
     def optimizer(self, session: Fitting) -> ParameterUpdater:
         """Return the optimizer of a fit, with the settings that plugins give single parameters."""
         return new_optimizer(self.config, session)
+
+    def followed(self, session: Fitting) -> ParameterUpdater:
+        """Return the optimizer with all that follows its weights, from where these stand."""
+        return followed_optimizer(session)
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
@@ -234,7 +242,7 @@ class LoaderFits:
         """Return what predicts with the model as it is: what reads batches, what computes, and the metrics."""
         choice.choose(self.config.environment.device)
         data, unused = self._data({}), ParameterUpdater(self.config.optimizer.build(), 0.0)
-        steps = CompiledSteps(self.given, unused, [], rate=lambda step: 0.0, seed=0, forward=self.forward())
+        steps = CompiledSteps(self.given, unused, StepParts(), rate=lambda step: 0.0, seed=0, forward=self.forward())
         return data, steps, self.metrics(data)[0]
 
     # -- what lasts ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from stepbus.base import BadInput, ModelError, error_words, one_line, read_foreign, refuse_half_characters, show
-from stepbus.compute import CompiledSteps, ParameterUpdater, read_config
+from stepbus.compute import CompiledSteps, ParameterUpdater, StepParts, read_config
 from stepbus.compute.models import meaning_in
 from stepbus.device import choice
 from stepbus.fit import chosen_metrics, config_model, new_encoder
@@ -104,7 +104,7 @@ def open_model(
     data = TextData(config, encoder, {})
     metrics, _ = chosen_metrics(config, data.task)
     unused = ParameterUpdater(config.optimizer.build(), 0.0)
-    steps = CompiledSteps(model, unused, [], rate=lambda step: 0.0, seed=0)
+    steps = CompiledSteps(model, unused, StepParts(), rate=lambda step: 0.0, seed=0)
     named = name or str(folder)
     bus = opened_bus(folder, config, saved.get("predicting", {}), plugins)
     session = OpenedSession(folder, named, config, data, model, steps, bus)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError, ModelError
@@ -11,7 +11,7 @@ from stepbus.base.trees import plain
 from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
 from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of
 from stepbus.fit import Exported, chosen_metrics, evaluation, persistence, run_notes
-from stepbus.fit.computing import new_optimizer, new_steps
+from stepbus.fit.computing import followed_optimizer, new_optimizer, new_steps, phases_of, transformed_model
 from stepbus.fit.seen import lineage_at, lineage_of
 from stepbus.fit.texts.models import config_model, new_encoder, start_from
 from stepbus.kernel import Control
@@ -132,8 +132,6 @@ class TextFits:
 
     def model(self, session: Fitting) -> Any:
         """Return the model of a fit: the caller's own, or a new one; with the weights that it starts from."""
-        from mlx.utils import tree_flatten
-
         data = text_of(session)
         codec, given, seed = data.encoder.codec, self.given, mix(session.fit.seed, 0) % 2**32
         other = given is not None and (given.task, given.outputs) != (codec.task, codec.outputs)
@@ -156,14 +154,14 @@ class TextFits:
             initialise(model, seed, spread, model.head_names)
 
         adopt_head(model, codec, renew)
-        if not tree_flatten(model.trainable_parameters()):
-            raise ModelError(
-                "model: expected parameters to train, got a model in which everything is frozen; leave some of it "
-                "unfrozen: model.head.unfreeze(), or model.unfreeze()"
-            )
         data.take_limits(Limits.of(model.config))
+        model = transformed_model(session, model)
         shared = self._sharing(session)
         return model if shared is None else shared.model(model)
+
+    def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
+        """Return the updates before each phase of a fit -> the parameters that it trains."""
+        return phases_of(session)
 
     def _sharing(self, session: Fitting) -> Shared | None:
         """Return what fits share, where there are several."""
@@ -175,7 +173,11 @@ class TextFits:
             if line not in self._told:  # mostly the same for every fit
                 self._told.add(line)
                 session.message(line)
-        return new_optimizer(self.config, session, self._sharing(session))
+        return new_optimizer(self.config, session)
+
+    def followed(self, session: Fitting) -> ParameterUpdater:
+        """Return the optimizer with all that follows its weights, from where these stand."""
+        return followed_optimizer(session, self._sharing(session))
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
