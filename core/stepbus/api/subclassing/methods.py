@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepbus.api.subclassing.overrides import HELD, check_class, problem_of
+from stepbus.api.subclassing.foreign import advice_on
+from stepbus.api.subclassing.overrides import OF_THE_STEP, check_class, problem_of
 from stepbus.base import PluginError
-from stepbus.base.guards import core_only
-
-if TYPE_CHECKING:
-    from stepbus.api.subclassing.bound import StepParts
+from stepbus.base.guards import written_by_core
 
 
 class StepMethods:
@@ -27,21 +25,34 @@ class StepMethods:
     optimizer: Any
     state: Any
     model: Any
-    _parts: StepParts  # of a trainer within a step alone
+    _parts: Any = None  # within a step alone: what it is given as optimizer
+    _held: frozenset[str]  # what the trainer itself holds
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        own = next(each for each in reversed(cls.__mro__) if issubclass(each, StepMethods) and each is not StepMethods)
-        if cls is not own and "_parts" not in vars(cls):
+        own = next(each for each in reversed(cls.__mro__) if StepMethods in each.__bases__)
+        if cls is not own and "_within_a_step" not in vars(cls):
             check_class(cls, own)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        own = next(each for each in reversed(type(self).__mro__) if StepMethods in each.__bases__)
-        if name.startswith("_") and name in own._held:  # type: ignore[attr-defined]  # the trainer's own says what it holds
-            core_only(f"{type(self).__name__}.{name}", "it is stepbus's own: take another name", 1)
-        elif name not in HELD and (words := problem_of(name, value, own, called=not callable(value), of_class=False)):
-            raise PluginError(f"{type(self).__name__}.{name}: {words}")
+        own: Any = next(each for each in reversed(type(self).__mro__) if StepMethods in each.__bases__)
+        if name not in own._held or not written_by_core(1):
+            # What is no function is not meant to be called by anybody.
+            words = problem_of(name, value, own, called=not callable(value), of_class=False)
+            if words:
+                raise PluginError(f"{type(self).__name__}.{name}: {words}")
         object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:  # else a type checker takes any attribute for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            owner = type(self).__name__
+            if name in self._held:
+                raise AttributeError(
+                    f"{owner}: its __init__ has not called super().__init__(model, config)"
+                )
+            words = "it is there within a training step alone" if name in OF_THE_STEP else advice_on(name)
+            raise AttributeError(f"a {owner} has no attribute {name!r}" + (f"; {words}" if words else ""))
 
     def training_step(self, batch: Any, state: Any) -> Any:
         """Make one update, and return its loss.
@@ -74,8 +85,7 @@ class StepMethods:
         self._within("process_gradients")
         return gradients
 
-    def _within(self, method: str) -> StepParts:
-        parts: StepParts | None = getattr(self, "_parts", None)
-        if parts is None:
+    def _within(self, method: str) -> Any:
+        if self._parts is None:
             raise PluginError(f"{type(self).__name__}: {method} is for a training step of a run; train calls it")
-        return parts
+        return self._parts

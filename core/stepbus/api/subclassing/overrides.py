@@ -1,7 +1,8 @@
-"""What a trainer's subclass writes: the methods that a run calls, and those that nobody would call, which are refused."""
+"""What a trainer's subclass writes: methods that a run calls, and those that nobody would call, which are refused."""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from types import CodeType
 from typing import Any
 
 from stepbus.api.subclassing.foreign import advice_on
-from stepbus.base import PluginError, did_you_mean
+from stepbus.base import PluginError
 
 # Method that a step calls -> its arguments.
 OVERRIDABLE = {
@@ -29,7 +30,7 @@ OF_THE_STEP = {
 # Method of ours that a run does not call -> what does the same.
 BESIDE = {
     "evaluate": advice_on("evaluation_step"),
-    "predict": "the run predicts by itself; write finish_predictions with @hookimpl in a class of its own (plugins=[…])",
+    "predict": advice_on("prediction_step"),
     "save_checkpoint": advice_on("save_model"),
     "load_checkpoint": advice_on("load_model"),
 }
@@ -50,9 +51,11 @@ def check_class(cls: type, base: type) -> None:
     called = _called(written, base)
     for owner in written:
         for name, value in vars(owner).items():
-            if not (name.startswith("__") and name.endswith("__")) and not name.startswith(f"_{owner.__name__.lstrip('_')}__"):
-                if words := problem_of(name, value, base, called=name in called):
-                    problems[f"{_place(value)}{cls.__name__}.{name}: {words}"] = None
+            private = name.startswith(f"_{owner.__name__.lstrip('_')}__")  # of that class alone
+            if private or (name.startswith("__") and name.endswith("__")):
+                continue
+            if words := problem_of(name, value, base, called=name in called):
+                problems[f"{_place(value)}{cls.__name__}.{name}: {words}"] = None
     if problems:
         raise PluginError("\n".join(problems))
 
@@ -68,7 +71,7 @@ def problem_of(name: str, value: Any, base: type, *, called: bool = False, of_cl
         of_class: Whether it stands in a class, where a function is a method.
     """
     if hasattr(value, "stepbus_impl"):
-        return "it is a hook, and a trainer is no plugin; write it in a class of its own, and hand that over: plugins=[…]"
+        return "it is a hook, and a trainer is no plugin; write it in a class of its own, and hand it over: plugins=[…]"
     if name in OVERRIDABLE:
         unread = "training_step is written anew and does not call it; call it there, or leave it out"
         return _unfit(name, value, of_class=of_class) or ("" if called or not of_class else unread)
@@ -84,8 +87,8 @@ def problem_of(name: str, value: Any, base: type, *, called: bool = False, of_cl
         return ""
     if advice := BESIDE.get(name) or advice_on(name):
         return f"nothing calls it; {advice}"
-    if callable(value) and (near := did_you_mean(name, OVERRIDABLE)):
-        return f"nothing calls it{near}; take that name, or one that is less like it"
+    if callable(value) and (near := difflib.get_close_matches(name, OVERRIDABLE, n=1, cutoff=0.8)):
+        return f"nothing calls it (did you mean {near[0]!r}?); take that name, or one that is less like it"
     return ""
 
 
@@ -93,7 +96,8 @@ def _unfit(name: str, value: Any, *, of_class: bool) -> str:
     """Return what is wrong with a method that a step is to call."""
     arguments = OVERRIDABLE[name]
     plain = inspect.isfunction(value) and of_class
-    wanted = f"{name}({', '.join([*(['self'] if plain else []), *arguments])})"
+    self = ["self"] if plain or (of_class and not callable(value)) else []
+    wanted = f"{name}({', '.join([*self, *arguments])})"
     value = value.__func__ if isinstance(value, staticmethod | classmethod) else value
     if isinstance(value, property) or not callable(value):
         return f"expected a method {wanted}, got a {type(value).__name__}"

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stepbus.api.subclassing.bound import StepParts, StepState, bound
+from stepbus.api.subclassing.bound import StepState, bound
 from stepbus.api.subclassing.overrides import OVERRIDABLE, check_class
-from stepbus.base import PluginFailure, hookimpl, show_python, snake_case
+from stepbus.base import hookimpl, snake_case
 from stepbus.fit import Prototype, source_digest
 
 if TYPE_CHECKING:
     from stepbus.kernel import Session
 
 
-def own_steps(trainer: Any, base: type, held: frozenset[str]) -> list[Prototype]:
+def own_steps(trainer: Any, base: Any) -> list[Prototype]:
     """Return the plugin that gives a run the training step of a trainer, where that has one.
 
     Args:
         trainer: The trainer.
-        base: stepbus's own trainer.
-        held: The attributes of that.
+        base: stepbus's own trainer, which says in `_held` what it holds.
 
     Raises:
         PluginError: Its class has what nobody would call; something was added since it was made.
@@ -32,7 +31,7 @@ def own_steps(trainer: Any, base: type, held: frozenset[str]) -> list[Prototype]
         check_class(cls, base)
     if all(getattr(cls, name) is getattr(base, name) and name not in vars(trainer) for name in OVERRIDABLE):
         return []
-    step = OwnStep(trainer, base, held)
+    step = OwnStep(trainer, base)
     label = f"{cls.__name__} (the trainer's class)"
     mend = f"train with stepbus.{base.__name__}, whose steps are those of the configuration"
     name = snake_case(cls.__name__)
@@ -44,12 +43,11 @@ class OwnStep:
 
     Args:
         trainer: The trainer.
-        base: stepbus's own trainer.
-        held: The attributes of that.
+        base: stepbus's own trainer, which says in `_held` what it holds.
     """
 
-    def __init__(self, trainer: Any, base: type, held: frozenset[str]) -> None:
-        self.trainer, self.base, self.held = trainer, base, held
+    def __init__(self, trainer: Any, base: Any) -> None:
+        self.trainer, self.base, self.held = trainer, base, base._held
 
     @property
     def version(self) -> str:
@@ -57,15 +55,15 @@ class OwnStep:
         cls = type(self.trainer)
         code = [source_digest(each) for each in cls.__mro__ if each not in self.base.__mro__]
         own = {name: _words(value) for name, value in vars(self.trainer).items() if name not in self.held}
-        return hashlib.sha256(json.dumps([code, own], sort_keys=True).encode()).hexdigest()[:16]
+        text = json.dumps([code, own], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @hookimpl
     def training_step(self, trainer: Session) -> Callable[[Any, Any, Any], Any]:
         """Return the step, on an object that holds what the fit computes with."""
 
         def step(model: Any, optimizer: Any, batch: Any) -> Any:
-            state = StepState(trainer)
-            parts = StepParts(lambda given: optimizer.loss_and_gradients(model, given))
+            state = StepState(type(self.trainer), trainer.state, optimizer)
             now = bound(
                 self.trainer,
                 self.held,
@@ -73,7 +71,7 @@ class OwnStep:
                 optimizer=optimizer,
                 config=trainer.config,
                 state=state,
-                _parts=parts,
+                _parts=optimizer,
             )
             return now.training_step(dict(batch), state)
 
@@ -83,3 +81,18 @@ class OwnStep:
         """Return what fits have to share for their steps to be alike: the trainer, and what a step reads of each."""
         state = trainer.state
         return (self.version, state.total_steps, state.steps_per_epoch, trainer.config)
+
+
+def _words(value: Any) -> Any:
+    """Return what of an attribute is the same in every process; of an object that says nothing of itself, its kind."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _words(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_words(each) for each in value]
+    if callable(value) and not isinstance(value, type):
+        return [getattr(value, "__qualname__", type(value).__qualname__), source_digest(value)]
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return [str(value.dtype), _words(value.tolist())]
+    return getattr(value, "__qualname__", type(value).__qualname__)
