@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from stepbus.compute.forward import HeadForward as HeadForward
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
-    from stepbus.compute.optimizer import GROUP_SETTINGS as GROUP_SETTINGS
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import Scalars as Scalars
     from stepbus.compute.optimizer import hoist as hoist
@@ -35,7 +34,7 @@ else:
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Arrays Forward HeadForward",
         module_forward="Loss ModuleForward",
-        optimizer="GROUP_SETTINGS Optimizer Scalars hoist",
+        optimizer="Optimizer Scalars hoist",
         scheduler="Scheduler warmup_steps",
         stepping="CompiledSteps ParameterUpdater Shared StepParts mix",
     )

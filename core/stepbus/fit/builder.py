@@ -41,6 +41,7 @@ class Fitting(Session, Protocol):
         best_arrays: The best weights, where they are kept.
         scored: Set name -> its latest predictions and metrics.
         prepared: What it does, with the rows that plugins made of the fit's own.
+        averages: Whether others than the present weights are evaluated: averages, see `stepbus.fit.using`.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
         before: Which rows the weights had seen before this fit.
         origin: What it has to give back: the model as it was before plugins changed it.
@@ -53,6 +54,7 @@ class Fitting(Session, Protocol):
     best_arrays: dict[str, Any]
     scored: dict[str, tuple[Predictions, dict[str, float]]]
     prepared: Fit
+    averages: bool
     not_of_step: str
     before: Lineage
     origin: Origin

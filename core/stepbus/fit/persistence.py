@@ -30,15 +30,26 @@ from stepbus.fit.plugins import restore_state, state_of
 from stepbus.fit.predicting import STATES, fit_states
 from stepbus.fit.seen import BEFORE, before_in, lineage_in, packed, put_lineage
 from stepbus.fit.switched_off import disabled_of, keep_disabled
+from stepbus.fit.using import begin_averages, tensors_in_use
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
-from stepbus.storage import DESCRIPTION, FORMAT, LINEAGE, checkpoints, decode_state, encode_state, tensor_files
+from stepbus.storage import (
+    AVERAGED,
+    DESCRIPTION,
+    FORMAT,
+    LINEAGE,
+    checkpoints,
+    decode_state,
+    encode_state,
+    tensor_files,
+)
 from stepbus.storage.checkpoints import Checkpoint, Snapshot
 from stepbus.storage.wheels import cache as wheel_cache
 
 if TYPE_CHECKING:
     from stepbus.fit.builder import Fitting
 
+_AVERAGED = AVERAGED.removesuffix(".safetensors")
 _PARTS = ("state", "control", "optimizer", "data", "plugins", "disabled")
 
 
@@ -62,9 +73,10 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
     if arrays:
         stems["plugins"] = arrays
     best = session.state.best
-    # At the best step itself, the model is the best.
-    if session.best_arrays and best is not None and best.step != session.state.step:
-        stems["best"] = session.best_arrays
+    if kept := best_weights.differing(session):
+        stems["best"] = kept
+    if session.averages:
+        stems[_AVERAGED] = tensors_in_use(session)
     mx.eval(stems)
     snapshot = Snapshot(
         step=session.state.step,
@@ -116,11 +128,16 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
         _take_over(session, checkpoint, saved, optimizer=optimizer)
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
-    stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
+    if not optimizer:
+        begin_averages(session)
+    best = session.state.best
+    names = ["best", *([_AVERAGED] if best is not None and best.step == session.state.step else [])]
+    kept = [name for name in names if f"{name}.safetensors" in checkpoint.files]
+    stored = checkpoints.read_arrays(checkpoint, kept[0]) if kept else None
     try:
         best_weights.take_back(session, stored)
     except CheckpointError as error:
-        raise CheckpointError(f"{path / 'best.safetensors'}: {error}") from error
+        raise CheckpointError(f"{path / f'{kept[0]}.safetensors'}: {error}") from error
     return checkpoint
 
 
