@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from stepbus.compute.optimizer import hoist as hoist
     from stepbus.compute.optimizer import no_decay_names as no_decay_names
     from stepbus.compute.scheduler import Scheduler as Scheduler
-    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.stepping.updater import ParameterUpdater as ParameterUpdater
     from stepbus.config.discovery.plugins import import_module as import_module
     from stepbus.config.load import get_trainer_config as get_trainer_config
     from stepbus.config.load import load_config as load_config
@@ -81,13 +81,13 @@ if TYPE_CHECKING:
     from stepbus.device.backend import mx as mx
     from stepbus.device.backend import row_streams as row_streams
     from stepbus.fit.predicting.means import mean_predictions as mean_predictions
+    from stepbus.kernel.control import Control as Control
     from stepbus.kernel.fits.fit import Axis as Axis
     from stepbus.kernel.fits.fit import Fit as Fit
     from stepbus.kernel.fits.results import FitResult as FitResult
     from stepbus.kernel.fits.results import Predictions as Predictions
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import Session as Session
-    from stepbus.kernel.state import Control as Control
     from stepbus.kernel.state import StepResult as StepResult
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
@@ -116,7 +116,7 @@ _HOME = {
     "Column": "text.labels.columns",
     "Component": "base.components",
     "ConfigError": "base.errors",
-    "Control": "kernel.state",
+    "Control": "kernel.control",
     "DataConfig": "config.sections",
     "DataError": "base.errors",
     "EnvironmentConfig": "config.sections",
@@ -129,7 +129,7 @@ _HOME = {
     "ModelError": "base.errors",
     "Optimizer": "compute.optimizer",
     "OptimizerConfig": "config.sections",
-    "ParameterUpdater": "compute.updater",
+    "ParameterUpdater": "compute.stepping.updater",
     "Plan": "run.plans.plan",
     "PluginError": "base.errors",
     "PluginFailure": "base.errors",
@@ -198,7 +198,7 @@ _NEEDS_MLX = {
     "compute.folders",
     "compute.models.model",
     "compute.optimizer",
-    "compute.updater",
+    "compute.stepping.updater",
     "api.trainer",
     "plan.memory",
     "run.outer_loop",

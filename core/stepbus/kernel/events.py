@@ -291,7 +291,7 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
 
 @hookspec
 def after_update(trainer: Session) -> tuple[Any, ...] | None:
-    """Keep arrays of one's own that follow the weights: averages of them, say. Asked once for each fit.
+    """Give arrays that follow the weights, such as averages of them; asked once for each fit.
 
     They are checkpointed, and where an update is skipped they keep their values.
 

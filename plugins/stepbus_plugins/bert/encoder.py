@@ -111,7 +111,7 @@ def _check_indices(what: str, indices: mx.array, rows: int) -> None:
     """
     try:
         low, high = (int(found.item()) for found in (indices.min(), indices.max()))  # type: ignore[arg-type]
-    except ValueError:  # traced by mx.compile: the host has checked the rows
+    except (ValueError, RuntimeError):  # traced by mx.compile, which says it in two ways: the host has checked the rows
         return
     if low < 0 or high >= rows:
         raise ModelError(f"got {what} from {low} to {high}, the model's table has rows for 0 to {rows - 1}")

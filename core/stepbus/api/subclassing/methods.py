@@ -48,9 +48,7 @@ class StepMethods:
         def __getattr__(self, name: str) -> Any:
             owner = type(self).__name__
             if name in self._held:
-                raise AttributeError(
-                    f"{owner}: its __init__ has not called super().__init__(model, config)"
-                )
+                raise AttributeError(f"{owner}: its __init__ has not called super().__init__(model, config)")
             words = "it is there within a training step alone" if name in OF_THE_STEP else advice_on(name)
             raise AttributeError(f"a {owner} has no attribute {name!r}" + (f"; {words}" if words else ""))
 

@@ -9,7 +9,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-import stepbus.compute.updater as module
+import stepbus.compute.stepping.updater as module
 from stepbus import CheckpointError, Optimizer, ParameterUpdater, PluginError, SchedulerConfig, no_decay_names
 from stepbus.compute.scheduler import Scheduler, warmup_steps
 

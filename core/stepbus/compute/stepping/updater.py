@@ -15,8 +15,8 @@ from mlx.utils import tree_flatten, tree_map_with_path
 
 from stepbus.base import CheckpointError, PluginError
 from stepbus.base.guards import Maker
+from stepbus.compute import Optimizer, Scalars, hoist
 from stepbus.compute.checks import check_groups, checked_scalars, checked_state, checked_update
-from stepbus.compute.optimizer import Optimizer, Scalars, hoist
 from stepbus.compute.stepping.following import Follower, Followers
 from stepbus.compute.stepping.scaling import LossScale
 

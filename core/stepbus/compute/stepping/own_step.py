@@ -14,7 +14,7 @@ from stepbus.base import PluginError, show_python
 from stepbus.base.guards import Maker
 from stepbus.compute.checks import check_name, shape_of, shown, transformed
 from stepbus.compute.stepping.training import all_finite, check_tree
-from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute.stepping.updater import ParameterUpdater
 
 Arrays = dict[str, mx.array]
 
