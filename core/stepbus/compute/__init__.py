@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.compute.fingerprints import leaves as leaves
     from stepbus.compute.folders import INDEX as INDEX
     from stepbus.compute.folders import MAX_INDEX as MAX_INDEX
     from stepbus.compute.folders import WEIGHTS as WEIGHTS
@@ -31,6 +32,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        fingerprints="leaves",
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Arrays Forward HeadForward",
         module_forward="Loss ModuleForward",

@@ -27,6 +27,7 @@ from stepbus.base.trees import plain
 from stepbus.config.discovery import check_hooks_version, import_module
 from stepbus.device import code_version
 from stepbus.fit.plugins import check_memory, watches
+from stepbus.fit.using import averages_of
 from stepbus.kernel import Member, check_policy, hooks_of
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
             raise PluginError(f"two plugins are called {each.name!r}; give one another name, {mend}")
         taken.add(each.name)
         asks_of(each.plugin, each.label)
+        averages_of(each.plugin, each.label)
         watches(each.plugin, each.label)
         check_memory(each)
     return found

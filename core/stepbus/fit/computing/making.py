@@ -23,6 +23,7 @@ from stepbus.compute.stepping import (
 from stepbus.fit.computing.alike import trace_keys
 from stepbus.fit.computing.phases import late_ones, phase_at, union
 from stepbus.fit.seen import watched_rate
+from stepbus.fit.using import checked_averages
 
 if TYPE_CHECKING:
     from stepbus.compute import Forward, Shared
@@ -72,6 +73,7 @@ def followed_optimizer(session: Fitting, shared: Shared | None = None) -> Parame
             found.append(Follower(member.name, maker, arrays, function, weights[0] if weights else None))
     made: ParameterUpdater = session.optimizer
     made.follow_with(found)
+    session.averages = checked_averages(session)
     return made if shared is None else shared.updater(made)
 
 
@@ -106,6 +108,18 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
         forward=forward,
         traced=traced,
     )
+
+
+def scoring_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSteps:
+    """Return compiled functions that score and predict, and train nothing.
+
+    Args:
+        config: The configuration.
+        session: The fit, with the model that is exported.
+        forward: What a model makes of a batch.
+    """
+    unused = ParameterUpdater(config.optimizer.build_a(Optimizer), 0.0)
+    return CompiledSteps(session.model, unused, StepParts(), rate=lambda step: 0.0, seed=0, forward=forward)
 
 
 def _parts(session: Fitting, forward: Forward) -> StepParts:

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem
 from stepbus.fit import disabled_of, exclusions, rehearse
+from stepbus.fit.using import averaging_problems
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
 from stepbus.run.plans import seen_rows
@@ -181,6 +182,7 @@ def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: li
     for member in session.bus.members:  # it has its own since its data was prepared
         member.disabled = member.disabled or disabled_of(members).get(member.name, "")
     problems += own_step_problems(session.config, session.members)
+    problems += averaging_problems(session.config, session.members)
     return list(dict.fromkeys([*problems, *plans.plan_problems(plan)]))
 
 
