@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.compute.fingerprints import leaves as leaves
     from stepbus.compute.folders import INDEX as INDEX
     from stepbus.compute.folders import MAX_INDEX as MAX_INDEX
     from stepbus.compute.folders import WEIGHTS as WEIGHTS
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
     from stepbus.compute.stepping import ParameterUpdater as ParameterUpdater
     from stepbus.compute.stepping import Shared as Shared
     from stepbus.compute.stepping import StepParts as StepParts
+    from stepbus.compute.stepping import leaves as leaves
     from stepbus.compute.stepping import mix as mix
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        fingerprints="leaves",
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Arrays Forward HeadForward",
         module_forward="Loss ModuleForward",
         optimizer="Optimizer Scalars hoist",
         scheduler="Scheduler warmup_steps",
-        stepping="CompiledSteps ParameterUpdater Shared StepParts mix",
+        stepping="CompiledSteps ParameterUpdater Shared StepParts leaves mix",
     )

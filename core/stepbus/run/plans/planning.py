@@ -181,8 +181,8 @@ def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: li
     problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
     for member in session.bus.members:  # it has its own since its data was prepared
         member.disabled = member.disabled or disabled_of(members).get(member.name, "")
-    problems += own_step_problems(session.config, session.members)
     problems += averaging_problems(session.config, session.members)
+    problems += own_step_problems(session.config, session.members)
     return list(dict.fromkeys([*problems, *plans.plan_problems(plan)]))
 
 
