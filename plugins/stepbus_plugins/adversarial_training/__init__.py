@@ -59,8 +59,8 @@ class AdversarialTraining:
         clean_weight: float = _number(
             1.0, "what the gradient at the weights as they are counts; awp's paper has 0", zero=True
         )
-        from_epoch: int | None = _count("epochs without it at first", least=0)
-        from_step: int | None = _count("updates without it at first", least=0)
+        from_epoch: int | None = _count("the epoch, from 1, that it begins with; none takes the first", least=1)
+        from_step: int | None = _count("updates before it begins, in place of from_epoch", least=0)
 
         def problems(self) -> list[tuple[str, str]]:
             """Return what is wrong between the settings, as (setting, message)."""
@@ -145,7 +145,7 @@ class AdversarialTraining:
     def _begin(self, state: Any) -> int:
         """Return how many updates come before it; `state` counts those of an epoch."""
         if self.config.from_epoch is not None:
-            return self.config.from_epoch * int(state.steps_per_epoch)
+            return (self.config.from_epoch - 1) * int(state.steps_per_epoch)
         return self.config.from_step or 0
 
     def _has_begun(self, trainer: Any) -> bool:
