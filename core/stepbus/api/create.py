@@ -100,7 +100,7 @@ def create_trainer(
     *,
     plugins: Sequence[Any] = (),
     callbacks: Sequence[Any] = (),
-    loss: Callable[[Any, Any], Any] | None = None,
+    loss: Callable[[Any, Any], Any] | str | Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> Trainer:
     """Create a trainer.
@@ -111,8 +111,9 @@ def create_trainer(
         config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
         plugins: Classes, instances and modules with hooks.
         callbacks: The same, by the name that other libraries give it; they come after `plugins`.
-        loss: The loss of a module, called with outputs and labels: a loss for each row [B], or their mean. None, where
-            its call takes `labels` and returns the loss, or loss and outputs.
+        loss: The section `loss`, a name or a mapping (`loss="focal"`); of a module a function of outputs and labels,
+            which gives a loss for each row [B], or their mean, and None where its call takes `labels` and returns the
+            loss, or loss and outputs.
         **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
 
     Returns:
@@ -132,8 +133,10 @@ def create_trainer(
             "model: expected a model as create_model returns it, any mlx.nn.Module, a name, or the settings of the "
             f"section model, got {f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
         )
-    if loss is not None and not module:
-        raise BadInput(f"loss: expected none, because the loss of a {_kind(model)} is its head's; leave it out")
+    if isinstance(loss, str | Mapping) and not module:
+        overrides, loss = {"loss": loss, **overrides}, None
+    if loss is not None and isinstance(loss, str | Mapping) == module:
+        raise BadInput(_other_loss(model, loss, module=module))
     # All settings of a model that is there: what a preset says of models in general does not change it.
     settings = None if module else getattr(given, "settings", None)
     described = plain(settings) if settings is not None else getattr(given, "section", None)
@@ -142,7 +145,21 @@ def create_trainer(
     loaded = load_config(config, keywords={**section, **overrides}, extra_plugins=plugins)
     if given is not None and not module:
         _say_unused(config, loaded, given.section)
+    assert not isinstance(loss, str | Mapping)
     return Trainer(loaded, given, plugins=plugins, loss=loss)
+
+
+def _other_loss(model: Any, loss: Any, *, module: bool) -> str:
+    """Return that a loss is none for this model, in words."""
+    if module:
+        return (
+            f"loss: expected a function of outputs and labels, because the model is a module of yours, got {show(loss)};"
+            " give it: loss=nn.losses.cross_entropy"
+        )
+    return (
+        f"loss: expected the name of a loss or its settings, because the model is a {_kind(model)}, got "
+        f"{a_thing(loss)}; a loss of your own is a plugin: `stepbus plugins new NAME --kind loss`"
+    )
 
 
 def _kind(model: Any) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define
 
-from stepbus import Component, ModelError
+from stepbus import Component, ModelError, setting
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 @define(frozen=True, kw_only=True)
 class NoSettings:
     """For a part that has nothing to set."""
+
+
+@define(frozen=True, kw_only=True)
+class OrdinalSettings:
+    """Proportional odds: one score and a threshold between each two neighbours of the classes in their order."""
+
+    order: list[str] | None = setting(
+        None,
+        "the classes from the lowest to the highest; none takes numbers by their value",
+        check=lambda value: len(value) > 1,
+        expected="a list of classes",
+    )
 
 
 def _softmax(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
@@ -33,6 +45,12 @@ def _sigmoid(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
     from stepbus_plugins.heads.outputs import SigmoidHead
 
     return SigmoidHead(hidden_size, outputs)
+
+
+def _ordinal(settings: OrdinalSettings, hidden_size: int, outputs: int) -> nn.Module:
+    from stepbus_plugins.heads.ordinal import OrdinalHead
+
+    return OrdinalHead(hidden_size, outputs, settings.order)
 
 
 def _value(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
@@ -72,12 +90,13 @@ def _attention(settings: NoSettings, hidden_size: int) -> nn.Module:
 
 
 class Heads:
-    """Heads binary, multiclass, multilabel and regression, and poolings cls, mean, max and attention."""
+    """Heads binary, multiclass, ordinal, multilabel and regression, and poolings cls, mean, max and attention."""
 
     components: ClassVar[list[Component]] = [
         Component("head", "auto", NoSettings, _auto, {"task": None}),
         Component("head", "binary", NoSettings, _binary, {"task": "binary"}),
         Component("head", "multiclass", NoSettings, _softmax, {"task": "multiclass"}),
+        Component("head", "ordinal", OrdinalSettings, _ordinal, {"task": "multiclass"}),
         Component("head", "multilabel", NoSettings, _sigmoid, {"task": "multilabel"}),
         Component("head", "regression", NoSettings, _value, {"task": "regression"}),
         Component("pooling", "cls", NoSettings, _cls),

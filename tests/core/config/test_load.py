@@ -30,6 +30,7 @@ DEFAULTS = [
     "readers",
     "text_data",
     "table_data",
+    "losses",
     "optimizers",
     "schedules",
     "metrics",
