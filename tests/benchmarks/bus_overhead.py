@@ -29,8 +29,8 @@ import mlx.nn as nn  # noqa: E402  # after the fast BLAS
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from stepbus.compute.steps import mix, to_device  # noqa: E402
-from stepbus.compute.updater import ParameterUpdater  # noqa: E402
+from stepbus.compute.stepping.steps import mix, to_device  # noqa: E402
+from stepbus.compute.stepping.updater import ParameterUpdater  # noqa: E402
 
 PRETRAINED = import_module(str(Path(__file__).parents[1] / "fixtures" / "minilm.py")).SOURCE
 WORDS = ["the", "film", "was", "a", "long", "and", "very", "quiet", "story", "about", "good", "people"]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.folders import read_tensors as read_tensors
+    from stepbus.compute.forward import Arrays as Arrays
     from stepbus.compute.forward import Forward as Forward
     from stepbus.compute.forward import HeadForward as HeadForward
     from stepbus.compute.losses import LossFacts as LossFacts
@@ -19,26 +20,26 @@ if TYPE_CHECKING:
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
     from stepbus.compute.optimizer import Optimizer as Optimizer
+    from stepbus.compute.optimizer import Scalars as Scalars
+    from stepbus.compute.optimizer import hoist as hoist
     from stepbus.compute.scheduler import Scheduler as Scheduler
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
-    from stepbus.compute.sharing import Shared as Shared
-    from stepbus.compute.stepping.parts import StepParts as StepParts
-    from stepbus.compute.steps import CompiledSteps as CompiledSteps
-    from stepbus.compute.steps import mix as mix
-    from stepbus.compute.updater import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.stepping import CompiledSteps as CompiledSteps
+    from stepbus.compute.stepping import ParameterUpdater as ParameterUpdater
+    from stepbus.compute.stepping import Shared as Shared
+    from stepbus.compute.stepping import StepParts as StepParts
+    from stepbus.compute.stepping import leaves as leaves
+    from stepbus.compute.stepping import mix as mix
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
-        forward="Forward HeadForward",
+        forward="Arrays Forward HeadForward",
         losses="LossFacts LossFunction built_loss",
         module_forward="Loss ModuleForward",
-        optimizer="Optimizer",
+        optimizer="Optimizer Scalars hoist",
         scheduler="Scheduler warmup_steps",
-        sharing="Shared",
-        steps="CompiledSteps mix",
-        **{"stepping.parts": "StepParts"},
-        updater="ParameterUpdater",
+        stepping="CompiledSteps ParameterUpdater Shared StepParts leaves mix",
     )

@@ -122,3 +122,12 @@ def test_a_picked_loss_that_fails_names_its_maker(loss: Any, said: str) -> None:
     with pytest.raises(ModelError) as caught:
         losses_of(Model(object()), HeadForward(loss, Maker("the loss 'mine'", "mine 1.0")))
     assert str(caught.value) == f"the loss 'mine': {said} (mine 1.0)"
+
+
+def test_the_head_of_a_classifier_is_called_without_its_dropout() -> None:
+    class Linear(Head):
+        def __call__(self, pooled: mx.array) -> mx.array:
+            return 2 * pooled
+
+    logits = HeadForward().calling(Model(Linear(None))).head(mx.ones((3, 2), mx.bfloat16))
+    assert (logits.tolist(), logits.dtype) == ([[2.0, 2.0]] * 3, mx.float32)

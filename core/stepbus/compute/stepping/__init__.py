@@ -1,4 +1,4 @@
-"""What a step is made of besides model and optimizer: what plugins chain, what follows an update, and loss scaling."""
+"""The compiled steps of a fit: what plugins chain in them, what follows an update, what fits that are alike share."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.compute.stepping.checks import checked_gradient as checked_gradient
     from stepbus.compute.stepping.checks import checked_loss as checked_loss
+    from stepbus.compute.stepping.fingerprints import leaves as leaves
     from stepbus.compute.stepping.following import Follower as Follower
-    from stepbus.compute.stepping.following import Followers as Followers
     from stepbus.compute.stepping.parts import Gradient as Gradient
     from stepbus.compute.stepping.parts import StepParts as StepParts
-    from stepbus.compute.stepping.parts import packed as packed
-    from stepbus.compute.stepping.parts import summed as summed
-    from stepbus.compute.stepping.scaling import LossScale as LossScale
+    from stepbus.compute.stepping.sharing import Shared as Shared
+    from stepbus.compute.stepping.steps import CompiledSteps as CompiledSteps
+    from stepbus.compute.stepping.steps import mix as mix
     from stepbus.compute.stepping.training import set_trained as set_trained
     from stepbus.compute.stepping.training import trainable_names as trainable_names
+    from stepbus.compute.stepping.updater import ParameterUpdater as ParameterUpdater
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         checks="checked_gradient checked_loss",
-        following="Follower Followers",
-        parts="Gradient StepParts packed summed",
-        scaling="LossScale",
+        fingerprints="leaves",
+        following="Follower",
+        parts="Gradient StepParts",
+        sharing="Shared",
+        steps="CompiledSteps mix",
         training="set_trained trainable_names",
+        updater="ParameterUpdater",
     )

@@ -18,6 +18,7 @@ from stepbus.fit.computing import (
     new_optimizer,
     new_steps,
     phases_of,
+    scoring_steps,
     transformed_model,
 )
 from stepbus.fit.seen import lineage_at, lineage_of
@@ -28,6 +29,7 @@ from stepbus.text.rows import ids as row_ids
 from stepbus.text.tokens import Limits
 
 if TYPE_CHECKING:
+    from stepbus.compute import Forward
     from stepbus.config import Config
     from stepbus.fit import Fitting
     from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, ScoredSet, Steps
@@ -168,7 +170,7 @@ class TextFits:
         adopt_head(model, codec, renew)
         tell_classes(model.head, codec.names)
         data.take_limits(Limits.of(model.config))
-        model = transformed_model(session, model)
+        model = transformed_model(session, model, kept=model is given)
         shared = self._sharing(session)
         return model if shared is None else shared.model(model)
 
@@ -195,8 +197,14 @@ class TextFits:
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
         check_head(session.model)
-        forward = head_forward(self.config, label_facts(self.config, text_of(session).encoder))
-        return new_steps(self.config, session, forward, self._sharing(session))
+        return new_steps(self.config, session, self._forward(session), self._sharing(session))
+
+    def scoring(self, session: Fitting) -> Steps:
+        """Return what scores and predicts with the model that is exported; it trains nothing."""
+        return scoring_steps(self.config, session, self._forward(session))
+
+    def _forward(self, session: Fitting) -> Forward:
+        return head_forward(self.config, label_facts(self.config, text_of(session).encoder))
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 

@@ -15,11 +15,11 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 import mlx.nn as nn
 
-from stepbus.compute.fingerprints import Unknown, leaves, of_model, of_value
-from stepbus.compute.forward import Forward
-from stepbus.compute.stepping import StepParts
-from stepbus.compute.traced import Traced
-from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute import Forward
+from stepbus.compute.stepping.fingerprints import Unknown, leaves, of_model, of_value
+from stepbus.compute.stepping.parts import StepParts
+from stepbus.compute.stepping.traced import Traced
+from stepbus.compute.stepping.updater import ParameterUpdater
 
 
 class Shared:

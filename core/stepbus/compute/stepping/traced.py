@@ -15,16 +15,15 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten, tree_map, tree_unflatten
+from mlx.utils import tree_flatten, tree_map, tree_map_with_path, tree_unflatten
 
 from stepbus.base import ModelError
+from stepbus.compute import Arrays, Forward, HeadForward, hoist
 from stepbus.compute.checks import transformed
-from stepbus.compute.forward import Arrays, Forward, HeadForward
-from stepbus.compute.optimizer import hoist
-from stepbus.compute.own_step import own_step
-from stepbus.compute.stepping import StepParts, packed, summed
+from stepbus.compute.stepping.own_step import StepOptimizer, maker_of_step, own_step
+from stepbus.compute.stepping.parts import StepParts, packed, summed
 from stepbus.compute.stepping.training import all_finite
-from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute.stepping.updater import ParameterUpdater
 
 
 def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
@@ -124,15 +123,16 @@ class Traced:
 
     def _sum_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array, Arrays]:
         total, weight, named = self._loss(model, batch)
-        return self._scaled(total), total, weight, named
+        # A sum would leave float16 long before the mean of as many rows does.
+        return self._scaled(total, len(batch["weights"])), total, weight, named
 
-    def _scaled(self, loss: mx.array) -> mx.array:
-        return loss if self.updater.scale is None else loss * self.updater.scale.value
+    def _scaled(self, loss: mx.array, rows: int = 1) -> mx.array:
+        return loss if self.updater.scale is None else loss * (self.updater.scale.value / rows)
 
-    def _unscaled(self, gradients: Any) -> Any:
+    def _unscaled(self, gradients: Any, rows: int = 1) -> Any:
         if self.updater.scale is None:
             return gradients
-        factor = hoist(1 / self.updater.scale.value)
+        factor = hoist(rows / self.updater.scale.value)
         return self.updater.map(lambda array: array * factor, gradients)
 
     def _value_and_grad(self, parameters: Arrays, batch: Arrays) -> tuple[mx.array, mx.array, Arrays, Arrays]:
@@ -143,7 +143,7 @@ class Traced:
             return self._sum_loss(self.model, batch)
 
         (_, total, weight, named), gradients = mx.value_and_grad(loss)(dict(parameters))
-        return total, weight, named, self._unscaled(gradients)
+        return total, weight, named, self._unscaled(gradients, len(batch["weights"]))
 
     def _gradients(self, batch: Arrays, mean: bool) -> tuple[mx.array, mx.array, Arrays, Any]:
         """Return total, weight, named sums and the gradients, of the mean loss or of the total, with all wrappers."""
@@ -151,10 +151,10 @@ class Traced:
         if self.parts.wrapped is None:
             gradient = nn.value_and_grad(self.model, self._mean_loss if mean else self._sum_loss)
             (_, total, weight, named), gradients = gradient(self.model, batch)
-            gradients = self._unscaled(gradients)
+            gradients = self._unscaled(gradients, 1 if mean else len(batch["weights"]))
         else:
             total, weight, named, flat = self.parts.wrapped(dict(_flat_tree(master)), batch)
-            gradients = tree_unflatten(list(flat.items()))
+            gradients = tree_map_with_path(lambda name, _: flat[name], master)
             if mean:
                 gradients = self._divided(gradients, weight)
         self.model.update(master)
@@ -195,9 +195,11 @@ class Traced:
 
     def _own_step(self, batch: Arrays) -> mx.array:
         """Do the step that a plugin gave."""
-        loss, scalars, finite = own_step(self.parts.own, self.model, self.updater, batch)
-        weight = batch["weights"].sum()
-        return self._committed([loss * weight, weight], scalars, finite)
+        step, model, gradients = self.parts.own, self.model, partial(self._gradients, mean=True)
+        optimizer = StepOptimizer(maker_of_step(step), self.updater, model, self.parts.transforms, gradients)
+        total, weight, scalars, finite = own_step(step, model, optimizer, batch)
+        self.named = []
+        return self._committed([total, weight], scalars, finite)
 
     def _committed(self, numbers: list[mx.array], scalars: Arrays, finite: mx.array) -> mx.array:
         """Let what follows an update follow it, and return all that the host reads, as one vector."""

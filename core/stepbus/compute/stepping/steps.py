@@ -15,10 +15,10 @@ import numpy as np
 from attrs import frozen
 from mlx.utils import tree_map
 
-from stepbus.compute.forward import Arrays, Forward
+from stepbus.compute import Arrays, Forward
 from stepbus.compute.stepping.parts import MOST_NAMED, StepParts
-from stepbus.compute.traced import Traced
-from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute.stepping.traced import Traced
+from stepbus.compute.stepping.updater import ParameterUpdater
 from stepbus.kernel import Batch, StepResult
 
 

@@ -13,9 +13,9 @@ from mlx.utils import tree_flatten
 
 from stepbus import ModelError, create_model, load_config
 from stepbus.compute.stepping import StepParts
-from stepbus.compute.steps import CompiledSteps, mix
-from stepbus.compute.traced import lowered
-from stepbus.compute.updater import ParameterUpdater
+from stepbus.compute.stepping.steps import CompiledSteps, mix
+from stepbus.compute.stepping.traced import lowered
+from stepbus.compute.stepping.updater import ParameterUpdater
 from stepbus.text.batches.prefetch import Batch
 
 Build = Callable[..., CompiledSteps]
