@@ -158,13 +158,13 @@ class Selected:
     def _unbuilt(self, why: str) -> PluginError:
         return PluginError(self.maker.signed(f"{self.maker.said} cannot be built: {why}"))
 
-    def build_a(self, cls: type, *args: Any) -> Any:
+    def build_a(self, cls: type, *args: Any, **kwargs: Any) -> Any:
         """Build the part, which is to be an instance of a class.
 
         Raises:
             PluginError: It is something else, or cannot be built.
         """
-        part = self.build(*args)
+        part = self.build(*args, **kwargs)
         if not isinstance(part, cls):
             expected = f"{cls.__module__.split('.')[0]}.{cls.__name__}"
             got = f"the class {part.__name__}" if isinstance(part, type) else show_python(part)

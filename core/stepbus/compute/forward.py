@@ -28,6 +28,9 @@ class Calling(Protocol):
     def logits(self, pooled: mx.array) -> mx.array:
         """Return logits, float32 [B, K], of what the head reads, through its dropout."""
 
+    def head(self, pooled: mx.array) -> mx.array:
+        """Return logits, float32 [B, K], of what the head reads as it is, for whoever drops features himself."""
+
 
 # (forward, batch) -> the loss of each row, float32 [B], and named scalars: 0-d ones, or [B].
 RowLoss = Callable[[Any, Arrays], tuple[mx.array, Mapping[str, mx.array]]]
@@ -72,6 +75,11 @@ class HeadCall:
     def logits(self, pooled: mx.array) -> mx.array:
         """Return logits, float32 [B, K], of what the head reads, through its dropout."""
         logits: mx.array = self.model.logits(pooled).astype(mx.float32)
+        return logits
+
+    def head(self, pooled: mx.array) -> mx.array:
+        """Return logits, float32 [B, K], of what the head reads as it is."""
+        logits: mx.array = called(self.model, "head", pooled).astype(mx.float32)
         return logits
 
 

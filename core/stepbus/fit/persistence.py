@@ -22,7 +22,7 @@ from stepbus.base import (
 )
 from stepbus.compute import folders
 from stepbus.device import conditions
-from stepbus.fit import best_weights
+from stepbus.fit import best_weights, exporting
 from stepbus.fit.builder import Exported
 from stepbus.fit.members import plugin_table
 from stepbus.fit.opened import prediction_tree
@@ -67,7 +67,7 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
     for name, state in state_of(session.bus).items():
         plain[name], found = encode_state(name, state, labels[name])
         arrays |= found
-    stems: dict[str, dict[str, Any]] = {"model": tensors_of(session.model)}
+    stems = exporting.stored_tensors(session)
     if optimizer:
         stems["optimizer"] = session.optimizer.arrays()
     if arrays:
@@ -121,7 +121,7 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     """Put back what a checkpoint holds, before the step is compiled."""
     checkpoint = checkpoints.verify(path)
     source = str(path / "model.safetensors")
-    put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    put_tensors(session.model, _training_tensors(session, checkpoint), source=source, strict=True)
     session.had_seen(before_in(path))
     saved = checkpoints.read_document(checkpoint, "state.json")
     try:
@@ -139,6 +139,13 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path / f'{kept[0]}.safetensors'}: {error}") from error
     return checkpoint
+
+
+def _training_tensors(session: Fitting, checkpoint: Checkpoint) -> dict[str, Any]:
+    other = f"{exporting.TRAINING}.safetensors" in checkpoint.files
+    training = checkpoints.read_arrays(checkpoint, exporting.TRAINING) if other else {}
+    tensors = checkpoints.read_arrays(checkpoint, "model")
+    return exporting.training_tensors(session, tensors, training, str(checkpoint.path))
 
 
 def load_exported(model: Any, folder: Path) -> None:
@@ -213,6 +220,7 @@ def export(session: Fitting) -> Path:
     files = {**exported.files, LINEAGE: packed(session.lineage)}
     if arrays:
         files[STATES] = tensor_files.as_bytes(arrays)
+    files |= exporting.files_of_plugins(session, {*files, STATES})
     folders.write_folder(folder, exported.config, tensors, files, describe(session, exported, states))
     session.artifact("model", folder)
     return folder

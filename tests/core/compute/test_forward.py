@@ -92,3 +92,12 @@ def test_a_classifier_is_called_in_two_halves() -> None:
     logits = call.logits(call.pooled(BATCH))
     assert (logits.tolist(), logits.dtype) == ([[4.0, 4.0]] * 3, mx.float32)
     assert call(BATCH).tolist() == LOGITS.tolist()
+
+
+def test_the_head_of_a_classifier_is_called_without_its_dropout() -> None:
+    class Linear(Head):
+        def __call__(self, pooled: mx.array) -> mx.array:
+            return 2 * pooled
+
+    logits = HeadForward().calling(Model(Linear(None))).head(mx.ones((3, 2), mx.bfloat16))
+    assert (logits.tolist(), logits.dtype) == ([[2.0, 2.0]] * 3, mx.float32)
