@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stepbus.api.prediction_files import write_columns as write_columns
     from stepbus.api.prediction_files import write_decoded as write_decoded
     from stepbus.api.prediction_files import write_predictions as write_predictions
+    from stepbus.api.trainer import BaseTrainer as BaseTrainer
     from stepbus.api.trainer import Trainer as Trainer
     from stepbus.base.callback import Callback as Callback
     from stepbus.base.components import Component as Component
@@ -58,9 +59,12 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.folders import read_tensors as read_tensors
+    from stepbus.compute.models.layers import depths_of as depths_of
+    from stepbus.compute.models.layers import layers_of as layers_of
     from stepbus.compute.models.model import compose as compose
     from stepbus.compute.models.model_keys import check_keys as check_keys
     from stepbus.compute.models.model_keys import wrong_key as wrong_key
+    from stepbus.compute.models.starting_values import starting_value as starting_value
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import hoist as hoist
     from stepbus.compute.optimizer import no_decay_names as no_decay_names
@@ -80,19 +84,20 @@ if TYPE_CHECKING:
     from stepbus.device.backend import mx as mx
     from stepbus.device.backend import row_streams as row_streams
     from stepbus.fit.predicting.means import mean_predictions as mean_predictions
+    from stepbus.kernel.control import Control as Control
     from stepbus.kernel.fits.fit import Axis as Axis
     from stepbus.kernel.fits.fit import Fit as Fit
     from stepbus.kernel.fits.results import FitResult as FitResult
     from stepbus.kernel.fits.results import Predictions as Predictions
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import Session as Session
-    from stepbus.kernel.state import Control as Control
     from stepbus.kernel.state import StepResult as StepResult
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
     from stepbus.run.plans.growing import grow as grow
     from stepbus.run.plans.plan import Plan as Plan
+    from stepbus.storage.durable import write_bytes_atomically as write_bytes_atomically
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
@@ -109,12 +114,13 @@ if TYPE_CHECKING:
 _HOME = {
     "Axis": "kernel.fits.fit",
     "BadInput": "base.errors",
+    "BaseTrainer": "api.trainer",
     "Callback": "base.callback",
     "CheckpointError": "base.errors",
     "Column": "text.labels.columns",
     "Component": "base.components",
     "ConfigError": "base.errors",
-    "Control": "kernel.state",
+    "Control": "kernel.control",
     "DataConfig": "config.sections",
     "DataError": "base.errors",
     "EnvironmentConfig": "config.sections",
@@ -158,6 +164,7 @@ _HOME = {
     "cpu_streams": "device.backend",
     "create_model": "api.create",
     "create_trainer": "api.create",
+    "depths_of": "compute.models.layers",
     "describe_machine": "device.backend",
     "did_you_mean": "base.errors",
     "file_shapes": "plan.memory",
@@ -169,6 +176,7 @@ _HOME = {
     "import_module": "config.discovery.plugins",
     "join_rows": "text.rows.parts.joining",
     "label_counts": "text.labels.numbers",
+    "layers_of": "compute.models.layers",
     "listed": "base.wording",
     "load_config": "config.load",
     "mean_predictions": "fit.predicting.means",
@@ -181,7 +189,9 @@ _HOME = {
     "read_tensors": "compute.folders",
     "row_streams": "device.backend",
     "setting": "base.settings",
+    "starting_value": "compute.models.starting_values",
     "vocabulary_rows": "text.tokens.folder",
+    "write_bytes_atomically": "storage.durable",
     "write_columns": "api.prediction_files",
     "write_decoded": "api.prediction_files",
     "write_predictions": "api.prediction_files",
@@ -194,6 +204,8 @@ _NEEDS_MLX = {
     "api.create",
     "api.opening",
     "compute.folders",
+    "compute.models.starting_values",
+    "compute.models.layers",
     "compute.models.model",
     "compute.optimizer",
     "compute.stepping.updater",

@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
 from stepbus import Component, ModelError
-from stepbus_plugins.heads import Heads, NoSettings
+from stepbus_plugins.heads import Heads, LastFourConfig, NoSettings
 from stepbus_plugins.heads.outputs import SigmoidHead, SoftmaxHead, ValueHead
-from stepbus_plugins.heads.poolings import AttentionPooling, ClsPooling, MaxPooling, MeanPooling
+from stepbus_plugins.heads.poolings import (
+    AttentionPooling,
+    ClsPooling,
+    LastFour,
+    MaxPooling,
+    MeanPooling,
+    WeightedLayers,
+)
 
 D = 6
 POOLINGS = {"cls": ClsPooling, "mean": MeanPooling, "max": MaxPooling, "attention": AttentionPooling}
@@ -205,3 +212,61 @@ def test_soft_labels_of_single_labels() -> None:
     chances = 1 / (1 + np.exp(-np.array(logits, np.float64)))
     expected = -(soft * np.log(chances) + (1 - soft) * np.log(1 - chances)).mean(axis=1)
     np.testing.assert_allclose(np.array(head.loss(logits, mx.array(soft.astype(np.float32)))), expected, atol=2e-6)
+
+
+def states(layers: int, rows: int = 3, length: int = 5) -> list[np.ndarray]:
+    return [random(rows, length, D, seed=seed) for seed in range(layers + 1)]
+
+
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]], np.float32)
+
+
+def means(hidden: np.ndarray) -> np.ndarray:
+    """The mean of each row's real tokens, 0 for none."""
+    rows = zip(hidden.astype(float), MASK, strict=True)
+    return np.stack([x[m > 0].mean(0) if m.any() else np.zeros(D) for x, m in rows])
+
+
+def test_weighted_layers_follow_equation_1_of_elmo() -> None:
+    pool, hidden = part("pooling", "weighted_layers").build(NoSettings(), D, layers=2), states(2)
+    assert pool.all_layers and {path: a.shape for path, a in tree_flatten(pool.parameters())} == {
+        "weights": (3,),
+        "gamma": (1,),
+    }
+    inputs = [mx.array(each) for each in hidden], mx.array(MASK)
+    np.testing.assert_allclose(pool(*inputs), np.mean([means(each) for each in hidden], axis=0), atol=1e-6)
+    pool.weights, pool.gamma = mx.array([0.5, -1.0, 2.0]), mx.array([1.7])
+    shares = np.exp([0.5, -1.0, 2.0]) / np.exp([0.5, -1.0, 2.0]).sum()
+    expected = 1.7 * sum(share * means(each) for share, each in zip(shares, hidden, strict=True))
+    np.testing.assert_allclose(pool(*inputs), expected, atol=1e-6)
+    gradients = nn.value_and_grad(pool, lambda *given: mx.square(pool(*given)).sum())(*inputs)[1]
+    # By hand: y = gamma Σ s_j m_j, so dy/dw_j = gamma s_j (m_j - Σ s_k m_k), and dy/dgamma = y / gamma.
+    mixed = expected / 1.7
+    by_weight = [(2 * expected * 1.7 * s * (means(each) - mixed)).sum() for s, each in zip(shares, hidden, strict=True)]
+    np.testing.assert_allclose(gradients["weights"], by_weight, rtol=1e-4)
+    np.testing.assert_allclose(gradients["gamma"], [(2 * expected * mixed).sum()], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("tokens", "layers"), [("mean", 4), ("cls", 4), ("mean", 6), ("cls", 6)])
+def test_the_last_four_layers_lie_beside_each_other(tokens: str, layers: int) -> None:
+    pool, hidden = part("pooling", "last_four").build(LastFourConfig(tokens=tokens), D, layers=layers), states(layers)
+    assert (pool.all_layers, pool.output_size, pool.first_token_only) == (True, 4 * D, tokens == "cls")
+    of_layer = [each[:, 0] if tokens == "cls" else means(each) for each in hidden[-4:]]
+    given = [mx.array(each) for each in hidden]
+    result = pool(given, mx.array(MASK))
+    np.testing.assert_allclose(result, np.concatenate(of_layer, axis=1), atol=1e-6)
+    if tokens == "cls":
+        np.testing.assert_array_equal(pool([*given[:-1], given[-1][:, :1]], mx.array(MASK)), result)
+
+
+def test_four_layers_are_not_to_be_had_of_three() -> None:
+    with pytest.raises(
+        ModelError, match="last_four: expected a model of at least 4 layers, got 3 layers; use weighted_"
+    ):
+        part("pooling", "last_four").build(LastFourConfig(), D, layers=3)
+
+
+@pytest.mark.parametrize("pool", [WeightedLayers(5), LastFour(D, first=False), LastFour(D, first=True)])
+def test_poolings_of_all_layers_keep_the_number_format(pool: Any) -> None:
+    given = [mx.array(each).astype(mx.bfloat16) for each in states(5)]
+    assert pool.apply(lambda array: array.astype(mx.bfloat16))(given, mx.array(MASK)).dtype == mx.bfloat16

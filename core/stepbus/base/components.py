@@ -50,6 +50,7 @@ FACTS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
         "default": (_tasks, _TASKS),
         "greater_is_better": (_direction, "True, False or None"),
     },
+    "optimizer": {"averages": (lambda value: isinstance(value, bool), "True or False")},
     "model": {
         "from_scratch": (_names, "a tuple of settings' names"),
         "config": (callable, "a function of the settings"),
@@ -70,6 +71,7 @@ class Component:
         metadata: What the kind wants known before anything is built, by name:
             head: `task` (binary, multiclass, multilabel or regression; None for any).
             metric: `tasks` that it is for, `default` (those that have it without being asked), `greater_is_better`.
+            optimizer: `averages` (whether its `weights` are evaluated and exported) is False unless said.
             reader: `suffixes` (endings of the files that it reads) or `schemes` (what stands before the colon of its
             sources), or both; `packed` (whether its files may also come as .gz or .zip) and `file` (whether a path
             stands behind its schemes, up to the first # or ?) are False unless said.
@@ -156,13 +158,13 @@ class Selected:
     def _unbuilt(self, why: str) -> PluginError:
         return PluginError(self.maker.signed(f"{self.maker.said} cannot be built: {why}"))
 
-    def build_a(self, cls: type, *args: Any) -> Any:
+    def build_a(self, cls: type, *args: Any, **kwargs: Any) -> Any:
         """Build the part, which is to be an instance of a class.
 
         Raises:
             PluginError: It is something else, or cannot be built.
         """
-        part = self.build(*args)
+        part = self.build(*args, **kwargs)
         if not isinstance(part, cls):
             expected = f"{cls.__module__.split('.')[0]}.{cls.__name__}"
             got = f"the class {part.__name__}" if isinstance(part, type) else show_python(part)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from stepbus.compute.forward import HeadForward as HeadForward
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
-    from stepbus.compute.optimizer import GROUP_SETTINGS as GROUP_SETTINGS
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import Scalars as Scalars
     from stepbus.compute.optimizer import hoist as hoist
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from stepbus.compute.stepping import ParameterUpdater as ParameterUpdater
     from stepbus.compute.stepping import Shared as Shared
     from stepbus.compute.stepping import StepParts as StepParts
+    from stepbus.compute.stepping import leaves as leaves
     from stepbus.compute.stepping import mix as mix
 else:
     from stepbus.base.lazy import lazily
@@ -35,7 +35,7 @@ else:
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Arrays Forward HeadForward",
         module_forward="Loss ModuleForward",
-        optimizer="GROUP_SETTINGS Optimizer Scalars hoist",
+        optimizer="Optimizer Scalars hoist",
         scheduler="Scheduler warmup_steps",
-        stepping="CompiledSteps ParameterUpdater Shared StepParts mix",
+        stepping="CompiledSteps ParameterUpdater Shared StepParts leaves mix",
     )

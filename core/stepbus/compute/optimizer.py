@@ -55,6 +55,17 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no update(parameter, gradient, state, scalars); write it")
 
+    def weights(self, parameter: mx.array, state: State) -> mx.array:
+        """Return what is evaluated and exported in place of a parameter: the parameter, unless an optimizer averages.
+
+        One that does says `{"averages": True}` in the metadata of its Component.
+
+        Args:
+            parameter: The parameter, in float32.
+            state: Its state.
+        """
+        return parameter
+
 
 def hoist(scalar: mx.array) -> mx.array:
     """Return a 0-d array unchanged, but computed once in a compiled function and not again for each element.

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     from pluggy import HookRelay
 
+    from stepbus.kernel.control import Control
     from stepbus.kernel.costs import Cost
     from stepbus.kernel.fits import Fit, FitResult
-    from stepbus.kernel.state import Control, StepResult, TrainingState
+    from stepbus.kernel.state import StepResult, TrainingState
 
     Array = np.ndarray[Any, Any]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.fit import Exported, best_weights, disabled_of, keep_disabled
+from stepbus.fit import Exported, best_weights, disabled_of, exporting, keep_disabled
 from stepbus.fit.plugins import restore_state, state_of
 from stepbus.kernel import FitData, Lineage, Predictions, StepResult
 from stepbus.storage import from_json, frozen_state, to_json
@@ -120,6 +120,7 @@ class ScriptedCheckpoints:
         """Take a snapshot; the folder holds nothing but its training state."""
         from stepbus.storage.checkpoints import checkpoint_path
 
+        exporting.stored_tensors(session)
         state = to_json(session.state.state_dict())
         path = checkpoint_path(folder or session.directory / "checkpoints", session.state.step)
         snapshot = Snapshot(
@@ -156,6 +157,7 @@ class ScriptedCheckpoints:
 
     def export(self, session: Fitting) -> Path:
         """Make the folder of the model, with nothing in it."""
+        session.bus.ask_each("export_files", lambda *_: None, trainer=session)
         folder = session.directory / "model"
         folder.mkdir(parents=True, exist_ok=True)
         session.artifact("model", folder)
@@ -266,6 +268,10 @@ class ScriptedFits:
         session.bus.in_order("wrap_gradient", trainer=session, value_and_grad=None)
         session.bus.in_order("transform_gradients", trainer=session)
         _ = session.bus.hook.training_step(trainer=session)
+        return ScriptedSteps(session, self.script, self.heard)
+
+    def scoring(self, session: Fitting) -> ScriptedSteps:
+        """Return what says what the script says."""
         return ScriptedSteps(session, self.script, self.heard)
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:

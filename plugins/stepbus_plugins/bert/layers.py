@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 
+from stepbus_plugins.bert.calling import first_rows, is_linear, normed, projected
 from stepbus_plugins.bert.plain import Kernels
 
 ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
@@ -16,7 +17,8 @@ ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
     "relu": nn.relu,
 }
 
-Keys = Iterator[mx.array | None]
+Keys = tuple[mx.array | None, ...]  # one for each mask of dropout; None drops nothing
+MASKS = 3  # of a layer: attention weights, attention's output, feed-forward's output
 
 
 class Embeddings(nn.Module):
@@ -32,10 +34,9 @@ class Embeddings(nn.Module):
 
     def __call__(self, words: mx.array, token_type_ids: mx.array | None, ops: Kernels) -> mx.array:
         types = self.token_type_embeddings
-        rest = self.position_embeddings.weight[: words.shape[1]]
-        rest = rest + (types.weight[0] if token_type_ids is None else types(token_type_ids))
-        norm = self.LayerNorm
-        return ops.add_norm(words, mx.broadcast_to(rest, words.shape), norm.weight, norm.bias, norm.eps)
+        rest = first_rows(self.position_embeddings, words.shape[1])
+        rest = rest + (first_rows(types, 1)[0] if token_type_ids is None else types(token_type_ids))
+        return normed(self.LayerNorm, words, mx.broadcast_to(rest, words.shape), ops)
 
 
 class Output(nn.Module):
@@ -47,10 +48,8 @@ class Output(nn.Module):
         self.LayerNorm = nn.LayerNorm(config["hidden_size"], eps=config["layer_norm_eps"])
         self.dropout = config["hidden_dropout_prob"]
 
-    def __call__(self, x: mx.array, residual: mx.array, ops: Kernels, keys: Keys) -> mx.array:
-        norm = self.LayerNorm
-        projected = ops.linear(x, self.dense.weight, self.dense.bias)
-        return ops.add_norm(projected, residual, norm.weight, norm.bias, norm.eps, self.dropout, next(keys))
+    def __call__(self, x: mx.array, residual: mx.array, ops: Kernels, key: mx.array | None) -> mx.array:
+        return normed(self.LayerNorm, projected(self.dense, x, ops), residual, ops, self.dropout, key)
 
 
 class SelfAttention(nn.Module):
@@ -65,22 +64,34 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(size, size)
         self.dropout = config["attention_probs_dropout_prob"]
 
-    def __call__(self, x: mx.array, bias: mx.array, first_token_only: bool, ops: Kernels, keys: Keys) -> mx.array:
-        if first_token_only:
-            queries = self._heads([self.query], x[:, :1], ops)
-            q, k, v = *queries, *self._heads([self.key, self.value], x, ops)
+    def __call__(self, x: mx.array, bias: mx.array, first: bool, ops: Kernels, key: mx.array | None) -> mx.array:
+        if first:
+            q = self._heads([self.query], x[:, :1], ops)[0]
+            k, v = self._heads([self.key, self.value], x, ops)
         else:
             q, k, v = self._heads([self.query, self.key, self.value], x, ops)
-        mixed = ops.attention(q, k, v, bias, self.dropout, next(keys))
+        mixed = ops.attention(q, k, v, bias, self.dropout, key)
         return mixed.swapaxes(1, 2).reshape(x.shape[0], -1, x.shape[2])
 
     def _heads(self, projections: list[Any], x: mx.array, ops: Kernels) -> list[mx.array]:
-        """Return each projection of `x` as contiguous heads [B, H, L, d], all from one product."""
+        """Return each projection of `x` as contiguous heads [B, H, L, d]; those of plain layers from one product."""
+        plain = [each for each in projections if is_linear(each)]
+        parts = iter(self._parts(plain, x, ops))
+        every = [next(parts) if is_linear(each) else self._split(each(x)) for each in projections]
+        # Copied once here; each product with a transposed operand would copy it again.
+        return [mx.contiguous(part.swapaxes(1, 2)) for part in every]
+
+    def _parts(self, projections: list[Any], x: mx.array, ops: Kernels) -> list[mx.array]:
+        """Return each projection of `x` as [B, L, H, d], all from one product."""
+        if not projections:
+            return []
         weight = mx.concatenate([projection.weight for projection in projections])
         shift = mx.concatenate([projection.bias for projection in projections])
         y = ops.linear(x, weight, shift).reshape(*x.shape[:2], len(projections), self.heads, -1)
-        # Copied once here; each product with a transposed operand would copy it again.
-        return [mx.contiguous(part.squeeze(2).swapaxes(1, 2)) for part in mx.split(y, len(projections), axis=2)]
+        return [part.squeeze(2) for part in mx.split(y, len(projections), axis=2)]
+
+    def _split(self, y: mx.array) -> mx.array:
+        return y.reshape(*y.shape[:2], self.heads, -1)
 
 
 class Layer(nn.Module):
@@ -95,9 +106,18 @@ class Layer(nn.Module):
         self.activation = ACTIVATIONS.get(config.get("hidden_act", "gelu"))
 
     def __call__(self, x: mx.array, bias: mx.array, first_token_only: bool, ops: Kernels, keys: Keys) -> mx.array:
-        mixed = self.attention["self"](x, bias, first_token_only, ops, keys)
-        x = self.attention["output"](mixed, x[:, :1] if first_token_only else x, ops, keys)
-        dense = self.intermediate["dense"]
-        inner = ops.linear(x, dense.weight, dense.bias)
+        """Return the layer's output [B, L, D], or [B, 1, D] with `first_token_only`; keys are `MASKS`."""
+        # What was put into the layer may look at several tokens: all of them are computed then.
+        short = first_token_only and self._is_as_built()
+        mixed = self.attention["self"](x, bias, short, ops, keys[0])
+        x = self.attention["output"](mixed, x[:, :1] if short else x, ops, keys[1])
+        inner = projected(self.intermediate["dense"], x, ops)
         inner = self.activation(inner) if self.activation else ops.gelu(inner)
-        return self.output(inner, x, ops, keys)
+        x = self.output(inner, x, ops, keys[2])
+        return x[:, :1] if first_token_only else x
+
+    def _is_as_built(self) -> bool:
+        return all(module is self or type(module) in KNOWN for _, module in self.named_modules())
+
+
+KNOWN = (SelfAttention, Output, nn.Linear, nn.LayerNorm)  # what a layer is made of, and looks at one token at a time

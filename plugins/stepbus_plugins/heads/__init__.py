@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attrs import define
 
-from stepbus import Component, ModelError
+from stepbus import Component, ModelError, counted, setting
 
 if TYPE_CHECKING:
     import mlx.nn as nn
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 @define(frozen=True, kw_only=True)
 class NoSettings:
     """For a part that has nothing to set."""
+
+
+@define(frozen=True, kw_only=True)
+class LastFourConfig:
+    tokens: Literal["mean", "cls"] = setting(
+        "mean", "which vector of a layer: the mean of the tokens, or the first one"
+    )
 
 
 def _softmax(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
@@ -71,8 +78,23 @@ def _attention(settings: NoSettings, hidden_size: int) -> nn.Module:
     return AttentionPooling(hidden_size)
 
 
+def _weighted_layers(settings: NoSettings, hidden_size: int, layers: int) -> nn.Module:
+    from stepbus_plugins.heads.poolings import WeightedLayers
+
+    return WeightedLayers(layers)
+
+
+def _last_four(settings: LastFourConfig, hidden_size: int, layers: int) -> nn.Module:
+    from stepbus_plugins.heads.poolings import LastFour
+
+    if layers < 4:
+        words = f"expected a model of at least 4 layers, got {counted(layers, 'layer')}; use weighted_layers or mean"
+        raise ModelError(f"model.pooling: last_four: {words}")
+    return LastFour(hidden_size, settings.tokens == "cls")
+
+
 class Heads:
-    """Heads binary, multiclass, multilabel and regression, and poolings cls, mean, max and attention."""
+    """Heads for each kind of labels, and poolings cls, mean, max, attention, weighted_layers and last_four."""
 
     components: ClassVar[list[Component]] = [
         Component("head", "auto", NoSettings, _auto, {"task": None}),
@@ -84,4 +106,6 @@ class Heads:
         Component("pooling", "mean", NoSettings, _mean),
         Component("pooling", "max", NoSettings, _max),
         Component("pooling", "attention", NoSettings, _attention),
+        Component("pooling", "weighted_layers", NoSettings, _weighted_layers),
+        Component("pooling", "last_four", LastFourConfig, _last_four),
     ]

@@ -97,7 +97,7 @@ CONTRACTS = {
         Contract(
             "pooling", "model: {pooling: NAME}", "model: {pooling: {type: NAME, SETTING: VALUE}}",
             "build(settings, hidden_size)",
-            "a Pooling", "Pooling",
+            "a Pooling; where it also names an argument `layers`, it is told how many the encoder has", "Pooling",
         ),
         Contract(
             "optimizer", "optimizer: {type: NAME}", "optimizer: {type: NAME, SETTING: VALUE}",

@@ -23,7 +23,7 @@ from stepbus.base import (
     show_python,
 )
 
-ROWS, LENGTH, WIDTH, STEPS = 3, 5, 8, 10
+ROWS, LENGTH, WIDTH, LAYERS, STEPS = 3, 5, 8, 6, 10
 # Task -> outputs of a head for it.
 OUTPUTS = {"binary": 2, "multiclass": 3, "multilabel": 2, "regression": 1}
 
@@ -123,17 +123,19 @@ def _head(selected: Selected) -> str:
 
 
 def _pooling(selected: Selected) -> str:
-    import mlx.nn as nn
-
+    from stepbus.compute.models import build_pooling
     from stepbus.device import backend
 
     mx, draw = backend.mx, np.random.default_rng(0)
-    pooling: Any = selected.build_a(nn.Module, WIDTH)
+    pooling: Any = build_pooling(selected, WIDTH, LAYERS)
     mask = np.ones((ROWS, LENGTH), np.int32)
     mask[1, 2:], mask[2] = 0, 0
-    pooled = pooling(mx.array(draw.normal(size=(ROWS, LENGTH, WIDTH)).astype(np.float32)), mx.array(mask))
-    if _shape(pooled) != (ROWS, WIDTH):
-        return f"expected [B, D], here {[ROWS, WIDTH]}, got {_shown(pooled)}"
+    every = bool(getattr(pooling, "all_layers", False))
+    states = [mx.array(draw.normal(size=(ROWS, LENGTH, WIDTH)).astype(np.float32)) for _ in range(1 + every * LAYERS)]
+    pooled = pooling(states if every else states[0], mx.array(mask))
+    width = getattr(pooling, "output_size", None) or WIDTH
+    if _shape(pooled) != (ROWS, width):
+        return f"expected [B, D], here {[ROWS, width]}, got {_shown(pooled)}"
     if not np.isfinite(np.array(pooled.astype(mx.float32))).all():
         return "expected finite numbers for a row without any token, as padded rows are, got others"
     return ""

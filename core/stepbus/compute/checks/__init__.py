@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from stepbus.compute.checks.gradients import check_name as check_name
     from stepbus.compute.checks.gradients import transformed as transformed
     from stepbus.compute.checks.parts import called as called
+    from stepbus.compute.checks.parts import encoded as encoded
     from stepbus.compute.checks.parts import maker_of as maker_of
     from stepbus.compute.checks.parts import pooled_by as pooled_by
+    from stepbus.compute.checks.parts import pooled_width as pooled_width
     from stepbus.compute.checks.parts import shape_of as shape_of
     from stepbus.compute.checks.parts import shown as shown
     from stepbus.compute.checks.updates import GROUP_SETTINGS as GROUP_SETTINGS
@@ -23,6 +25,6 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         gradients="check_name transformed",
-        parts="called maker_of pooled_by shape_of shown",
+        parts="called encoded maker_of pooled_by pooled_width shape_of shown",
         updates="GROUP_SETTINGS check_groups checked_scalars checked_state checked_update",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -47,14 +48,46 @@ def called(model: Any, part: str, *arguments: Any, method: str = "", mend: str =
         return function(*arguments, **keywords)
 
 
-def pooled_by(model: Any, hidden: mx.array, mask: mx.array) -> mx.array:
-    """Return what the pooling makes of hidden [B, L, D] and a mask [B, L]: [B, D].
+def encoded(model: Any, batch: Mapping[str, mx.array]) -> Any:
+    """Return what the encoder makes of a batch: hidden [B, L, D], or a list of them where the pooling reads all layers.
+
+    Raises:
+        ModelError: It raised, or gave something else.
+    """
+    mask, types = batch["attention_mask"], batch.get("token_type_ids")
+    told: dict[str, Any] = {"first_token_only": getattr(model.pooling, "first_token_only", False)}
+    every = bool(getattr(model.pooling, "all_layers", False))
+    if every:
+        told["all_layers"] = True
+    hidden = called(model, "encoder", batch["input_ids"], mask, types, **told)
+    rows, width = mask.shape[0], int(model.encoder.hidden_size)
+    expected = f"hidden states [B, L, D], here {[rows, mask.shape[1], width]}"
+    if every:
+        expected = f"a list of {expected}: those of the embeddings, then each layer's"
+        if not isinstance(hidden, list | tuple) or len(hidden) < 2:
+            got = f"a list of {len(hidden)}" if isinstance(hidden, list | tuple) else shown(hidden)
+            raise maker_of(model, "encoder").fault(f"all_layers: expected {expected}, got {got}", ModelError)
+    for each in hidden if every else [hidden]:
+        shape = shape_of(each)
+        if len(shape) != 3 or (shape[0], shape[2]) != (rows, width):
+            raise maker_of(model, "encoder").fault(f"expected {expected}, got {shown(each)}", ModelError)
+    return list(hidden) if every else hidden
+
+
+def pooled_width(encoder: Any, pooling: Any) -> int:
+    """Return the width of what a pooling gives: its `output_size`, or that of the encoder's vectors."""
+    own = getattr(pooling, "output_size", None)
+    return int(encoder.hidden_size if own is None else own)
+
+
+def pooled_by(model: Any, hidden: Any, mask: mx.array) -> mx.array:
+    """Return what the pooling makes of hidden [B, L, D], or a list of them, and a mask [B, L]: [B, D].
 
     Raises:
         ModelError: It raised, or gave something else.
     """
     pooled: mx.array = called(model, "pooling", hidden, mask)
-    wanted = (hidden.shape[0], hidden.shape[-1])
+    wanted = (mask.shape[0], pooled_width(model.encoder, model.pooling))
     if shape_of(pooled) != wanted:
         raise maker_of(model, "pooling").fault(f"expected [B, D], here {list(wanted)}, got {shown(pooled)}", ModelError)
     return pooled

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stepbus.compute.models.parts import Encoder as Encoder
     from stepbus.compute.models.parts import Head as Head
     from stepbus.compute.models.parts import Pooling as Pooling
+    from stepbus.compute.models.pooling import build_pooling as build_pooling
     from stepbus.compute.models.starting_values import initialise as initialise
 else:
     from stepbus.base.lazy import lazily
@@ -32,5 +33,6 @@ else:
         loading="LoadReport",
         model="Classifier",
         model_keys="check_keys",
+        pooling="build_pooling",
         starting_values="initialise",
     )

@@ -15,7 +15,7 @@ import mlx.core as mx
 import numpy as np
 
 from stepbus.base import ModelError
-from stepbus.compute.checks import called, maker_of, shape_of, shown
+from stepbus.compute.checks import called, maker_of, pooled_width, shape_of, shown
 
 ROWS = 3
 
@@ -30,7 +30,7 @@ def check_head(model: Any) -> None:
         ModelError: It raised, gave other shapes, or the rows depend on each other.
     """
     maker, draw = maker_of(model, "head"), np.random.default_rng(0)
-    width = int(model.encoder.hidden_size)
+    width = pooled_width(model.encoder, getattr(model, "pooling", None))
     pooled, others = (mx.array(draw.normal(size=(ROWS, width)).astype(np.float32)) for _ in range(2))
     logits, changed = (called(model, "head", rows) for rows in (pooled, others))
     if shape_of(logits)[:1] != (ROWS,):

@@ -13,13 +13,15 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
-from stepbus.compute.checks import called, pooled_by
+from stepbus.compute.checks import called, encoded, pooled_by, pooled_width
 from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
 from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
 from stepbus.compute.models.head_labels import label_keys as label_keys
+from stepbus.compute.models.layers import count_layers
 from stepbus.compute.models.loading import LoadReport as LoadReport
 from stepbus.compute.models.loading import match_names
 from stepbus.compute.models.model_keys import check_keys
+from stepbus.compute.models.pooling import build_pooling, check_reads
 from stepbus.compute.models.starting_values import initialise
 from stepbus.config import ModelConfig
 
@@ -32,7 +34,7 @@ class Classifier(nn.Module):
             `hidden_size` is D. Its optional `prefix` stands before its names in files that hold a whole model, and its
             optional `present_name(name)` returns the name that a tensor of an older file has here, or None for what
             is no parameter.
-        pooling: Called with hidden [B, L, D] and mask [B, L]; gives [B, D].
+        pooling: Called with hidden [B, L, D], or a list of them, and mask [B, L]; gives [B, D], or its `output_size`.
         head: Called with pooled [B, D]; gives logits [B, K]; has `loss` and `predictions`.
         task: What the head is for: binary, multiclass, multilabel or regression.
         outputs: K.
@@ -86,11 +88,7 @@ class Classifier(nn.Module):
 
     def pooled(self, batch: Mapping[str, mx.array]) -> mx.array:
         """Return what the head reads of a batch, [B, D], before its dropout."""
-        mask = batch["attention_mask"]
-        first = getattr(self.pooling, "first_token_only", False)
-        types = batch.get("token_type_ids")
-        hidden = called(self, "encoder", batch["input_ids"], mask, types, first_token_only=first)
-        return pooled_by(self, hidden, mask)
+        return pooled_by(self, encoded(self, batch), batch["attention_mask"])
 
     def logits(self, pooled: mx.array) -> mx.array:
         """Return logits [B, K] of what the head reads, [B, D], through its dropout."""
@@ -234,7 +232,8 @@ def compose(
         ModelError: The weights do not fit the encoder, or a key of the configuration holds what no model can use.
     """
     check_keys(config, source)
-    pooling = settings.pooling.build_a(nn.Module, encoder.hidden_size)
+    pooling = build_pooling(settings.pooling, encoder.hidden_size, count_layers(encoder))
+    check_reads(encoder, settings.pooling, pooling)
     dropout = settings.dropout
     if dropout is None:
         dropout = config.get("classifier_dropout")
@@ -243,7 +242,7 @@ def compose(
     model = Classifier(
         encoder,
         pooling,
-        head.build_a(nn.Module, encoder.hidden_size, outputs),
+        head.build_a(nn.Module, pooled_width(encoder, pooling), outputs),
         task=head.component.metadata["task"],
         outputs=outputs,
         dropout=float(dropout or 0.0),

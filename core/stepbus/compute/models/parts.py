@@ -13,7 +13,9 @@ class Encoder(Protocol):
 
     It may have a `prefix`, which stands before its names in files that hold a whole model, and a
     `present_name(name)`, which returns the name that a tensor of an older file has here, or None for what is no
-    parameter.
+    parameter. `layers`, a list of its modules, lowest first, and `embeddings`, what lies below them, say how deep each
+    parameter lies (`stepbus.layers_of`, `stepbus.depths_of`). Where its call also takes `all_layers=True`, it returns a
+    list of [B, L, D] then, what the embeddings gave and each layer: for poolings that read all of them.
     """
 
     hidden_size: int  # D, the width of a token's vector
@@ -28,11 +30,12 @@ class Pooling(Protocol):
     """How the tokens' vectors become one: an `mlx.nn.Module`.
 
     It may have `first_token_only = True`, which lets the encoder leave the other tokens out, and `in_encoder = True`,
-    where Hugging Face stores its parameters with the encoder.
+    where Hugging Face stores its parameters with the encoder. `all_layers = True` hands it a list of hidden states,
+    those of the embeddings first, then each layer's; `output_size` is the width of what it gives, where that is not D.
     """
 
     def __call__(self, hidden: mx.array, mask: mx.array) -> mx.array:
-        """Return [B, D] from hidden [B, L, D] and mask [B, L] of 0 and 1; a row may have no token."""
+        """Return [B, D] from hidden [B, L, D], or their list, and mask [B, L] of 0 and 1; a row may have no token."""
 
 
 class Head(Protocol):

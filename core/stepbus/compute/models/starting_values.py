@@ -31,12 +31,22 @@ def initialise(model: Any, seed: int, std: float = 0.02, names: Collection[str] 
     updates = []
     for path, array in flat:
         name = model.tensor_name(path)
-        if names is not None and name not in names:
-            continue
-        if array.ndim >= 2:
-            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
-            updates.append((path, mx.array(values).astype(array.dtype)))
-        elif name.endswith("bias"):
-            updates.append((path, mx.zeros_like(array)))
+        if (names is None or name in names) and (value := starting_value(name, array, seed, std)) is not None:
+            updates.append((path, value))
     model.update(tree_unflatten(updates))
+
+
+def starting_value(name: str, array: mx.array, seed: int, std: float = 0.02) -> mx.array | None:
+    """Return what a parameter starts with, as `initialise` gives it; None where that is what its module made.
+
+    Args:
+        name: Its name in files.
+        array: The parameter, for its shape and number format.
+        seed: The run's seed, 0 or more.
+        std: Standard deviation of a matrix.
+    """
+    if array.ndim >= 2:
+        generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        values: np.ndarray = generator.standard_normal(array.shape, dtype=np.float32) * np.float32(std)
+        return mx.array(values).astype(array.dtype)
+    return mx.zeros_like(array) if name.endswith("bias") else None

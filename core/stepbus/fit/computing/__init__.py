@@ -8,11 +8,14 @@ if TYPE_CHECKING:
     from stepbus.fit.computing.making import followed_optimizer as followed_optimizer
     from stepbus.fit.computing.making import new_optimizer as new_optimizer
     from stepbus.fit.computing.making import new_steps as new_steps
+    from stepbus.fit.computing.making import scoring_steps as scoring_steps
     from stepbus.fit.computing.phases import phases_of as phases_of
     from stepbus.fit.computing.phases import transformed_model as transformed_model
 else:
     from stepbus.base.lazy import lazily
 
     __getattr__, __dir__, __all__ = lazily(
-        __name__, making="followed_optimizer new_optimizer new_steps", phases="phases_of transformed_model"
+        __name__,
+        making="followed_optimizer new_optimizer new_steps scoring_steps",
+        phases="phases_of transformed_model",
     )

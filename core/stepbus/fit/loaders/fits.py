@@ -18,7 +18,14 @@ from stepbus.fit import (
     loop_notes,
     persistence,
 )
-from stepbus.fit.computing import followed_optimizer, new_optimizer, new_steps, phases_of, transformed_model
+from stepbus.fit.computing import (
+    followed_optimizer,
+    new_optimizer,
+    new_steps,
+    phases_of,
+    scoring_steps,
+    transformed_model,
+)
 from stepbus.fit.loaders.data import LoaderData
 from stepbus.fit.loaders.given import code_of, is_written, makers_of_fits, only_once, words_of
 from stepbus.fit.loaders.index_checks import Classes, token_check
@@ -202,7 +209,7 @@ class LoaderFits:
             persistence.load_exported(self.given, Path(session.starts_from))
         if not tree_flatten(self.given.trainable_parameters()):
             raise ModelError(f"model: expected parameters to train, got a {type(self.given).__name__} without any")
-        return transformed_model(session, self.given)
+        return transformed_model(session, self.given, kept=True)
 
     def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
         """Return the updates before each phase of a fit -> the parameters that it trains."""
@@ -218,10 +225,16 @@ class LoaderFits:
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
+        return new_steps(self.config, session, self._forward(session))
+
+    def scoring(self, session: Fitting) -> Steps:
+        """Return what scores and predicts with the model that is exported; it trains nothing."""
+        return scoring_steps(self.config, session, self._forward(session))
+
+    def _forward(self, session: Fitting) -> Forward:
         assert isinstance(session.data, LoaderData)
         train = session.data.readers["train"]
-        forward = self.forward(lambda text: session.message(text, "warning"), lambda: train.weighted)
-        return new_steps(self.config, session, forward)
+        return self.forward(lambda text: session.message(text, "warning"), lambda: train.weighted)
 
     def forward(
         self, say: Callable[[str], None] = lambda text: None, weighted: Callable[[], bool] = lambda: False

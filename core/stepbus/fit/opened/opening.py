@@ -18,7 +18,7 @@ from stepbus.fit.opened.changed_code import other_code
 from stepbus.fit.opened.prediction_config import UntrustedError, open_config
 from stepbus.fit.opened.predictor import Predictor
 from stepbus.fit.opened.session import OpenedSession, opened_bus
-from stepbus.storage import DESCRIPTION, FORMAT, from_json, verify_folder
+from stepbus.storage import AVERAGED, DESCRIPTION, FORMAT, from_json, is_averaged, verify_folder
 from stepbus.text import TextData
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _refuse_module(folder: Path, encoder: Any) -> None:
         UntrustedError: It is one.
     """
     if isinstance(encoder, dict) and isinstance(made := encoder.get("module"), str):
-        weights = folder / "model.safetensors"
+        weights = folder / (AVERAGED if is_averaged(folder) else "model.safetensors")
         raise UntrustedError(
             f"{folder}: its model was made in Python ({one_line(made)}) and trained on a loader, so it cannot be "
             f'opened from here; make the model in Python, model.load_weights("{weights}"), and create_trainer(model, …)'

@@ -11,7 +11,14 @@ from stepbus.base.trees import plain
 from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
 from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of
 from stepbus.fit import Exported, chosen_metrics, evaluation, persistence, run_notes
-from stepbus.fit.computing import followed_optimizer, new_optimizer, new_steps, phases_of, transformed_model
+from stepbus.fit.computing import (
+    followed_optimizer,
+    new_optimizer,
+    new_steps,
+    phases_of,
+    scoring_steps,
+    transformed_model,
+)
 from stepbus.fit.seen import lineage_at, lineage_of
 from stepbus.fit.texts.models import config_model, new_encoder, start_from
 from stepbus.kernel import Control
@@ -155,7 +162,7 @@ class TextFits:
 
         adopt_head(model, codec, renew)
         data.take_limits(Limits.of(model.config))
-        model = transformed_model(session, model)
+        model = transformed_model(session, model, kept=model is given)
         shared = self._sharing(session)
         return model if shared is None else shared.model(model)
 
@@ -183,6 +190,10 @@ class TextFits:
         """Compile the steps; weights, optimizer state and restored values are in place."""
         check_head(session.model)
         return new_steps(self.config, session, HeadForward(), self._sharing(session))
+
+    def scoring(self, session: Fitting) -> Steps:
+        """Return what scores and predicts with the model that is exported; it trains nothing."""
+        return scoring_steps(self.config, session, HeadForward())
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 

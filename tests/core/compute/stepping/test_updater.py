@@ -202,7 +202,7 @@ def test_arrays_that_do_not_fit_are_named() -> None:
 def test_two_streams_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     two = ParameterUpdater(Recorded(), 0.01, 0.1)
     two.init(flat_parameters())
-    monkeypatch.setattr(module, "_shared_out", lambda flat: {})
+    monkeypatch.setattr(module, "shared_out", lambda flat: {})
     one = ParameterUpdater(Recorded(), 0.01, 0.1)
     one.init(flat_parameters())
     a, b = trained(one, flat_parameters(), range(3)), trained(two, flat_parameters(), range(3))
@@ -213,7 +213,7 @@ def test_streams_share_the_work_on_cpu() -> None:
     if mx.default_device() != mx.Device(mx.cpu):
         pytest.skip("streams are for the CPU backend")
     flat = {"big": mx.zeros((100,)), "half": mx.zeros((60,)), "rest": mx.zeros((30,))}
-    shared = module._shared_out(flat)
+    shared = module.shared_out(flat)
     assert shared["big"] != shared["half"]
     assert shared["half"] == shared["rest"]
 
