@@ -27,7 +27,7 @@ def reviews() -> Rows:
 
 # What single plugins need beside the usual script, or show themselves better with.
 MORE: dict[str, list[dict[str, Any]]] = {
-    "adversarial_training": [{}, {"settings": {"mode": "awp", "from_epoch": 1}}],
+    "adversarial_training": [{}, {"settings": {"mode": "awp", "from_epoch": 2}}],
     "checkpoint": [
         {},
         {"settings": {"save_strategy": "steps", "save_steps": 3}},

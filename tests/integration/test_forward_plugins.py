@@ -295,8 +295,8 @@ def test_frozen_embeddings_are_refused_before_the_first_update(tiny_config: Conf
     ("plugins", "said"),
     [
         (
-            {"adversarial_training": {"from_epoch": 2}},
-            "from_epoch: expected a beginning before the end of the fit, got 2",
+            {"adversarial_training": {"from_epoch": 3}},
+            "from_epoch: expected a beginning before the end of the fit, got 3",
         ),
         (
             {"adversarial_training": {"from_step": 22}},

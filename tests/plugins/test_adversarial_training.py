@@ -187,7 +187,7 @@ class Model:
 
 
 def test_what_is_frozen_when_it_begins_is_refused_before_the_first_update() -> None:
-    late = plugin(from_epoch=2)
+    late = plugin(from_epoch=3)
     late.trained_parameters(Fit(), Model(), ["head.weight"], 0)
     late.trained_parameters(Fit(), Model(), list(NAMES), 20)
     with pytest.raises(PluginError, match=r"^plugins\.adversarial_training\.parameters: expected .* frozen"):
@@ -197,7 +197,13 @@ def test_what_is_frozen_when_it_begins_is_refused_before_the_first_update() -> N
 
 
 def test_it_begins_where_it_was_told() -> None:
-    for settings, begin in (({}, 0), ({"from_epoch": 2}, 20), ({"from_step": 7}, 7), ({"from_epoch": 0}, 0)):
+    for settings, begin in (
+        ({}, 0),
+        ({"from_epoch": 3}, 20),
+        ({"from_step": 7}, 7),
+        ({"from_epoch": 1}, 0),
+        ({"from_step": 0}, 0),
+    ):
         one = plugin(**settings)
         assert one.phases(Fit()) == ([begin] if begin else None)
         for step in (0, begin, begin + 1):
@@ -208,7 +214,7 @@ def test_it_begins_where_it_was_told() -> None:
 
 def test_a_fit_that_ends_before_it_begins_says_so() -> None:
     fit = Fit(total=20)
-    assert plugin(from_epoch=2).phases(fit) is None
+    assert plugin(from_epoch=3).phases(fit) is None
     assert fit.messages == [
         "plugins.adversarial_training: it never begins in fit, which ends after 20 updates, before update 21"
     ]

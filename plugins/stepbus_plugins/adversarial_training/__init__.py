@@ -59,8 +59,8 @@ class AdversarialTraining:
         clean_weight: float = _number(
             1.0, "what the gradient at the weights as they are counts; awp's paper has 0", zero=True
         )
-        from_epoch: int | None = _count("epochs without it at first", least=0)
-        from_step: int | None = _count("updates without it at first", least=0)
+        from_epoch: int | None = _count("the epoch, from 1, that it begins with; none takes the first", least=1)
+        from_step: int | None = _count("updates before it begins, in place of from_epoch", least=0)
 
         def problems(self) -> list[tuple[str, str]]:
             """Return what is wrong between the settings, as (setting, message)."""
@@ -88,15 +88,14 @@ class AdversarialTraining:
     @hookimpl
     def validate_plan(self, plan: Any) -> list[Problem] | None:
         """Find a beginning that the fit never comes to."""
-        epoch, step = self.config.from_epoch, self.config.from_step
-        name, place = ("from_step", step) if epoch is None else ("from_epoch", epoch)
-        if not place:
-            return None
+        epoch, total = self.config.from_epoch, plan.total_steps
+        name, place = ("from_step", self.config.from_step) if epoch is None else ("from_epoch", epoch)
         path = f"{self._path(plan.config)}.{name}"
-        if epoch is not None and not plan.steps_per_epoch:
-            return [Problem(path, f"expected an epoch whose updates can be counted, got {epoch}; give from_step")]
-        if self._begin(plan) >= plan.total_steps:
-            mend = f"lower it, or train beyond {counted(plan.total_steps, 'update')}"
+        if epoch is not None and epoch > 1 and not plan.steps_per_epoch:
+            words = "expected from_step, because nobody can count the updates of an epoch before it has ended"
+            return [Problem(path, f"{words}, got from_epoch: {epoch}")]
+        if total and self._begin(plan) >= total:
+            mend = f"lower it, or train beyond {counted(total, 'update')}"
             return [Problem(path, f"expected a beginning before the end of the fit, got {place}; {mend}")]
         return None
 
@@ -145,7 +144,7 @@ class AdversarialTraining:
     def _begin(self, state: Any) -> int:
         """Return how many updates come before it; `state` counts those of an epoch."""
         if self.config.from_epoch is not None:
-            return self.config.from_epoch * int(state.steps_per_epoch)
+            return (self.config.from_epoch - 1) * int(state.steps_per_epoch)
         return self.config.from_step or 0
 
     def _has_begun(self, trainer: Any) -> bool:
