@@ -159,6 +159,16 @@ def test_weights_that_a_wrapper_asks_the_gradient_at_do_not_stay(tiny_config: Co
         assert np.array_equal(array, found.weights[-1][name]), name
 
 
+def test_a_gradient_at_a_parameter_that_there_is_none_of_is_refused(tiny_config: Config) -> None:
+    class Odd:
+        @hookimpl
+        def wrap_gradient(self, value_and_grad: Any) -> Any:
+            return lambda parameters, batch: value_and_grad({**parameters, "heda.weight": mx.zeros(1)}, batch)
+
+    with pytest.raises(BadInput, match=r"expected a parameter's name, got 'heda.weight' \(did you mean 'head.weight'"):
+        fitted(tiny_config(), Odd())
+
+
 # -- what follows an update -------------------------------------------------------------------------------------------
 
 
