@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from stepbus.base import PluginFailure, show_python
@@ -34,7 +34,7 @@ def files_of_plugins(session: Fitting, taken: Collection[str]) -> dict[str, byte
     owners = {name.casefold(): "the model" for name in (*_OWN, *taken)}
     found: dict[str, bytes] = {}
 
-    def told(member: str, given: dict[str, str | bytes]) -> None:
+    def add(member: str, given: Mapping[str, str | bytes]) -> None:
         for name, content in given.items():
             if not PLAIN_NAME.fullmatch(name) or len(name) > LONGEST:
                 raise PluginFailure(
@@ -55,5 +55,7 @@ def files_of_plugins(session: Fitting, taken: Collection[str]) -> dict[str, byte
                     f"{error.start + 1}"
                 ) from error
 
-    session.bus.ask_each(HOOK, told, trainer=session)
+    for member in session.bus.members_with(HOOK):
+        for given in session.bus.asking(member.name, HOOK)(trainer=session):
+            add(member.name, given)
     return found

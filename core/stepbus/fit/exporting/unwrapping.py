@@ -91,16 +91,17 @@ def plain_of(session: Fitting) -> Any:
     return session.model if session.origin.model is None else session.origin.model
 
 
-def exported_tensors(session: Fitting) -> dict[str, Any]:
-    """Return what the export would hold of the present weights, once it is known to have a place in the plain model.
+def exported_tensors(session: Fitting, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the export would hold of weights, once it is known to have a place in the plain model.
 
     Args:
-        session: The fit, before it was unwrapped.
+        session: The fit.
+        own: Tensors of the model that is trained; None takes the present ones.
 
     Raises:
         PluginFailure: A tensor has no place there, or one is missing or of another shape or kind.
     """
-    own = tensors_of(session.model)
+    own = tensors_of(session.model) if own is None else dict(own)
     if session.origin.done or not (session.bus.has(TRANSFORM) or session.bus.has(EXPORT)):
         return own
     changed: dict[str, str] = {}  # tensor -> who gave it last
@@ -170,7 +171,8 @@ def unwrap(session: Fitting) -> None:
         return
     for module, names in session.origin.frozen:
         module._no_grad = set(names)
-    found, own, plain = exported_tensors(session), tensors_of(session.model), plain_of(session)
+    own, plain = tensors_of(session.model), plain_of(session)
+    found = exported_tensors(session, own)
     changed = found.keys() != own.keys() or any(found[name] is not own[name] for name in found)
     if changed or plain is not session.model:
         put_tensors(plain, found, source="the weights to export", strict=True)
@@ -182,6 +184,7 @@ def unwrap(session: Fitting) -> None:
     if changed:
         who = listed(member.name for member in session.bus.members_with(EXPORT))
         session.not_of_step = session.not_of_step or f"{who} changed them for the export"
+        session.averages = False  # which are of the parameters that are gone
         session.state.evaluated.clear()
         session.scored.clear()
 
