@@ -176,12 +176,12 @@ def test_a_layer_in_two_places_stays_one() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"targets": ["querry"]}, r"plugins.lora.targets: expected linear layers of the encoder, got 'querry', which "
-         r"means none \(did you mean 'query'\?\); there are dense, key, query and value"),
+        ({"targets": ["querry"]}, r"plugins.lora.targets: expected linear layers of the encoder, got 'querry', "
+         r"which means none \(did you mean 'query'\?\); there are dense, key, query and value"),
         ({"targets": ["query", "LayerNorm"]}, "got 'LayerNorm', which means none"),
         ({"targets": ["head"]}, "got 'head', which means none"),  # it is trained itself
-        ({"also_train": ["poler"]}, r"also_train: expected modules or parameters of the model, got 'poler', which means "
-         r"none \(did you mean 'pooler'\?\)"),
+        ({"also_train": ["poler"]}, r"also_train: expected modules or parameters of the model, got 'poler', which "
+         r"means none \(did you mean 'pooler'\?\)"),
     ],
 )  # fmt: skip
 def test_names_that_mean_nothing_are_refused(settings: dict[str, Any], words: str) -> None:

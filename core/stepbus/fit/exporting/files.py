@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stepbus.base import PluginFailure, show_python
 from stepbus.compute.folders import INDEX, WEIGHTS
-from stepbus.storage import DESCRIPTION, LINEAGE, PLAIN_NAME, checkpoints
+from stepbus.storage import AVERAGED, DESCRIPTION, LINEAGE, PLAIN_NAME, checkpoints
 from stepbus.text.tokens import TOKENIZER_FILES
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 HOOK = "export_files"
 LONGEST = 200  # letters of a name
-_OWN = ("config.json", WEIGHTS, INDEX, DESCRIPTION, LINEAGE, checkpoints.MANIFEST, "modules.json", *TOKENIZER_FILES)
+_OWN = (
+    "config.json", WEIGHTS, INDEX, AVERAGED, DESCRIPTION, LINEAGE, checkpoints.MANIFEST, "modules.json",
+    *TOKENIZER_FILES,
+)  # fmt: skip
 _SHARD = re.compile(r"model-.*-of-.*\.safetensors", re.IGNORECASE)
 
 
@@ -57,5 +60,5 @@ def files_of_plugins(session: Fitting, taken: Collection[str]) -> dict[str, byte
 
     for member in session.bus.members_with(HOOK):
         for given in session.bus.asking(member.name, HOOK)(trainer=session):
-            add(member.name, given)
+            add(member.label, given)
     return found

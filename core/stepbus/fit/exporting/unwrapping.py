@@ -105,13 +105,14 @@ def exported_tensors(session: Fitting, own: Mapping[str, Any] | None = None) -> 
     if session.origin.done or not (session.bus.has(TRANSFORM) or session.bus.has(EXPORT)):
         return own
     changed: dict[str, str] = {}  # tensor -> who gave it last
+    labels = {member.name: member.label for member in session.bus.members}
     before = dict(own)
 
     def told(member: str, given: Mapping[str, Any]) -> None:
         nonlocal before
         for name in before.keys() | given.keys():
             if given.get(name) is not before.get(name):
-                changed[str(name)] = member
+                changed[str(name)] = labels[member]
         before = dict(given)
 
     found = dict(session.bus.thread(EXPORT, told=told, trainer=session, tensors=own))
@@ -161,6 +162,12 @@ def check_export(session: Fitting) -> None:
     exported_tensors(session)
 
 
+def thaw(session: Fitting) -> None:
+    """Freeze again what of a model was frozen before the fit, and nothing else."""
+    for module, names in session.origin.frozen:
+        module._no_grad = set(names)
+
+
 def unwrap(session: Fitting) -> None:
     """Put the present weights into the model as it was before plugins changed it, which the session has from now on.
 
@@ -169,8 +176,7 @@ def unwrap(session: Fitting) -> None:
     """
     if session.origin.done:
         return
-    for module, names in session.origin.frozen:
-        module._no_grad = set(names)
+    thaw(session)
     own, plain = tensors_of(session.model), plain_of(session)
     found = exported_tensors(session, own)
     changed = found.keys() != own.keys() or any(found[name] is not own[name] for name in found)
