@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stepbus.api.prediction_files import write_columns as write_columns
     from stepbus.api.prediction_files import write_decoded as write_decoded
     from stepbus.api.prediction_files import write_predictions as write_predictions
+    from stepbus.api.trainer import BaseTrainer as BaseTrainer
     from stepbus.api.trainer import Trainer as Trainer
     from stepbus.base.callback import Callback as Callback
     from stepbus.base.components import Component as Component
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Axis": "kernel.fits.fit",
     "BadInput": "base.errors",
+    "BaseTrainer": "api.trainer",
     "Callback": "base.callback",
     "CheckpointError": "base.errors",
     "Column": "text.labels.columns",

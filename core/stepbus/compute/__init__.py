@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stepbus.compute.stepping import ParameterUpdater as ParameterUpdater
     from stepbus.compute.stepping import Shared as Shared
     from stepbus.compute.stepping import StepParts as StepParts
+    from stepbus.compute.stepping import leaves as leaves
     from stepbus.compute.stepping import mix as mix
 else:
     from stepbus.base.lazy import lazily
@@ -36,5 +37,5 @@ else:
         module_forward="Loss ModuleForward",
         optimizer="Optimizer Scalars hoist",
         scheduler="Scheduler warmup_steps",
-        stepping="CompiledSteps ParameterUpdater Shared StepParts mix",
+        stepping="CompiledSteps ParameterUpdater Shared StepParts leaves mix",
     )

@@ -69,7 +69,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
 
     Args:
         config: The configuration; its plugins come first, its `hooks:` modules last.
-        extras: Classes, instances and modules handed over in Python; they come between.
+        extras: Classes, instances, modules and prototypes handed over in Python; they come between.
 
     Raises:
         PluginError: A hook or a policy is wrong.
@@ -186,6 +186,9 @@ def _default_settings(cls: Any, label: str) -> Any:
 
 
 def _extra(extra: Any, config: Config) -> Prototype:
+    if isinstance(extra, Prototype):  # what core itself makes of something that was passed
+        check_policy(extra)
+        return extra
     if isinstance(extra, ModuleType):
         return _module(extra, extra.__name__, LEFT_OUT)
     cls = extra if inspect.isclass(extra) else type(extra)

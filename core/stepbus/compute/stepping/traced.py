@@ -20,7 +20,7 @@ from mlx.utils import tree_flatten, tree_map, tree_map_with_path, tree_unflatten
 from stepbus.base import ModelError
 from stepbus.compute import Arrays, Forward, HeadForward, hoist
 from stepbus.compute.checks import transformed
-from stepbus.compute.stepping.own_step import own_step
+from stepbus.compute.stepping.own_step import StepOptimizer, maker_of_step, own_step
 from stepbus.compute.stepping.parts import StepParts, packed, summed
 from stepbus.compute.stepping.training import all_finite
 from stepbus.compute.stepping.updater import ParameterUpdater
@@ -195,9 +195,11 @@ class Traced:
 
     def _own_step(self, batch: Arrays) -> mx.array:
         """Do the step that a plugin gave."""
-        loss, scalars, finite = own_step(self.parts.own, self.model, self.updater, batch)
-        weight = batch["weights"].sum()
-        return self._committed([loss * weight, weight], scalars, finite)
+        step, model, gradients = self.parts.own, self.model, partial(self._gradients, mean=True)
+        optimizer = StepOptimizer(maker_of_step(step), self.updater, model, self.parts.transforms, gradients)
+        total, weight, scalars, finite = own_step(step, model, optimizer, batch)
+        self.named = []
+        return self._committed([total, weight], scalars, finite)
 
     def _committed(self, numbers: list[mx.array], scalars: Arrays, finite: mx.array) -> mx.array:
         """Let what follows an update follow it, and return all that the host reads, as one vector."""

@@ -21,7 +21,6 @@ from stepbus.compute.stepping.averages import Averages
 from stepbus.compute.stepping.following import Follower, Followers
 from stepbus.compute.stepping.scaling import LossScale
 from stepbus.compute.stepping.streams import shared_out
-from stepbus.compute.stepping.training import all_finite, check_tree
 
 
 class ParameterUpdater:
@@ -52,7 +51,6 @@ class ParameterUpdater:
         self.on_change: Callable[[], None] = lambda: None  # told when the base rate becomes another one
         self._optimizers: dict[str, Optimizer] = {}
         self._streams: dict[str, mx.Stream] = {}
-        self.finite: mx.array | None = None  # whether the update was done that `update` did in the step being traced
         self.state: dict[str, Any] = {
             "step": mx.array(0, dtype=mx.int32),
             "learning_rate": mx.array(learning_rate, dtype=mx.float32),
@@ -162,22 +160,6 @@ class ParameterUpdater:
                 return function(array)
 
         return tree_map_with_path(placed, gradients)
-
-    def update(self, model: Any, gradients: Any) -> None:
-        """Put the parameters of a model after one update into it, for a plugin's own `training_step`.
-
-        Args:
-            model: The model.
-            gradients: The gradients of what is trained in it, as a tree.
-
-        Raises:
-            PluginError: It was called before in the same step, or the gradients are not those of what is trained.
-        """
-        if self.finite is not None:
-            raise PluginError("optimizer.update was called twice in one training step; add the gradients up before")
-        check_tree(model.trainable_parameters(), gradients)
-        self.finite = all_finite(gradients)
-        model.update(self.apply(gradients, model.trainable_parameters(), self.finite))
 
     def apply(self, gradients: Any, parameters: Any, finite: mx.array | None = None) -> Any:
         """Return the parameters after one update; called inside the compiled step, which captures `state`.

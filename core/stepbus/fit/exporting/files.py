@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from stepbus.base import PluginFailure, show_python
-from stepbus.compute.folders import INDEX, WEIGHTS
+from stepbus.compute import INDEX, WEIGHTS
 from stepbus.storage import AVERAGED, DESCRIPTION, LINEAGE, PLAIN_NAME, checkpoints
 from stepbus.text.tokens import TOKENIZER_FILES
 
 if TYPE_CHECKING:
-    from stepbus.fit.builder import Fitting
+    from stepbus.fit import Fitting
 
 HOOK = "export_files"
 LONGEST = 200  # letters of a name

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import CheckpointError
+from stepbus.fit import tensors_of
 from stepbus.fit.exporting.unwrapping import exported_tensors, plain_of
-from stepbus.fit.weights import tensors_of
 
 if TYPE_CHECKING:
-    from stepbus.fit.builder import Fitting
+    from stepbus.fit import Fitting
 
 TRAINING = "training"  # the stem of the file
 TRAINING_FILE = f"{TRAINING}.safetensors"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from stepbus.base import ModelError, PluginFailure, did_you_mean, error_words, listed
-from stepbus.fit.weights import put_tensors, tensors_of
+from stepbus.fit import put_tensors, tensors_of
 
 if TYPE_CHECKING:
-    from stepbus.fit.builder import Fitting
+    from stepbus.fit import Fitting
 
 TRANSFORM, EXPORT, FREEZE = "transform_model", "transform_export", "trained_parameters"
 

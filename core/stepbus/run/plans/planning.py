@@ -16,6 +16,7 @@ from stepbus.run.plans import seen_rows
 from stepbus.run.plans.alike import alike
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked, ungrown
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
+from stepbus.run.plans.own_steps import own_step_problems
 from stepbus.run.plans.predicted import prediction_problems, unpredicted
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: li
     for member in session.bus.members:  # it has its own since its data was prepared
         member.disabled = member.disabled or disabled_of(members).get(member.name, "")
     problems += averaging_problems(session.config, session.members)
+    problems += own_step_problems(session.config, session.members)
     return list(dict.fromkeys([*problems, *plans.plan_problems(plan)]))
 
 
