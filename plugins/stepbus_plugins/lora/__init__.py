@@ -38,7 +38,7 @@ class Lora:
         )
         targets: list[str] = setting(
             factory=lambda: ["query", "value"],
-            meaning="linear layers that get A and B: the end of their path (query, attention.self.query), * for anything",
+            meaning="linear layers that get A and B: the end of their path (query, self.query), * for anything",
             check=lambda names: bool(names),
             expected="at least one name",
         )
@@ -173,7 +173,7 @@ class Lora:
         known = is_base(source, tensors, trained)
         if not known:
             trainer.message(
-                f"the adapter belongs to weights that are not those of {source}, because the fit started from others; it "
+                f"the adapter belongs to weights that are not those of {source}, as the fit started from others; it "
                 "names no base model, and does nothing of use on another one",
                 "warning",
             )

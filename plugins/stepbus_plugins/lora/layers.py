@@ -60,7 +60,7 @@ def first_a(seed: int, name: str, shape: tuple[int, int], kind: str) -> mx.array
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Return whether a pattern means a path: the whole of it or its end (`query`, `self.query`), `*` for any letters."""
+    """Return whether a pattern means a path: all of it or its end (`query`, `self.query`); `*` is any letters."""
     return fnmatchcase(path, pattern) or fnmatchcase(path, f"*.{pattern}")
 
 

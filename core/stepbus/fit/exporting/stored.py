@@ -47,7 +47,7 @@ def training_tensors(
     mend = f"switch on what the run began with, or begin anew from the weights alone: model.pretrained: {source}"
     if strange := sorted(training.keys() - own.keys()):
         raise CheckpointError(
-            f"{source}: expected a model without {strange[0]!r}, got a checkpoint of one that plugins had changed; {mend}"
+            f"{source}: expected a model without {strange[0]!r}, got one that plugins had changed; {mend}"
         )
     if missing := sorted(own.keys() - plain.keys() - training.keys()):
         raise CheckpointError(
