@@ -73,7 +73,7 @@ def _arrays(model: Any) -> list[tuple[Any, Any, Any]]:
     """Return each array of a model with what holds it and its place there."""
     import mlx.core as mx
 
-    from stepbus.compute.stepping import leaves
+    from stepbus.compute import leaves
 
     return [(holder, key, value) for holder, key, value in leaves(model) if isinstance(value, mx.array)]
 
