@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stepbus.api.prediction_files import write_columns as write_columns
     from stepbus.api.prediction_files import write_decoded as write_decoded
     from stepbus.api.prediction_files import write_predictions as write_predictions
+    from stepbus.api.trainer import BaseTrainer as BaseTrainer
     from stepbus.api.trainer import Trainer as Trainer
     from stepbus.base.callback import Callback as Callback
     from stepbus.base.components import Component as Component
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.folders import read_tensors as read_tensors
+    from stepbus.compute.losses import LossFacts as LossFacts
     from stepbus.compute.models.layers import depths_of as depths_of
     from stepbus.compute.models.layers import layers_of as layers_of
     from stepbus.compute.models.model import compose as compose
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from stepbus.config.load import load_config as load_config
     from stepbus.config.sections import DataConfig as DataConfig
     from stepbus.config.sections import EnvironmentConfig as EnvironmentConfig
+    from stepbus.config.sections import LossConfig as LossConfig
     from stepbus.config.sections import ModelConfig as ModelConfig
     from stepbus.config.sections import OptimizerConfig as OptimizerConfig
     from stepbus.config.sections import SchedulerConfig as SchedulerConfig
@@ -83,21 +86,23 @@ if TYPE_CHECKING:
     from stepbus.device.backend import mx as mx
     from stepbus.device.backend import row_streams as row_streams
     from stepbus.fit.predicting.means import mean_predictions as mean_predictions
+    from stepbus.kernel.control import Control as Control
     from stepbus.kernel.fits.fit import Axis as Axis
     from stepbus.kernel.fits.fit import Fit as Fit
     from stepbus.kernel.fits.results import FitResult as FitResult
     from stepbus.kernel.fits.results import Predictions as Predictions
     from stepbus.kernel.protocols import Run as Run
     from stepbus.kernel.protocols import Session as Session
-    from stepbus.kernel.state import Control as Control
     from stepbus.kernel.state import StepResult as StepResult
     from stepbus.kernel.state import TrainingState as TrainingState
     from stepbus.plan.memory import check_room as check_room
     from stepbus.plan.memory import file_shapes as file_shapes
     from stepbus.run.plans.growing import grow as grow
     from stepbus.run.plans.plan import Plan as Plan
+    from stepbus.storage.durable import write_bytes_atomically as write_bytes_atomically
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
+    from stepbus.text.labels.class_order import class_order as class_order
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.numbers import label_counts as label_counts
@@ -112,12 +117,13 @@ if TYPE_CHECKING:
 _HOME = {
     "Axis": "kernel.fits.fit",
     "BadInput": "base.errors",
+    "BaseTrainer": "api.trainer",
     "Callback": "base.callback",
     "CheckpointError": "base.errors",
     "Column": "text.labels.columns",
     "Component": "base.components",
     "ConfigError": "base.errors",
-    "Control": "kernel.state",
+    "Control": "kernel.control",
     "DataConfig": "config.sections",
     "DataError": "base.errors",
     "EnvironmentConfig": "config.sections",
@@ -125,6 +131,8 @@ _HOME = {
     "FitResult": "kernel.fits.results",
     "HOOKS_VERSION": "base.version",
     "LabelCodec": "text.labels.codec",
+    "LossConfig": "config.sections",
+    "LossFacts": "compute.losses",
     "Metric": "base.metric",
     "ModelConfig": "config.sections",
     "ModelError": "base.errors",
@@ -155,6 +163,7 @@ _HOME = {
     "__version__": "base.version",
     "check_keys": "compute.models.model_keys",
     "check_room": "plan.memory",
+    "class_order": "text.labels.class_order",
     "component": "base.settings",
     "compose": "compute.models.model",
     "counted": "base.wording",
@@ -188,6 +197,7 @@ _HOME = {
     "setting": "base.settings",
     "starting_value": "compute.models.starting_values",
     "vocabulary_rows": "text.tokens.folder",
+    "write_bytes_atomically": "storage.durable",
     "write_columns": "api.prediction_files",
     "write_decoded": "api.prediction_files",
     "write_predictions": "api.prediction_files",

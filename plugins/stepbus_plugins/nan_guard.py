@@ -1,4 +1,4 @@
-"""A guard against divergence: a loss or gradient norm that is no finite number never goes unnoticed."""
+"""A guard against divergence: a loss or a gradient that is no finite number never goes unnoticed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from stepbus import StepbusError, StepResult, TrainingState, hookimpl, setting
 
 
 class NanGuard:
-    """End a run, or warn, when the loss or the gradient norm is no longer a finite number."""
+    """End a run, or warn, when the loss or a gradient is no longer a finite number.
+
+    Such an update changes no weight. Where the loss is scaled, as float16 needs it, an overflow is no divergence: the
+    engine halves the scale, and only what overflows at the least scale counts.
+    """
 
     asks = ("stop",)
     selects = False  # a number that is none decides, no score
@@ -36,9 +40,8 @@ class NanGuard:
 
     @hookimpl
     def on_step_end(self, trainer: Any, state: TrainingState, step: StepResult) -> None:
-        """Look at the loss and the gradient norm of the update."""
-        norm = step.scalars.get("gradient_norm")
-        if math.isfinite(step.loss) and (norm is None or math.isfinite(norm)):
+        """Look at the loss and the gradient norm of the update, and at whether it was done."""
+        if self.is_good(step):
             self.bad_steps, self.last_loss, self.last_step = 0, step.loss, state.step
             return
         self.bad_steps += 1
@@ -53,10 +56,20 @@ class NanGuard:
         else:
             trainer.message(message, level="warning")
 
+    def is_good(self, step: StepResult) -> bool:
+        """Return whether an update was one of finite numbers."""
+        if step.loss_scale is not None and step.loss_scale > 1:
+            return True  # an overflow, if any, which the next scale may not have
+        norm = step.scalars.get("gradient_norm")
+        return not step.skipped and math.isfinite(step.loss) and (norm is None or math.isfinite(norm))
+
     def describe(self, state: TrainingState, step: StepResult) -> str:
         """Return one sentence: what is not finite, when it last was, and what to try."""
-        if math.isfinite(step.loss):
-            what = f"the gradient norm is {step.scalars['gradient_norm']} at step {state.step}"
+        norm = step.scalars.get("gradient_norm")
+        if math.isfinite(step.loss) and norm is not None and not math.isfinite(norm):
+            what = f"the gradient norm is {norm} at step {state.step}"
+        elif math.isfinite(step.loss):
+            what = f"a gradient is no finite number at step {state.step}"
         else:
             what = f"the loss is {step.loss} at step {state.step}"
         streak = f" ({self.bad_steps} bad steps in a row)" if self.bad_steps > 1 else ""

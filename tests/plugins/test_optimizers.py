@@ -242,8 +242,128 @@ def test_scalars_stay_out_of_the_kernels_that_pass_over_parameters(name: str, tm
     graph = tmp_path / "graph.dot"
     mx.export_to_dot(str(graph), after, made.state["parameters"])
     kernels = re.findall(r'label *= *"(Compiled\w+)"', graph.read_text())
-    passes = [kernel for kernel in kernels if kernel.endswith("Subtract") and kernel.count("Multiply") >= 2]
+    passes = [kernel for kernel in kernels if kernel.endswith("SubtractSelect") and kernel.count("Multiply") >= 2]
     assert passes
     assert not [kernel for kernel in passes if re.search("Expm1|Power|Maximum", kernel)]
     if name in {"adamw", "adam"}:
         assert len(passes) == len(SHAPES)  # one pass over each parameter
+
+
+# -- Schedule-Free ----------------------------------------------------------------------------------------------------
+
+FREE = np.load(Path(__file__).parents[1] / "fixtures" / "averaging" / "averaging.npz")
+
+
+def free_rule(
+    rates: list[float], decay: float, b1: float, b2: float, eps: float = 1e-8
+) -> Callable[[list[Floats], Floats], tuple[Floats, Floats]]:
+    """Algorithm 1 of the paper with AdamW's step, x kept by itself; returns y and x in float64."""
+
+    def run_it(gradients: list[Floats], start: Floats) -> tuple[Floats, Floats]:
+        x, y, z, v, weight, largest = start, start, start, np.zeros_like(start), 0.0, 0.0
+        for number, (rate, g) in enumerate(zip(rates, gradients, strict=True), 1):
+            v = b2 * v + (1 - b2) * g**2
+            change = g / (np.sqrt(v / (1 - b2**number)) + eps) + decay * y
+            z = z - rate * change
+            largest = max(largest, rate)
+            weight += largest**2
+            share = largest**2 / weight if weight else 0.0
+            x = (1 - share) * x + share * z
+            y = (1 - b1) * z + b1 * x
+        return y, x
+
+    return run_it
+
+
+def run_free(
+    gradients: dict[str, Any], start: dict[str, Any], rates: list[float], *, compiled: bool, **options: Any
+) -> tuple[dict[str, mx.array], dict[str, mx.array]]:
+    settings = PARTS["schedule_free"].config(**options)
+    made = ParameterUpdater(PARTS["schedule_free"].build(settings), 1.0, settings.weight_decay)
+    tree = {name: mx.array(values.astype(np.float32)) for name, values in start.items()}
+    made.init(tree)
+    step = mx.compile(made.apply, inputs=made.state, outputs=made.state) if compiled else made.apply
+    for number, rate in enumerate(rates):
+        made.set_learning_rate(rate)
+        tree = step({name: mx.array(values[number].astype(np.float32)) for name, values in gradients.items()}, tree)
+        mx.eval(tree, made.state)
+    optimizer = made._optimizer
+    return tree, {name: optimizer.weights(tree[name], made.state["parameters"][name]) for name in tree}
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_schedule_free_is_the_authors_code_after_20_updates(compiled: bool) -> None:
+    """The fixture is their AdamWScheduleFree in float64: 20 updates with a warm-up of 5 and weight decay."""
+
+    def named(word: str) -> dict[str, Any]:
+        return {name.removeprefix(f"{word}."): FREE[name] for name in FREE.files if name.startswith(f"{word}.")}
+
+    gradients, start = named("gradient"), {name: values[0] for name, values in named("path").items()}
+    rates = [0.05 * min(1.0, (number + 1) / 5) for number in range(20)]
+    y, x = run_free(
+        gradients, {name: start[name] for name in gradients}, rates, compiled=compiled,
+        beta2=0.99, weight_decay=0.1,
+    )  # fmt: skip
+    # Numbers of size 1 and steps of 0.05: a few float32 roundings in each of 20 updates; x costs y's once more / 0.9.
+    close(y, named("y"), 1e-6)
+    close(x, named("x"), 1e-6)
+
+
+@pytest.mark.parametrize("beta1", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("warmup", [0, 5])
+def test_schedule_free_is_the_papers_algorithm(beta1: float, warmup: int) -> None:
+    rng = np.random.default_rng(2)
+    start = rng.normal(size=(6, 4)).astype(np.float32).astype(np.float64)
+    gradients = rng.normal(size=(20, 6, 4)).astype(np.float32).astype(np.float64)
+    # A warm-up of stepbus begins with a rate of 0, so that the first step weighs nothing.
+    rates = [0.05 * min(1.0, number / warmup) if warmup else 0.05 for number in range(20)]
+    expected_y, expected_x = free_rule(rates, 0.1, beta1, 0.999)(list(gradients), start)
+    options = {"beta1": beta1, "weight_decay": 0.1}
+    y, x = run_free({"w": gradients}, {"w": start}, rates, compiled=True, **options)
+    close(y, {"w": expected_y}, 1e-6)
+    close(x, {"w": expected_x}, 2e-6)
+    assert beta1 == 1 or np.abs(expected_x - expected_y).max() > 1e-3  # else they would say nothing
+
+
+def test_schedule_free_weighs_by_the_square_of_the_largest_rate() -> None:
+    """A mean that counted all steps alike, or by the rate of the moment, ends elsewhere by far more than roundings."""
+    start, gradients = np.ones((3, 3)), np.ones((20, 3, 3))
+    rates = [0.01] * 10 + [0.1] * 5 + [0.02] * 5
+    _, expected = free_rule(rates, 0.0, 0.9, 0.999)(list(gradients), start)
+    _, x = run_free({"w": gradients}, {"w": start}, rates, compiled=True, weight_decay=0.0)
+    close(x, {"w": expected}, 1e-6)
+    z = 1 - np.cumsum(rates)
+    assert abs(z.mean() - expected[0, 0]) > 0.05
+    assert abs(np.average(z, weights=np.square(rates)) - expected[0, 0]) > 0.05
+
+
+def test_schedule_free_before_its_first_update_offers_the_weights_to_the_bit() -> None:
+    settings = PARTS["schedule_free"].config()
+    made = updater("schedule_free")
+    tree = arrays(start())
+    optimizer = PARTS["schedule_free"].build(settings)
+    for name, array in tree.items():
+        assert mx.array_equal(optimizer.weights(array, made.state["parameters"][name]), array).item()
+    made.set_learning_rate(0.0)  # the first update of a warm-up
+    after = made.apply(arrays(gradient(1)), tree)
+    for name, array in tree.items():
+        assert mx.array_equal(after[name], array).item()
+        assert mx.array_equal(optimizer.weights(after[name], made.state["parameters"][name]), array).item()
+    assert all(np.isfinite(np.array(array)).all() for array in made.arrays().values())
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "exponential", "polynomial"])
+def test_schedule_free_with_a_schedule_is_a_problem_of_the_plan(schedule: str) -> None:
+    def problems(optimizer: str, scheduler: str) -> Any:
+        named = SimpleNamespace(optimizer=SimpleNamespace(name=optimizer), scheduler=SimpleNamespace(name=scheduler))
+        return Optimizers(Optimizers.Config()).validate_plan(SimpleNamespace(config=named))
+
+    (problem,) = problems("schedule_free", schedule)
+    assert (problem.path, problem.message) == (
+        "scheduler.type",
+        f"expected constant beside optimizer.type: schedule_free, which averages in its place, got {schedule}; "
+        "set scheduler: {type: constant, warmup_ratio: 0.1}, or take adamw",
+    )
+    assert (
+        problems("schedule_free", "constant") == problems("schedule_free", "mine") == problems("adamw", schedule) == []
+    )

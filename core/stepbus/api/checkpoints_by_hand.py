@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import CheckpointError
 from stepbus.fit import persistence, put_tensors
 from stepbus.fit.seen import lineage_in, put_lineage
-from stepbus.storage import DESCRIPTION, checkpoints, from_json, to_json
+from stepbus.storage import AVERAGED, DESCRIPTION, checkpoints, from_json, is_averaged, to_json
 
 if TYPE_CHECKING:
     from stepbus.fit import FitSession
@@ -83,9 +83,13 @@ def load_weights(session: FitSession | None, model: Any, path: Path, *, optimize
             f"{path}: expected the labels of this trainer's model, got those of another one, for which its head was "
             "trained; open_trainer(PATH) opens it as it is"
         )
-    source = str(path / "model.safetensors")
-    put_tensors(model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    # A training that goes on from there puts its own weights back; until then these are evaluated and predict.
+    file = AVERAGED if is_averaged(path) else "model.safetensors"
+    arrays = checkpoints.read_arrays(checkpoint, file.removesuffix(".safetensors"))
+    put_tensors(model, arrays, source=str(path / file), strict=True)
     put_lineage(model, lineage_in(path))
+    if session is not None:
+        session.averages = False  # what a fit that was cut averaged is not of these weights
 
 
 def _labels(state: Any) -> Any:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import BadInput, Problem, did_you_mean, show
+from stepbus.api.given import listed_plugins
+from stepbus.base import BadInput, did_you_mean, show_python
 from stepbus.base.trees import plain
 from stepbus.compute.models import build_model, whole_classifier
-from stepbus.fit.loaders import is_module
 from stepbus.fit.seen import lineage_at, put_lineage
-from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
     from stepbus.api.trainer import Trainer
     from stepbus.compute.models import Classifier
-    from stepbus.config import Config
-
-
-log = logging.getLogger(__name__)
 
 # What a head type may be called -> the task, and the number of outputs where that is fixed.
 HEAD_TYPES: dict[str, tuple[str, int | None]] = {
@@ -61,7 +55,6 @@ def create_model(
     Raises:
         BadInput: A setting, the folder or the weights cannot be used.
     """
-    from stepbus.base.trees import plain
     from stepbus.config import load_config
 
     if head_type not in HEAD_TYPES:
@@ -78,7 +71,7 @@ def create_model(
         raise BadInput(f"num_labels: {head_type} has {outputs}, got {num_labels}; pick another head_type")
     section: dict[str, Any] = {} if name is None else {"type": name.removesuffix("_with_head")}
     section |= {"pretrained": pretrained, "head": task, **settings}
-    config = load_config(None, keywords={"model": section}, extra_plugins=_given(plugins))
+    config = load_config(None, keywords={"model": section}, extra_plugins=listed_plugins(plugins))
     made = build_model(config.components, config.model, outputs=outputs, task=task, seed=seed)
     model = whole_classifier(made, config.model)
     put_lineage(model, lineage_at(config.model.settings.pretrained))
@@ -100,7 +93,8 @@ def create_trainer(
     *,
     plugins: Sequence[Any] = (),
     callbacks: Sequence[Any] = (),
-    loss: Callable[[Any, Any], Any] | None = None,
+    loss: Callable[[Any, Any], Any] | str | Mapping[str, Any] | None = None,
+    trainer_class: type[Trainer] | None = None,
     **overrides: Any,
 ) -> Trainer:
     """Create a trainer.
@@ -111,8 +105,10 @@ def create_trainer(
         config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
         plugins: Classes, instances and modules with hooks.
         callbacks: The same, by the name that other libraries give it; they come after `plugins`.
-        loss: The loss of a module, called with outputs and labels: a loss for each row [B], or their mean. None, where
-            its call takes `labels` and returns the loss, or loss and outputs.
+        loss: The section `loss`, a name or a mapping (`loss="focal"`); of a module a function of outputs and labels,
+            which gives a loss for each row [B], or their mean, and None where its call takes `labels` and returns the
+            loss, or loss and outputs.
+        trainer_class: A subclass of `stepbus.BaseTrainer` to make one of; it is called with the same arguments.
         **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
 
     Returns:
@@ -123,62 +119,8 @@ def create_trainer(
         ModelError: A module has no loss.
     """
     from stepbus.api.trainer import Trainer
-    from stepbus.config import load_config
 
-    module = is_module(model)
-    given = model if module or hasattr(model, "section") else None  # one is a mapping too
-    if given is None and not (model is None or isinstance(model, str | Mapping)):
-        raise BadInput(
-            "model: expected a model as create_model returns it, any mlx.nn.Module, a name, or the settings of the "
-            f"section model, got {f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
-        )
-    if loss is not None and not module:
-        raise BadInput(f"loss: expected none, because the loss of a {_kind(model)} is its head's; leave it out")
-    # All settings of a model that is there: what a preset says of models in general does not change it.
-    settings = None if module else getattr(given, "settings", None)
-    described = plain(settings) if settings is not None else getattr(given, "section", None)
-    section = {} if model is None or module else {"model": model if given is None else described}
-    plugins = [*_given(plugins), *_given(callbacks)]
-    loaded = load_config(config, keywords={**section, **overrides}, extra_plugins=plugins)
-    if given is not None and not module:
-        _say_unused(config, loaded, given.section)
-    return Trainer(loaded, given, plugins=plugins, loss=loss)
-
-
-def _kind(model: Any) -> str:
-    return "model of a configuration" if model is None or isinstance(model, str | Mapping) else type(model).__name__
-
-
-def _say_unused(config: Any, loaded: Config, section: Mapping[str, Any]) -> None:
-    """Say which settings of a model have no effect, because a model was given that has others."""
-    from stepbus.config import Config, read_layers
-
-    written = config.tree["model"] if isinstance(config, Config) else {}
-    for layer in [] if isinstance(config, Config) else read_layers(config, [])[0]:
-        if isinstance(layer.value, Mapping) and "model" in layer.value:
-            written = {**written, **(layer.value["model"].plain() or {})}
-    for name, value in written.items():
-        used, wished = _by_name(section.get(name)), _by_name(value)
-        if name in section and used != wished:
-            problem = Problem(f"model.{name}", f"{show(wished)} has no effect, because a model was given that has")
-            log.warning("%s %s; say it in create_model", loaded.locate(problem), show(used))
-
-
-def _by_name(value: Any) -> Any:
-    """Return a component without further settings as its name."""
-    return value["type"] if isinstance(value, Mapping) and set(value) == {"type"} else value
-
-
-def _given(plugins: Iterable[Any] | None) -> Sequence[Any]:
-    """Return what was passed, once and for all; names are refused: what is installed has a keyword of its own."""
-    if plugins is not None and not isinstance(plugins, Iterable):
-        raise BadInput(
-            f"plugins: expected a list of classes, instances and modules, got "
-            f"{getattr(plugins, '__name__', None) or a_thing(plugins)}; write plugins=[…]"
-        )
-    plugins = [plugins] if isinstance(plugins, str) else [*(plugins or ())]
-    if names := [each for each in plugins if isinstance(each, str)]:
-        raise BadInput(
-            f"plugins: expected classes, instances and modules, got {names[0]!r}; write {names[0]}=True in place of it"
-        )
-    return plugins
+    made = Trainer if trainer_class is None else trainer_class
+    if not (isinstance(made, type) and issubclass(made, Trainer)):
+        raise BadInput(f"trainer_class: expected a subclass of stepbus.BaseTrainer, got {show_python(made)}")
+    return made(model, config, plugins=plugins, callbacks=callbacks, loss=loss, **overrides)

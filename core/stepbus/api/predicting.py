@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stepbus.api.fits import FitModels, Said, said_of
 from stepbus.base import BadInput
-from stepbus.fit.loaders import LoaderData, is_loader
+from stepbus.fit import score
+from stepbus.fit.loaders import LoaderData, LoaderFits, is_loader, is_module
+from stepbus.fit.opened import Predictor
 from stepbus.text.rows import a_thing
 
 if TYPE_CHECKING:
-    from stepbus.fit.opened import Predictor
+    import numpy as np
+
+    from stepbus.compute import Loss
+    from stepbus.config import Config
     from stepbus.kernel import Predictions
+    from stepbus.run import Start
     from stepbus.run.opened import OpenedRun
+
+log = logging.getLogger(__name__)
+UNTRAINED = "this trainer has not been trained: call train first, or open a trained model's folder"
 
 
 class Models:
@@ -101,3 +111,64 @@ class Models:
                 wanted = "rows (a file, a frame)" if is_loader(source) else "a loader, an iterable of batches"
                 raise BadInput(f"expected {wanted}, as the model was trained on, got {a_thing(source)}")
             yield predictor
+
+
+class PredictionMethods:
+    """What a trainer predicts, and how well."""
+
+    config: Config
+    model: Any
+    loss: Loss | None
+    _models: Models | None
+    _start: Start | None
+
+    def evaluate(self, data: Any, prefix: str = "eval") -> dict[str, float]:
+        """Return the metrics of labelled rows; those of fits together have `eval_loss_mean_of_fits`, and no loss.
+
+        Args:
+            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
+            prefix: What stands before each metric's name.
+        """
+        said = self._predicting().said_of(data, labelled=True)
+        found, words = score(said.metrics, said.predictions, said.loss, prefix, said.loss_name)
+        if words:
+            log.warning("%s", words)
+        return found
+
+    def predict(self, data: Any, return_logits: bool = False) -> np.ndarray[Any, Any]:
+        """Return predictions of rows, in their order: probabilities [N, K], or values [N] in the target's unit.
+
+        Args:
+            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
+            return_logits: Return the model's raw outputs [N, K] instead.
+        """
+        said = self._predicting().said_of(data, raw=return_logits)
+        return said.logits if return_logits else said.predictions.values.copy()
+
+    def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:
+        """Return predictions of rows with their ids, and the logits; those of all fits together, of several."""
+        said = self._predicting().said_of(rows)
+        return said.predictions, said.logits
+
+    def predicted_rows(self) -> tuple[Predictions | None, str]:
+        """Return what the run said of its own rows to predict, where that still holds, and the file that has them."""
+        return self._predicting().of_the_run(loaded=self._start is not None)
+
+    @property
+    def codec(self) -> Any:
+        """What turns labels into numbers and back; None for batches that came with numbers."""
+        return self._predicting().first.data.codec
+
+    @property
+    def encoder(self) -> Any:
+        """What turns rows into tokens; only a model of text has one."""
+        return self._predicting().first.data.encoder  # type: ignore[attr-defined]  # TextData alone has it
+
+    def _predicting(self) -> Models:
+        """Return what predicts; a module of the caller's does so as it is."""
+        if self._models is not None:
+            return self._models
+        if not is_module(self.model):
+            raise BadInput(UNTRAINED)
+        parts = LoaderFits(self.config, self.model, loss=self.loss).prediction()
+        return Models(lambda: iter([Predictor("model", *parts)]))

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.api.checkpoints_by_hand import load_weights, named_checkpoint, save_by_hand
 from stepbus.api.fits import FitModels
-from stepbus.api.predicting import Models
+from stepbus.api.given import given_to_trainer, is_section
+from stepbus.api.predicting import Models, PredictionMethods
 from stepbus.api.starting import Memories, model_changes, why_none
+from stepbus.api.subclassing import HELD, StepMethods, own_steps
 from stepbus.base import BadInput, CheckpointError, Selected, from_here, usable
 from stepbus.compute import ModuleForward
-from stepbus.fit import FitSession, TextFits, persistence, score
+from stepbus.fit import FitSession, TextFits, persistence
 from stepbus.fit.loaders import LoaderFits, is_loader, is_module
 from stepbus.fit.opened import OpenedModel, Predictor, open_model
 from stepbus.run import FolderStore, Run, Start
 from stepbus.run.opened import OpenedRun
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from stepbus.compute import Loss
     from stepbus.config import Config
     from stepbus.fit import FitBuilder
-    from stepbus.kernel import FitResult, Predictions
+    from stepbus.kernel import FitResult
 
 log = logging.getLogger(__name__)
 UNTRAINED = "this trainer has not been trained: call train first, or open a trained model's folder"
 
 
-class Trainer:
+class Trainer(PredictionMethods, StepMethods):
     """A model to train, any number of times; each `train` is a run with fresh state, plugins and schedule.
 
+    A subclass may write `training_step(self, batch, state)`, `compute_loss_and_gradients(self, batch)` and
+    `process_gradients(self, gradients)` anew; whatever else it writes in the hope that a run calls it is refused.
+
     Args:
+        model: What `create_trainer` takes, and so are the others; where a configuration comes first, the model follows.
         config: The configuration.
-        model: A model of the caller's; none builds the one that the configuration describes.
         plugins: Classes, instances and modules with hooks, beside those that the configuration names.
-        loss: The loss of a module of the caller's; see `create_trainer`.
+        callbacks: More of them.
+        loss: The loss of a module of the caller's, or else the section `loss`.
+        **overrides: Settings by name.
 
     Attributes:
         config: The configuration of the next `train`.
@@ -49,12 +54,27 @@ class Trainer:
         fits: The trained model of each fit of the latest run; each is a trainer.
     """
 
+    _held = HELD | {"_here", "_given", "_made_from", "_models", "_session", "_start", "_memories"}
+
     def __init__(
-        self, config: Config, model: Any = None, *, plugins: Sequence[Any] = (), loss: Loss | None = None
+        self,
+        model: Any = None,
+        config: Any = None,
+        *,
+        plugins: Sequence[Any] = (),
+        callbacks: Sequence[Any] = (),
+        loss: Callable[[Any, Any], Any] | str | Mapping[str, Any] | None = None,
+        **overrides: Any,
     ) -> None:
-        self.config, self.model, self.loss = config.updated({}, plugins=plugins), model, loss
+        given = given_to_trainer(model, config, plugins, callbacks, loss, overrides)
+        self.loss: Any = None if is_section(loss) else loss
+        self._begin(given.config, given.model)
+
+    def _begin(self, config: Config, model: Any = None) -> None:
+        """Hold a configuration and a model, and nothing of a run."""
+        self.config, self.model = config, model
         if is_module(model):
-            ModuleForward(model, loss)  # which refuses one without a loss
+            ModuleForward(model, self.loss)  # which refuses one without a loss
         self._here = Path.cwd()  # where relative folders start, whatever the working directory becomes
         self.result: FitResult | None = None
         self.fits: Sequence[Trainer] = ()
@@ -81,11 +101,19 @@ class Trainer:
             plugins: What was passed to open it.
             run: The run whose only model it is; None for a model by itself.
         """
-        trainer = Trainer(opened.config, plugins=plugins)
-        trainer.model = opened.model
-        trainer._models = Models(lambda: iter([opened.predictor]), None if run is None else lambda: run)
-        trainer.fits = (trainer,)
-        return trainer
+        return Trainer(opened.config, plugins=plugins)._of(opened, run)
+
+    def _of(self, opened: OpenedModel, run: OpenedRun | None = None) -> Trainer:
+        self.model = opened.model
+        self._models = Models(lambda: iter([opened.predictor]), None if run is None else lambda: run)
+        self.fits = (self,)
+        return self
+
+    def _like(self, opened: OpenedModel, plugins: Sequence[Any] = ()) -> Trainer:
+        """Return a trainer of a model that was opened, of this one's class and with what the user set on it."""
+        found = copy.copy(self)
+        found._begin(opened.config.updated({}, plugins=plugins))
+        return found._of(opened)
 
     @classmethod
     def of_fits(cls, fits: FitModels[Trainer], run: OpenedRun) -> Trainer:
@@ -131,12 +159,13 @@ class Trainer:
             BadInput: Configuration, data, model or checkpoint cannot be used.
         """
         config = self.config if num_epochs is None else self.config.updated({"num_epochs": num_epochs})
+        steps = own_steps(self, Trainer)
         builder = self._builder(config, train=train, validation=validation, test=test)
         start = None if resume else self._start
         store = FolderStore(config, resume=resume, allow_changed=allow_changed, start=start, here=self._here)
         self._memories = self._memories or Memories(self.plugins)
         self._memories.put_back()
-        run = Run(config, builder, store, plugins=self.plugins, trace_hooks=trace_hooks)
+        run = Run(config, builder, store, plugins=[*self.plugins, *steps], trace_hooks=trace_hooks)
         self.result = None
         try:
             self.result = run.execute()
@@ -165,14 +194,14 @@ class Trainer:
 
     def _take_over(self, run: Run, config: Config) -> None:
         """Keep the weights and the folders of a run, whether it came to its end or not."""
-        open_run = partial(OpenedRun, run.directory.absolute(), trust=True, plugins=run.plugins)
+        open_run = partial(OpenedRun, run.directory.absolute(), trust=True, plugins=self.plugins)
         if len(run.fits) != 1:
             paths = {each.fit.name: each.model_path for each in run.results if not each.fit.auxiliary}
             folders = {name: path.absolute() for name, path in paths.items() if path is not None}
             if folders:
                 missing = [fit.name for fit in run.fits if fit.name not in folders and not fit.auxiliary]
                 # What this run itself wrote is trusted.
-                fits = FitModels(folders, Trainer.of_model, run.plugins, missing=missing, trust=True)
+                fits = FitModels(folders, self._like, self.plugins, missing=missing, trust=True)
                 self.fits, self._models, self._session, self._start = fits, Models.of_fits(fits, open_run), None, None
             return
         (fit,) = run.fits
@@ -187,7 +216,7 @@ class Trainer:
             self._session, self._start, self._models, self.fits = None, None, None, (self,)
             return
         else:
-            opened = open_model(run.results[0].model_path, trust=True, plugins=run.plugins, name=fit.name)
+            opened = open_model(run.results[0].model_path, trust=True, plugins=self.plugins, name=fit.name)
             predictor, self._session = opened.predictor, None
             if self.model is None:
                 self.model = opened.model
@@ -203,59 +232,6 @@ class Trainer:
             **overrides: Settings by name (`learning_rate=1e-6`), or by section and name with two underscores.
         """
         self.config = self.config.updated(overrides)
-
-    # -- predicting ---------------------------------------------------------------------------------------------------
-
-    def evaluate(self, data: Any, prefix: str = "eval") -> dict[str, float]:
-        """Return the metrics of labelled rows; those of fits together have `eval_loss_mean_of_fits`, and no loss.
-
-        Args:
-            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
-            prefix: What stands before each metric's name.
-        """
-        said = self._predicting().said_of(data, labelled=True)
-        found, words = score(said.metrics, said.predictions, said.loss, prefix, said.loss_name)
-        if words:
-            log.warning("%s", words)
-        return found
-
-    def predict(self, data: Any, return_logits: bool = False) -> np.ndarray[Any, Any]:
-        """Return predictions of rows, in their order: probabilities [N, K], or values [N] in the target's unit.
-
-        Args:
-            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
-            return_logits: Return the model's raw outputs [N, K] instead.
-        """
-        said = self._predicting().said_of(data, raw=return_logits)
-        return said.logits if return_logits else said.predictions.values.copy()
-
-    def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:
-        """Return predictions of rows with their ids, and the logits; those of all fits together, of several."""
-        said = self._predicting().said_of(rows)
-        return said.predictions, said.logits
-
-    def predicted_rows(self) -> tuple[Predictions | None, str]:
-        """Return what the run said of its own rows to predict, where that still holds, and the file that has them."""
-        return self._predicting().of_the_run(loaded=self._start is not None)
-
-    @property
-    def codec(self) -> Any:
-        """What turns labels into numbers and back; None for batches that came with numbers."""
-        return self._predicting().first.data.codec
-
-    @property
-    def encoder(self) -> Any:
-        """What turns rows into tokens; only a model of text has one."""
-        return self._predicting().first.data.encoder  # type: ignore[attr-defined]  # TextData alone has it
-
-    def _predicting(self) -> Models:
-        """Return what predicts; a module of the caller's does so as it is."""
-        if self._models is not None:
-            return self._models
-        if not is_module(self.model):
-            raise BadInput(UNTRAINED)
-        parts = LoaderFits(self.config, self.model, loss=self.loss).prediction()
-        return Models(lambda: iter([Predictor("model", *parts)]))
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -297,3 +273,6 @@ class Trainer:
             return self._session
         into = "" if verb == "save" else " into"
         raise CheckpointError(f"there is no training state to {verb}{into}: {why_none(len(self.fits))}")
+
+
+BaseTrainer = Trainer  # the name that subclasses of the original's extend

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from stepbus.compute.forward import Arrays as Arrays
     from stepbus.compute.forward import Forward as Forward
     from stepbus.compute.forward import HeadForward as HeadForward
+    from stepbus.compute.losses import LossFacts as LossFacts
+    from stepbus.compute.losses import LossFunction as LossFunction
+    from stepbus.compute.losses import built_loss as built_loss
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
-    from stepbus.compute.optimizer import GROUP_SETTINGS as GROUP_SETTINGS
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import Scalars as Scalars
     from stepbus.compute.optimizer import hoist as hoist
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from stepbus.compute.stepping import ParameterUpdater as ParameterUpdater
     from stepbus.compute.stepping import Shared as Shared
     from stepbus.compute.stepping import StepParts as StepParts
+    from stepbus.compute.stepping import leaves as leaves
     from stepbus.compute.stepping import mix as mix
 else:
     from stepbus.base.lazy import lazily
@@ -34,8 +37,9 @@ else:
         __name__,
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Arrays Forward HeadForward",
+        losses="LossFacts LossFunction built_loss",
         module_forward="Loss ModuleForward",
-        optimizer="GROUP_SETTINGS Optimizer Scalars hoist",
+        optimizer="Optimizer Scalars hoist",
         scheduler="Scheduler warmup_steps",
-        stepping="CompiledSteps ParameterUpdater Shared StepParts mix",
+        stepping="CompiledSteps ParameterUpdater Shared StepParts leaves mix",
     )

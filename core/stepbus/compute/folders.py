@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -19,12 +20,14 @@ import mlx.core as mx
 from stepbus.base import CheckpointError, ModelError, read_json, unusable, usable
 from stepbus.compute.replacing import names_to_replace
 from stepbus.storage import (
+    AVERAGED,
     DESCRIPTION,
     LINEAGE,
     carry_over,
     check_export,
     describe_files,
     fsync_folder,
+    is_averaged,
     put_back,
     tensor_files,
     to_json,
@@ -34,6 +37,8 @@ from stepbus.storage import (
 from stepbus.storage.wheels import cache as wheel_cache
 from stepbus.storage.wheels import source as wheel_source
 from stepbus.text.tokens import TOKENIZER_FILES
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -155,7 +160,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path) -> dict[str, mx.array]:
-    """Return a model folder's tensors, from one file or from shards with an index.
+    """Return a model folder's tensors, from one file or from shards with an index; of a checkpoint those in use.
 
     Args:
         folder: The folder, as `find_folder` returned it.
@@ -166,6 +171,9 @@ def read_tensors(folder: Path) -> dict[str, mx.array]:
     Raises:
         ModelError: A file is missing, damaged, or does not hold what the index says.
     """
+    if is_averaged(folder):
+        log.warning("%s: its averaged weights are used, from %s; %s has those of training", folder, AVERAGED, WEIGHTS)
+        return read_safetensors(folder / AVERAGED)
     if not (folder / INDEX).is_file() or (folder / WEIGHTS).is_file():
         return read_safetensors(folder / WEIGHTS)
     index = read_json(folder / INDEX, ModelError, MAX_INDEX)

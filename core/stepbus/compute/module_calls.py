@@ -155,6 +155,14 @@ class ModuleCall:
         """
         return self.pooled({})
 
+    def head(self, pooled: mx.array) -> mx.array:
+        """Refuse, as `pooled` does.
+
+        Raises:
+            ModelError: Always.
+        """
+        return self.pooled({})
+
     def scored(self, batch: Arrays) -> tuple[Any, mx.array | None]:
         """Return the loss that the module computes itself, and its outputs where it gives them."""
         answer = self._answer(batch, labels=True)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stepbus.fit.texts import text_of as text_of
     from stepbus.fit.weights import digest_at_start as digest_at_start
     from stepbus.fit.weights import put_tensors as put_tensors
+    from stepbus.fit.weights import tensors_of as tensors_of
 else:
     from stepbus.base.lazy import lazily
 
@@ -50,5 +51,5 @@ else:
         session="FitSession",
         switched_off="disabled_of keep_disabled",
         texts="TextFits config_model known_config new_encoder text_of",
-        weights="digest_at_start put_tensors",
+        weights="digest_at_start put_tensors tensors_of",
     )

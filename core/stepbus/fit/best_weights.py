@@ -1,7 +1,7 @@
 """The best weights of a fit: kept whenever a plugin may ask for them, and put back where one did.
 
-Kept are the weights of the best evaluation, as references to immutable arrays, and never anything else: a best that a
-checkpoint names without its weights is forgotten, and that is said.
+Kept are the weights that the best evaluation was of (averages, where somebody averages), as references to immutable
+arrays, and never anything else: a best that a checkpoint names without its weights is forgotten, and that is said.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import CheckpointError
 from stepbus.fit.effects import unevaluated
+from stepbus.fit.using import settle, tensors_in_use
 from stepbus.fit.weights import put_tensors, tensors_of
 
 if TYPE_CHECKING:
@@ -41,10 +42,17 @@ def why_never(session: Fitting) -> str:
 
 
 def keep(session: Fitting) -> None:
-    """Keep the present weights, which were just evaluated, where they are the best and somebody may ask for them."""
+    """Keep the weights that were just evaluated, where they are the best and somebody may ask for them."""
     best = session.state.best
     if best is not None and best.step == session.state.step and _wanted(session):
-        session.best_arrays = tensors_of(session.model)
+        session.best_arrays = tensors_in_use(session)
+
+
+def differing(session: Fitting) -> dict[str, Any]:
+    """Return the best weights where a checkpoint keeps them beside the model's, which are others; else nothing."""
+    best = session.state.best
+    here = best is not None and best.step == session.state.step and not session.averages
+    return {} if best is None or here else session.best_arrays
 
 
 def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
@@ -61,9 +69,7 @@ def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
     best = session.state.best
     if best is None or not _wanted(session):
         return
-    if best.step == session.state.step:
-        keep(session)  # at the best step itself, the model is the best
-    elif stored is not None:
+    if stored is not None:
         own, kept = (
             {name: getattr(value, "shape", ()) for name, value in tensors.items()}
             for tensors in (tensors_of(session.model), stored)
@@ -74,6 +80,8 @@ def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
                 f"{kept.get(wrong[0], 'none')}"
             )
         session.best_arrays = dict(stored)
+    elif best.step == session.state.step and not session.averages:
+        keep(session)  # at the best step itself, the model is the best
     else:
         session.state.best = None
         session.message(
@@ -84,14 +92,16 @@ def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
 
 
 def put_back(session: Fitting) -> None:
-    """Put the best weights back where a plugin asked for them; from now on nobody can ask."""
+    """Put the best weights back where a plugin asked for them, else those that are evaluated; then nobody can ask."""
     control, state = session.control, session.state
     if not control.best:
         control.refused.setdefault(
             "best", "the weights to export were chosen already; ask in on_metrics or on_epoch_end"
         )
+        settle(session)
         return
     if state.best is None:
+        settle(session)
         session.message(
             f"there are no best weights to put back, because {session.monitor} was never a number: asked for by "
             f"{control.why('best')}",
@@ -101,8 +111,10 @@ def put_back(session: Fitting) -> None:
     if (monitored := session.fit.monitored) is not None:  # also where they were asked for before any evaluation
         control.selected.setdefault(monitored, f"{control.best[0].plugin} at step {control.best[0].step}")
     if state.best.step == state.step:
+        settle(session)
         return
     put_tensors(session.model, session.best_arrays, source="the best weights")
+    session.averages = False
     session.not_of_step = f"the best weights, those of step {state.best.step}, were put back"
     state.evaluated.clear()
     session.message(f"the best weights are back: {state.best.metric} {state.best.value:.4f} at step {state.best.step}")

@@ -11,6 +11,7 @@ from stepbus.kernel import Session
 
 if TYPE_CHECKING:
     from stepbus.config import Config
+    from stepbus.fit.exporting import Origin
     from stepbus.fit.members import Prototype
     from stepbus.kernel import Bus, Checkpointer, Control, Fit, FitData, Lineage, Predictions, ScoredSet, Steps
 
@@ -40,8 +41,12 @@ class Fitting(Session, Protocol):
         best_arrays: The best weights, where they are kept.
         scored: Set name -> its latest predictions and metrics.
         prepared: What it does, with the rows that plugins made of the fit's own.
+        averages: Whether others than the present weights are evaluated: averages, see `stepbus.fit.using`.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
         before: Which rows the weights had seen before this fit.
+        disk: What keeps it: checkpoints and its model.
+        origin: What it has to give back: the model as it was before plugins changed it.
+        traces: How often functions were traced for steps that are gone.
     """
 
     members: tuple[Prototype, ...]
@@ -50,8 +55,13 @@ class Fitting(Session, Protocol):
     best_arrays: dict[str, Any]
     scored: dict[str, tuple[Predictions, dict[str, float]]]
     prepared: Fit
+    averages: bool
     not_of_step: str
     before: Lineage
+    disk: Checkpointer
+    origin: Origin
+    steps: Steps
+    traces: int
 
     @property
     def lineage(self) -> Lineage:
@@ -130,6 +140,9 @@ class FitBuilder(Protocol):
 
     def steps(self, session: Fitting) -> Steps:
         """Return what computes; weights, optimizer and restored values are in place."""
+
+    def scoring(self, session: Fitting) -> Steps:
+        """Return what scores and predicts with the model that is exported; it trains nothing."""
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:
         """Return predictions and metrics of a named set."""

@@ -12,6 +12,7 @@ from stepbus.base.guards import as_read_only
 from stepbus.fit import best_weights
 from stepbus.fit.metrics import metric_values as metric_values
 from stepbus.fit.predicting import combined, seen_otherwise, views_of
+from stepbus.fit.using import weights_in_use
 from stepbus.kernel import Best, Predictions
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
     if fresh:
         hook.on_evaluate_start(trainer=session, state=state, name=name, reason=reason)
     if fresh or name not in session.scored:
-        predictions, metrics = session.builder.score(session, name, prefix)
+        with weights_in_use(session):
+            predictions, metrics = session.builder.score(session, name, prefix)
         session.scored[name] = predictions, as_read_only(metrics)
         state.evaluated[name] = state.step
     if views:

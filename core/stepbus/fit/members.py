@@ -27,6 +27,7 @@ from stepbus.base.trees import plain
 from stepbus.config.discovery import check_hooks_version, import_module
 from stepbus.device import code_version
 from stepbus.fit.plugins import check_memory, watches
+from stepbus.fit.using import averages_of
 from stepbus.kernel import Member, check_policy, hooks_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
 
     Args:
         config: The configuration; its plugins come first, its `hooks:` modules last.
-        extras: Classes, instances and modules handed over in Python; they come between.
+        extras: Classes, instances, modules and prototypes handed over in Python; they come between.
 
     Raises:
         PluginError: A hook or a policy is wrong.
@@ -107,6 +108,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
             raise PluginError(f"two plugins are called {each.name!r}; give one another name, {mend}")
         taken.add(each.name)
         asks_of(each.plugin, each.label)
+        averages_of(each.plugin, each.label)
         watches(each.plugin, each.label)
         check_memory(each)
     return found
@@ -184,6 +186,9 @@ def _default_settings(cls: Any, label: str) -> Any:
 
 
 def _extra(extra: Any, config: Config) -> Prototype:
+    if isinstance(extra, Prototype):  # what core itself makes of something that was passed
+        check_policy(extra)
+        return extra
     if isinstance(extra, ModuleType):
         return _module(extra, extra.__name__, LEFT_OUT)
     cls = extra if inspect.isclass(extra) else type(extra)

@@ -22,7 +22,7 @@ from stepbus.base import (
 )
 from stepbus.compute import folders
 from stepbus.device import conditions
-from stepbus.fit import best_weights
+from stepbus.fit import best_weights, exporting
 from stepbus.fit.builder import Exported
 from stepbus.fit.members import plugin_table
 from stepbus.fit.opened import prediction_tree
@@ -30,15 +30,26 @@ from stepbus.fit.plugins import restore_state, state_of
 from stepbus.fit.predicting import STATES, fit_states
 from stepbus.fit.seen import BEFORE, before_in, lineage_in, packed, put_lineage
 from stepbus.fit.switched_off import disabled_of, keep_disabled
+from stepbus.fit.using import begin_averages, tensors_in_use
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
-from stepbus.storage import DESCRIPTION, FORMAT, LINEAGE, checkpoints, decode_state, encode_state, tensor_files
+from stepbus.storage import (
+    AVERAGED,
+    DESCRIPTION,
+    FORMAT,
+    LINEAGE,
+    checkpoints,
+    decode_state,
+    encode_state,
+    tensor_files,
+)
 from stepbus.storage.checkpoints import Checkpoint, Snapshot
 from stepbus.storage.wheels import cache as wheel_cache
 
 if TYPE_CHECKING:
     from stepbus.fit.builder import Fitting
 
+_AVERAGED = AVERAGED.removesuffix(".safetensors")
 _PARTS = ("state", "control", "optimizer", "data", "plugins", "disabled")
 
 
@@ -56,15 +67,16 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
     for name, state in state_of(session.bus).items():
         plain[name], found = encode_state(name, state, labels[name])
         arrays |= found
-    stems: dict[str, dict[str, Any]] = {"model": tensors_of(session.model)}
+    stems = exporting.stored_tensors(session)
     if optimizer:
         stems["optimizer"] = session.optimizer.arrays()
     if arrays:
         stems["plugins"] = arrays
     best = session.state.best
-    # At the best step itself, the model is the best.
-    if session.best_arrays and best is not None and best.step != session.state.step:
-        stems["best"] = session.best_arrays
+    if kept := best_weights.differing(session):
+        stems["best"] = kept
+    if session.averages:
+        stems[_AVERAGED] = exporting.exported_tensors(session, tensors_in_use(session))
     mx.eval(stems)
     snapshot = Snapshot(
         step=session.state.step,
@@ -109,19 +121,33 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     """Put back what a checkpoint holds, before the step is compiled."""
     checkpoint = checkpoints.verify(path)
     source = str(path / "model.safetensors")
-    put_tensors(session.model, checkpoints.read_arrays(checkpoint, "model"), source=source, strict=True)
+    put_tensors(session.model, _training_tensors(session, checkpoint), source=source, strict=True)
     session.had_seen(before_in(path))
     saved = checkpoints.read_document(checkpoint, "state.json")
     try:
         _take_over(session, checkpoint, saved, optimizer=optimizer)
     except CheckpointError as error:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
-    stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
+    if not optimizer:
+        begin_averages(session)
+    best = session.state.best
+    # Where plugins change what is exported, the averages there are those of the export.
+    here = best is not None and best.step == session.state.step and exporting.TRAINING_FILE not in checkpoint.files
+    names = ["best", *([_AVERAGED] if here else [])]
+    kept = [name for name in names if f"{name}.safetensors" in checkpoint.files]
+    stored = checkpoints.read_arrays(checkpoint, kept[0]) if kept else None
     try:
         best_weights.take_back(session, stored)
     except CheckpointError as error:
-        raise CheckpointError(f"{path / 'best.safetensors'}: {error}") from error
+        raise CheckpointError(f"{path / f'{kept[0]}.safetensors'}: {error}") from error
     return checkpoint
+
+
+def _training_tensors(session: Fitting, checkpoint: Checkpoint) -> dict[str, Any]:
+    other = exporting.TRAINING_FILE in checkpoint.files
+    training = checkpoints.read_arrays(checkpoint, exporting.TRAINING) if other else {}
+    tensors = checkpoints.read_arrays(checkpoint, "model")
+    return exporting.training_tensors(session, tensors, training, str(checkpoint.path))
 
 
 def load_exported(model: Any, folder: Path) -> None:
@@ -196,6 +222,7 @@ def export(session: Fitting) -> Path:
     files = {**exported.files, LINEAGE: packed(session.lineage)}
     if arrays:
         files[STATES] = tensor_files.as_bytes(arrays)
+    files |= exporting.files_of_plugins(session, {*files, STATES})
     folders.write_folder(folder, exported.config, tensors, files, describe(session, exported, states))
     session.artifact("model", folder)
     return folder

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from stepbus.kernel.bus import Bus as Bus
     from stepbus.kernel.bus import Member as Member
     from stepbus.kernel.bus import check_policy as check_policy
+    from stepbus.kernel.control import Control as Control
+    from stepbus.kernel.control import Request as Request
     from stepbus.kernel.costs import Cost as Cost
     from stepbus.kernel.costs import Meter as Meter
     from stepbus.kernel.engine import run_fit as run_fit
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from stepbus.kernel.protocols import Session as Session
     from stepbus.kernel.protocols import Steps as Steps
     from stepbus.kernel.state import Best as Best
-    from stepbus.kernel.state import Control as Control
-    from stepbus.kernel.state import Request as Request
     from stepbus.kernel.state import StepResult as StepResult
     from stepbus.kernel.state import TrainingState as TrainingState
 else:
@@ -51,5 +51,6 @@ else:
         fits="AXES Axis Fit FitResult Lineage Predictions groups_along grown_axes",
         hook_checks="SPECIFICATIONS hooks_of",
         protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
-        state="Best Control Request StepResult TrainingState",
+        control="Control Request",
+        state="Best StepResult TrainingState",
     )

@@ -15,9 +15,9 @@ from attrs import define
 from stepbus.base import Asker, BadInput, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
 from stepbus.base.guards import Maker, as_read_only, signed
 from stepbus.kernel import events
+from stepbus.kernel.control import Control
 from stepbus.kernel.costs import Meter
 from stepbus.kernel.hook_checks import WrongReturn, checked, hooks_of
-from stepbus.kernel.state import Control
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
 MAX_DEPTH = 20
@@ -192,16 +192,10 @@ class Bus:
         return self._manager.subset_hook_caller(hook, others)
 
     def ask_each(self, hook: str, told: Callable[[str, Any], None], **arguments: Any) -> None:
-        """Ask each implementation of a hook, in call order, and tell what it gave and whom it comes from.
-
-        Args:
-            hook: The hook.
-            told: Called with the name of each member that gave a value, and that value.
-            **arguments: All its arguments.
-        """
-        for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):
-            if (result := implementation.function(*(arguments[name] for name in implementation.argnames))) is not None:
-                told(implementation.plugin_name, result)
+        """Ask each implementation of a hook, in call order; `told` hears the member's name and what it gave."""
+        for member in self.members_with(hook):
+            for given in self.asking(member.name, hook)(**arguments):
+                told(member.name, given)
 
     def thread(
         self,

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from stepbus.kernel.protocols import LoopSettings, Session
 
 
+SKIPPED = (
+    "update {} changed nothing, because its loss or a gradient was no finite number; the log counts such updates as "
+    "skipped_steps"
+)
+
+
 def run_fit(session: Session) -> None:
     """Train until the planned steps are done, a plugin asks for the stop, or a signal arrives.
 
@@ -82,6 +88,10 @@ def commit(session: Session, ticket: Any) -> None:
     state.learning_rate = step.learning_rate
     state.add_to_interval(step)
     session.control.step = state.step
+    if step.skipped:
+        state.skipped += 1
+        if state.skipped == 1:
+            session.message(SKIPPED.format(state.step), "warning" if step.loss_scale is None else "info")
     session.hook.on_step_end(trainer=session, state=state, step=step)
     if state.step % session.settings.log_steps == 0 or state.step == state.total_steps:
         session.log(state.close_interval())

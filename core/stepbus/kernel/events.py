@@ -21,12 +21,14 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
             trained_parameters
         parameter_groups
         after_update
+        transform_export
         wrap_loss
         wrap_gradient
         transform_gradients
         training_step
         on_fit_start
         if a checkpoint was asked for at the start:
+            transform_export
             checkpoint_retention
             on_checkpoint
         for each epoch:
@@ -45,6 +47,7 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
                 if the epoch ended:
                     on_epoch_end
                 if a checkpoint was asked for:
+                    transform_export
                     checkpoint_retention
                     on_checkpoint
                 if a phase begins and more updates come:
@@ -52,8 +55,7 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
                     wrap_gradient
                     transform_gradients
                     training_step
-        if it came to its end:
-            transform_export
+        transform_export
         for each set that is scored or predicted at the end:
             prediction_views
             if it is scored, and was not at this very step or has views:
@@ -179,7 +181,7 @@ def transform_model(trainer: Session, model: Any) -> Any:
 
     Args:
         trainer: The session of this fit.
-        model: The model, an `mlx.nn.Module`.
+        model: The model, an `mlx.nn.Module`; a copy of the fit's own, which is given back in the end.
 
     Returns:
         The model, changed in place or another one. Where its parameters are others than before, `transform_export` says
@@ -242,8 +244,9 @@ def wrap_loss(trainer: Session, loss: Callable[..., Any]) -> Callable[..., Any] 
     Asked once for each phase. The function is `loss(forward, batch) -> (row losses [B], {name: scalar array})`. The
     engine weighs the rows and adds them up. `forward(batch)` gives the outputs, of text logits float32 [B, K]; it may
     be called several times, each with dropout of its own, and on a changed batch. Of a model of text
-    `forward.pooled(batch)` gives the pooled vectors [B, D], and `forward.logits(pooled)` the rest. What is handed to
-    the inner loss as `forward` may be a function of one's own.
+    `forward.pooled(batch)` gives the pooled vectors [B, D], `forward.logits(pooled)` the rest, and
+    `forward.head(pooled)` the rest without its dropout. What is handed to the inner loss as `forward` may be a function
+    of one's own.
 
     Args:
         trainer: The session of this fit.
@@ -266,7 +269,7 @@ def wrap_gradient(trainer: Session, value_and_grad: Callable[..., Any]) -> Calla
     Args:
         trainer: The session of this fit.
         value_and_grad: The function so far. `parameters` and `gradients` are dictionaries by parameter name, of what is
-            trained.
+            trained; called with frozen parameters besides, it gives their gradients as well.
 
     Returns:
         The new function. For `trace_key` see `transform_gradients`.
@@ -291,7 +294,7 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
 
 @hookspec
 def after_update(trainer: Session) -> tuple[Any, ...] | None:
-    """Keep arrays of one's own that follow the weights: averages of them, say. Asked once for each fit.
+    """Give arrays that follow the weights, such as averages of them; asked once for each fit.
 
     They are checkpointed, and where an update is skipped they keep their values.
 
@@ -327,15 +330,17 @@ def training_step(trainer: Session) -> Callable[..., Any] | None:
 def transform_export(trainer: Session, tensors: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Change the tensors that are exported, such as to merge adapters into them. Threaded over `tensors`.
 
-    Fires at the end of each fit, with the weights in place that are exported. What comes out is put into a model as it
-    was before `transform_model`, which is scored and written, and which the next `train` starts from.
+    Fires at the end of each fit, with the weights in place that are exported. What comes out is put into the model as
+    it was before `transform_model`, which is scored and written, and which the next `train` starts from. Fires for each
+    checkpoint too, whose model everybody can open, and once before the first update, to see that it fits: a pure
+    function of its arguments.
 
     Args:
-        trainer: The session of this fit.
+        trainer: The session of this fit; its model is still the one that was trained.
         tensors: Name in files -> array.
 
     Returns:
-        The new tensors.
+        The new tensors: what `transform_model` put into the model is taken out again, and no shape has changed.
     """
 
 
@@ -347,7 +352,8 @@ def export_files(trainer: Session) -> Mapping[str, bytes | str] | None:
         trainer: The session of this fit, its last scores in `trainer.state.metrics`.
 
     Returns:
-        File name -> content. A name that a model's folder has anyway, or that another plugin gives, is an error.
+        File name -> content. A name that a model's folder has anyway, or that another plugin gives, is an error, and so
+        is a path. stepbus.json vouches for the files like for the others: once changed, the folder is refused.
     """
 
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     from pluggy import HookRelay
 
+    from stepbus.kernel.control import Control
     from stepbus.kernel.costs import Cost
     from stepbus.kernel.fits import Fit, FitResult
-    from stepbus.kernel.state import Control, StepResult, TrainingState
+    from stepbus.kernel.state import StepResult, TrainingState
 
     Array = np.ndarray[Any, Any]
 
@@ -258,6 +259,7 @@ class Plan(Protocol):
     metrics: dict[str, bool | None]  # every metric that will be computed -> whether greater is better; None: neither
     monitor: str  # the metric that says which evaluation is the best
     total_steps: int  # updates of the first fit
+    steps_per_epoch: int  # those of one of its epochs; 0 where nobody can count them
     rows: dict[str, int]  # set name -> rows of the first fit
     has_validation: bool  # whether anything is evaluated during training
     unevaluated: str  # why nothing is, and what to do about it; "" where something is

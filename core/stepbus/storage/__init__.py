@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from stepbus.storage.durable import write_file as write_file
     from stepbus.storage.durable import write_json_atomically as write_json_atomically
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
+    from stepbus.storage.exports import AVERAGED as AVERAGED
     from stepbus.storage.exports import DESCRIPTION as DESCRIPTION
     from stepbus.storage.exports import FORMAT as FORMAT
     from stepbus.storage.exports import LINEAGE as LINEAGE
     from stepbus.storage.exports import check_export as check_export
     from stepbus.storage.exports import describe_files as describe_files
     from stepbus.storage.exports import files_of as files_of
+    from stepbus.storage.exports import is_averaged as is_averaged
     from stepbus.storage.exports import verify_folder as verify_folder
     from stepbus.storage.leftovers import is_leftover as is_leftover
     from stepbus.storage.leftovers import put_back as put_back
@@ -52,7 +54,7 @@ else:
         digests="PLAIN_NAME check_file document_digest hash_file sealed unsealed written_from written_table",
         durable="BLOCK Written from_json fsync_file fsync_folder to_json write_bytes_atomically write_file "
         "write_json_atomically write_text_atomically",
-        exports="DESCRIPTION FORMAT LINEAGE check_export describe_files files_of verify_folder",
+        exports="AVERAGED DESCRIPTION FORMAT LINEAGE check_export describe_files files_of is_averaged verify_folder",
         leftovers="is_leftover put_back",
         locks="FolderHeld LOCK lock_folder remove_made",
         plugin_state="decode_state encode_state frozen_state",

@@ -23,6 +23,8 @@ DESCRIPTION = "stepbus.json"
 LINEAGE = "lineage.npz"  # which rows the weights have seen
 FORMAT = 2  # of stepbus.json; 1 held the whole configuration
 REQUIRED = ("config.json", "model.safetensors")
+# In a checkpoint: averages of the weights, which are evaluated; training goes on with those of model.safetensors.
+AVERAGED = "averaged.safetensors"
 # A change within the clock tick of the verification would leave a file's times as they were.
 SETTLED = 2 * 10**9  # nanoseconds
 # Folders that this process verified, and the state of their files then.
@@ -93,6 +95,15 @@ def check_export(folder: Path) -> tuple[frozenset[str], str]:
         if state is not None and max(max(times) for *_, times in state) < began - SETTLED:
             _seen[folder.resolve()] = (digest, state)
     return frozenset({*files, DESCRIPTION}), digest
+
+
+def is_averaged(folder: Path) -> bool:
+    """Return whether a folder is a checkpoint whose model is used with averages of the weights, in `AVERAGED`.
+
+    Args:
+        folder: A model's folder or a checkpoint, verified.
+    """
+    return (folder / AVERAGED).is_file() and os.path.lexists(folder / DESCRIPTION) and _is_checkpoint(folder)
 
 
 def files_of(folder: Path) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.fit import Exported, best_weights, disabled_of, keep_disabled
+from stepbus.fit import Exported, best_weights, disabled_of, exporting, keep_disabled
 from stepbus.fit.plugins import restore_state, state_of
 from stepbus.kernel import FitData, Lineage, Predictions, StepResult
 from stepbus.storage import from_json, frozen_state, to_json
@@ -21,7 +21,7 @@ from stepbus.testing.script import (
     Snapshot,
     at,
 )
-from stepbus.testing.scripted import ScriptedOptimizer, scripted_parameters
+from stepbus.testing.scripted import ScriptedOptimizer, flat, scripted_parameters
 from stepbus.testing.scripted_data import ScriptedData, ScriptedSet
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ class ScriptedCheckpoints:
         """Take a snapshot; the folder holds nothing but its training state."""
         from stepbus.storage.checkpoints import checkpoint_path
 
+        exporting.stored_tensors(session)
         state = to_json(session.state.state_dict())
         path = checkpoint_path(folder or session.directory / "checkpoints", session.state.step)
         snapshot = Snapshot(
@@ -156,6 +157,7 @@ class ScriptedCheckpoints:
 
     def export(self, session: Fitting) -> Path:
         """Make the folder of the model, with nothing in it."""
+        session.bus.in_order("export_files", trainer=session)
         folder = session.directory / "model"
         folder.mkdir(parents=True, exist_ok=True)
         session.artifact("model", folder)
@@ -238,7 +240,7 @@ class ScriptedFits:
     def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
         """Return the phases that plugins ask for; each trains everything."""
         asked = session.bus.in_order("phases", trainer=session)
-        total, names = session.state.total_steps, tuple(session.model.parameters())
+        total, names = session.state.total_steps, tuple(name for name, _ in flat(session.model.parameters()))
         starts = sorted({0, *(step for steps in asked for step in steps if step < total)})
         for start in starts:
             session.bus.thread("trained_parameters", trainer=session, model=session.model, names=names, step=start)
@@ -266,6 +268,10 @@ class ScriptedFits:
         session.bus.in_order("wrap_gradient", trainer=session, value_and_grad=None)
         session.bus.in_order("transform_gradients", trainer=session)
         _ = session.bus.hook.training_step(trainer=session)
+        return ScriptedSteps(session, self.script, self.heard)
+
+    def scoring(self, session: Fitting) -> ScriptedSteps:
+        """Return what says what the script says."""
         return ScriptedSteps(session, self.script, self.heard)
 
     def score(self, session: Fitting, name: str, prefix: str) -> tuple[Predictions, dict[str, float]]:

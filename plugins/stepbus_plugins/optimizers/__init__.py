@@ -1,4 +1,4 @@
-"""Optimizers: adamw, adam, sgd, lion, adafactor and muon, and no weight decay on norms and biases."""
+"""Optimizers: adamw, adam, sgd, lion, adafactor, muon and schedule_free, and no weight decay on norms and biases."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 
 from attrs import define
 
-from stepbus import Component, hookimpl, setting
+from stepbus import Component, Problem, hookimpl, setting
 from stepbus_plugins.optimizers.settings import (
     AdafactorConfig,
     AdamConfig,
     AdamWConfig,
     LionConfig,
     MuonConfig,
+    ScheduleFreeConfig,
     SGDConfig,
 )
 
@@ -59,8 +60,19 @@ def build_muon(settings: MuonConfig) -> Any:
     return Muon(settings)
 
 
+def build_schedule_free(settings: ScheduleFreeConfig) -> Any:
+    """Return the optimizer."""
+    from stepbus_plugins.optimizers.schedule_free import ScheduleFree
+
+    return ScheduleFree(settings)
+
+
+# Schedules that lower the rate whatever comes.
+FALLING = ("linear", "cosine", "exponential", "polynomial")
+
+
 class Optimizers:
-    """Offer adamw, adam, sgd, lion, adafactor and muon; leave norms and biases out of weight decay."""
+    """Offer adamw, adam, sgd, lion, adafactor, muon and schedule_free; leave norms and biases out of weight decay."""
 
     components: ClassVar[list[Component]] = [
         Component("optimizer", "adamw", AdamWConfig, build_adamw),
@@ -69,6 +81,7 @@ class Optimizers:
         Component("optimizer", "lion", LionConfig, build_lion),
         Component("optimizer", "adafactor", AdafactorConfig, build_adafactor),
         Component("optimizer", "muon", MuonConfig, build_muon),
+        Component("optimizer", "schedule_free", ScheduleFreeConfig, build_schedule_free, {"averages": True}),
     ]
 
     @define(frozen=True, kw_only=True)
@@ -77,6 +90,16 @@ class Optimizers:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @hookimpl
+    def validate_plan(self, plan: Any) -> list[Problem]:
+        """Find a rate that falls by itself beside an optimizer that averages in its place."""
+        optimizer, schedule = plan.config.optimizer.name, plan.config.scheduler.name
+        if optimizer != "schedule_free" or schedule not in FALLING:
+            return []
+        words = f"expected constant beside optimizer.type: {optimizer}, which averages in its place"
+        mend = "set scheduler: {type: constant, warmup_ratio: 0.1}, or take adamw"
+        return [Problem("scheduler.type", f"{words}, got {schedule}; {mend}")]
 
     def trace_key(self, trainer: Any) -> Any:
         """Return what the groups are made of, beside the names of the parameters."""

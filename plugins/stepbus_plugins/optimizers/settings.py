@@ -102,3 +102,17 @@ class MuonConfig(OptimizerConfig):
     beta1: float = _beta(0.9, "AdamW's decay of the running mean of the gradient")
     beta2: float = _beta(0.999, "AdamW's decay of the running mean of its square")
     epsilon: float = _above_zero(1e-8, "AdamW's epsilon")
+
+
+@define(frozen=True, kw_only=True)
+class ScheduleFreeConfig(OptimizerConfig):
+    """Schedule-Free AdamW: a mean of the steps in place of a schedule; wants scheduler.type: constant."""
+
+    beta1: float = setting(
+        0.9,
+        "how near to the mean of the steps gradients are taken; 1 is at the mean itself",
+        check=lambda value: 0 < value <= 1,
+        expected="a number above 0 and at most 1",
+    )
+    beta2: float = _beta(0.999, "decay of the running mean of the gradient's square, per update")
+    epsilon: float = _above_zero(1e-8, "added to the root of the corrected second moment")

@@ -92,8 +92,9 @@ def test_inputs_come_in_the_precision_and_outputs_in_float32() -> None:
         (lambda call: call(BATCH), "expected outputs beside the loss, for a plugin's loss reads them, got the loss"),
         (lambda call: call.pooled(BATCH), "expected a classifier of text, whose pooled vectors a plugin's loss reads"),
         (lambda call: call.logits(X), "expected a classifier of text, whose pooled vectors a plugin's loss reads"),
+        (lambda call: call.head(X), "expected a classifier of text, whose pooled vectors a plugin's loss reads"),
     ],
-    ids=["outputs", "pooled", "logits"],
+    ids=["outputs", "pooled", "logits", "head"],
 )
 def test_what_a_module_does_not_say_is_refused(asked: Any, said: str) -> None:
     with pytest.raises(ModelError, match=f"^Mine: {said}"):

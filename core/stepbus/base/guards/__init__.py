@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepbus.base.guards.read_only import as_read_only as as_read_only
     from stepbus.base.guards.read_only import hand_over as hand_over
     from stepbus.base.guards.read_only import unless_handed_over as unless_handed_over
+    from stepbus.base.guards.read_only import written_by_core as written_by_core
 else:
     from stepbus.base.lazy import lazily
 
@@ -20,5 +21,5 @@ else:
         __name__,
         given="signed",
         makers="Maker",
-        read_only="AssignedByCore ReadOnlyDict ReadOnlyList as_read_only hand_over unless_handed_over",
+        read_only="AssignedByCore ReadOnlyDict ReadOnlyList as_read_only hand_over unless_handed_over written_by_core",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,4 +50,18 @@ class Maker:
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as raised:
-            raise self.fault(f"{what} raised {error_words(raised)}", error) from raised
+            raise self.fault(_read_a_value(what, raised) or f"{what} raised {error_words(raised)}", error) from raised
+
+
+def _read_a_value(what: str, error: BaseException) -> str:
+    """Return what it is where code inside a compiled step wanted a value; "" where it is something else."""
+    if not str(error).startswith(("[eval] ", "[async_eval] ")):
+        return ""
+    where = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if not str(frame.f_globals.get("__name__", "")).startswith(("stepbus.", "mlx.")):
+            where = f" at {frame.f_code.co_filename}:{line}"
+    return (
+        f"{what} reads the value of an array{where} (print, item, float, if, a text with it), and in a compiled step "
+        "none is known: compute with arrays, mx.where in place of if, and return named scalars to see them in the log"
+    )

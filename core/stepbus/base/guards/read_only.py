@@ -17,6 +17,15 @@ class ReadOnlyError(AttributeError, TypeError):
     """Somebody wrote into what is not his own."""
 
 
+def written_by_core(depth: int) -> bool:
+    """Return whether a module of core makes a change.
+
+    Args:
+        depth: Frames between this call and the code that makes it.
+    """
+    return str(sys._getframe(depth + 1).f_globals.get("__name__", "")).startswith(CORE)
+
+
 def core_only(what: str, mend: str, depth: int) -> None:
     """Refuse a change that is not made by a module of core.
 
@@ -28,7 +37,7 @@ def core_only(what: str, mend: str, depth: int) -> None:
     Raises:
         ReadOnlyError: The code is somebody else's.
     """
-    if not str(sys._getframe(depth + 1).f_globals.get("__name__", "")).startswith(CORE):
+    if not written_by_core(depth + 1):
         raise ReadOnlyError(f"{what} is read-only here; {mend}")
 
 

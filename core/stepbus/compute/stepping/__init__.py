@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.compute.stepping.checks import checked_gradient as checked_gradient
     from stepbus.compute.stepping.checks import checked_loss as checked_loss
+    from stepbus.compute.stepping.fingerprints import leaves as leaves
     from stepbus.compute.stepping.following import Follower as Follower
     from stepbus.compute.stepping.parts import Gradient as Gradient
     from stepbus.compute.stepping.parts import StepParts as StepParts
@@ -22,6 +23,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         checks="checked_gradient checked_loss",
+        fingerprints="leaves",
         following="Follower",
         parts="Gradient StepParts",
         sharing="Shared",

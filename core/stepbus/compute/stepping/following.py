@@ -67,8 +67,12 @@ class Followers:
         for each in self.given:
             before = self.state["plugins"][each.name]
             with each.maker.calling("its function of parameters and arrays"):
-                given = each.function(dict(parameters), _copied(each, before, "arrays"))
+                given = each.function(dict(parameters), self.copied(each))
             self.state["plugins"][each.name] = _kept(each, before, given, finite, "")
+
+    def copied(self, follower: Follower) -> dict[str, Any]:
+        """Return the present arrays of one of them, in dictionaries of its own."""
+        return _copied(follower, self.state["plugins"][follower.name], "arrays")
 
     def arrays(self) -> Iterator[tuple[str, dict[str, Any], str]]:
         """Yield the name of each array with the dictionary that holds it and its key."""

@@ -17,9 +17,10 @@ from stepbus.base import CheckpointError, PluginError
 from stepbus.base.guards import Maker
 from stepbus.compute import Optimizer, Scalars, hoist
 from stepbus.compute.checks import check_groups, checked_scalars, checked_state, checked_update
+from stepbus.compute.stepping.averages import Averages
 from stepbus.compute.stepping.following import Follower, Followers
 from stepbus.compute.stepping.scaling import LossScale
-from stepbus.compute.stepping.training import all_finite, check_tree
+from stepbus.compute.stepping.streams import shared_out
 
 
 class ParameterUpdater:
@@ -50,7 +51,6 @@ class ParameterUpdater:
         self.on_change: Callable[[], None] = lambda: None  # told when the base rate becomes another one
         self._optimizers: dict[str, Optimizer] = {}
         self._streams: dict[str, mx.Stream] = {}
-        self.finite: mx.array | None = None  # whether the update was done that `update` did in the step being traced
         self.state: dict[str, Any] = {
             "step": mx.array(0, dtype=mx.int32),
             "learning_rate": mx.array(learning_rate, dtype=mx.float32),
@@ -91,7 +91,7 @@ class ParameterUpdater:
         """
         flat = _flat(parameters)
         check_groups(self._groups, {*flat, *frozen})
-        self._streams = _shared_out(flat)
+        self._streams = shared_out(flat)
         for name, array in flat.items():
             with self._maker.calling("for_parameter"):
                 self._optimizers[name] = picked = self._optimizer.for_parameter(name, array)
@@ -114,6 +114,16 @@ class ParameterUpdater:
         """
         self.followers = Followers(followers, self.state)
 
+    def trained(self, model: Any) -> dict[str, mx.array]:
+        """Return what of a model is trained in any phase, by name, as the functions of `after_update` are given it."""
+        flat = _flat(model.parameters())
+        return {name: flat[name] for name in self.state["parameters"]}
+
+    @property
+    def averages(self) -> Averages:
+        """Who averages the weights, and what comes of it."""
+        return Averages(self._maker, self._optimizers, self.followers, self.state["parameters"])
+
     def traced_settings(self) -> Any:
         """Return all that a compiled step takes as fixed: how each parameter is updated, and what its state is."""
         state = {name: (array.shape, str(array.dtype)) for name, array in self.arrays().items()}
@@ -129,6 +139,7 @@ class ParameterUpdater:
             other: That optimizer, which nobody uses any more.
         """
         self._learning_rate, self.on_change = other.learning_rate, lambda: None
+        self.followers.given = other.followers.given  # whose functions may be others in another fit
         given = {name: holder[key] for name, holder, key in other.places()}
         for name, holder, key in self.places():
             holder[key] = given[name]
@@ -149,22 +160,6 @@ class ParameterUpdater:
                 return function(array)
 
         return tree_map_with_path(placed, gradients)
-
-    def update(self, model: Any, gradients: Any) -> None:
-        """Put the parameters of a model after one update into it, for a plugin's own `training_step`.
-
-        Args:
-            model: The model.
-            gradients: The gradients of what is trained in it, as a tree.
-
-        Raises:
-            PluginError: It was called before in the same step, or the gradients are not those of what is trained.
-        """
-        if self.finite is not None:
-            raise PluginError("optimizer.update was called twice in one training step; add the gradients up before")
-        check_tree(model.trainable_parameters(), gradients)
-        self.finite = all_finite(gradients)
-        model.update(self.apply(gradients, model.trainable_parameters(), self.finite))
 
     def apply(self, gradients: Any, parameters: Any, finite: mx.array | None = None) -> Any:
         """Return the parameters after one update; called inside the compiled step, which captures `state`.
@@ -195,10 +190,15 @@ class ParameterUpdater:
                         number = numbers[counted].astype(mx.float32)
                         found = optimizer.scalars(rate if scale == 1 else rate * scale, decay, number)
                     shared[key] = {word: hoist(scalar) for word, scalar in checked_scalars(maker, found).items()}
+                    if optimizer.keeps_itself():
+                        shared[key]["finite"] = finite
                 before, state = parameter.astype(mx.float32), states[name]
                 with maker.calling("update"):
                     given = optimizer.update(before, gradient.astype(mx.float32), dict(state), shared[key])
                 new, after = checked_update(maker, name, before, state, given)
+                if optimizer.keeps_itself():
+                    states[name] = after
+                    return new.astype(parameter.dtype)
                 states[name] = {word: mx.where(finite, array, state[word]) for word, array in after.items()}
                 return mx.where(finite, new, before).astype(parameter.dtype)
 
@@ -280,19 +280,3 @@ def _mismatch(name: str, own: mx.array, given: mx.array | None) -> str:
     if given.shape != own.shape or given.dtype != own.dtype:
         return f"{name}: expected {own.dtype} {list(own.shape)}, got {given.dtype} {list(given.shape)}"
     return ""
-
-
-def _shared_out(flat: Mapping[str, mx.array]) -> dict[str, mx.Stream]:
-    """Return a stream for each parameter where that is faster: on CPU, whose streams compute on one thread each.
-
-    Two streams take a fifth off an update of 22.6 M parameters on two cores; more were not measured.
-    """
-    streams = backend.cpu_streams()
-    if not streams:
-        return {}
-    load, shared = [0] * len(streams), {}
-    for name, array in sorted(flat.items(), key=lambda item: -item[1].size):
-        lighter = load.index(min(load))
-        load[lighter] += array.size
-        shared[name] = streams[lighter]
-    return shared

@@ -22,7 +22,9 @@ from stepbus.compute.stepping import (
 )
 from stepbus.fit.computing.alike import trace_keys
 from stepbus.fit.computing.phases import late_ones, phase_at, union
+from stepbus.fit.exporting import thaw
 from stepbus.fit.seen import watched_rate
+from stepbus.fit.using import checked_averages
 
 if TYPE_CHECKING:
     from stepbus.compute import Forward, Shared
@@ -66,16 +68,13 @@ def followed_optimizer(session: Fitting, shared: Shared | None = None) -> Parame
         shared: What the fits of the run share.
     """
     found: list[Follower] = []
-
-    def told(name: str, given: Any) -> None:
-        arrays, function, *weights = given
-        member = next(each for each in session.bus.members if each.name == name)
-        maker = Maker(f"{member.label}: after_update", mend=f"mend it, or switch {name} off")
-        found.append(Follower(name, maker, arrays, function, weights[0] if weights else None))
-
-    session.bus.ask_each("after_update", told, trainer=session)
+    for member in session.bus.members_with("after_update"):
+        for arrays, function, *weights in session.bus.asking(member.name, "after_update")(trainer=session):
+            maker = Maker(f"{member.label}: after_update", mend=f"mend it, or switch {member.name} off")
+            found.append(Follower(member.name, maker, arrays, function, weights[0] if weights else None))
     made: ParameterUpdater = session.optimizer
     made.follow_with(found)
+    session.averages = checked_averages(session)
     return made if shared is None else shared.updater(made)
 
 
@@ -88,6 +87,14 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
         forward: What a model makes of a batch.
         shared: What the fits of the run share.
     """
+    try:
+        return _new_steps(config, session, forward, shared)
+    except BaseException:
+        thaw(session)  # nobody comes to the end of this fit, and the model may be the caller's
+        raise
+
+
+def _new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared | None) -> CompiledSteps:
     state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
     phase = phase_at(session.phases, state.step)
     set_trained(session.model, session.phases[phase])
@@ -110,6 +117,18 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
         forward=forward,
         traced=traced,
     )
+
+
+def scoring_steps(config: Config, session: Fitting, forward: Forward) -> CompiledSteps:
+    """Return compiled functions that score and predict, and train nothing.
+
+    Args:
+        config: The configuration.
+        session: The fit, with the model that is exported.
+        forward: What a model makes of a batch.
+    """
+    unused = ParameterUpdater(config.optimizer.build_a(Optimizer), 0.0)
+    return CompiledSteps(session.model, unused, StepParts(), rate=lambda step: 0.0, seed=0, forward=forward)
 
 
 def _parts(session: Fitting, forward: Forward) -> StepParts:

@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ModelError, PluginError, did_you_mean, listed
 from stepbus.compute.stepping import trainable_names
+from stepbus.fit.exporting import set_apart
 
 if TYPE_CHECKING:
     from stepbus.fit import Fitting
 
 
-def transformed_model(session: Fitting, model: Any) -> Any:
+def transformed_model(session: Fitting, model: Any, *, kept: bool) -> Any:
     """Return the model of a fit as plugins change it, its weights in place.
 
     Args:
         session: The fit.
         model: The model as it was loaded.
+        kept: Whether it is the caller's own.
 
     Raises:
         ModelError: What came back is no `mlx.nn.Module`.
     """
     import mlx.nn as nn
 
+    model = set_apart(session, model, kept=kept)
     found = session.bus.thread("transform_model", trainer=session, model=model)
     if not isinstance(found, nn.Module):
         raise ModelError(f"transform_model: expected a model, an mlx.nn.Module, got a {type(found).__name__}")

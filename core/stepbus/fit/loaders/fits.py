@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem, listed
-from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater, Scheduler, StepParts
-from stepbus.compute.models import Classifier
+from stepbus.compute import CompiledSteps, ModuleForward, ParameterUpdater, Scheduler, StepParts
+from stepbus.compute.models import Classifier, tell_classes
 from stepbus.device import choice
 from stepbus.fit import (
     Exported,
@@ -18,7 +18,16 @@ from stepbus.fit import (
     loop_notes,
     persistence,
 )
-from stepbus.fit.computing import followed_optimizer, new_optimizer, new_steps, phases_of, transformed_model
+from stepbus.fit.computing import (
+    followed_optimizer,
+    head_forward,
+    model_facts,
+    new_optimizer,
+    new_steps,
+    phases_of,
+    scoring_steps,
+    transformed_model,
+)
 from stepbus.fit.loaders.data import LoaderData
 from stepbus.fit.loaders.given import code_of, is_written, makers_of_fits, only_once, words_of
 from stepbus.fit.loaders.index_checks import Classes, token_check
@@ -100,6 +109,10 @@ class LoaderFits:
                 "create_model(…) or any mlx.nn.Module"
             )
         written = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+        if not isinstance(self.given, Classifier) and self.config.loss.name != "auto":
+            words = f"expected auto, because the model is a module of yours, got {self.config.loss.name}"
+            mend = "its loss is given beside it: create_trainer(model, loss=nn.losses.cross_entropy)"
+            problems.append(self.config.locate(Problem("loss.type", f"{words}; {mend}")))
         for name, source in self._sources.items():
             source = written[name] if source is None else source
             if source is None and name != "train":
@@ -137,6 +150,8 @@ class LoaderFits:
 
     def data(self, fit: Fit) -> LoaderData:
         """Return the data of a fit."""
+        if isinstance(self.given, Classifier):
+            self.forward()  # a loss that cannot serve its labels is refused now
         return self._data(fit.sets, [name for name in fit.sets if not fit.is_labelled(name)])
 
     def _data(self, loaders: Mapping[str, Loader], unlabelled: Sequence[str] = ()) -> LoaderData:
@@ -202,7 +217,7 @@ class LoaderFits:
             persistence.load_exported(self.given, Path(session.starts_from))
         if not tree_flatten(self.given.trainable_parameters()):
             raise ModelError(f"model: expected parameters to train, got a {type(self.given).__name__} without any")
-        return transformed_model(session, self.given)
+        return transformed_model(session, self.given, kept=True)
 
     def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
         """Return the updates before each phase of a fit -> the parameters that it trains."""
@@ -218,10 +233,16 @@ class LoaderFits:
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
+        return new_steps(self.config, session, self._forward(session))
+
+    def scoring(self, session: Fitting) -> Steps:
+        """Return what scores and predicts with the model that is exported; it trains nothing."""
+        return scoring_steps(self.config, session, self._forward(session))
+
+    def _forward(self, session: Fitting) -> Forward:
         assert isinstance(session.data, LoaderData)
         train = session.data.readers["train"]
-        forward = self.forward(lambda text: session.message(text, "warning"), lambda: train.weighted)
-        return new_steps(self.config, session, forward)
+        return self.forward(lambda text: session.message(text, "warning"), lambda: train.weighted)
 
     def forward(
         self, say: Callable[[str], None] = lambda text: None, weighted: Callable[[], bool] = lambda: False
@@ -233,7 +254,9 @@ class LoaderFits:
             weighted: Whether rows came with weights.
         """
         if isinstance(self.given, Classifier):
-            return HeadForward()
+            facts = model_facts(self.config, self.given)
+            tell_classes(self.given.head, facts.classes)
+            return head_forward(self.config, facts)
         precision = self.config.training.precision
         learn = self._classes.learn if self._classes is not None else None
         return ModuleForward(self.given, self.loss, self.task, precision, say=say, weighted=weighted, learn=learn)

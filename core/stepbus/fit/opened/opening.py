@@ -11,14 +11,15 @@ from attrs import frozen
 
 from stepbus.base import BadInput, ModelError, error_words, one_line, read_foreign, refuse_half_characters, show
 from stepbus.compute import CompiledSteps, ParameterUpdater, StepParts, read_config
-from stepbus.compute.models import meaning_in
+from stepbus.compute.models import meaning_in, tell_classes
 from stepbus.device import choice
 from stepbus.fit import chosen_metrics, config_model, new_encoder
+from stepbus.fit.computing import head_forward, label_facts
 from stepbus.fit.opened.changed_code import other_code
 from stepbus.fit.opened.prediction_config import UntrustedError, open_config
 from stepbus.fit.opened.predictor import Predictor
 from stepbus.fit.opened.session import OpenedSession, opened_bus
-from stepbus.storage import DESCRIPTION, FORMAT, from_json, verify_folder
+from stepbus.storage import AVERAGED, DESCRIPTION, FORMAT, from_json, is_averaged, verify_folder
 from stepbus.text import TextData
 
 if TYPE_CHECKING:
@@ -101,10 +102,12 @@ def open_model(
     model = config_model(config, encoder.codec, seed=0)
     if model.loaded.initialised:
         raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(model.loaded.lines())}")
+    tell_classes(model.head, encoder.codec.names)
     data = TextData(config, encoder, {})
     metrics, _ = chosen_metrics(config, data.task)
     unused = ParameterUpdater(config.optimizer.build(), 0.0)
-    steps = CompiledSteps(model, unused, StepParts(), rate=lambda step: 0.0, seed=0)
+    forward = head_forward(config, label_facts(config, encoder))
+    steps = CompiledSteps(model, unused, StepParts(), rate=lambda step: 0.0, seed=0, forward=forward)
     named = name or str(folder)
     bus = opened_bus(folder, config, saved.get("predicting", {}), plugins)
     session = OpenedSession(folder, named, config, data, model, steps, bus)
@@ -118,7 +121,7 @@ def _refuse_module(folder: Path, encoder: Any) -> None:
         UntrustedError: It is one.
     """
     if isinstance(encoder, dict) and isinstance(made := encoder.get("module"), str):
-        weights = folder / "model.safetensors"
+        weights = folder / (AVERAGED if is_averaged(folder) else "model.safetensors")
         raise UntrustedError(
             f"{folder}: its model was made in Python ({one_line(made)}) and trained on a loader, so it cannot be "
             f'opened from here; make the model in Python, model.load_weights("{weights}"), and create_trainer(model, …)'

@@ -35,7 +35,7 @@ class OpenedSession:
         bus: The plugins that take part.
     """
 
-    mode = "predict"
+    mode, averages = "predict", False
 
     def __init__(
         self, folder: Path, name: str, config: Config, data: FitData, model: Any, steps: Steps, bus: Bus

@@ -31,6 +31,7 @@ class Plan:
         rows: Set name -> rows of the first fit.
         has_validation: Whether anything is evaluated during training.
         unevaluated: Why nothing is, and what to do about it; "" where something is.
+        steps_per_epoch: Updates of an epoch of the first fit; 0 where nobody can count them.
     """
 
     config: Config
@@ -42,6 +43,7 @@ class Plan:
     rows: dict[str, int] = field(converter=as_read_only)
     has_validation: bool
     unevaluated: str = "eval_strategy is no or there are no validation rows; give data.validation or a split"
+    steps_per_epoch: int = 0
 
     def unknown_metric(self, name: str, path: str) -> Problem:
         """Return what is wrong with a metric that is watched and never computed.
@@ -73,6 +75,7 @@ def make_plan(session: FitSession, fits: list[Fit]) -> Plan:
         rows=dict(session.data.rows),
         has_validation=not why,
         unevaluated=why,
+        steps_per_epoch=state.steps_per_epoch,
     )
 
 

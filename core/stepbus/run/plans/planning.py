@@ -9,12 +9,14 @@ from attrs import evolve
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem
 from stepbus.fit import disabled_of, exclusions, rehearse
+from stepbus.fit.using import averaging_problems
 from stepbus.kernel import Bus, Fit, Run
 from stepbus.run.plans import plan as plans
 from stepbus.run.plans import seen_rows
 from stepbus.run.plans.alike import alike
 from stepbus.run.plans.axes import axes_problems, declared, declared_problems, unasked, ungrown
 from stepbus.run.plans.checks import Makers, fits_problems, in_order
+from stepbus.run.plans.own_steps import own_step_problems
 from stepbus.run.plans.predicted import prediction_problems, unpredicted
 
 if TYPE_CHECKING:
@@ -179,6 +181,8 @@ def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: li
     problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
     for member in session.bus.members:  # it has its own since its data was prepared
         member.disabled = member.disabled or disabled_of(members).get(member.name, "")
+    problems += averaging_problems(session.config, session.members)
+    problems += own_step_problems(session.config, session.members)
     return list(dict.fromkeys([*problems, *plans.plan_problems(plan)]))
 
 

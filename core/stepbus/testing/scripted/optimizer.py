@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from stepbus.base import PluginError, did_you_mean
@@ -48,6 +49,14 @@ class ScriptedOptimizer:
         before, self._learning_rate = self._learning_rate, value
         if value != before:
             self.on_change()
+
+    def trained(self, model: Any) -> dict[str, Any]:
+        """Return the parameters of the model by name: all of them."""
+        return dict(flat(model.parameters()))
+
+    def on_stream(self, name: str) -> AbstractContextManager[None]:
+        """Return a context that changes nothing."""
+        return nullcontext()
 
     def map(self, function: Callable[[Any], Any], gradients: Any) -> Any:
         """Return a tree with a function of each array."""

@@ -22,8 +22,9 @@ from stepbus.base.guards.read_only import (
     unless_handed_over,
 )
 from stepbus.fit.session import FitSession
+from stepbus.kernel.control import Control
 from stepbus.kernel.fits import Fit, FitResult, Predictions
-from stepbus.kernel.state import Control, TrainingState
+from stepbus.kernel.state import TrainingState
 
 WRITES: dict[str, Callable[[Any], Any]] = {
     "sets": lambda it: it.__setitem__("a", 2),

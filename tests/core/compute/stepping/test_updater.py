@@ -202,7 +202,7 @@ def test_arrays_that_do_not_fit_are_named() -> None:
 def test_two_streams_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     two = ParameterUpdater(Recorded(), 0.01, 0.1)
     two.init(flat_parameters())
-    monkeypatch.setattr(module, "_shared_out", lambda flat: {})
+    monkeypatch.setattr(module, "shared_out", lambda flat: {})
     one = ParameterUpdater(Recorded(), 0.01, 0.1)
     one.init(flat_parameters())
     a, b = trained(one, flat_parameters(), range(3)), trained(two, flat_parameters(), range(3))
@@ -213,7 +213,7 @@ def test_streams_share_the_work_on_cpu() -> None:
     if mx.default_device() != mx.Device(mx.cpu):
         pytest.skip("streams are for the CPU backend")
     flat = {"big": mx.zeros((100,)), "half": mx.zeros((60,)), "rest": mx.zeros((30,))}
-    shared = module._shared_out(flat)
+    shared = module.shared_out(flat)
     assert shared["big"] != shared["half"]
     assert shared["half"] == shared["rest"]
 
@@ -256,3 +256,40 @@ def test_base_classes_say_what_is_left_to_fill_in() -> None:
 )
 def test_length_of_the_warm_up(options: Any, total: int, expected: int) -> None:
     assert warmup_steps(SchedulerConfig(**options), total) == expected
+
+
+# -- updates that are skipped -----------------------------------------------------------------------------------------
+
+
+class Selecting(Recorded):
+    """Keeps its values itself."""
+
+    skips = True
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: Any, scalars: Any) -> Any:
+        new, after = super().update(parameter, gradient, state, {n: a for n, a in scalars.items() if n != "finite"})
+        finite = scalars["finite"]
+        return mx.where(finite, new, parameter), {"m": mx.where(finite, after["m"], state["m"])}
+
+
+class Heir(Selecting):
+    """Has an update of its own, which keeps nothing."""
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: Any, scalars: Any) -> Any:
+        return parameter - gradient, {"m": gradient}
+
+
+@pytest.mark.parametrize("kind", [Recorded, Selecting, Heir])
+@pytest.mark.parametrize("finite", [True, False])
+def test_a_skipped_update_keeps_every_value_whoever_selects(kind: Any, finite: bool) -> None:
+    made = ParameterUpdater(kind(), 0.5, 0.25)
+    made.init(parameters())
+    first = made.apply(ones(), parameters(), mx.array(True))
+    before = {name: np.array(array) for name, array in made.arrays().items()}
+    second = made.apply(ones(), first, mx.array(finite))
+    after = {name: np.array(array) for name, array in made.arrays().items()}
+    assert kind().keeps_itself() == (kind is Selecting)
+    same = [np.array_equal(before[name], after[name]) for name in before if name != "learning_rate"]
+    assert all(same) if not finite else not any(same[:1])
+    assert np.array_equal(np.array(first["table"]), np.array(second["table"])) == (not finite)
+    assert int(made.state["step"]) == 1 + finite
