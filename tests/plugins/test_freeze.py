@@ -95,9 +95,9 @@ def test_single_parameters_by_pattern(tiny_config: Make) -> None:
     assert same == {name for name in first if "LayerNorm" in name or name.endswith("query.bias")}
 
 
-def test_layers_are_unfrozen_from_the_top_by_epoch(tiny_config: Make) -> None:
+@pytest.mark.parametrize("settings", [{"gradual": True}, {"embeddings": True, "layers": 2, "gradual": True}])
+def test_layers_are_unfrozen_from_the_top_by_epoch(tiny_config: Make, settings: dict[str, Any]) -> None:
     """Of 11 updates an epoch: the head, then layer 2, then layer 1, then the embeddings."""
-    settings = {"embeddings": True, "layers": 2, "unfreeze_every": 1}
     watch = train(freezing(tiny_config, settings, training={"num_epochs": 5, "eval_strategy": "no"}))
     expected = [{"3"}, {"2", "3"}, {"1", "2", "3"}, {"0", "1", "2", "3"}, {"0", "1", "2", "3"}]
     for epoch, parts in enumerate(expected):
@@ -106,14 +106,20 @@ def test_layers_are_unfrozen_from_the_top_by_epoch(tiny_config: Make) -> None:
 
 
 def test_layers_are_unfrozen_by_updates(tiny_config: Make) -> None:
-    settings = {"layers": 2, "unfreeze_every": 4, "unfreeze_by": "updates"}
+    settings = {"layers": 2, "gradual": True, "unfreeze_every": 4, "unfreeze_by": "updates"}
     watch = train(freezing(tiny_config, settings, training={"num_epochs": 1, "eval_strategy": "no"}))
     found = [moving(watch, update) for update in range(1, 12)]
     assert found == [{"0", "3"}] * 4 + [{"0", "2", "3"}] * 4 + [{"0", "1", "2", "3"}] * 3
 
 
 def test_patterns_stay_frozen_while_layers_are_unfrozen(tiny_config: Make) -> None:
-    settings = {"layers": 2, "patterns": ["*LayerNorm*"], "unfreeze_every": 2, "unfreeze_by": "updates"}
+    settings = {
+        "layers": 2,
+        "patterns": ["*LayerNorm*"],
+        "gradual": True,
+        "unfreeze_every": 2,
+        "unfreeze_by": "updates",
+    }
     watch = train(freezing(tiny_config, settings, training={"num_epochs": 1, "eval_strategy": "no"}))
     first, last = watch.weights[0], watch.weights[-1]
     assert {name for name in first if first[name] == last[name]} == {name for name in first if "LayerNorm" in name}
@@ -124,7 +130,7 @@ def test_a_resume_on_either_side_of_a_boundary_is_exact(tiny_config: Make, tmp_p
     def tree(folder: str) -> dict[str, Any]:
         made = freezing(
             tiny_config,
-            {"embeddings": True, "layers": 2, "unfreeze_every": 1},
+            {"embeddings": True, "layers": 2, "gradual": True, "unfreeze_every": 1},
             training={"num_epochs": 3, "eval_strategy": "no"},
             environment={"output_dir": str(tmp_path / folder)},
         )
@@ -141,7 +147,7 @@ def test_a_resume_on_either_side_of_a_boundary_is_exact(tiny_config: Make, tmp_p
 
 def test_a_late_parameter_begins_as_a_first_update_does(tiny_config: Make) -> None:
     """AdamW's first update is the rate times the sign of the gradient, whenever it comes."""
-    settings = {"layers": 2, "unfreeze_every": 5, "unfreeze_by": "updates"}
+    settings = {"layers": 2, "gradual": True, "unfreeze_every": 5, "unfreeze_by": "updates"}
     tree = freezing(
         tiny_config,
         settings,
@@ -159,16 +165,30 @@ def test_a_late_parameter_begins_as_a_first_update_does(tiny_config: Make) -> No
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "expected embeddings, layers or patterns, got none; to freeze nothing, switch freeze off"),
+        (
+            {"layers": 1, "unfreeze_by": "updates"},
+            "unfreeze_by: expected gradual: true beside it, got false and up",
+        ),
+        ({"gradual": True, "patterns": ["head.*"]}, "to train from update 1 on, got all frozen"),
+        ({}, "expected embeddings, layers, patterns or gradual, got none; to freeze nothing, switch it off"),
         ({"layers": -1}, "layers: expected a whole number of at least 0, got -1"),
         ({"layers": 3}, "layers: expected at most the model's 2 layers, got 3; set layers: 2"),
         ({"patterns": ["encoder.embedings.*"]}, r"expected the name of a parameter, .* got 'encoder\.embedings\.\*'"),
         ({"patterns": ["head.wieght"]}, r"got 'head\.wieght' \(did you mean 'head\.weight'\?\)"),
         ({"patterns": ["*"]}, r"expected some parameters to train from update 1 on, got all frozen"),
-        ({"patterns": ["head.*"], "unfreeze_every": 1}, "expected embeddings or layers to unfreeze, got neither"),
-        ({"layers": 1, "unfreeze_every": 2}, "unfreeze_every: expected fewer than the fit's 2 epochs, got 2"),
-        ({"layers": 1, "unfreeze_every": 22, "unfreeze_by": "updates"}, "fewer than the fit's 22 updates, got 22"),
-        ({"layers": 1, "unfreeze_every": 0}, "unfreeze_every: expected a whole number of at least 1, got 0"),
+        ({"layers": 1, "unfreeze_every": 2}, r"unfreeze_every: expected gradual: true beside it, got false and 2"),
+        (
+            {"layers": 1, "gradual": True, "unfreeze_every": 2},
+            "unfreeze_every: expected fewer than the fit's 2 epochs, got 2",
+        ),
+        (
+            {"layers": 1, "gradual": True, "unfreeze_every": 22, "unfreeze_by": "updates"},
+            "fewer than the fit's 22 updates, got 22",
+        ),
+        (
+            {"layers": 1, "gradual": True, "unfreeze_every": 0},
+            "unfreeze_every: expected a whole number of at least 1, got 0",
+        ),
         ({"layer": 1}, r"expected a known setting, got 'layer' \(did you mean 'layers'\?\)"),
     ],
 )
@@ -191,7 +211,9 @@ def test_the_command_line_says_it_and_ends_with_2(
 
 
 def test_what_is_trained_is_told(tiny_config: Make) -> None:
-    watch = train(freezing(tiny_config, {"layers": 2, "unfreeze_every": 1}, training={"max_steps": 12}))
+    watch = train(
+        freezing(tiny_config, {"layers": 2, "gradual": True, "unfreeze_every": 1}, training={"max_steps": 12})
+    )
     assert "freeze: 7 of 39 parameters are trained at first, and one more layer after each 1 epoch" in watch.told
 
 
@@ -204,8 +226,15 @@ def test_a_model_without_embeddings_is_told() -> None:
         plugin.trained_parameters(SimpleNamespace(), model, ["layers.0.weight"], 0)
 
 
+def test_a_fit_that_ends_before_anything_is_unfrozen(tiny_config: Make) -> None:
+    words = "unfreeze_every: expected less than the fit's 11 updates, got what makes 11 updates; nothing would ever"
+    with pytest.raises(BadInput, match=words):
+        train(freezing(tiny_config, {"gradual": True}, training={"max_steps": 11}))
+    train(freezing(tiny_config, {"gradual": True}, training={"max_steps": 12}))
+
+
 def test_epochs_that_nobody_can_count() -> None:
-    plugin = Freeze(Freeze.Config(layers=1, unfreeze_every=1))
+    plugin = Freeze(Freeze.Config(layers=1, gradual=True))
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     trainer = SimpleNamespace(model=model, state=SimpleNamespace(steps_per_epoch=0))
     with pytest.raises(BadInput, match=r"unfreeze_by: expected updates, .* got epochs; set unfreeze_by: updates"):
