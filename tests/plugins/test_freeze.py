@@ -170,7 +170,7 @@ def test_a_late_parameter_begins_as_a_first_update_does(tiny_config: Make) -> No
             "unfreeze_by: expected gradual: true beside it, got false and up",
         ),
         ({"gradual": True, "patterns": ["head.*"]}, "to train from update 1 on, got all frozen"),
-        ({}, "expected embeddings, layers, patterns or gradual, got none; to freeze nothing, switch it off"),
+        ({}, "expected embeddings, layers, patterns or gradual, got none; to freeze nothing, switch freeze off"),
         ({"layers": -1}, "layers: expected a whole number of at least 0, got -1"),
         ({"layers": 3}, "layers: expected at most the model's 2 layers, got 3; set layers: 2"),
         ({"patterns": ["encoder.embedings.*"]}, r"expected the name of a parameter, .* got 'encoder\.embedings\.\*'"),
