@@ -14,7 +14,7 @@ import pytest
 from mlx.utils import tree_flatten
 from safetensors.numpy import load_file
 
-from stepbus import ConfigError, PluginError, StepbusError, create_trainer, hookimpl, open_trainer
+from stepbus import CheckpointError, ConfigError, PluginError, StepbusError, create_trainer, hookimpl, open_trainer
 
 Make = Callable[..., dict[str, Any]]
 Weights = dict[str, np.ndarray[Any, Any]]
@@ -186,7 +186,7 @@ def test_a_checkpoint_opens_with_the_averages_and_says_so(
     trainer = create_trainer(
         config={
             **tree,
-            "training": {"max_steps": 1, "eval_strategy": "no"},
+            "training": {"max_steps": 4, "eval_strategy": "no"},
             "model": {"pretrained": str(path)},
             "environment": {"output_dir": str(path.parents[3] / "next")},
         },
@@ -316,6 +316,10 @@ def test_a_fit_that_was_cut_predicts_with_its_averages(
     with pytest.raises(Exception, match="interrupted"):
         trainer.train()
     assert trainer.evaluate(str(review_files["dev"]))["eval_loss"] == scored[6]
+    with pytest.raises(
+        CheckpointError, match="because the averages of the weights were put in their place; name another"
+    ):
+        trainer.save_checkpoint()
 
 
 def test_only_what_is_trained_is_averaged_and_what_begins_late_from_where_it_stood(tiny_config: Make) -> None:

@@ -30,7 +30,7 @@ from stepbus.fit.plugins import restore_state, state_of
 from stepbus.fit.predicting import STATES, fit_states
 from stepbus.fit.seen import BEFORE, before_in, lineage_in, packed, put_lineage
 from stepbus.fit.switched_off import disabled_of, keep_disabled
-from stepbus.fit.using import begin_averages, tensors_in_use
+from stepbus.fit.using import begin_averages, weights_in_use
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
 from stepbus.storage import (
@@ -76,7 +76,8 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
     if kept := best_weights.differing(session):
         stems["best"] = kept
     if session.averages:
-        stems[_AVERAGED] = tensors_in_use(session)
+        with weights_in_use(session):
+            stems[_AVERAGED] = exporting.exported_tensors(session)
     mx.eval(stems)
     snapshot = Snapshot(
         step=session.state.step,
@@ -130,14 +131,11 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
     if not optimizer:
         begin_averages(session)
-    best = session.state.best
-    names = ["best", *([_AVERAGED] if best is not None and best.step == session.state.step else [])]
-    kept = [name for name in names if f"{name}.safetensors" in checkpoint.files]
-    stored = checkpoints.read_arrays(checkpoint, kept[0]) if kept else None
+    stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
     try:
-        best_weights.take_back(session, stored)
+        best_weights.take_back(session, stored, whole=optimizer)
     except CheckpointError as error:
-        raise CheckpointError(f"{path / f'{kept[0]}.safetensors'}: {error}") from error
+        raise CheckpointError(f"{path / 'best.safetensors'}: {error}") from error
     return checkpoint
 
 

@@ -14,6 +14,7 @@ from stepbus.fit.members import for_fit
 from stepbus.fit.predicting import prepared_fit
 from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, warnings_of, watch_reading
 from stepbus.fit.switched_off import disabled_of
+from stepbus.fit.using import settle_at_last
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ class FitSession(AssignedByCore):
         state = self.state
         result.metrics, result.best = dict(state.metrics), state.best
         result.history, result.steps = list(state.history), state.step
-        late = exporting.unwrap_at_last(self)
+        late = settle_at_last(self) + exporting.unwrap_at_last(self)
         result.traces = self.traces + self.steps.traces
         result.lineage, result.selected = self.lineage, dict(self.control.selected)
         result.seen = {name: met.said("rows") for name, met in seen_in(self.before | trained_on(self.fit), self.fit)}

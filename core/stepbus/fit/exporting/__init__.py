@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stepbus.fit.exporting.stored import training_tensors as training_tensors
     from stepbus.fit.exporting.unwrapping import Origin as Origin
     from stepbus.fit.exporting.unwrapping import check_export as check_export
+    from stepbus.fit.exporting.unwrapping import exported_tensors as exported_tensors
     from stepbus.fit.exporting.unwrapping import set_apart as set_apart
     from stepbus.fit.exporting.unwrapping import unwrap as unwrap
     from stepbus.fit.exporting.unwrapping import unwrap_at_last as unwrap_at_last
@@ -21,5 +22,5 @@ else:
         __name__,
         files="files_of_plugins",
         stored="TRAINING stored_tensors training_tensors",
-        unwrapping="Origin check_export set_apart unwrap unwrap_at_last",
+        unwrapping="Origin check_export exported_tensors set_apart unwrap unwrap_at_last",
     )

@@ -54,7 +54,7 @@ def checked_averages(session: Fitting) -> bool:
 def weights_in_use(session: Fitting) -> Iterator[None]:
     """Have the weights in the model that are evaluated; afterwards those are back that training goes on with.
 
-    No hook is called meanwhile, so that whoever looks at the model there, saves or loads it, meets those of training.
+    No hook that watches is called meanwhile: who looks at the model there, saves or loads it, meets those of training.
 
     Args:
         session: The fit.
@@ -85,6 +85,25 @@ def settle(session: Fitting) -> None:
         _put_averages(session)
         session.averages = False
         session.not_of_step = "the averages of the weights were put in their place"
+
+
+def settle_at_last(session: Fitting) -> list[BaseException]:
+    """Do the same for a fit that was cut; one that failed keeps the weights of training.
+
+    Args:
+        session: The fit.
+
+    Returns:
+        What was raised.
+    """
+    try:
+        if session.cut:
+            settle(session)
+    except Exception as error:
+        return [error]
+    finally:
+        session.averages = False
+    return []
 
 
 def begin_averages(session: Fitting) -> None:
