@@ -415,7 +415,7 @@ def test_weights_that_nobody_declared_are_refused_with_the_line_to_write(tiny_co
             lambda parameters, arrays: {"head.weigth": mx.zeros((2,))},
             "got 'head.weigth', which is none that is trained",
         ),
-        (lambda parameters, arrays: {next(iter(parameters)): mx.zeros((2,))}, r"float32 \[.*\], got .*float32 \[2\]"),
+        (lambda parameters, arrays: {next(iter(parameters)): mx.zeros((2,))}, r"float32 \[.*\], got float32 \[2\]"),
         (lambda parameters, arrays: {next(iter(parameters)): 1.0}, r"got 1\.0"),
         (lambda parameters, arrays: 1 / 0, "its weights of parameters and arrays raised ZeroDivisionError"),
     ],
