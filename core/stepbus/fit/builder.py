@@ -45,6 +45,7 @@ class Fitting(Session, Protocol):
         cut: Whether a signal ended it, with a checkpoint.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
         before: Which rows the weights had seen before this fit.
+        disk: What keeps it: checkpoints and its model.
         origin: What it has to give back: the model as it was before plugins changed it.
         traces: How often functions were traced for steps that are gone.
     """
@@ -59,6 +60,7 @@ class Fitting(Session, Protocol):
     cut: bool
     not_of_step: str
     before: Lineage
+    disk: Checkpointer
     origin: Origin
     steps: Steps
     traces: int

@@ -30,7 +30,7 @@ from stepbus.fit.plugins import restore_state, state_of
 from stepbus.fit.predicting import STATES, fit_states
 from stepbus.fit.seen import BEFORE, before_in, lineage_in, packed, put_lineage
 from stepbus.fit.switched_off import disabled_of, keep_disabled
-from stepbus.fit.using import begin_averages, weights_in_use
+from stepbus.fit.using import begin_averages, tensors_in_use
 from stepbus.fit.weights import put_tensors, tensors_of
 from stepbus.kernel import Control, TrainingState
 from stepbus.storage import (
@@ -76,8 +76,7 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
     if kept := best_weights.differing(session):
         stems["best"] = kept
     if session.averages:
-        with weights_in_use(session):
-            stems[_AVERAGED] = exporting.exported_tensors(session)
+        stems[_AVERAGED] = exporting.exported_tensors(session, tensors_in_use(session))
     mx.eval(stems)
     snapshot = Snapshot(
         step=session.state.step,
@@ -140,7 +139,7 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
 
 
 def _training_tensors(session: Fitting, checkpoint: Checkpoint) -> dict[str, Any]:
-    other = f"{exporting.TRAINING}.safetensors" in checkpoint.files
+    other = exporting.TRAINING_FILE in checkpoint.files
     training = checkpoints.read_arrays(checkpoint, exporting.TRAINING) if other else {}
     tensors = checkpoints.read_arrays(checkpoint, "model")
     return exporting.training_tensors(session, tensors, training, str(checkpoint.path))

@@ -21,7 +21,7 @@ from stepbus.testing.script import (
     Snapshot,
     at,
 )
-from stepbus.testing.scripted import ScriptedOptimizer, scripted_parameters
+from stepbus.testing.scripted import ScriptedOptimizer, flat, scripted_parameters
 from stepbus.testing.scripted_data import ScriptedData, ScriptedSet
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class ScriptedCheckpoints:
 
     def export(self, session: Fitting) -> Path:
         """Make the folder of the model, with nothing in it."""
-        session.bus.ask_each("export_files", lambda *_: None, trainer=session)
+        session.bus.in_order("export_files", trainer=session)
         folder = session.directory / "model"
         folder.mkdir(parents=True, exist_ok=True)
         session.artifact("model", folder)
@@ -240,7 +240,7 @@ class ScriptedFits:
     def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
         """Return the phases that plugins ask for; each trains everything."""
         asked = session.bus.in_order("phases", trainer=session)
-        total, names = session.state.total_steps, tuple(session.model.parameters())
+        total, names = session.state.total_steps, tuple(name for name, _ in flat(session.model.parameters()))
         starts = sorted({0, *(step for steps in asked for step in steps if step < total)})
         for start in starts:
             session.bus.thread("trained_parameters", trainer=session, model=session.model, names=names, step=start)

@@ -47,6 +47,12 @@ def checked_averages(session: Fitting) -> bool:
         who.append(f"optimizer.type: {session.config.optimizer.name}")
     if len(who) > 1:  # which the plan said, where it knew all of them
         raise PluginError(f"expected one that averages the weights, got {' and '.join(who)}; leave one of them")
+    if who and (running := _running(session.model)):
+        session.message(
+            f"{who[0]} averages what is trained, and the running means that {running} keeps are not: averaged weights are "
+            "evaluated and exported with those that the weights of training left",
+            "warning",
+        )
     return bool(who)
 
 
@@ -115,6 +121,16 @@ def begin_averages(session: Fitting) -> None:
     optimizer = session.optimizer
     optimizer.averages.begin(optimizer.trained(session.model))
     session.builder.followed(session)
+
+
+def _running(model: Any) -> str:
+    """Return the name of a module that keeps running means, or "" where there is none."""
+    import mlx.nn as nn
+
+    found = [
+        name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm) and "running_mean" in module
+    ]
+    return found[0] if found else ""
 
 
 def _put_averages(session: Fitting) -> dict[str, Any]:

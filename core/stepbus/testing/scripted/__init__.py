@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stepbus.testing.scripted.configuration import loaded_class as loaded_class
     from stepbus.testing.scripted.configuration import scripted_config as scripted_config
     from stepbus.testing.scripted.optimizer import ScriptedOptimizer as ScriptedOptimizer
+    from stepbus.testing.scripted.parameters import flat as flat
     from stepbus.testing.scripted.parameters import scripted_parameters as scripted_parameters
     from stepbus.testing.scripted.sets import sets_to_predict as sets_to_predict
 else:
@@ -17,6 +18,6 @@ else:
         __name__,
         configuration="loaded_class scripted_config",
         optimizer="ScriptedOptimizer",
-        parameters="scripted_parameters",
+        parameters="flat scripted_parameters",
         sets="sets_to_predict",
     )

@@ -18,8 +18,8 @@ def scripted_parameters() -> dict[str, Any]:
     return {
         "encoder": {
             "embeddings": {
-                "tokens": {"weight": _zeros(WORDS, WIDTH)},
-                "positions": {"weight": _zeros(PLACES, WIDTH)},
+                "word_embeddings": {"weight": _zeros(WORDS, WIDTH)},
+                "position_embeddings": {"weight": _zeros(PLACES, WIDTH)},
                 "norm": _norm(),
             },
             "layers": [_layer() for _ in range(LAYERS)],
