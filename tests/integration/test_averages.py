@@ -259,8 +259,7 @@ def test_without_the_optimizers_state_averages_begin_anew_from_the_loaded_weight
             trainer.load_checkpoint(checkpoint, load_optimizer=False)
             assert state.step == 6
             own.update({key: np.array(value) for key, value in trainer.model.tensors().items()})
-            found = trainer.optimizer.averages.of(trainer.optimizer.trained(trainer.model))
-            offered.update({key: np.array(value) for key, value in found.items()})
+            offered.update(arrays_now(trainer))
             assert same(offered, arrays_of(trainer.model))
 
     seen = Watches()
@@ -347,6 +346,46 @@ def test_only_what_is_trained_is_averaged_and_what_begins_late_from_where_it_sto
         assert any(not np.array_equal(path[6][key], path[0][key]) for key in late)
         if name != "schedule_free":
             close(found, averaged(name, path))
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_an_update_that_is_skipped_is_no_update_of_the_average(name: str, tiny_config: Make) -> None:
+    class Overflows:
+        """The gradients of the fifth update are infinite."""
+
+        @hookimpl
+        def wrap_gradient(self, trainer: Any, value_and_grad: Any) -> Any:
+            def wrapped(parameters: Any, batch: Any) -> Any:
+                *sums, gradients = value_and_grad(parameters, batch)
+                # Its rate tells it: a skipped update is not counted by the optimizer.
+                factor = mx.where(trainer.optimizer.state["learning_rate"] == 0.5, mx.inf, 1.0)
+                return (*sums, {key: array * factor for key, array in gradients.items()})
+
+            return wrapped
+
+        @hookimpl
+        def on_step_end(self, trainer: Any, state: Any) -> None:
+            trainer.optimizer.learning_rate = 0.5 if state.step == 4 else 1e-2
+            offered.append(arrays_now(trainer))
+
+    offered: list[Weights] = []
+    seen = Watches()
+    trainer = create_trainer(
+        config=config(tiny_config, name, training={"max_steps": 9}, plugins={"nan_guard": False}),
+        plugins=[Overflows, seen],
+    )
+    trainer.train()
+    path = seen.weights
+    assert same(path[5], path[4]) and not same(path[6], path[5])
+    assert same(offered[4], offered[3]) and not same(offered[5], offered[4])
+    if name == "ema":
+        close(arrays_of(trainer.model), averaged(name, path[:5] + path[6:]))
+
+
+def arrays_now(trainer: Any) -> Weights:
+    """Return the averages that are offered at this moment."""
+    found = trainer.optimizer.averages.of(trainer.optimizer.trained(trainer.model))
+    return {name: np.array(array) for name, array in found.items()}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def checked_averages(session: Fitting) -> bool:
         raise PluginError(f"expected one that averages the weights, got {' and '.join(who)}; leave one of them")
     if who and (running := _running(session.model)):
         session.message(
-            f"{who[0]} averages what is trained, and the running means that {running} keeps are not: averaged weights are "
+            f"{who[0]} averages what is trained, which the running means of {running} are not: averaged weights are "
             "evaluated and exported with those that the weights of training left",
             "warning",
         )
