@@ -14,6 +14,7 @@ from stepbus.fit.members import for_fit
 from stepbus.fit.predicting import prepared_fit
 from stepbus.fit.seen import lineage_of, put_lineage, trained_on, watch_reading
 from stepbus.fit.switched_off import disabled_of
+from stepbus.fit.using import settle_at_last
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ class FitSession(AssignedByCore):
     def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
-        late = exporting.unwrap_at_last(self)
+        late = settle_at_last(self) + exporting.unwrap_at_last(self)
         result.traces = self.traces + self.steps.traces
         ending.fill(self, result)
         if not self.cut and result.status != "failed":
