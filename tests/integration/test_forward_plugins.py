@@ -60,13 +60,14 @@ class Messages:
 
     scope = "run"
 
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
+    def __init__(self, level: str = "warning") -> None:
+        self.level = level
+        self.texts: list[str] = []
 
     @hookimpl
     def on_message(self, text: str, level: str) -> None:
-        if level == "warning":
-            self.warnings.append(text)
+        if level == self.level:
+            self.texts.append(text)
 
 
 def fitted(tree: dict[str, Any], *plugins: Any, cut: int = 0, **more: Any) -> Steps:
@@ -90,14 +91,14 @@ def test_r_drop_without_dropout_is_the_plain_fit_and_says_so(tiny_config: Config
     found = fitted(tree_of(tiny_config, ["rdrop"], NO_DROPOUT, training=training), said)
     np.testing.assert_allclose(found.losses, plain.losses, rtol=1e-5)
     assert [step.scalars["rdrop_kl"] for step in found.steps] == [0.0] * 6
-    assert "rdrop: both passes of the first batch gave the same outputs, so it changes nothing" in said.warnings[-1]
+    assert "rdrop: both passes of the first batch gave the same outputs, so it changes nothing" in said.texts[-1]
 
 
 def test_r_drop_with_dropout_compares_two_passes(tiny_config: Config) -> None:
     said = Messages()
     found = fitted(tree_of(tiny_config, ["rdrop"]), said)
     assert all(step.scalars["rdrop_kl"] > 0 for step in found.steps)
-    assert not any(text.startswith("rdrop") for text in said.warnings)
+    assert not any(text.startswith("rdrop") for text in said.texts)
 
 
 def test_multi_sample_dropout_of_a_real_model_is_what_its_parts_give(tiny_config: Config) -> None:
@@ -120,6 +121,15 @@ def test_multi_sample_dropout_of_a_real_model_is_what_its_parts_give(tiny_config
     wanted = [model.head.loss(model.head(dropout(pooled)), batch["labels"]) for _ in range(3)]
     np.testing.assert_allclose(rows, np.mean([np.array(each) for each in wanted], axis=0), rtol=1e-6)
     assert named == {}
+
+
+@pytest.mark.parametrize("own", [None, 0.0, 0.25])
+def test_a_dropout_of_the_model_that_gives_way_is_said(own: float | None, tiny_config: Config) -> None:
+    said = Messages("info")
+    model = {} if own is None else {"dropout": own}
+    fitted(tree_of(tiny_config, ["multi_sample_dropout"], model, training={"max_steps": 1}), said)
+    words = "model.dropout: 0.25 has no effect in training, where multi_sample_dropout drops pooled features by 0.5"
+    assert [text for text in said.texts if text.startswith("model.dropout")] == ([words] if own else [])
 
 
 class Words(nn.Module):
