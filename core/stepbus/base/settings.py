@@ -102,7 +102,10 @@ def _shown(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = " ".join(map(str.strip, repr(value).split("\n")))  # an array has lines, and a message is one
+    try:
+        text = " ".join(map(str.strip, repr(value).split("\n")))  # an array has lines, and a message is one
+    except Exception:  # an array of a compiled step has no values yet
+        return f"an array {list(value.shape)}" if hasattr(value, "shape") else f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:56]} …{text[-1]}"
 
 

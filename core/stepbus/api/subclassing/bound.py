@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stepbus.api.subclassing.overrides import OVERRIDABLE
 from stepbus.base import PluginFailure, show_python
 from stepbus.base.guards import as_read_only
 
@@ -51,7 +52,8 @@ def bound(trainer: Any, held: frozenset[str], **parts: Any) -> Any:
     """
     own = {name: as_read_only(value) for name, value in _attributes(trainer).items() if name not in held}
     found: Any = object.__new__(_within_a_step(type(trainer)))
-    for name, value in (own | parts).items():
+    put_on = {name: own.pop(name) for name in OVERRIDABLE if name in own and name != "training_step"}
+    for name, value in (own | parts | {"_put_on": put_on}).items():
         object.__setattr__(found, name, value)
     return found
 
@@ -75,11 +77,11 @@ def _within_a_step(cls: type) -> type:
         )
 
     def compute_loss_and_gradients(self: Any, batch: Any) -> Any:
-        found = cls.compute_loss_and_gradients(self, batch)  # type: ignore[attr-defined]  # a trainer has it
+        found = _own(self, "compute_loss_and_gradients")(batch)
         return _checked(cls, "compute_loss_and_gradients", "(loss, gradients)", found, _is_pair(found))
 
     def process_gradients(self: Any, gradients: Any) -> Any:
-        found = cls.process_gradients(self, gradients)  # type: ignore[attr-defined]  # a trainer has it
+        found = _own(self, "process_gradients")(gradients)
         return _checked(cls, "process_gradients", "the gradients as a tree of arrays", found, _is_tree(found))
 
     body = {
@@ -92,6 +94,11 @@ def _within_a_step(cls: type) -> type:
     }
     made: type = type(cls)(cls.__name__, (cls,), body)
     return made
+
+
+def _own(step: Any, method: str) -> Any:
+    """Return a method of the user's: one that was put on the trainer, or that of its class."""
+    return vars(step)["_put_on"].get(method) or getattr(super(type(step), step), method)
 
 
 def _is_pair(value: Any) -> bool:

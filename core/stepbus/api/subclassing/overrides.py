@@ -147,14 +147,18 @@ def _called(written: list[type], base: type) -> set[str]:
 def _read_by(chain: list[Any]) -> Iterator[str]:
     """Yield the names that a method reads, and those of the method above it that it calls by `super()`."""
     for value in chain:
-        names = {name for function in _functions(value) for name in _names(function.__code__)}
+        names = {name for function in functions_of(value) for name in _names(function.__code__)}
         yield from names
         if "super" not in names:
             return
 
 
-def _functions(value: Any) -> list[Callable[..., Any]]:
-    """Return the functions in an attribute of a class."""
+def functions_of(value: Any) -> list[Callable[..., Any]]:
+    """Return the functions in an attribute of a class.
+
+    Args:
+        value: The attribute: a function, a property, or another thing that may hold some.
+    """
     if isinstance(value, property):
         found = [value.fget, value.fset, value.fdel]
     elif isinstance(value, functools.cached_property):
@@ -175,7 +179,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 def _place(value: Any) -> str:
     """Return where a method is written, as the beginning of a message."""
-    for function in _functions(value):
+    for function in functions_of(value):
         code = function.__code__
         return "" if code.co_filename.startswith("<") else f"{code.co_filename}:{code.co_firstlineno}: "
     return ""

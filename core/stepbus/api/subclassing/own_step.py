@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from stepbus.api.subclassing.bound import StepState, bound
-from stepbus.api.subclassing.overrides import OVERRIDABLE, check_class
+from stepbus.api.subclassing.overrides import OVERRIDABLE, check_class, functions_of
 from stepbus.base import hookimpl, snake_case
 from stepbus.fit import Prototype, source_digest
 
@@ -38,6 +39,10 @@ def own_steps(trainer: Any, base: Any) -> list[Prototype]:
     return [Prototype(name, label, step, mend=mend, distribution=cls.__name__, version=step.version)]
 
 
+# What every class has; where it was written makes no difference.
+_BESIDE = frozenset({"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__"})
+
+
 class OwnStep:
     """The training step of a trainer's class.
 
@@ -52,8 +57,9 @@ class OwnStep:
     @property
     def version(self) -> str:
         """A digest of the code of the class and of what the user set on the trainer, which a resume compares."""
-        cls = type(self.trainer)
-        code = [source_digest(each) for each in cls.__mro__ if each not in self.base.__mro__]
+        # The source of a class is looked for by its name, which others of the file may have; in a notebook not at all.
+        written = [each for each in type(self.trainer).__mro__ if each not in self.base.__mro__]
+        code = [{name: _words(value) for name, value in vars(each).items() if name not in _BESIDE} for each in written]
         own = {name: _words(value) for name, value in vars(self.trainer).items() if name not in self.held}
         text = json.dumps([code, own], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -91,8 +97,15 @@ def _words(value: Any) -> Any:
         return {str(key): _words(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_words(each) for each in value]
-    if callable(value) and not isinstance(value, type):
-        return [getattr(value, "__qualname__", type(value).__qualname__), source_digest(value)]
-    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+    if functions := functions_of(value):
+        return [source_digest(each) or _compiled(each.__code__) for each in functions]
+    if not isinstance(value, type) and hasattr(value, "dtype") and hasattr(value, "tolist"):
         return [str(value.dtype), _words(value.tolist())]
     return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _compiled(code: CodeType) -> Any:
+    """Return what a function without source (of a prompt) compiles to."""
+    consts = [sorted(each, key=repr) if isinstance(each, frozenset) else each for each in code.co_consts]
+    inner = [_compiled(each) if isinstance(each, CodeType) else repr(each) for each in consts]
+    return [code.co_code.hex(), list(code.co_names), inner]

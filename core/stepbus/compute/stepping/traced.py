@@ -174,7 +174,7 @@ class Traced:
         if self.parts.own is not None:
             return self._own_step(batch)
         total, weight, named, gradients = self._gradients(batch, mean=True)
-        finite = all_finite(gradients, total)
+        finite = all_finite(gradients, total, over=self.updater.map)
         return self._update(gradients, [total, weight, *named.values()], finite)
 
     def _micro_step(self, batch: Arrays, sums: Any) -> Any:
@@ -187,7 +187,7 @@ class Traced:
     def _apply_step(self, _: Arrays, sums: Any) -> mx.array:
         """Update the parameters from the sums of a whole accumulation window."""
         self.traces += 1
-        finite = all_finite(sums["gradients"], sums["total"])
+        finite = all_finite(sums["gradients"], sums["total"], over=self.updater.map)
         gradients = self._divided(sums["gradients"], sums["weight"])
         named = mx.split(sums["named"], len(sums["named"]))[: len(self.named)]
         return self._update(gradients, [sums["total"], sums["weight"], *(each.reshape(()) for each in named)], finite)

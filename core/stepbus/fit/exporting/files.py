@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from stepbus.base import PluginFailure, show_python
 from stepbus.compute import INDEX, WEIGHTS
-from stepbus.storage import DESCRIPTION, LINEAGE, PLAIN_NAME, checkpoints
+from stepbus.storage import AVERAGED, DESCRIPTION, LINEAGE, PLAIN_NAME, checkpoints
 from stepbus.text.tokens import TOKENIZER_FILES
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 HOOK = "export_files"
 LONGEST = 200  # letters of a name
-_OWN = ("config.json", WEIGHTS, INDEX, DESCRIPTION, LINEAGE, checkpoints.MANIFEST, "modules.json", *TOKENIZER_FILES)
+_OWN = (
+    "config.json", WEIGHTS, INDEX, AVERAGED, DESCRIPTION, LINEAGE, checkpoints.MANIFEST, "modules.json",
+    *TOKENIZER_FILES,
+)  # fmt: skip
 _SHARD = re.compile(r"model-.*-of-.*\.safetensors", re.IGNORECASE)
 
 
@@ -34,7 +37,7 @@ def files_of_plugins(session: Fitting, taken: Collection[str]) -> dict[str, byte
     owners = {name.casefold(): "the model" for name in (*_OWN, *taken)}
     found: dict[str, bytes] = {}
 
-    def told(member: str, given: dict[str, str | bytes]) -> None:
+    def add(member: str, given: Mapping[str, str | bytes]) -> None:
         for name, content in given.items():
             if not PLAIN_NAME.fullmatch(name) or len(name) > LONGEST:
                 raise PluginFailure(
@@ -55,5 +58,7 @@ def files_of_plugins(session: Fitting, taken: Collection[str]) -> dict[str, byte
                     f"{error.start + 1}"
                 ) from error
 
-    session.bus.ask_each(HOOK, told, trainer=session)
+    for member in session.bus.members_with(HOOK):
+        for given in session.bus.asking(member.name, HOOK)(trainer=session):
+            add(member.label, given)
     return found
