@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from stepbus import BadInput, create_model, create_trainer, hookimpl
+from stepbus import BadInput, create_model, create_trainer, hookimpl, import_module
 from stepbus.compute.forward import HeadForward
 from stepbus_plugins.multi_sample_dropout import masked, sampled
+
+weighted = import_module(str(Path(__file__).with_name("test_weighted_rows.py")))
 
 Config = Callable[..., dict[str, Any]]
 NO_DROPOUT = {"dropout": 0.0, "hidden_dropout": 0.0, "attention_dropout": 0.0}
@@ -256,6 +258,58 @@ def test_all_of_them_in_any_order_and_accumulated(order: tuple[str, ...], tiny_c
         assert np.isfinite([step.loss, *step.scalars.values()]).all()
         assert step.scalars["rdrop_kl"] > 0
         assert step.scalars["adversarial_loss"] != step.loss
+
+
+def wrapped(tree: dict[str, Any], **sections: Any) -> dict[str, Any]:
+    """Return a configuration with R-Drop and AWP, both without chance where there is no dropout."""
+    awp = {"mode": "awp", "gamma": 0.05, "ascent_rate": 0.1}
+    return {**tree, **sections, "plugins": {"progress": False, "rdrop": {}, "adversarial_training": awp}}
+
+
+@pytest.mark.parametrize("task", weighted.LABELS)
+def test_a_row_of_weight_two_is_that_row_twice(task: str, tiny_config: Config) -> None:
+    rows = weighted.frame(task)
+    once = weighted.train(wrapped(weighted.tree_of(tiny_config, task, "weighted", weight="w")), rows, rows)
+    many = weighted.repeated(rows)
+    weighted.assert_the_same(once, weighted.train(wrapped(weighted.tree_of(tiny_config, task, "many")), many, many))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_soft_labels_at_0_and_1_are_hard_ones(task: str, tiny_config: Config) -> None:
+    rows, columns = weighted.soft_columns(weighted.frame(task), task)
+    hard, soft = (weighted.tree_of(tiny_config, task, name, weight="w", **more) for name, more in (
+        ("hard", {}), ("soft", {"soft_labels": columns})))  # fmt: skip
+    one, other = (weighted.train(wrapped(tree), rows, rows) for tree in (hard, soft))
+    weighted.assert_the_same(one, other, close=1e-7)
+
+
+def test_class_weights_count_in_both_passes_and_at_the_moved_weights(tiny_config: Config) -> None:
+    """A class weight of 3 is a row weight of 3, but for the sum that the total is divided by."""
+    rows = weighted.frame("binary")
+    rows["w"] = np.where(rows["label"] == "yes", 3, 1)
+    tree = weighted.tree_of(tiny_config, "binary", "classes")
+    loss = {"type": "cross_entropy", "class_weights": {"yes": 3.0, "no": 1.0}}
+    tree["training"]["num_epochs"] = 1
+    plugins = {"progress": False, "adversarial_training": {"epsilon": 0.5}, "gradient_clipping": False}
+    by_class = weighted.train({**tree, "loss": loss, "plugins": plugins}, rows)
+    other = weighted.tree_of(tiny_config, "binary", "rows", weight="w")
+    other["training"]["num_epochs"] = 1
+    other["optimizer"]["learning_rate"] *= 2  # half of the rows weigh 3: the mean weight is 2
+    by_row = weighted.train({**other, "plugins": plugins}, rows)
+    [(one, *_)], [(two, *_)] = by_class[2].steps, by_row[2].steps
+    assert one == pytest.approx(2 * two, rel=1e-5)
+    arrays = by_row[0].model.tensors()
+    for name, array in by_class[0].model.tensors().items():
+        np.testing.assert_allclose(np.array(array), np.array(arrays[name]), atol=2e-6, err_msg=name)
+
+
+def test_an_ordinal_head_says_probabilities_of_classes(tiny_config: Config) -> None:
+    tree = weighted.tree_of(tiny_config, "multiclass", "ordinal")
+    tree["model"] = {**tree["model"], "head": {"type": "ordinal", "order": ["a", "b", "c"]}, "hidden_dropout": 0.2}
+    steps = Steps()
+    plugins = {"progress": False, **PLUGINS}
+    create_trainer(config={**tree, "plugins": plugins}, plugins=[steps]).train(weighted.frame("multiclass"))
+    assert all(0 < step.scalars["rdrop_kl"] < 1 and np.isfinite(step.loss) for step in steps.steps)
 
 
 def test_fgm_and_awp_beside_each_other(tiny_config: Config) -> None:
