@@ -20,7 +20,7 @@ class Others:
     def training_step(self) -> None: ...
 
 
-class StepLosses:
+class Losses:
     @hookimpl
     def wrap_loss(self) -> None: ...
 
@@ -40,7 +40,7 @@ MADE = f"steps, {__name__} makes the training step (training_step)"
 
 
 def test_each_is_named_beside_the_step() -> None:
-    assert problems(StepLosses, Gradients, Steps) == [
+    assert problems(Losses, Gradients, Steps) == [
         f"plugins.losses: {MADE}, and losses, {__name__} changes the loss of the engine's own step (wrap_loss), "
         "which would never be called; do without one of them",
         f"plugins.gradients: {MADE}, and gradients, {__name__} changes the gradient of the engine's own step "
@@ -64,5 +64,5 @@ def test_accumulation() -> None:
 
 def test_what_goes_together() -> None:
     assert planned(Steps)
-    assert planned(StepLosses, Gradients, gradient_accumulation_steps=4)
+    assert planned(Losses, Gradients, gradient_accumulation_steps=4)
     assert planned(Steps, Recorder(), LateRecorder())
