@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ModelError, PluginError, did_you_mean, listed
-from stepbus.compute.stepping import trainable_names
 from stepbus.fit.exporting import set_apart
 
 if TYPE_CHECKING:
@@ -33,11 +32,12 @@ def transformed_model(session: Fitting, model: Any, *, kept: bool) -> Any:
     return found
 
 
-def phases_of(session: Fitting) -> dict[int, tuple[str, ...]]:
+def phases_of(session: Fitting, names: Sequence[str] | None = None) -> dict[int, tuple[str, ...]]:
     """Return the updates before each phase -> the parameters that it trains; the first phase begins at 0.
 
     Args:
         session: The fit, its model in place.
+        names: The parameters that are not frozen; None takes those of the model.
 
     Raises:
         PluginError: A plugin names a parameter that there is none of, or that one before it took out.
@@ -46,8 +46,11 @@ def phases_of(session: Fitting) -> dict[int, tuple[str, ...]]:
     asked = session.bus.in_order("phases", trainer=session)
     total = session.state.total_steps
     starts = sorted({0, *(step for steps in asked for step in steps if step < total)})
-    names = trainable_names(session.model)
-    return {start: _trained(session, names, start) for start in starts}
+    if names is None:
+        from stepbus.compute.stepping import trainable_names
+
+        names = trainable_names(session.model)
+    return {start: _trained(session, tuple(names), start) for start in starts}
 
 
 def _trained(session: Fitting, names: tuple[str, ...], start: int) -> tuple[str, ...]:
