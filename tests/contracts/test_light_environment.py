@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import re
 import importlib.metadata
+import re
 import tomllib
 from pathlib import Path
 

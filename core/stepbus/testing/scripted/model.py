@@ -1,4 +1,4 @@
-"""The model of a scripted fit as plugins see it, and what stands in for the functions of a step that computes nothing."""
+"""The model of a scripted fit as plugins see it, and what stands in for the functions of a step: none computes."""
 
 from __future__ import annotations
 
