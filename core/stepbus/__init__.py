@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from stepbus.compute.folders import find_folder as find_folder
     from stepbus.compute.folders import read_config as read_config
     from stepbus.compute.folders import read_tensors as read_tensors
+    from stepbus.compute.losses import LossFacts as LossFacts
     from stepbus.compute.models.layers import depths_of as depths_of
     from stepbus.compute.models.layers import layers_of as layers_of
     from stepbus.compute.models.model import compose as compose
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from stepbus.config.load import load_config as load_config
     from stepbus.config.sections import DataConfig as DataConfig
     from stepbus.config.sections import EnvironmentConfig as EnvironmentConfig
+    from stepbus.config.sections import LossConfig as LossConfig
     from stepbus.config.sections import ModelConfig as ModelConfig
     from stepbus.config.sections import OptimizerConfig as OptimizerConfig
     from stepbus.config.sections import SchedulerConfig as SchedulerConfig
@@ -100,6 +102,7 @@ if TYPE_CHECKING:
     from stepbus.storage.durable import write_bytes_atomically as write_bytes_atomically
     from stepbus.storage.durable import write_text_atomically as write_text_atomically
     from stepbus.text.encoder import TextSource as TextSource
+    from stepbus.text.labels.class_order import class_order as class_order
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.numbers import label_counts as label_counts
@@ -128,6 +131,8 @@ _HOME = {
     "FitResult": "kernel.fits.results",
     "HOOKS_VERSION": "base.version",
     "LabelCodec": "text.labels.codec",
+    "LossConfig": "config.sections",
+    "LossFacts": "compute.losses",
     "Metric": "base.metric",
     "ModelConfig": "config.sections",
     "ModelError": "base.errors",
@@ -158,6 +163,7 @@ _HOME = {
     "__version__": "base.version",
     "check_keys": "compute.models.model_keys",
     "check_room": "plan.memory",
+    "class_order": "text.labels.class_order",
     "component": "base.settings",
     "compose": "compute.models.model",
     "counted": "base.wording",

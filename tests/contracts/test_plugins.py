@@ -27,6 +27,7 @@ def reviews() -> Rows:
 
 # What single plugins need beside the usual script, or show themselves better with.
 MORE: dict[str, list[dict[str, Any]]] = {
+    "adversarial_training": [{}, {"settings": {"mode": "awp", "from_epoch": 2}}],
     "checkpoint": [
         {},
         {"settings": {"save_strategy": "steps", "save_steps": 3}},
@@ -52,7 +53,7 @@ def loaded(request: pytest.FixtureRequest) -> LoadedPlugin:
 
 
 def test_there_are_the_plugins_of_the_index() -> None:
-    assert len(NAMES) == 19
+    assert len(NAMES) == 22
 
 
 @pytest.mark.parametrize(("name", "more"), CASES, ids=[f"{name}-{MORE.get(name, [{}]).index(m)}" for name, m in CASES])

@@ -59,6 +59,13 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "lower": {"training": {"precision": "bfloat16"}},
     "evaluating": {"training": {"eval_strategy": "steps", "eval_steps": 2}, "plugins": {"early_stopping": {}}},
     "two_optimizers": {"optimizer": {"type": "muon"}},
+    "other_losses_and_gradients": {
+        "plugins": {
+            "rdrop": {},
+            "multi_sample_dropout": {},
+            "adversarial_training": {},
+        }
+    },
     "changing_rate": {
         "training": {"eval_strategy": "steps", "eval_steps": 1},
         "scheduler": {"type": "reduce_on_plateau", "patience": 0},

@@ -159,6 +159,16 @@ def test_weights_that_a_wrapper_asks_the_gradient_at_do_not_stay(tiny_config: Co
         assert np.array_equal(array, found.weights[-1][name]), name
 
 
+def test_a_gradient_at_a_parameter_that_there_is_none_of_is_refused(tiny_config: Config) -> None:
+    class Odd:
+        @hookimpl
+        def wrap_gradient(self, value_and_grad: Any) -> Any:
+            return lambda parameters, batch: value_and_grad({**parameters, "heda.weight": mx.zeros(1)}, batch)
+
+    with pytest.raises(BadInput, match=r"expected a parameter's name, got 'heda.weight' \(did you mean 'head.weight'"):
+        fitted(tiny_config(), Odd())
+
+
 # -- what follows an update -------------------------------------------------------------------------------------------
 
 
@@ -411,3 +421,62 @@ def test_a_step_of_ones_own_trains_as_the_engines(tiny_config: Config) -> None:
     plain, found = fitted(tree), fitted(tree, Own())
     assert np.allclose(plain.losses, found.losses, rtol=1e-5)
     assert all(step.scalars["mine"] == pytest.approx(2 * step.loss, rel=1e-6) for step in found.steps)
+
+
+# -- all that touches gradients, with an overflow ---------------------------------------------------------------------
+
+ADVERSARIAL = "stepbus_plugins.adversarial_training:AdversarialTraining"
+
+
+@pytest.mark.parametrize("step", [4, 5, 6])
+def test_an_overflow_under_all_that_touches_gradients_changes_nothing(
+    step: int, tiny_config: Config, tmp_path: Path
+) -> None:
+    def tree(name: str) -> dict[str, Any]:
+        return tiny_config(
+            training={"precision": "float16", "gradient_accumulation_steps": 2, "num_epochs": 4, "max_steps": 12},
+            scheduler={"type": "linear"},
+            environment={"output_dir": str(tmp_path / name)},
+            plugins={
+                "progress": False,
+                "rdrop": {},
+                "adversarial_training": {"mode": "fgm"},
+                "awp": {"use": ADVERSARIAL, "mode": "awp"},
+                "gradient_clipping": {"max_norm": 0.5},
+                "ema": {"decay": 0.8},
+            },
+        )
+
+    class State:
+        def __init__(self) -> None:
+            self.states: list[dict[str, Any]] = []
+
+        @hookimpl
+        def on_step_end(self, trainer: Any) -> None:
+            self.states.append({name: np.array(a) for name, a in trainer.optimizer.arrays().items()})
+
+    seen = State()
+    found = fitted(tree("whole"), Overflow(5), Mean(), seen)
+    skipped = [index for index, each in enumerate(found.steps) if each.skipped]
+    # One is put in; a scale that is still too large for this model adds its own at the beginning.
+    assert 4 in skipped and len(skipped) < 4
+    moved = ("learning_rate", "loss_scale", "good_steps")
+    assert any(name.startswith("plugins.ema.") for name in seen.states[3])
+    for index in range(1, 12):
+        same = index in skipped
+        before, after = found.weights[index - 1], found.weights[index]
+        assert all(np.array_equal(before[name], after[name]) for name in before) == same
+        for name, array in seen.states[index - 1].items():
+            if same:
+                assert name in moved or np.array_equal(array, seen.states[index][name]), name
+        if index < 11:
+            assert found.steps[index + 1].loss_scale == found.steps[index].loss_scale / (2 if same else 1)
+    last = found.steps[-1].scalars
+    assert {"rdrop_kl", "adversarial_loss", "adversarial_loss_awp", "gradient_norm"} <= last.keys()
+    # Unscaled everywhere: a norm of the gradient, and losses, of the size that they have in float32.
+    assert last["gradient_norm"] < 100 and last["adversarial_loss"] < 10
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tree("cut"), Overflow(5), Mean(), Cut(step))
+    rest = fitted(tree("cut"), Overflow(5), Mean(), Cut(99), resume=True)
+    assert rest.losses == found.losses[step:]
+    assert all(np.array_equal(array, rest.weights[-1][name]) for name, array in found.weights[-1].items())

@@ -18,6 +18,14 @@ EVERY_STEP = {"save_strategy": "steps", "save_steps": 1, "keep_last": 100}
 PLATEAU = {"type": "reduce_on_plateau", "patience": 1, "monitor": "eval_loss", "factor": 0.5}
 BASE = {"progress": False, "checkpoint": EVERY_STEP}
 
+# The best evaluation is an early one, and two more come after it.
+STALLS: dict[str, Any] = {
+    "training": {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 14, "monitor": "eval_loss",
+                 "greater_is_better": None},
+    "optimizer": {"learning_rate": 5e-2},
+    "scheduler": {"type": "constant"},
+}  # fmt: skip
+
 CASES: dict[str, dict[str, Any]] = {
     "dropout": {},
     "accumulation": {"training": {"gradient_accumulation_steps": 3, "num_epochs": 3}},
@@ -25,6 +33,23 @@ CASES: dict[str, dict[str, Any]] = {
         "plugins": {**BASE, "early_stopping": {"patience": 2}},
         "training": {"eval_strategy": "steps", "eval_steps": 2, "num_epochs": 3},
         "optimizer": {"learning_rate": 3e-2},
+    },
+    "ema": {
+        "plugins": {**BASE, "early_stopping": {"patience": 2}, "ema": {"decay": 0.8, "from_step": 2}},
+        **STALLS,
+    },
+    "ema_ahead_of_the_host": {
+        "plugins": {**BASE, "early_stopping": {"patience": 2}, "ema": {"decay": 0.8}},
+        **STALLS,
+        "training": {**STALLS["training"], "pipeline_depth": 1},
+    },
+    "swa": {"plugins": {**BASE, "swa": {"from_step": 2, "every": 2}}, "training": {"max_steps": 7}},
+    "schedule_free": {
+        "plugins": {**BASE, "early_stopping": {"patience": 2}},
+        **STALLS,
+        "optimizer": {"type": "schedule_free", "learning_rate": 5e-2},
+        "scheduler": {"type": "constant", "warmup_steps": 2},
+        "training": {**STALLS["training"], "pipeline_depth": 1},
     },
     "plateau": {"scheduler": PLATEAU, "training": {"eval_strategy": "steps", "eval_steps": 2}},
     "bfloat16": {"training": {"precision": "bfloat16", "max_steps": 8}},

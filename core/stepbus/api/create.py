@@ -93,7 +93,7 @@ def create_trainer(
     *,
     plugins: Sequence[Any] = (),
     callbacks: Sequence[Any] = (),
-    loss: Callable[[Any, Any], Any] | None = None,
+    loss: Callable[[Any, Any], Any] | str | Mapping[str, Any] | None = None,
     trainer_class: type[Trainer] | None = None,
     **overrides: Any,
 ) -> Trainer:
@@ -105,8 +105,9 @@ def create_trainer(
         config: A preset's name, a path, a mapping or a configuration; none takes the defaults.
         plugins: Classes, instances and modules with hooks.
         callbacks: The same, by the name that other libraries give it; they come after `plugins`.
-        loss: The loss of a module, called with outputs and labels: a loss for each row [B], or their mean. None, where
-            its call takes `labels` and returns the loss, or loss and outputs.
+        loss: The section `loss`, a name or a mapping (`loss="focal"`); of a module a function of outputs and labels,
+            which gives a loss for each row [B], or their mean, and None where its call takes `labels` and returns the
+            loss, or loss and outputs.
         trainer_class: A subclass of `stepbus.BaseTrainer` to make one of; it is called with the same arguments.
         **overrides: Any setting by its name (`learning_rate=1e-5`, `num_epochs=20`, `batch_size=64`).
 

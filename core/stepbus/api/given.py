@@ -38,7 +38,7 @@ def given_to_trainer(
     config: Any,
     plugins: Sequence[Any],
     callbacks: Sequence[Any],
-    loss: Loss | None,
+    loss: Loss | str | Mapping[str, Any] | None,
     overrides: Mapping[str, Any],
 ) -> Given:
     """Return what a trainer is made of.
@@ -48,7 +48,7 @@ def given_to_trainer(
         config: A preset's name, a path, a mapping or a configuration.
         plugins: Classes, instances and modules with hooks.
         callbacks: More of them.
-        loss: The loss of a module.
+        loss: The loss of a module, or else the section `loss`.
         overrides: Settings by name.
 
     Raises:
@@ -63,18 +63,37 @@ def given_to_trainer(
             "model: expected a model as create_model returns it, any mlx.nn.Module, a name, or the settings of the "
             f"section model, got {f'the class {model.__name__}' if isinstance(model, type) else a_thing(model)}"
         )
-    if loss is not None and not module:
-        raise BadInput(f"loss: expected none, because the loss of a {_kind(model)} is its head's; leave it out")
+    named = is_section(loss)
+    if loss is not None and named == module:
+        raise BadInput(_other_loss(model, loss))
     # All settings of a model that is there: what a preset says of models in general does not change it.
     settings = None if module else getattr(given, "settings", None)
     described = plain(settings) if settings is not None else getattr(given, "section", None)
     section = {} if model is None or module else {"model": model if given is None else described}
-    loaded = load_config(
-        config, keywords={**section, **overrides}, extra_plugins=[*listed_plugins(plugins), *listed_plugins(callbacks)]
-    )
+    said = {"loss": loss} if named else {}
+    passed = [*listed_plugins(plugins), *listed_plugins(callbacks)]
+    loaded = load_config(config, keywords={**section, **said, **overrides}, extra_plugins=passed)
     if given is not None and not module:
         _say_unused(config, loaded, given.section)
     return Given(loaded, given)
+
+
+def is_section(loss: Any) -> bool:
+    """Return whether a loss is the section of a configuration, and no function; a module of MLX is both."""
+    return isinstance(loss, str | Mapping) and not callable(loss)
+
+
+def _other_loss(model: Any, loss: Any) -> str:
+    """Return that a loss is none for this model, in words."""
+    if is_module(model):
+        return (
+            "loss: expected a function of outputs and labels, because the model is a module of yours, got "
+            f"{show(loss)}; give it: loss=nn.losses.cross_entropy"
+        )
+    return (
+        f"loss: expected the name of a loss or its settings, because the model is a {_kind(model)}, got "
+        f"{a_thing(loss)}; a loss of your own is a plugin: stepbus plugins new NAME --kind loss"
+    )
 
 
 def _kind(model: Any) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.api.checkpoints_by_hand import load_weights, named_checkpoint, save_by_hand
 from stepbus.api.fits import FitModels
-from stepbus.api.given import given_to_trainer
+from stepbus.api.given import given_to_trainer, is_section
 from stepbus.api.predicting import Models, PredictionMethods
 from stepbus.api.starting import Memories, model_changes, why_none
 from stepbus.api.subclassing import HELD, StepMethods, own_steps
@@ -43,7 +43,7 @@ class Trainer(PredictionMethods, StepMethods):
         config: The configuration.
         plugins: Classes, instances and modules with hooks, beside those that the configuration names.
         callbacks: More of them.
-        loss: The loss of a module of the caller's.
+        loss: The loss of a module of the caller's, or else the section `loss`.
         **overrides: Settings by name.
 
     Attributes:
@@ -63,11 +63,11 @@ class Trainer(PredictionMethods, StepMethods):
         *,
         plugins: Sequence[Any] = (),
         callbacks: Sequence[Any] = (),
-        loss: Callable[[Any, Any], Any] | None = None,
+        loss: Callable[[Any, Any], Any] | str | Mapping[str, Any] | None = None,
         **overrides: Any,
     ) -> None:
         given = given_to_trainer(model, config, plugins, callbacks, loss, overrides)
-        self.loss = loss
+        self.loss: Any = None if is_section(loss) else loss
         self._begin(given.config, given.model)
 
     def _begin(self, config: Config, model: Any = None) -> None:

@@ -17,7 +17,7 @@ from stepbus.base.wording import listed
 
 TASKS = ("binary", "multiclass", "multilabel", "regression")
 # What a section of a configuration or a setting of the section `model` or `training` picks.
-KINDS = ("model", "head", "pooling", "optimizer", "scheduler", "metric", "data", "reader")
+KINDS = ("model", "head", "pooling", "loss", "optimizer", "scheduler", "metric", "data", "reader")
 
 
 def _task(value: Any) -> bool:
@@ -40,11 +40,13 @@ _TASKS = f"a tuple out of {', '.join(TASKS)}"
 # Kind -> what its metadata must say, and how it is written.
 WANTED: dict[str, dict[str, str]] = {
     "head": {"task": '"binary" (or multiclass, multilabel, regression, or None for any)'},
+    "loss": {"tasks": '("binary", …)'},
     "metric": {"tasks": '("binary", …)', "greater_is_better": "True (or False, or None)"},
 }
 # Kind -> what its metadata may say: whether a value will do, and what is expected in words.
 FACTS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
     "head": {"task": (_task, f"{listed(TASKS, 'or')}, or None for any")},
+    "loss": {"tasks": (_tasks, _TASKS)},
     "metric": {
         "tasks": (_tasks, _TASKS),
         "default": (_tasks, _TASKS),
@@ -64,12 +66,13 @@ class Component:
     """A part that a section or a setting picks by name.
 
     Args:
-        kind: What it is: model, head, pooling, optimizer, scheduler, metric, data, …
+        kind: What it is: model, head, pooling, loss, optimizer, scheduler, metric, data, …
         name: How YAML names it, in `type:`.
         config: The attrs class of its settings; it is the schema of the section that picks it.
         build: Called with an instance of `config` and what the kind passes along; returns the part.
         metadata: What the kind wants known before anything is built, by name:
             head: `task` (binary, multiclass, multilabel or regression; None for any).
+            loss: `tasks` that it is for.
             metric: `tasks` that it is for, `default` (those that have it without being asked), `greater_is_better`.
             optimizer: `averages` (whether its `weights` are evaluated and exported) is False unless said.
             reader: `suffixes` (endings of the files that it reads) or `schemes` (what stands before the colon of its

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from stepbus.compute.forward import Arrays as Arrays
     from stepbus.compute.forward import Forward as Forward
     from stepbus.compute.forward import HeadForward as HeadForward
+    from stepbus.compute.losses import LossFacts as LossFacts
+    from stepbus.compute.losses import LossFunction as LossFunction
+    from stepbus.compute.losses import built_loss as built_loss
     from stepbus.compute.module_forward import Loss as Loss
     from stepbus.compute.module_forward import ModuleForward as ModuleForward
     from stepbus.compute.optimizer import Optimizer as Optimizer
@@ -34,6 +37,7 @@ else:
         __name__,
         folders="INDEX MAX_INDEX WEIGHTS find_folder read_config read_tensors",
         forward="Arrays Forward HeadForward",
+        losses="LossFacts LossFunction built_loss",
         module_forward="Loss ModuleForward",
         optimizer="Optimizer Scalars hoist",
         scheduler="Scheduler warmup_steps",

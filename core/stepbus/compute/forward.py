@@ -11,7 +11,9 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 
 from stepbus.base import ModelError
+from stepbus.base.guards import Maker
 from stepbus.compute.checks import called, maker_of, shape_of, shown
+from stepbus.compute.losses import LossFunction
 
 Arrays = dict[str, mx.array]
 
@@ -44,9 +46,6 @@ class Forward(Protocol):
 
     def loss_of(self, model: Any) -> RowLoss:
         """Return the loss of a batch by its labels; it is handed `calling(model)`, or what a plugin puts there."""
-
-    def losses(self, model: Any, batch: Arrays) -> mx.array:
-        """Return the loss of each row, float32 [B], by the batch's labels."""
 
     def outputs(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         """Return row losses [B] (0 without labels), predictions [B, K] and logits [B, K]."""
@@ -84,11 +83,18 @@ class HeadCall:
 
 
 class HeadForward:
-    """A `Classifier`: its head has the loss and says what logits mean.
+    """A `Classifier`: its head says what logits mean, and has the loss where no other one was picked.
+
+    Args:
+        loss: The loss that was picked; None takes the head's.
+        maker: How messages name it, and whom it comes from.
 
     Raises:
         ModelError: The head gives something else; what broadcasts would be a wrong loss without a word.
     """
+
+    def __init__(self, loss: LossFunction | None = None, maker: Maker | None = None) -> None:
+        self.loss, self.maker = loss, maker or Maker(f"the loss {type(loss).__name__}")
 
     def calling(self, model: Any) -> HeadCall:
         """Return the classifier as a loss calls it."""
@@ -96,29 +102,30 @@ class HeadForward:
 
     def loss_of(self, model: Any) -> RowLoss:
         """Return the loss of a batch, see `Forward`."""
-        return lambda forward, batch: (_row_losses(model, forward(batch), batch), {})
-
-    def losses(self, model: Any, batch: Arrays) -> mx.array:
-        """Return the loss of each row, [B]."""
-        return self.loss_of(model)(self.calling(model), batch)[0]
+        return lambda forward, batch: (self._row_losses(model, forward(batch), batch), {})
 
     def outputs(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         """Return row losses [B], predictions [B, K] and logits [B, K]."""
         logits = self.calling(model)(batch)
-        losses = _row_losses(model, logits, batch) if "labels" in batch else mx.zeros_like(batch["weights"])
+        losses = self._row_losses(model, logits, batch) if "labels" in batch else mx.zeros_like(batch["weights"])
         predictions = called(model, "head", logits, method="predictions")
         if shape_of(predictions)[:1] != logits.shape[:1] or len(shape_of(predictions)) != 2:
             expected = f"predictions: expected [{logits.shape[0]}, K]"
             raise maker_of(model, "head").fault(f"{expected}, got {shown(predictions)}", ModelError)
         return losses, predictions, logits
 
-
-def _row_losses(model: Any, logits: mx.array, batch: Arrays) -> mx.array:
-    labels = batch["labels"]
-    mend = "soft labels are probabilities [B, K]: let its loss take them, or leave data.soft_labels out"
-    soft = labels.ndim == 2 and model.task in ("binary", "multiclass")
-    losses: mx.array = called(model, "head", logits, labels, method="loss", mend=mend if soft else "")
-    if shape_of(losses) != batch["weights"].shape:
-        expected = f"loss: expected one for each row, {list(batch['weights'].shape)}"
-        raise maker_of(model, "head").fault(f"{expected}, got {shown(losses)}", ModelError)
-    return losses
+    def _row_losses(self, model: Any, logits: mx.array, batch: Arrays) -> mx.array:
+        labels = batch["labels"]
+        if self.loss is not None:
+            maker, said = self.maker, ""
+            with maker.calling("its call", ModelError):
+                losses = self.loss(logits, labels)
+        else:
+            maker, said = maker_of(model, "head"), "loss: "
+            mend = "soft labels are probabilities [B, K]: let its loss take them, or leave data.soft_labels out"
+            soft = labels.ndim == 2 and model.task in ("binary", "multiclass")
+            losses = called(model, "head", logits, labels, method="loss", mend=mend if soft else "")
+        if shape_of(losses) != batch["weights"].shape:
+            expected = f"{said}expected one for each row, {list(batch['weights'].shape)}"
+            raise maker.fault(f"{expected}, got {shown(losses)}", ModelError)
+        return losses

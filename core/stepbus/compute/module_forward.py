@@ -68,10 +68,6 @@ class ModuleForward:
         """Return the loss of a batch, see `Forward`; one number for the whole batch counts for each row."""
         return lambda forward, batch: (self._scored(forward, batch)[0], {})
 
-    def losses(self, model: Any, batch: Arrays) -> mx.array:
-        """Return the loss of each row, float32 [B]."""
-        return self.loss_of(model)(self.calling(model), batch)[0]
-
     def outputs(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
         """Return row losses [B] (0 without labels), predictions [B, …] and outputs [B, …]."""
         call = self._call(model, mx.float32)

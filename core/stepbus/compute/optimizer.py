@@ -20,7 +20,19 @@ Scalars = dict[str, mx.array]
 
 
 class Optimizer:
-    """How one parameter is updated; subclasses hold settings, and no arrays."""
+    """How one parameter is updated; subclasses hold settings, and no arrays.
+
+    An update whose gradient is not finite is skipped: parameter and state keep their values. The engine sees to that
+    with a pass of its own over each array. A class that writes `skips = True` beside its `update` does so itself in
+    there, by `mx.where` of `scalars["finite"]`, which `mx.compile` fuses with the rest.
+    """
+
+    skips = False
+
+    def keeps_itself(self) -> bool:
+        """Return whether `update` keeps all values where an update is skipped; the class that has it says so."""
+        writer = next(cls for cls in type(self).__mro__ if "update" in vars(cls))
+        return bool(vars(writer).get("skips", False))  # no subclass with an update of its own inherits the promise
 
     def for_parameter(self, name: str, parameter: mx.array) -> Optimizer:
         """Return the optimizer of one parameter: this one, unless a rule by name or shape picks another."""

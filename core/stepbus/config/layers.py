@@ -14,7 +14,7 @@ from stepbus.base import ConfigError, Problem, did_you_mean, show, unusable, usa
 from stepbus.base.trees import Keys, Mark, Node, from_python, parse, read_tree, resolve_place
 from stepbus.config.discovery import preset_path
 
-COMPONENT_SECTIONS = ("model", "data", "optimizer", "scheduler")
+COMPONENT_SECTIONS = ("model", "data", "loss", "optimizer", "scheduler")
 SECTIONS = (*COMPONENT_SECTIONS, "training", "environment")
 TOP_KEYS = (*SECTIONS, "plugins", "hooks")
 MAX_FILES = 50

@@ -40,6 +40,7 @@ class Config:
         marks: Dotted path → where the value was written.
         model: The section, as the component that its `type` picked.
         data: The same.
+        loss: The same.
         optimizer: The same.
         scheduler: The same.
         training: The section's settings.
@@ -55,6 +56,7 @@ class Config:
     marks: dict[str, Mark]
     model: Selected
     data: Selected
+    loss: Selected
     optimizer: Selected
     scheduler: Selected
     training: TrainingConfig

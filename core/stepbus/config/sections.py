@@ -127,6 +127,11 @@ class DataConfig:
 
 
 @define(frozen=True, kw_only=True)
+class LossConfig:
+    """Section `loss`: what is made small; `auto` is the loss of the head."""
+
+
+@define(frozen=True, kw_only=True)
 class OptimizerConfig:
     """Section `optimizer`: what every optimizer has."""
 
@@ -234,6 +239,7 @@ class EnvironmentConfig:
 BASES: dict[str, type] = {
     "model": ModelConfig,
     "data": DataConfig,
+    "loss": LossConfig,
     "optimizer": OptimizerConfig,
     "scheduler": SchedulerConfig,
     "training": TrainingConfig,

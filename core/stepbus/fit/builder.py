@@ -44,6 +44,7 @@ class Fitting(Session, Protocol):
         averages: Whether others than the present weights are evaluated: averages, see `stepbus.fit.using`.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
         before: Which rows the weights had seen before this fit.
+        disk: What keeps it: checkpoints and its model.
         origin: What it has to give back: the model as it was before plugins changed it.
         traces: How often functions were traced for steps that are gone.
     """
@@ -57,6 +58,7 @@ class Fitting(Session, Protocol):
     averages: bool
     not_of_step: str
     before: Lineage
+    disk: Checkpointer
     origin: Origin
     steps: Steps
     traces: int

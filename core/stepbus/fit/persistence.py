@@ -76,7 +76,7 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
     if kept := best_weights.differing(session):
         stems["best"] = kept
     if session.averages:
-        stems[_AVERAGED] = tensors_in_use(session)
+        stems[_AVERAGED] = exporting.exported_tensors(session, tensors_in_use(session))
     mx.eval(stems)
     snapshot = Snapshot(
         step=session.state.step,
@@ -131,7 +131,9 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     if not optimizer:
         begin_averages(session)
     best = session.state.best
-    names = ["best", *([_AVERAGED] if best is not None and best.step == session.state.step else [])]
+    # Where plugins change what is exported, the averages there are those of the export.
+    here = best is not None and best.step == session.state.step and exporting.TRAINING_FILE not in checkpoint.files
+    names = ["best", *([_AVERAGED] if here else [])]
     kept = [name for name in names if f"{name}.safetensors" in checkpoint.files]
     stored = checkpoints.read_arrays(checkpoint, kept[0]) if kept else None
     try:
@@ -142,7 +144,7 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
 
 
 def _training_tensors(session: Fitting, checkpoint: Checkpoint) -> dict[str, Any]:
-    other = f"{exporting.TRAINING}.safetensors" in checkpoint.files
+    other = exporting.TRAINING_FILE in checkpoint.files
     training = checkpoints.read_arrays(checkpoint, exporting.TRAINING) if other else {}
     tensors = checkpoints.read_arrays(checkpoint, "model")
     return exporting.training_tensors(session, tensors, training, str(checkpoint.path))

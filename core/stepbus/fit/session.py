@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import REQUESTS, raise_first
 from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
-from stepbus.fit import best_weights, evaluation, exporting
+from stepbus.fit import best_weights, ending, evaluation, exporting
 from stepbus.fit.members import for_fit
 from stepbus.fit.predicting import prepared_fit
-from stepbus.fit.seen import lineage_of, put_lineage, seen_in, trained_on, warnings_of, watch_reading
+from stepbus.fit.seen import lineage_of, put_lineage, trained_on, watch_reading
 from stepbus.fit.switched_off import disabled_of
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
@@ -265,7 +265,7 @@ class FitSession(AssignedByCore):
             if result.reason:
                 self.message(f"stopped by {result.reason}")
             if not self.cut:
-                self._finish(result)
+                ending.finish(self, result)
         except BaseException as error:
             result.status = "failed"
             self.not_of_step = self.not_of_step or f"the fit failed in step {self.state.step + 1}"
@@ -287,13 +287,9 @@ class FitSession(AssignedByCore):
     def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
-        result.metrics, result.best = dict(state.metrics), state.best
-        result.history, result.steps = list(state.history), state.step
         late = exporting.unwrap_at_last(self)
         result.traces = self.traces + self.steps.traces
-        result.lineage, result.selected = self.lineage, dict(self.control.selected)
-        result.seen = {name: met.said("rows") for name, met in seen_in(self.before | trained_on(self.fit), self.fit)}
-        put_lineage(self.model, result.lineage)
+        ending.fill(self, result)
         if not self.cut and result.status != "failed":
             for text in self.control.unserved():
                 self.message(text, "warning")
@@ -302,12 +298,3 @@ class FitSession(AssignedByCore):
         raised = late + self.bus.tell_all("on_fit_end", trainer=self, state=state, result=result)
         result.disabled = disabled_of(self.bus.members)  # one that broke just now among them
         return raised
-
-    def _finish(self, result: FitResult) -> None:
-        best_weights.put_back(self)
-        exporting.unwrap(self)
-        self.control.settled = True
-        result.predictions = evaluation.final_predictions(self)
-        for words in warnings_of(self.before | trained_on(self.fit), self.fit):
-            self.message(words, "warning")
-        result.model_path = self.disk.export(self)

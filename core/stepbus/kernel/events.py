@@ -244,8 +244,9 @@ def wrap_loss(trainer: Session, loss: Callable[..., Any]) -> Callable[..., Any] 
     Asked once for each phase. The function is `loss(forward, batch) -> (row losses [B], {name: scalar array})`. The
     engine weighs the rows and adds them up. `forward(batch)` gives the outputs, of text logits float32 [B, K]; it may
     be called several times, each with dropout of its own, and on a changed batch. Of a model of text
-    `forward.pooled(batch)` gives the pooled vectors [B, D], and `forward.logits(pooled)` the rest. What is handed to
-    the inner loss as `forward` may be a function of one's own.
+    `forward.pooled(batch)` gives the pooled vectors [B, D], `forward.logits(pooled)` the rest, and
+    `forward.head(pooled)` the rest without its dropout. What is handed to the inner loss as `forward` may be a function
+    of one's own.
 
     Args:
         trainer: The session of this fit.
@@ -268,7 +269,7 @@ def wrap_gradient(trainer: Session, value_and_grad: Callable[..., Any]) -> Calla
     Args:
         trainer: The session of this fit.
         value_and_grad: The function so far. `parameters` and `gradients` are dictionaries by parameter name, of what is
-            trained.
+            trained; called with frozen parameters besides, it gives their gradients as well.
 
     Returns:
         The new function. For `trace_key` see `transform_gradients`.

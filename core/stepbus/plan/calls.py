@@ -92,7 +92,7 @@ def components_in_use(config: Config, task: str | None) -> list[Component]:
         config: The configuration.
         task: What the labels are; without it, nothing is known of what goes by them.
     """
-    picked = [*_selected([getattr(config, name) for name in ("model", "data", "optimizer", "scheduler")])]
+    picked = [*_selected([getattr(config, name) for name in ("model", "data", "loss", "optimizer", "scheduler")])]
     picked += _selected([choice.settings for choice in config.plugins])
     picked += readers_in_use(config.data.settings)
     parts = [each.component for each in picked if each.component.kind != "head"]

@@ -23,6 +23,8 @@ from stepbus.testing.watching import device_calls, files_touched
 
 # What any plugin may cause at any time.
 TOLD = frozenset({"on_message", "on_report", "on_artifact", "on_log"})
+# What is asked once for each phase: who asks for a phase has all of them asked again.
+OF_PHASES = frozenset({"trained_parameters", "wrap_loss", "wrap_gradient", "transform_gradients", "training_step"})
 
 
 def check_class(subject: Subject) -> None:
@@ -141,7 +143,7 @@ def check_order(subject: Subject) -> None:
     if subject.asked(alone) or not alone.run.alone:
         return
     bare = play(*subject.beside, **subject.script)
-    without_it, with_it = ([name for name in each.names if name not in TOLD] for each in (bare, alone))
+    without_it, with_it = ([name for name in each.names if name not in TOLD | OF_PHASES] for each in (bare, alone))
     if found := difference(without_it, with_it):
         subject.fail(rule, f"it asks for nothing, and yet the events are others with it: {found}")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from stepbus.device import choice
 from stepbus.text.batches import Batch, Prefetch, accumulated, epoch_order, eval_order, plan_shapes
-from stepbus.text.labels import labels_in_words, weights_in_words
+from stepbus.text.labels import ClassCounts, labels_in_words, weights_in_words
 from stepbus.text.rows import read_rows, refuse_weightless, rows_that_count, weighed
 
 if TYPE_CHECKING:
@@ -148,6 +148,9 @@ class TextData:
             if name != "train"
         }
         if "train" in sets:
+            train = self.tokens["train"]
+            assert train.labels is not None  # the training rows have some
+            encoder.counts = ClassCounts.of(encoder.codec, train.labels, train.weights)
             self._plan()
 
     def _plan(self) -> None:

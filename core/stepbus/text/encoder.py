@@ -11,7 +11,7 @@ from attrs import evolve
 from stepbus.base import DataError, IntArray, ModelError, StepbusError, error_words, show
 from stepbus.base.guards import Maker
 from stepbus.config import DataConfig
-from stepbus.text.labels import LabelCodec
+from stepbus.text.labels import ClassCounts, LabelCodec
 from stepbus.text.rows import Rows
 from stepbus.text.source_checks import check_source, checked_state, checked_texts
 from stepbus.text.tokens import (
@@ -62,7 +62,8 @@ class RowEncoder:
         limits: What the model's tables hold, as far as it is known before its weights.
         maker: How messages name the source, and whom it comes from.
 
-    `opened` is the file that the state came from, where a folder was opened.
+    `opened` is the file that the state came from, where a folder was opened. `counts` is what the training rows count,
+    once they are encoded; an older folder does not say it.
     `notes` says in a sentence each what a user should know of the tokenizer and of rows that are cut.
 
     Raises:
@@ -82,6 +83,7 @@ class RowEncoder:
         check_source(source, self.maker)
         self.source = source
         self.opened: Path | None = None
+        self.counts: ClassCounts | None = None
         self.codec = codec
         self.config = config
         self.tokenizer_files = tokenizer_files(folder)
@@ -192,7 +194,8 @@ class RowEncoder:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what prediction needs beside the configuration and the tokenizer, as JSON values."""
-        return {"version": VERSION, "labels": self.codec.state_dict(), "source": self._source_state()}
+        counts = {} if self.counts is None else {"counts": self.counts.state_dict()}
+        return {"version": VERSION, "labels": self.codec.state_dict(), **counts, "source": self._source_state()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned.
@@ -207,6 +210,7 @@ class RowEncoder:
                 f"data state: expected version {VERSION}, got {show(saved.get('version'))}; export the model again"
             )
         self.codec.load_state_dict(saved.get("labels", {}))
+        self.counts = ClassCounts.from_state(saved["counts"], self.codec) if "counts" in saved else None
         if not isinstance(saved.get("source"), dict):
             raise DataError(f"source: expected a mapping, got {show(saved.get('source'))}")
         self.source.load_state_dict(saved["source"])

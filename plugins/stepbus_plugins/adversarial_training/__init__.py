@@ -13,7 +13,7 @@ from typing import Any, Literal
 from attrs import define
 
 from stepbus import PluginError, Problem, counted, hookimpl, setting
-from stepbus_plugins.adversarial_training.moving import adversarial, awp, chosen, fgm
+from stepbus_plugins.adversarial_training.moving import adversarial, awp, chosen, fgm, named_parameters
 
 # What each mode has of its own, with the values that stand for none.
 FGM, AWP = {"epsilon": 1.0}, {"gamma": 0.005, "ascent_rate": 0.01, "ascent_steps": 1}
@@ -39,9 +39,9 @@ class AdversarialTraining:
     fgm moves the table of word embeddings by epsilon · g / |g|, with g its gradient over the whole batch; the paper
     moves the vectors of each sequence, after it has normalised them. awp climbs in each matrix by ascent_rate · |w| ·
     g / |g|, and stays within gamma · |w|. Norms are those of a whole parameter. The gradient of the update is
-    clean_weight times that of the batch as it is plus weight times that at the moved weights, which are never kept;
-    the logged loss is that of the batch as it is. Each pass draws its own dropout. With accumulation every batch has
-    its own perturbation.
+    clean_weight times that of the batch as it is plus weight times that at the moved weights, which are never kept; the
+    logged loss is that of the batch as it is. Frozen parameters are moved like others where a pattern names them, and
+    stay frozen. Each pass draws its own dropout. With accumulation every batch has its own perturbation.
     """
 
     @define(frozen=True, kw_only=True)
@@ -59,8 +59,8 @@ class AdversarialTraining:
         clean_weight: float = _number(
             1.0, "what the gradient at the weights as they are counts; awp's paper has 0", zero=True
         )
-        from_epoch: int | None = _count("epochs without it at first", least=0)
-        from_step: int | None = _count("updates without it at first", least=0)
+        from_epoch: int | None = _count("the epoch, from 1, that it begins with; none takes the first", least=1)
+        from_step: int | None = _count("updates before it begins, in place of from_epoch", least=0)
 
         def problems(self) -> list[tuple[str, str]]:
             """Return what is wrong between the settings, as (setting, message)."""
@@ -88,15 +88,14 @@ class AdversarialTraining:
     @hookimpl
     def validate_plan(self, plan: Any) -> list[Problem] | None:
         """Find a beginning that the fit never comes to."""
-        epoch, step = self.config.from_epoch, self.config.from_step
-        name, place = ("from_step", step) if epoch is None else ("from_epoch", epoch)
-        if not place:
-            return None
+        epoch, total = self.config.from_epoch, plan.total_steps
+        name, place = ("from_step", self.config.from_step) if epoch is None else ("from_epoch", epoch)
         path = f"{self._path(plan.config)}.{name}"
-        if epoch is not None and not plan.steps_per_epoch:
-            return [Problem(path, f"expected an epoch whose updates can be counted, got {epoch}; give from_step")]
-        if self._begin(plan) >= plan.total_steps:
-            mend = f"lower it, or train beyond {counted(plan.total_steps, 'update')}"
+        if epoch is not None and epoch > 1 and not plan.steps_per_epoch:
+            words = "expected from_step, because nobody can count the updates of an epoch before it has ended"
+            return [Problem(path, f"{words}, got from_epoch: {epoch}")]
+        if total and self._begin(plan) >= total:
+            mend = f"lower it, or train beyond {counted(total, 'update')}"
             return [Problem(path, f"expected a beginning before the end of the fit, got {place}; {mend}")]
         return None
 
@@ -115,12 +114,9 @@ class AdversarialTraining:
 
     @hookimpl(trylast=True)
     def trained_parameters(self, trainer: Any, model: Any, names: Sequence[str], step: int) -> None:
-        """Refuse before the first update what could not be moved in some phase, for it is frozen there."""
-        from mlx.utils import tree_flatten
-
-        arrays: Any = tree_flatten(model.parameters())
+        """Refuse before the first update what could not be moved in some phase."""
         if step >= self._begin(trainer.state):
-            self._chosen(self._path(trainer.config), dict(arrays), names)
+            self._chosen(self._path(trainer.config), named_parameters(model), names)
 
     def trace_key(self, trainer: Any) -> Any:
         """Return what the gradient is made of: fits with equal settings share their compiled steps."""
@@ -131,11 +127,13 @@ class AdversarialTraining:
         """Return the gradient with its adversarial part, once that has begun."""
         if not self._has_begun(trainer):
             return None
-        config, mode, path = self.config, self.config.mode, self._path(trainer.config)
+        # Not the trainer: the function may serve later fits, which have other weights in the same model.
+        config, mode, path, model = self.config, self.config.mode, self._path(trainer.config), trainer.model
         move = fgm(config.of("epsilon")) if mode == "fgm" else awp(config.of("ascent_rate"), config.of("gamma"))
         return adversarial(
             value_and_grad,
-            lambda parameters: self._chosen(path, parameters, parameters),
+            lambda: named_parameters(model),
+            lambda arrays, trained: self._chosen(path, arrays, trained),
             move,
             steps=1 if mode == "fgm" else config.of("ascent_steps"),
             weights=(config.clean_weight, config.weight),
@@ -145,7 +143,7 @@ class AdversarialTraining:
     def _begin(self, state: Any) -> int:
         """Return how many updates come before it; `state` counts those of an epoch."""
         if self.config.from_epoch is not None:
-            return self.config.from_epoch * int(state.steps_per_epoch)
+            return (self.config.from_epoch - 1) * int(state.steps_per_epoch)
         return self.config.from_step or 0
 
     def _has_begun(self, trainer: Any) -> bool:
@@ -160,7 +158,7 @@ class AdversarialTraining:
         """Return the names of what is moved.
 
         Raises:
-            PluginError: There is nothing of a kind that was asked for, or it is frozen.
+            PluginError: There is nothing of a kind that was asked for.
         """
         patterns = self.config.parameters or (WORDS if self.config.mode == "fgm" else None)
         try:

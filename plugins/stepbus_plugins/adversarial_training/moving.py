@@ -6,43 +6,45 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from stepbus import PluginError, did_you_mean, listed
+from stepbus import PluginError, did_you_mean
 
 SCALAR = "adversarial_loss"
 
 
+def named_parameters(model: Any) -> dict[str, Any]:
+    """Return a model's parameters by name."""
+    from mlx.utils import tree_flatten
+
+    flat: Any = tree_flatten(model.parameters())
+    return dict(flat)
+
+
 def chosen(patterns: Sequence[str] | None, arrays: Mapping[str, Any], trained: Iterable[str]) -> list[str]:
-    """Return the trained parameters that patterns match, in order.
+    """Return the parameters that patterns match, in order; frozen ones can be moved as well.
 
     Args:
-        patterns: Such as `*word_embeddings.weight`; None stands for every matrix.
+        patterns: Such as `*word_embeddings.weight`; None stands for every matrix that is trained.
         arrays: Parameter name -> array, of all.
         trained: The names of those that are trained.
 
     Raises:
-        LookupError: A pattern matches nothing, or nothing that is trained.
+        LookupError: A pattern matches nothing, or no matrix is trained.
     """
-    names = list(trained)
     if patterns is None:
-        if matrices := [name for name in names if arrays[name].ndim >= 2]:
+        if matrices := [name for name in trained if arrays[name].ndim >= 2]:
             return matrices
         raise LookupError("expected matrices that are trained, got none; name other parameters")
     for pattern in patterns:
-        known = [name for name in arrays if fnmatchcase(name, pattern)]
-        if not known:
+        if not any(fnmatchcase(name, pattern) for name in arrays):
             near = did_you_mean(pattern, arrays)
             raise LookupError(f"expected patterns of the model's parameters, got {pattern!r}, which matches none{near}")
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise LookupError(
-                f"expected parameters that are trained, got {listed(known[:3])}, frozen; train them, begin later, or "
-                "name others"
-            )
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    return [name for name in arrays if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def adversarial(
     value_and_grad: Callable[..., Any],
-    choose: Callable[[Mapping[str, Any]], Iterable[str]],
+    every: Callable[[], Mapping[str, Any]],
+    choose: Callable[[Mapping[str, Any], Iterable[str]], Sequence[str]],
     move: Callable[..., Any],
     *,
     steps: int,
@@ -53,7 +55,8 @@ def adversarial(
 
     Args:
         value_and_grad: `(parameters, batch) -> (total, weight, scalars, gradients)`.
-        choose: Of parameters by name, the names of those that are moved.
+        every: Gives all parameters of the model by name.
+        choose: Of all parameters by name, and the names of those that are trained, the names of what is moved.
         move: Of a parameter, its gradient and its change so far, the new change.
         steps: How often it is moved.
         weights: What the gradients count: at the weights as they are, and at the moved ones.
@@ -62,16 +65,18 @@ def adversarial(
     clean, moved = weights
 
     def wrapped(parameters: Mapping[str, Any], batch: Any) -> tuple[Any, Any, dict[str, Any], dict[str, Any]]:
-        total, weight, scalars, gradients = value_and_grad(parameters, batch)
-        names = list(choose(parameters))
-        at, changes, there = dict(parameters), dict.fromkeys(names, 0.0), gradients
+        arrays = {**every(), **parameters}
+        names = choose(arrays, list(parameters))
+        here = {**parameters, **{name: arrays[name] for name in names}}
+        total, weight, scalars, gradients = value_and_grad(here, batch)
+        at, changes, there = dict(here), dict.fromkeys(names, 0.0), gradients
         for step in range(steps):
             if step:
                 there = value_and_grad(at, batch)[3]
-            changes = {name: move(parameters[name], there[name], changes[name]) for name in names}
-            at |= {name: parameters[name] + changes[name] for name in names}
+            changes = {name: move(here[name], there[name], changes[name]) for name in names}
+            at |= {name: here[name] + changes[name] for name in names}
         worst, _, _, there = value_and_grad(at, batch)
-        both = {name: clean * gradient + moved * there[name] for name, gradient in gradients.items()}
+        both = {name: clean * gradients[name] + moved * there[name] for name in parameters}
         own = SCALAR if SCALAR not in scalars else f"{SCALAR}_{mode}"
         if own in scalars:
             raise PluginError(f"adversarial_training: expected each mode once, got {mode} twice; leave one of them out")

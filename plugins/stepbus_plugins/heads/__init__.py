@@ -18,6 +18,18 @@ class NoSettings:
 
 
 @define(frozen=True, kw_only=True)
+class OrdinalSettings:
+    """Proportional odds: one score and a threshold between each two neighbours of the classes in their order."""
+
+    order: list[str] | None = setting(
+        None,
+        "the classes from the lowest to the highest; none takes numbers by their value",
+        check=lambda value: len(value) > 1,
+        expected="a list of classes",
+    )
+
+
+@define(frozen=True, kw_only=True)
 class LastFourConfig:
     tokens: Literal["mean", "cls"] = setting(
         "mean", "which vector of a layer: the mean of the tokens, or the first one"
@@ -40,6 +52,12 @@ def _sigmoid(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
     from stepbus_plugins.heads.outputs import SigmoidHead
 
     return SigmoidHead(hidden_size, outputs)
+
+
+def _ordinal(settings: OrdinalSettings, hidden_size: int, outputs: int) -> nn.Module:
+    from stepbus_plugins.heads.ordinal import OrdinalHead
+
+    return OrdinalHead(hidden_size, outputs, settings.order)
 
 
 def _value(settings: NoSettings, hidden_size: int, outputs: int) -> nn.Module:
@@ -100,6 +118,7 @@ class Heads:
         Component("head", "auto", NoSettings, _auto, {"task": None}),
         Component("head", "binary", NoSettings, _binary, {"task": "binary"}),
         Component("head", "multiclass", NoSettings, _softmax, {"task": "multiclass"}),
+        Component("head", "ordinal", OrdinalSettings, _ordinal, {"task": "multiclass"}),
         Component("head", "multilabel", NoSettings, _sigmoid, {"task": "multilabel"}),
         Component("head", "regression", NoSettings, _value, {"task": "regression"}),
         Component("pooling", "cls", NoSettings, _cls),

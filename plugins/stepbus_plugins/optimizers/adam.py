@@ -26,6 +26,8 @@ class AdamW(Optimizer):
         rate_scale: The rate in use is multiplied by this.
     """
 
+    skips = True
+
     def __init__(self, beta1: float, beta2: float, epsilon: float, rate_scale: float = 1.0) -> None:
         self.beta1, self.beta2, self.epsilon, self.rate_scale = beta1, beta2, epsilon, rate_scale
 
@@ -54,14 +56,17 @@ class AdamW(Optimizer):
 
     def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
         """Return the parameter and both moments after one update."""
-        m = self.beta1 * state["m"] + (1 - self.beta1) * gradient
-        v = self.beta2 * state["v"] + (1 - self.beta2) * (gradient * gradient)
+        finite = scalars["finite"]
+        m = mx.where(finite, self.beta1 * state["m"] + (1 - self.beta1) * gradient, state["m"])
+        v = mx.where(finite, self.beta2 * state["v"] + (1 - self.beta2) * (gradient * gradient), state["v"])
         change = scalars["scale"] * m / (mx.sqrt(v) + scalars["epsilon"])
-        return parameter * scalars["kept"] - change, {"m": m, "v": v}
+        return mx.where(finite, parameter * scalars["kept"] - change, parameter), {"m": m, "v": v}
 
 
 class Adam(AdamW):
     """Adam with bias correction, whose weight decay is an L2 penalty: it goes through the moments, as in PyTorch."""
+
+    skips = True
 
     def scalars(self, learning_rate: mx.array, weight_decay: float, step: mx.array) -> State:
         """Return those of AdamW without decay, and the penalty."""

@@ -21,6 +21,8 @@ class SGD(Optimizer):
         settings: The section `optimizer`.
     """
 
+    skips = True
+
     def __init__(self, settings: SGDConfig) -> None:
         self.settings = settings
 
@@ -30,13 +32,13 @@ class SGD(Optimizer):
 
     def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
         """Return the parameter and the velocity after one update."""
-        momentum = self.settings.momentum
+        momentum, finite = self.settings.momentum, scalars["finite"]
         gradient = gradient + scalars["weight_decay"] * parameter
         if not momentum:
-            return parameter - scalars["learning_rate"] * gradient, {}
-        velocity = momentum * state["velocity"] + gradient
+            return mx.where(finite, parameter - scalars["learning_rate"] * gradient, parameter), {}
+        velocity = mx.where(finite, momentum * state["velocity"] + gradient, state["velocity"])
         change = gradient + momentum * velocity if self.settings.nesterov else velocity
-        return parameter - scalars["learning_rate"] * change, {"velocity": velocity}
+        return mx.where(finite, parameter - scalars["learning_rate"] * change, parameter), {"velocity": velocity}
 
 
 class Lion(Optimizer):
@@ -45,6 +47,8 @@ class Lion(Optimizer):
     Args:
         settings: The section `optimizer`.
     """
+
+    skips = True
 
     def __init__(self, settings: LionConfig) -> None:
         self.settings = settings
@@ -61,5 +65,6 @@ class Lion(Optimizer):
         """Return the parameter and the running mean after one update."""
         beta1, beta2 = self.settings.beta1, self.settings.beta2
         direction = mx.sign(beta1 * state["m"] + (1 - beta1) * gradient)
-        m = beta2 * state["m"] + (1 - beta2) * gradient
-        return parameter * scalars["kept"] - scalars["learning_rate"] * direction, {"m": m}
+        m = mx.where(scalars["finite"], beta2 * state["m"] + (1 - beta2) * gradient, state["m"])
+        new = parameter * scalars["kept"] - scalars["learning_rate"] * direction
+        return mx.where(scalars["finite"], new, parameter), {"m": m}

@@ -37,6 +37,7 @@ def fit_summary(trainer: Session) -> dict[str, str]:
         **({"rows": rows} if rows else {}),
         **told,
         "steps": steps_in_words(config.training.num_epochs, state.steps_per_epoch, state.total_steps),
+        **({} if config.loss.name == "auto" else {"loss": config.loss.name}),
         "optimizer": f"{config.optimizer.name} at {config.optimizer.settings.learning_rate:g}, "
         f"{config.scheduler.name} schedule",
         "folder": str(trainer.directory),

@@ -47,7 +47,9 @@ def test_components_have_settings_of_their_own() -> None:
     assert "momentum" in [each["name"] for each in components["sgd"]["settings"]]
     assert components["sgd"]["purpose"].startswith("Gradient descent with momentum")
     heads = describe(load_class("heads"))["components"]
-    assert {part["purpose"] for part in heads} == {""}, "a class that all share says nothing of one"
+    assert {part["purpose"] for part in heads if part["name"] != "ordinal"} == {""}, (
+        "a class that all share says nothing of one"
+    )
 
 
 def test_required_nested_and_component_settings() -> None:

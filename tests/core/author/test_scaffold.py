@@ -190,7 +190,7 @@ def test_no_password_is_printed(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("mine", "--kind", "loss"), "got 'loss'; the loss of a model is its head's: --kind head"),
+        (("mine", "--kind", "losses"), "got 'losses' (did you mean 'loss'?)"),
         (("mine", "--kind", "optimiser"), "got 'optimiser' (did you mean 'optimizer'?)"),
         (
             ("adamw", "--kind", "optimizer"),

@@ -8,6 +8,7 @@ import mlx.core as mx
 import pytest
 
 from stepbus import ModelError
+from stepbus.base.guards import Maker
 from stepbus.compute.forward import HeadForward
 
 LOGITS = mx.array([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
@@ -33,9 +34,14 @@ class Model:
         return LOGITS
 
 
+def losses_of(model: Any, forward: HeadForward) -> mx.array:
+    """Return the loss of each row, as a training step asks for it."""
+    return forward.loss_of(model)(forward.calling(model), BATCH)[0]
+
+
 def test_a_head_by_the_rules_is_taken_as_it_is() -> None:
     model = Model(Head(mx.array([1.0, 2.0, 3.0])))
-    assert HeadForward().losses(model, BATCH).tolist() == [1.0, 2.0, 3.0]
+    assert losses_of(model, HeadForward()).tolist() == [1.0, 2.0, 3.0]
     losses, predictions, _ = HeadForward().outputs(model, BATCH)
     assert (losses.tolist(), predictions.shape) == ([1.0, 2.0, 3.0], (3, 2))
 
@@ -52,9 +58,9 @@ def test_a_head_by_the_rules_is_taken_as_it_is() -> None:
 )
 def test_a_loss_that_is_not_one_a_row_is_refused(loss: Any, got: str) -> None:
     """A column made [B, B] of it with the weights, and a mean counted the padding rows."""
-    for call in (HeadForward().losses, HeadForward().outputs):
+    for call in (losses_of, lambda model, forward: forward.outputs(model, BATCH)):
         with pytest.raises(ModelError) as caught:
-            call(Model(Head(loss)), BATCH)
+            call(Model(Head(loss)), HeadForward())
         assert str(caught.value) == f"the head Head: loss: expected one for each row, [3], got {got}"
 
 
@@ -66,7 +72,7 @@ def test_predictions_of_another_shape_are_refused(said: Any) -> None:
 
 def test_a_head_without_methods_is_named() -> None:
     with pytest.raises(ModelError, match=r"^the head object: expected methods loss and predictions, got no loss$"):
-        HeadForward().losses(Model(object()), BATCH)
+        losses_of(Model(object()), HeadForward())
 
 
 def test_a_loss_is_handed_the_model_or_what_a_plugin_puts_there() -> None:
@@ -75,7 +81,7 @@ def test_a_loss_is_handed_the_model_or_what_a_plugin_puts_there() -> None:
             return logits[:, 0]
 
     model, forward = Model(OfLogits(None)), HeadForward()
-    assert forward.loss_of(model)(forward.calling(model), BATCH)[0].tolist() == [0.0, 2.0, 0.0]
+    assert losses_of(model, forward).tolist() == [0.0, 2.0, 0.0]
     losses, scalars = forward.loss_of(model)(lambda batch: 10 + LOGITS, BATCH)
     assert (losses.tolist(), dict(scalars)) == ([10.0, 12.0, 10.0], {})
 
@@ -92,6 +98,30 @@ def test_a_classifier_is_called_in_two_halves() -> None:
     logits = call.logits(call.pooled(BATCH))
     assert (logits.tolist(), logits.dtype) == ([[4.0, 4.0]] * 3, mx.float32)
     assert call(BATCH).tolist() == LOGITS.tolist()
+
+
+def test_a_loss_that_was_picked_takes_the_place_of_the_heads() -> None:
+    forward, model = (
+        HeadForward(lambda logits, labels: logits[:, 0] + labels, Maker("the loss 'mine'")),
+        Model(object()),
+    )
+    assert losses_of(model, forward).tolist() == [1.0, 2.0, 1.0]
+    model.head = Head(None)
+    assert forward.outputs(model, BATCH)[0].tolist() == [1.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda logits, labels: logits.mean(), "expected one for each row, [3], got an array []"),
+        (lambda logits, labels: 1 / 0, "its call raised ZeroDivisionError: division by zero"),
+    ],
+    ids=["a mean", "an error"],
+)
+def test_a_picked_loss_that_fails_names_its_maker(loss: Any, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        losses_of(Model(object()), HeadForward(loss, Maker("the loss 'mine'", "mine 1.0")))
+    assert str(caught.value) == f"the loss 'mine': {said} (mine 1.0)"
 
 
 def test_the_head_of_a_classifier_is_called_without_its_dropout() -> None:

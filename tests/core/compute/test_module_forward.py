@@ -29,6 +29,11 @@ def module(call: Callable[..., Any]) -> Any:
     return kind()
 
 
+def losses_of(forward: ModuleForward, model: Any, batch: Any) -> mx.array:
+    """Return the loss of each row, as a training step asks for it."""
+    return forward.loss_of(model)(forward.calling(model), batch)[0]
+
+
 def squares(outputs: mx.array, labels: mx.array) -> mx.array:
     return (outputs.reshape(-1) - labels) ** 2
 
@@ -36,7 +41,7 @@ def squares(outputs: mx.array, labels: mx.array) -> mx.array:
 def test_a_loss_of_each_row_is_taken_as_it_is() -> None:
     forward = ModuleForward(module(lambda x: x), CROSS_ENTROPY)
     expected = CROSS_ENTROPY(X, LABELS)
-    np.testing.assert_array_equal(forward.losses(module(lambda x: x), BATCH), expected)
+    np.testing.assert_array_equal(losses_of(forward, module(lambda x: x), BATCH), expected)
     losses, predictions, outputs = forward.outputs(module(lambda x: x), BATCH)
     np.testing.assert_array_equal(losses, expected)
     np.testing.assert_array_equal(predictions, X)
@@ -50,11 +55,12 @@ def test_one_number_counts_for_each_row() -> None:
         model, lambda outputs, labels: squares(outputs, labels).mean(), say=said.append, weighted=lambda: True
     )
     for _ in range(2):
-        np.testing.assert_allclose(forward.losses(model, BATCH), [10 / 3] * 3, rtol=1e-6)  # of 0, 1 and 9
+        np.testing.assert_allclose(losses_of(forward, model, BATCH), [10 / 3] * 3, rtol=1e-6)  # of 0, 1 and 9
     assert len(said) == 1
     assert said[0].startswith("the loss of Mine is one number for a whole batch")
     np.testing.assert_array_equal(
-        ModuleForward(model, lambda outputs, labels: squares(outputs, labels)[:, None]).losses(model, BATCH), [0, 1, 9]
+        losses_of(ModuleForward(model, lambda outputs, labels: squares(outputs, labels)[:, None]), model, BATCH),
+        [0, 1, 9],
     )
 
 
@@ -66,7 +72,7 @@ def test_a_module_that_names_labels_computes_its_loss(answer: Any) -> None:
     model = module(call)
     forward = ModuleForward(model)
     mean = CROSS_ENTROPY(X, LABELS, reduction="mean").item()
-    np.testing.assert_allclose(forward.losses(model, BATCH), [mean] * 3)
+    np.testing.assert_allclose(losses_of(forward, model, BATCH), [mean] * 3)
     _, predictions, outputs = forward.outputs(model, BATCH)
     both = isinstance(call(X, LABELS), tuple)
     assert predictions.shape == outputs.shape == ((3, 2) if both else (3, 0))
@@ -82,11 +88,11 @@ def test_a_loss_beside_goes_before_the_modules_own() -> None:
         seen.append(labels)
         return x
 
-    ModuleForward(module(call), CROSS_ENTROPY).losses(module(call), BATCH)
+    losses_of(ModuleForward(module(call), CROSS_ENTROPY), module(call), BATCH)
     assert seen == [None]
     needs = module(lambda x, labels: x + labels[:, None])  # such as a decoder that is shown the targets
     np.testing.assert_array_equal(
-        ModuleForward(needs, CROSS_ENTROPY).losses(needs, BATCH), CROSS_ENTROPY(X + LABELS[:, None], LABELS)
+        losses_of(ModuleForward(needs, CROSS_ENTROPY), needs, BATCH), CROSS_ENTROPY(X + LABELS[:, None], LABELS)
     )
 
 
@@ -113,7 +119,7 @@ def test_inputs_are_put_into_the_precision_of_the_training() -> None:
     model = module(lambda x, n: seen.append((x.dtype, n.dtype)) or x)
     batch = {**BATCH, "n": mx.array([1, 2, 3])}
     forward = ModuleForward(model, CROSS_ENTROPY, precision="bfloat16")
-    assert forward.losses(model, batch).dtype == mx.float32
+    assert losses_of(forward, model, batch).dtype == mx.float32
     forward.outputs(model, batch)
     assert seen == [(mx.bfloat16, mx.int32), (mx.float32, mx.int32)]
 
@@ -121,8 +127,8 @@ def test_inputs_are_put_into_the_precision_of_the_training() -> None:
 def test_outputs_are_told_before_the_loss_takes_places_in_them() -> None:
     told: list[Any] = []
     model = module(lambda x: x)
-    ModuleForward(model, lambda *both: told.append("loss") or CROSS_ENTROPY(*both), learn=told.append).losses(
-        model, BATCH
+    losses_of(
+        ModuleForward(model, lambda *both: told.append("loss") or CROSS_ENTROPY(*both), learn=told.append), model, BATCH
     )
     assert told == [(3, 2), "loss"]
 
@@ -132,7 +138,7 @@ def test_entries_that_nobody_takes_are_said_once() -> None:
     model = module(lambda x: x)
     forward = ModuleForward(model, CROSS_ENTROPY, say=said.append)
     for _ in range(2):
-        forward.losses(model, {**BATCH, "z": X, "a": X})
+        losses_of(forward, model, {**BATCH, "z": X, "a": X})
     assert said == ["a and z of the batches: the call of Mine takes nothing of that name"]
 
 
@@ -161,7 +167,7 @@ def breaks(x: mx.array) -> mx.array:
 def test_what_is_wrong_is_one_sentence(call: Any, loss: Any, said: str) -> None:
     model = module(call)
     with pytest.raises(ModelError, match=f"^{said}"):
-        ModuleForward(model, loss).losses(model, BATCH)
+        losses_of(ModuleForward(model, loss), model, BATCH)
 
 
 @pytest.mark.parametrize(

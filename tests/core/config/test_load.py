@@ -30,6 +30,7 @@ DEFAULTS = [
     "readers",
     "text_data",
     "table_data",
+    "losses",
     "optimizers",
     "schedules",
     "metrics",
@@ -76,7 +77,7 @@ def test_the_defaults_alone_are_a_configuration() -> None:
     )
     assert (config.model.settings.head.name, config.model.settings.pooling.name) == ("auto", "mean")
     assert config.training.num_epochs == 3
-    assert config.plugins[9].settings.max_norm == 1.0
+    assert config.plugins[10].settings.max_norm == 1.0
     assert config.hooks == ()
 
 

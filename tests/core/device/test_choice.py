@@ -63,7 +63,7 @@ def test_training_evaluation_and_prediction_pad_to_the_same_multiple(
 ) -> None:
     """4 in place of 8 or 128: every length of every batch that the device gets is a multiple of it, and not of 8."""
     from stepbus import load_config
-    from stepbus.compute import steps
+    from stepbus.compute.stepping import steps
 
     monkeypatch.setattr(device, "length_multiple", lambda: 4)
     lengths: dict[str, set[int]] = {"train": set(), "evaluate": set()}

@@ -46,7 +46,7 @@ class Contract:
 def classes() -> dict[str, Any]:
     """Return every class that a contract speaks of, by name."""
     from stepbus.base import Metric
-    from stepbus.compute import Optimizer, ParameterUpdater, Scheduler
+    from stepbus.compute import LossFacts, LossFunction, Optimizer, ParameterUpdater, Scheduler
     from stepbus.compute.models import Classifier, Encoder, Head, Pooling
     from stepbus.kernel import (
         Control,
@@ -68,6 +68,8 @@ def classes() -> dict[str, Any]:
         Encoder,
         Pooling,
         Head,
+        LossFunction,
+        LossFacts,
         Optimizer,
         ParameterUpdater,
         Scheduler,
@@ -98,6 +100,12 @@ CONTRACTS = {
             "pooling", "model: {pooling: NAME}", "model: {pooling: {type: NAME, SETTING: VALUE}}",
             "build(settings, hidden_size)",
             "a Pooling; where it also names an argument `layers`, it is told how many the encoder has", "Pooling",
+        ),
+        Contract(
+            "loss", "loss: {type: NAME}", "loss: {type: NAME, SETTING: VALUE}",
+            "build(settings, facts)",
+            "a LossFunction for the labels that LossFacts tells of; a stepbus.DataError whose words begin with "
+            "`loss.SETTING:` refuses labels that a setting does not fit", "LossFunction",
         ),
         Contract(
             "optimizer", "optimizer: {type: NAME}", "optimizer: {type: NAME, SETTING: VALUE}",
@@ -140,6 +148,7 @@ GIVEN = {
     "Classifier": "`trainer.model`, where a configuration describes it",
     "ParameterUpdater": "`trainer.optimizer`",
     "Source": "`source` of a reader",
+    "LossFacts": "`facts` of a loss's build",
     "Encoder": "`trainer.model.encoder`, made by a component of kind model",
 }
 

@@ -141,6 +141,24 @@ def _pooling(selected: Selected) -> str:
     return ""
 
 
+def _loss(selected: Selected) -> str:
+    from stepbus.base import Components
+    from stepbus.compute import LossFacts, built_loss
+    from stepbus.compute.models import check_loss
+
+    for task in selected.component.metadata["tasks"]:
+        outputs = OUTPUTS[task]
+        counts = None if task == "regression" else (2.0,) * outputs
+        facts = LossFacts(task, tuple(map(str, range(outputs))), outputs, counts, 2.0 * outputs)
+        loss = built_loss(Components(), selected, facts)
+        try:
+            if loss is not None:
+                check_loss(loss, selected.maker, task, outputs)
+        except ModelError as error:  # as a run would refuse it
+            return f"{str(error).removeprefix(f'{selected.maker.said}: ')} (for {task})"
+    return ""
+
+
 def _metric(selected: Selected) -> str:
     from stepbus.fit import metric_values
 
@@ -198,6 +216,7 @@ TRIALS: dict[str, Callable[[Selected], str]] = {
     "model": _model,
     "head": _head,
     "pooling": _pooling,
+    "loss": _loss,
     "optimizer": _optimizer,
     "scheduler": _scheduler,
     "metric": _metric,

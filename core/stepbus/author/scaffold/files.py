@@ -24,6 +24,7 @@ KINDS = {
     "optimizer": ("an optimizer", "optimizer: {type: NAME}\n"),
     "scheduler": ("a schedule of the learning rate", "scheduler: {type: NAME}\n"),
     "head": ("a head with a focal loss", "model: {head: NAME}\n"),
+    "loss": ("a loss of classes", "loss: {type: NAME}\n"),
     "pooling": ("a pooling of first token and mean", "model: {pooling: NAME}\n"),
     "metric": ("a metric of probabilities", "training: {metrics: [NAME]}\n"),
     "data": ("texts of several columns", "data: {type: NAME, columns: [text]}\n"),
@@ -70,8 +71,7 @@ def names(name: str, kind: str = "plugin") -> Names:
         BadInput: It is no name for a plugin, or an installed plugin or component of the kind has it; or no such kind.
     """
     if kind not in KINDS:
-        head = "; the loss of a model is its head's: --kind head" if kind == "loss" else did_you_mean(kind, KINDS)
-        raise BadInput(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}{head}")
+        raise BadInput(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}{did_you_mean(kind, KINDS)}")
     if not NAME.fullmatch(name):
         near = re.sub(r"[^a-z0-9]+", "_", snake_case(name)).strip("_")
         try_this = f"; try {near}" if NAME.fullmatch(near) and not is_url(name) else ""

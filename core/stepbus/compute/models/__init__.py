@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.compute.models.building import build_model as build_model
     from stepbus.compute.models.building import head_for as head_for
+    from stepbus.compute.models.building import rehearse_head as rehearse_head
+    from stepbus.compute.models.building import tell_classes as tell_classes
     from stepbus.compute.models.building import whole_classifier as whole_classifier
     from stepbus.compute.models.head_adoption import adopt_head as adopt_head
     from stepbus.compute.models.head_check import check_head as check_head
+    from stepbus.compute.models.head_check import check_loss as check_loss
     from stepbus.compute.models.head_labels import keys_of as keys_of
     from stepbus.compute.models.head_labels import meaning_in as meaning_in
     from stepbus.compute.models.loading import LoadReport as LoadReport
@@ -26,9 +29,9 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         parts="Encoder Head Pooling",
-        building="build_model head_for whole_classifier",
+        building="build_model head_for rehearse_head tell_classes whole_classifier",
         head_adoption="adopt_head",
-        head_check="check_head",
+        head_check="check_head check_loss",
         head_labels="keys_of meaning_in",
         loading="LoadReport",
         model="Classifier",

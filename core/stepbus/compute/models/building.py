@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from stepbus.base import Components, DataError, PluginError, Selected
+from stepbus.base import Components, DataError, ModelError, PluginError, Selected
+from stepbus.base.guards import Maker
 
 if TYPE_CHECKING:
     from stepbus.compute.models.model import Classifier
+
+# Of a head that is built only to be asked.
+_WIDTH = 8
 
 
 def head_for(components: Components, head: Selected | None, task: str) -> Selected:
@@ -35,6 +40,39 @@ def head_for(components: Components, head: Selected | None, task: str) -> Select
     raise DataError(
         f"model.head: {head.name} is for {meant} labels, and the labels are {task}; set data.task, or leave head out"
     )
+
+
+def tell_classes(head: Any, classes: Sequence[str]) -> None:
+    """Tell a head which classes its outputs stand for, where it wants to know.
+
+    Args:
+        head: The head.
+        classes: The classes in the order of the outputs.
+
+    Raises:
+        DataError: It cannot serve them.
+    """
+    take = getattr(head, "take_classes", None)
+    if take is not None:
+        with Maker(f"the head {type(head).__name__}").calling("take_classes", ModelError):
+            take(tuple(classes))
+
+
+def rehearse_head(components: Components, head: Selected | None, task: str, classes: Sequence[str]) -> None:
+    """Build a small head that was picked by name, to see whether it can serve the labels; no weights are loaded.
+
+    Args:
+        components: What the plugins offer.
+        head: The model section's `head`.
+        task: What the labels are.
+        classes: The classes in the order of the outputs.
+
+    Raises:
+        BadInput: It cannot.
+    """
+    chosen = head_for(components, head, task)
+    if head is not None and head.name != "auto":
+        tell_classes(chosen.build(_WIDTH, 1 if task == "regression" else len(classes)), classes)
 
 
 def build_model(components: Components, selected: Selected, *, outputs: int, task: str, seed: int) -> Classifier:

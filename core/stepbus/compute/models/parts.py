@@ -39,7 +39,12 @@ class Pooling(Protocol):
 
 
 class Head(Protocol):
-    """What the outputs mean: an `mlx.nn.Module`. No row may look at another one, because some are padding."""
+    """What the outputs mean: an `mlx.nn.Module`. No row may look at another one, because some are padding.
+
+    It may have a `take_classes(classes)`, which is told the classes in the order of the outputs once the labels are
+    known, and refuses those that it cannot serve; its settings may have an `order`, which is the classes from the
+    lowest to the highest.
+    """
 
     def __call__(self, pooled: mx.array) -> mx.array:
         """Return logits [B, K] from pooled [B, D]."""

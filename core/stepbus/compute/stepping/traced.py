@@ -17,7 +17,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map, tree_map_with_path, tree_unflatten
 
-from stepbus.base import ModelError
+from stepbus.base import ModelError, PluginError, did_you_mean
 from stepbus.compute import Arrays, Forward, HeadForward, hoist
 from stepbus.compute.checks import transformed
 from stepbus.compute.stepping.own_step import StepOptimizer, maker_of_step, own_step
@@ -136,13 +136,17 @@ class Traced:
         return self.updater.map(lambda array: array * factor, gradients)
 
     def _value_and_grad(self, parameters: Arrays, batch: Arrays) -> tuple[mx.array, mx.array, Arrays, Arrays]:
-        """Return total, weight, named sums and gradients of a batch at other values of what is trained."""
+        """Return total, weight, named sums and gradients of a batch at other values of parameters, which go back."""
+        flat = dict(_flat(self.model))
+        for name in parameters.keys() - flat.keys():
+            raise PluginError(f"value_and_grad: expected a parameter's name, got {name!r}{did_you_mean(name, flat)}")
 
         def loss(values: Arrays) -> tuple[mx.array, mx.array, mx.array, Arrays]:
             self.model.update(tree_unflatten(list(values.items())))
             return self._sum_loss(self.model, batch)
 
         (_, total, weight, named), gradients = mx.value_and_grad(loss)(dict(parameters))
+        self.model.update(tree_unflatten([(name, flat[name]) for name in parameters]))
         return total, weight, named, self._unscaled(gradients, len(batch["weights"]))
 
     def _gradients(self, batch: Arrays, mean: bool) -> tuple[mx.array, mx.array, Arrays, Any]:
@@ -170,7 +174,7 @@ class Traced:
         if self.parts.own is not None:
             return self._own_step(batch)
         total, weight, named, gradients = self._gradients(batch, mean=True)
-        finite = all_finite(gradients, total)
+        finite = all_finite(gradients, total, over=self.updater.map)
         return self._update(gradients, [total, weight, *named.values()], finite)
 
     def _micro_step(self, batch: Arrays, sums: Any) -> Any:
@@ -183,7 +187,7 @@ class Traced:
     def _apply_step(self, _: Arrays, sums: Any) -> mx.array:
         """Update the parameters from the sums of a whole accumulation window."""
         self.traces += 1
-        finite = all_finite(sums["gradients"], sums["total"])
+        finite = all_finite(sums["gradients"], sums["total"], over=self.updater.map)
         gradients = self._divided(sums["gradients"], sums["weight"])
         named = mx.split(sums["named"], len(sums["named"]))[: len(self.named)]
         return self._update(gradients, [sums["total"], sums["weight"], *(each.reshape(()) for each in named)], finite)

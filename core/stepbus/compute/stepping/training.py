@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -10,7 +10,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten
+from mlx.utils import tree_flatten, tree_map
 
 from stepbus.base import PluginError
 from stepbus.compute.checks import shape_of, shown
@@ -55,7 +55,7 @@ def _of_arrays(value: Any) -> list[str]:
     return [f".{key}{end}" for key, each in inner for end in ([""] if isinstance(each, mx.array) else _of_arrays(each))]
 
 
-def all_finite(gradients: Any, *more: mx.array) -> mx.array:
+def all_finite(gradients: Any, *more: mx.array, over: Callable[[Any, Any], Any] = tree_map) -> mx.array:
     """Return whether all of these arrays hold finite numbers only, 0-d.
 
     A sum is finite where every number is: infinities and NaN stay, and one pass over each array is enough. Numbers
@@ -63,10 +63,11 @@ def all_finite(gradients: Any, *more: mx.array) -> mx.array:
 
     Args:
         gradients: A tree of arrays.
-        *more: Further arrays.
+        *more: Further numbers, 0-d.
+        over: Maps a function over a tree of arrays.
     """
-    flat: Any = tree_flatten(gradients)
-    return mx.isfinite(mx.stack([array.astype(mx.float32).sum() for array in (*more, *(a for _, a in flat))])).all()
+    sums: Any = tree_flatten(over(lambda array: array.astype(mx.float32).sum(), gradients))
+    return mx.isfinite(mx.stack([*more, *(each for _, each in sums)])).all()
 
 
 def check_tree(parameters: Any, gradients: Any) -> None:

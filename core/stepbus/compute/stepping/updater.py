@@ -190,10 +190,15 @@ class ParameterUpdater:
                         number = numbers[counted].astype(mx.float32)
                         found = optimizer.scalars(rate if scale == 1 else rate * scale, decay, number)
                     shared[key] = {word: hoist(scalar) for word, scalar in checked_scalars(maker, found).items()}
+                    if optimizer.keeps_itself():
+                        shared[key]["finite"] = finite
                 before, state = parameter.astype(mx.float32), states[name]
                 with maker.calling("update"):
                     given = optimizer.update(before, gradient.astype(mx.float32), dict(state), shared[key])
                 new, after = checked_update(maker, name, before, state, given)
+                if optimizer.keeps_itself():
+                    states[name] = after
+                    return new.astype(parameter.dtype)
                 states[name] = {word: mx.where(finite, array, state[word]) for word, array in after.items()}
                 return mx.where(finite, new, before).astype(parameter.dtype)
 

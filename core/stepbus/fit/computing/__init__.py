@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.fit.computing.losses import head_forward as head_forward
+    from stepbus.fit.computing.losses import label_facts as label_facts
+    from stepbus.fit.computing.losses import model_facts as model_facts
     from stepbus.fit.computing.making import followed_optimizer as followed_optimizer
     from stepbus.fit.computing.making import new_optimizer as new_optimizer
     from stepbus.fit.computing.making import new_steps as new_steps
@@ -16,6 +19,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        losses="head_forward label_facts model_facts",
         making="followed_optimizer new_optimizer new_steps scoring_steps",
         phases="phases_of transformed_model",
     )

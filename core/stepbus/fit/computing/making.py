@@ -22,6 +22,7 @@ from stepbus.compute.stepping import (
 )
 from stepbus.fit.computing.alike import trace_keys
 from stepbus.fit.computing.phases import late_ones, phase_at, union
+from stepbus.fit.exporting import thaw
 from stepbus.fit.seen import watched_rate
 from stepbus.fit.using import checked_averages
 
@@ -86,6 +87,14 @@ def new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared
         forward: What a model makes of a batch.
         shared: What the fits of the run share.
     """
+    try:
+        return _new_steps(config, session, forward, shared)
+    except BaseException:
+        thaw(session)  # nobody comes to the end of this fit, and the model may be the caller's
+        raise
+
+
+def _new_steps(config: Config, session: Fitting, forward: Forward, shared: Shared | None) -> CompiledSteps:
     state, optimizer, (scheduler, *_) = session.state, session.optimizer, session.parts.values()
     phase = phase_at(session.phases, state.step)
     set_trained(session.model, session.phases[phase])

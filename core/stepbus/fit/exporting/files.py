@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from stepbus.base import PluginFailure, show_python
-from stepbus.storage import DESCRIPTION, LINEAGE, PLAIN_NAME, checkpoints
+from stepbus.storage import AVERAGED, DESCRIPTION, LINEAGE, PLAIN_NAME, checkpoints
 from stepbus.text.tokens import TOKENIZER_FILES
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ HOOK = "export_files"
 LONGEST = 200  # letters of a name
 # Those of weights by their names, because what knows them imports MLX, which a scripted run does without.
 _WEIGHTS = ("config.json", "model.safetensors", "model.safetensors.index.json")
-_OWN = (*_WEIGHTS, DESCRIPTION, LINEAGE, checkpoints.MANIFEST, "modules.json", *TOKENIZER_FILES)
+_OWN = (*_WEIGHTS, AVERAGED, DESCRIPTION, LINEAGE, checkpoints.MANIFEST, "modules.json", *TOKENIZER_FILES)
 _SHARD = re.compile(r"model-.*-of-.*\.safetensors", re.IGNORECASE)
 
 
@@ -35,7 +35,7 @@ def files_of_plugins(session: Fitting, taken: Collection[str]) -> dict[str, byte
     owners = {name.casefold(): "the model" for name in (*_OWN, *taken)}
     found: dict[str, bytes] = {}
 
-    def told(member: str, given: dict[str, str | bytes]) -> None:
+    def add(member: str, given: Mapping[str, str | bytes]) -> None:
         for name, content in given.items():
             if not PLAIN_NAME.fullmatch(name) or len(name) > LONGEST:
                 raise PluginFailure(
@@ -56,5 +56,7 @@ def files_of_plugins(session: Fitting, taken: Collection[str]) -> dict[str, byte
                     f"{error.start + 1}"
                 ) from error
 
-    session.bus.ask_each(HOOK, told, trainer=session)
+    for member in session.bus.members_with(HOOK):
+        for given in session.bus.asking(member.name, HOOK)(trainer=session):
+            add(member.label, given)
     return found

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepbus.fit import Fitting
 
 TRAINING = "training"  # the stem of the file
+TRAINING_FILE = f"{TRAINING}.safetensors"
 
 
 def stored_tensors(session: Fitting) -> dict[str, dict[str, Any]]:
@@ -24,7 +25,8 @@ def stored_tensors(session: Fitting) -> dict[str, dict[str, Any]]:
     Args:
         session: The fit.
     """
-    own, found = tensors_of(session.model), exported_tensors(session)
+    own = tensors_of(session.model)
+    found = exported_tensors(session, own)
     other = {name: array for name, array in own.items() if found.get(name) is not array}
     return {"model": found} | ({TRAINING: other} if other else {})
 

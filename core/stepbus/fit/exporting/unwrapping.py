@@ -73,7 +73,7 @@ def _arrays(model: Any) -> list[tuple[Any, Any, Any]]:
     """Return each array of a model with what holds it and its place there."""
     import mlx.core as mx
 
-    from stepbus.compute.stepping import leaves
+    from stepbus.compute import leaves
 
     return [(holder, key, value) for holder, key, value in leaves(model) if isinstance(value, mx.array)]
 
@@ -91,26 +91,28 @@ def plain_of(session: Fitting) -> Any:
     return session.model if session.origin.model is None else session.origin.model
 
 
-def exported_tensors(session: Fitting) -> dict[str, Any]:
-    """Return what the export would hold of the present weights, once it is known to have a place in the plain model.
+def exported_tensors(session: Fitting, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the export would hold of weights, once it is known to have a place in the plain model.
 
     Args:
-        session: The fit, before it was unwrapped.
+        session: The fit.
+        own: Tensors of the model that is trained; None takes the present ones.
 
     Raises:
         PluginFailure: A tensor has no place there, or one is missing or of another shape or kind.
     """
-    own = tensors_of(session.model)
+    own = tensors_of(session.model) if own is None else dict(own)
     if session.origin.done or not (session.bus.has(TRANSFORM) or session.bus.has(EXPORT)):
         return own
     changed: dict[str, str] = {}  # tensor -> who gave it last
+    labels = {member.name: member.label for member in session.bus.members}
     before = dict(own)
 
     def told(member: str, given: Mapping[str, Any]) -> None:
         nonlocal before
         for name in before.keys() | given.keys():
             if given.get(name) is not before.get(name):
-                changed[str(name)] = member
+                changed[str(name)] = labels[member]
         before = dict(given)
 
     found = dict(session.bus.thread(EXPORT, told=told, trainer=session, tensors=own))
@@ -160,6 +162,12 @@ def check_export(session: Fitting) -> None:
     exported_tensors(session)
 
 
+def thaw(session: Fitting) -> None:
+    """Freeze again what of a model was frozen before the fit, and nothing else."""
+    for module, names in session.origin.frozen:
+        module._no_grad = set(names)
+
+
 def unwrap(session: Fitting) -> None:
     """Put the present weights into the model as it was before plugins changed it, which the session has from now on.
 
@@ -168,9 +176,9 @@ def unwrap(session: Fitting) -> None:
     """
     if session.origin.done:
         return
-    for module, names in session.origin.frozen:
-        module._no_grad = set(names)
-    found, own, plain = exported_tensors(session), tensors_of(session.model), plain_of(session)
+    thaw(session)
+    own, plain = tensors_of(session.model), plain_of(session)
+    found = exported_tensors(session, own)
     changed = found.keys() != own.keys() or any(found[name] is not own[name] for name in found)
     if changed or plain is not session.model:
         put_tensors(plain, found, source="the weights to export", strict=True)
@@ -182,6 +190,7 @@ def unwrap(session: Fitting) -> None:
     if changed:
         who = listed(member.name for member in session.bus.members_with(EXPORT))
         session.not_of_step = session.not_of_step or f"{who} changed them for the export"
+        session.averages = False  # which are of the parameters that are gone
         session.state.evaluated.clear()
         session.scored.clear()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ConfigError, DataError, ModelError, Problem, listed
-from stepbus.compute import CompiledSteps, HeadForward, ModuleForward, ParameterUpdater, Scheduler, StepParts
-from stepbus.compute.models import Classifier
+from stepbus.compute import CompiledSteps, ModuleForward, ParameterUpdater, Scheduler, StepParts
+from stepbus.compute.models import Classifier, tell_classes
 from stepbus.device import choice
 from stepbus.fit import (
     Exported,
@@ -20,6 +20,8 @@ from stepbus.fit import (
 )
 from stepbus.fit.computing import (
     followed_optimizer,
+    head_forward,
+    model_facts,
     new_optimizer,
     new_steps,
     phases_of,
@@ -107,6 +109,10 @@ class LoaderFits:
                 "create_model(…) or any mlx.nn.Module"
             )
         written = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+        if not isinstance(self.given, Classifier) and self.config.loss.name != "auto":
+            words = f"expected auto, because the model is a module of yours, got {self.config.loss.name}"
+            mend = "its loss is given beside it: create_trainer(model, loss=nn.losses.cross_entropy)"
+            problems.append(self.config.locate(Problem("loss.type", f"{words}; {mend}")))
         for name, source in self._sources.items():
             source = written[name] if source is None else source
             if source is None and name != "train":
@@ -144,6 +150,8 @@ class LoaderFits:
 
     def data(self, fit: Fit) -> LoaderData:
         """Return the data of a fit."""
+        if isinstance(self.given, Classifier):
+            self.forward()  # a loss that cannot serve its labels is refused now
         return self._data(fit.sets, [name for name in fit.sets if not fit.is_labelled(name)])
 
     def _data(self, loaders: Mapping[str, Loader], unlabelled: Sequence[str] = ()) -> LoaderData:
@@ -246,7 +254,9 @@ class LoaderFits:
             weighted: Whether rows came with weights.
         """
         if isinstance(self.given, Classifier):
-            return HeadForward()
+            facts = model_facts(self.config, self.given)
+            tell_classes(self.given.head, facts.classes)
+            return head_forward(self.config, facts)
         precision = self.config.training.precision
         learn = self._classes.learn if self._classes is not None else None
         return ModuleForward(self.given, self.loss, self.task, precision, say=say, weighted=weighted, learn=learn)

@@ -11,9 +11,10 @@ from attrs import frozen
 
 from stepbus.base import BadInput, ModelError, error_words, one_line, read_foreign, refuse_half_characters, show
 from stepbus.compute import CompiledSteps, ParameterUpdater, StepParts, read_config
-from stepbus.compute.models import meaning_in
+from stepbus.compute.models import meaning_in, tell_classes
 from stepbus.device import choice
 from stepbus.fit import chosen_metrics, config_model, new_encoder
+from stepbus.fit.computing import head_forward, label_facts
 from stepbus.fit.opened.changed_code import other_code
 from stepbus.fit.opened.prediction_config import UntrustedError, open_config
 from stepbus.fit.opened.predictor import Predictor
@@ -101,10 +102,12 @@ def open_model(
     model = config_model(config, encoder.codec, seed=0)
     if model.loaded.initialised:
         raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(model.loaded.lines())}")
+    tell_classes(model.head, encoder.codec.names)
     data = TextData(config, encoder, {})
     metrics, _ = chosen_metrics(config, data.task)
     unused = ParameterUpdater(config.optimizer.build(), 0.0)
-    steps = CompiledSteps(model, unused, StepParts(), rate=lambda step: 0.0, seed=0)
+    forward = head_forward(config, label_facts(config, encoder))
+    steps = CompiledSteps(model, unused, StepParts(), rate=lambda step: 0.0, seed=0, forward=forward)
     named = name or str(folder)
     bus = opened_bus(folder, config, saved.get("predicting", {}), plugins)
     session = OpenedSession(folder, named, config, data, model, steps, bus)

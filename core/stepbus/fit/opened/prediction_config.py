@@ -73,7 +73,7 @@ def plugin_tree(config: Config, choice: PluginChoice) -> Any:
 
 def _providers(config: Config, task: str | None = None) -> set[str]:
     """Return the labels of the plugins whose components prediction picks, or may pick where no task is known."""
-    picked = [config.model, config.data, *(config.training.metrics or ())]
+    picked = [config.model, config.data, config.loss, *(config.training.metrics or ())]
     needed = {(part.kind, part.name) for selected in picked for part in _parts(selected)}
     if task is None:
         by_task = [part for part, _ in config.components if part.kind in _BY_TASK]
@@ -119,8 +119,11 @@ def open_config(
         UntrustedError: It asks for more than installed components.
         ModelError: It cannot be understood.
     """
+    if isinstance(tree, dict):
+        tree = {"loss": {"type": "auto"}, **tree}  # which a folder of before does not say
     if not isinstance(tree, dict) or not all(isinstance(tree.get(name), dict) for name in (*SECTIONS, "plugins")):
-        raise ModelError(f"{place}: expected the mappings model, data and plugins under config, got something else")
+        wanted = "the mappings model, data, loss and plugins under config"
+        raise ModelError(f"{place}: expected {wanted}, got something else")
     tree = from_folder(put_back(tree, place, trust=trust), SECTIONS, folder)
     wishes = [*of_sections(tree), *_of_plugins(tree["plugins"], place)]
     wishes += [
@@ -164,7 +167,7 @@ def needs_trust(config: Config, task: str | None = None) -> bool:
     named = {**kept, **{choice.name: plugin_tree(config, choice) for choice in of_run}}
     if any(isinstance(settings, Mapping) and "use" in settings for settings in named.values()):
         return True
-    parts = [config.model.settings, config.data.settings, *(config.training.metrics or ())]
+    parts = [config.model.settings, config.data.settings, config.loss.settings, *(config.training.metrics or ())]
     parts += [choice.settings for choice in config.plugins if named.get(choice.name)]
     return any(_names_code(part) for part in parts)
 
@@ -207,6 +210,7 @@ def _of_config(config: Config) -> Iterator[Wish]:
     """Yield what typed settings ask for, and the plugins of others that offer nothing which prediction needs."""
     yield from (wish for wish in _of_settings("model", config.model.settings) if wish.path not in _OWN)
     yield from _of_settings("data", config.data.settings)
+    yield from _of_settings("loss", config.loss.settings)
     for metric in config.training.metrics or ():
         yield from _of_settings("training.metrics", metric)
     needed = _providers(config) | reading_plugins(config).keys()

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from stepbus.base import one_line, show
 
-SECTIONS = ("model", "data")
+SECTIONS = ("model", "data", "loss")
 
 
 def _words(text: str) -> str:

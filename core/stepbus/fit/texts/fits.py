@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError, ModelError
 from stepbus.base.trees import plain
-from stepbus.compute import HeadForward, ParameterUpdater, Scheduler, Shared, mix
-from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of
+from stepbus.compute import ParameterUpdater, Scheduler, Shared, mix
+from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of, rehearse_head, tell_classes
 from stepbus.fit import Exported, chosen_metrics, evaluation, persistence, run_notes
 from stepbus.fit.computing import (
     followed_optimizer,
+    head_forward,
+    label_facts,
     new_optimizer,
     new_steps,
     phases_of,
@@ -27,6 +29,7 @@ from stepbus.text.rows import ids as row_ids
 from stepbus.text.tokens import Limits
 
 if TYPE_CHECKING:
+    from stepbus.compute import Forward
     from stepbus.config import Config
     from stepbus.fit import Fitting
     from stepbus.kernel import Checkpointer, Fit, FitData, Lineage, Predictions, ScoredSet, Steps
@@ -106,7 +109,11 @@ class TextFits:
         known = None if self.given is None or self.changed else self.given.config
         encoder = new_encoder(self.config, known)
         unlabelled = [name for name in fit.sets if not fit.is_labelled(name)]
-        return TextData(self.config, encoder, fit.sets, fit.seed, unlabelled)
+        data = TextData(self.config, encoder, fit.sets, fit.seed, unlabelled)
+        # What cannot serve these labels is refused before any weights are loaded.
+        rehearse_head(self.config.components, self.config.model.settings.head, data.task, data.codec.names)
+        head_forward(self.config, label_facts(self.config, encoder))
+        return data
 
     def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
         """Return what scores predictions, by name, and the direction of everything that will be computed."""
@@ -161,6 +168,7 @@ class TextFits:
             initialise(model, seed, spread, model.head_names)
 
         adopt_head(model, codec, renew)
+        tell_classes(model.head, codec.names)
         data.take_limits(Limits.of(model.config))
         model = transformed_model(session, model, kept=model is given)
         shared = self._sharing(session)
@@ -189,11 +197,14 @@ class TextFits:
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
         check_head(session.model)
-        return new_steps(self.config, session, HeadForward(), self._sharing(session))
+        return new_steps(self.config, session, self._forward(session), self._sharing(session))
 
     def scoring(self, session: Fitting) -> Steps:
         """Return what scores and predicts with the model that is exported; it trains nothing."""
-        return scoring_steps(self.config, session, HeadForward())
+        return scoring_steps(self.config, session, self._forward(session))
+
+    def _forward(self, session: Fitting) -> Forward:
+        return head_forward(self.config, label_facts(self.config, text_of(session).encoder))
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ def checked_averages(session: Fitting) -> bool:
                 f"{member.label}: after_update gives weights to evaluate, and does not declare that it may; write "
                 f"{DECLARED} in {place}"
             )
-        who.append(f"{member.name} ({member.label})")
+        who.append(member.name)
     if averages.optimizer is not None:
         if not session.config.optimizer.component.metadata.get("averages"):
             words = f"it has weights(parameter, state), and does not declare it; write {IN_METADATA} in its Component"

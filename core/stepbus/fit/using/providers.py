@@ -39,16 +39,13 @@ def averaging_problems(config: Config, members: Iterable[Member]) -> list[Proble
         members: The plugins that it switches on, and those passed in Python.
     """
     found = [member for member in members if averages_of(member.plugin, member.label)]
-    said = [f"{member.name} ({member.label})" for member in found]
+    said = [member.name for member in found]
     ways = [f"switch {member.name} off" for member in found]
     if config.optimizer.component.metadata.get("averages"):
-        provider = f" ({config.optimizer.provider})" if config.optimizer.provider else ""
-        said.append(f"optimizer.type: {config.optimizer.name}{provider}")
+        said.append(f"optimizer.type: {config.optimizer.name}")
         ways.append("take another optimizer")
     if len(said) < 2:
         return []
-    path = f"plugins.{found[-1].name}"
-    mend = listed(ways, "or") if len(ways) == 2 else f"leave one of them: {listed(ways, 'or')}"
-    return [
-        Problem(path, f"expected one that averages the weights, which are evaluated then, got {listed(said)}; {mend}")
-    ]
+    mend = listed(ways, "or") if len(ways) == 2 else f"leave one alone: {listed(ways)}"
+    words = f"expected one that averages the weights and has its averages evaluated, got {listed(said)}; {mend}"
+    return [Problem(f"plugins.{found[-1].name}", words)]

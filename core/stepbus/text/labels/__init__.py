@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.text.labels.class_counts import ClassCounts as ClassCounts
     from stepbus.text.labels.codec import LabelCodec as LabelCodec
     from stepbus.text.labels.columns import Column as Column
     from stepbus.text.labels.columns import distinct as distinct
@@ -16,6 +17,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        class_counts="ClassCounts",
         codec="LabelCodec",
         columns="Column distinct",
         numbers="label_counts labels_in_words weights_in_words",

@@ -256,3 +256,40 @@ def test_base_classes_say_what_is_left_to_fill_in() -> None:
 )
 def test_length_of_the_warm_up(options: Any, total: int, expected: int) -> None:
     assert warmup_steps(SchedulerConfig(**options), total) == expected
+
+
+# -- updates that are skipped -----------------------------------------------------------------------------------------
+
+
+class Selecting(Recorded):
+    """Keeps its values itself."""
+
+    skips = True
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: Any, scalars: Any) -> Any:
+        new, after = super().update(parameter, gradient, state, {n: a for n, a in scalars.items() if n != "finite"})
+        finite = scalars["finite"]
+        return mx.where(finite, new, parameter), {"m": mx.where(finite, after["m"], state["m"])}
+
+
+class Heir(Selecting):
+    """Has an update of its own, which keeps nothing."""
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: Any, scalars: Any) -> Any:
+        return parameter - gradient, {"m": gradient}
+
+
+@pytest.mark.parametrize("kind", [Recorded, Selecting, Heir])
+@pytest.mark.parametrize("finite", [True, False])
+def test_a_skipped_update_keeps_every_value_whoever_selects(kind: Any, finite: bool) -> None:
+    made = ParameterUpdater(kind(), 0.5, 0.25)
+    made.init(parameters())
+    first = made.apply(ones(), parameters(), mx.array(True))
+    before = {name: np.array(array) for name, array in made.arrays().items()}
+    second = made.apply(ones(), first, mx.array(finite))
+    after = {name: np.array(array) for name, array in made.arrays().items()}
+    assert kind().keeps_itself() == (kind is Selecting)
+    same = [np.array_equal(before[name], after[name]) for name in before if name != "learning_rate"]
+    assert all(same) if not finite else not any(same[:1])
+    assert np.array_equal(np.array(first["table"]), np.array(second["table"])) == (not finite)
+    assert int(made.state["step"]) == 1 + finite
