@@ -229,7 +229,9 @@ class ScriptedFits:
 
     def followed(self, session: Fitting) -> ScriptedOptimizer:
         """Return the optimizer; what follows its weights is asked for, and follows nothing."""
-        session.bus.ask_each("after_update", check_arrays, trainer=session)
+        for member in session.bus.members_with("after_update"):
+            for given in session.bus.asking(member.name, "after_update")(trainer=session):
+                check_arrays(member.label, given)
         found: ScriptedOptimizer = session.optimizer
         return found
 

@@ -25,7 +25,7 @@ def transformed_model(session: Fitting, model: Any, *, kept: bool) -> Any:
     """
     import mlx.nn as nn
 
-    model = set_apart(session, model, kept=kept)
+    model, labels = set_apart(session, model, kept=kept), labels_of(session)
 
     def told(member: str, given: Any) -> None:
         if not isinstance(given, nn.Module):
