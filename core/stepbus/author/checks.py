@@ -10,6 +10,7 @@ import attrs
 
 from stepbus.author.description import implemented
 from stepbus.author.kinds import kind_problem, trial_problem
+from stepbus.author.silent_hooks import silent_problem
 from stepbus.base import Component, ConfigError, PluginError, asks_of, error_words, policy_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
@@ -92,6 +93,7 @@ def _hook_problems(loaded: LoadedPlugin) -> list[str]:
             hooks_of(type("Hooks", (), {name: function}), loaded.label, loaded.scope)
         except PluginError as error:
             problems.append(str(error).removeprefix(f"{loaded.label}: "))
+    problems += filter(None, (silent_problem(hook, function) for _, hook, function in implemented(loaded.cls)))
     if not problems and not implemented(loaded.cls) and not loaded.components:
         problems.append("it has neither hooks nor components; write @hookimpl above its methods")
     return problems
