@@ -79,8 +79,7 @@ class FitSession(AssignedByCore):
         self.directions: dict[str, bool | None] = {}
         self.best_arrays: dict[str, Any] = {}
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
-        self.averages = False
-        self.not_of_step = ""
+        self.averages, self.not_of_step = False, ""
         self.origin = exporting.Origin()
         self.before = Lineage()
         self.traces = 0  # of the phases before the present one
