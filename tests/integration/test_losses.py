@@ -217,7 +217,7 @@ def test_a_classifier_on_batches_has_the_loss_that_was_picked(tiny_config: Any, 
         trainer.predict(batches, return_logits=True), np.array([0, 1]), np.array([1.0, 3.0]), 0.0
     ).mean()
     assert result.metrics["eval_loss"] == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(BadInput, match=r"loss.class_weights: expected numbers, because the batches of a loader do not"):
+    with pytest.raises(BadInput, match=r"loss.class_weights: expected numbers, because nothing says how often each"):
         create_trainer(model, config, loss={"type": "cross_entropy", "class_weights": "balanced"}).train(batches)
 
 
