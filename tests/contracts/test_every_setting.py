@@ -50,11 +50,13 @@ from stepbus.text.rows import read_rows
 from stepbus_plugins import optimizers as optimizer_plugin
 from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping
+from stepbus_plugins.ema import Ema
 from stepbus_plugins.gradient_clipping import GradientClipping
 from stepbus_plugins.metrics import Metrics
 from stepbus_plugins.nan_guard import NanGuard
 from stepbus_plugins.progress import Progress
 from stepbus_plugins.progress.screen import Screen
+from stepbus_plugins.swa import Swa
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 BUILT_IN = {
@@ -319,6 +321,19 @@ def clipped(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return np.array(changed["a"]).tolist()
 
 
+def averaged(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what an average of weights comes to that take the values of the updates, 1 to 12 in 3 epochs."""
+    plugin = {"ema": Ema, "swa": Swa}[name]
+    now = {"w": mx.array([0.0])}
+    optimizer = SimpleNamespace(trained=lambda model: now, on_stream=lambda name: contextlib.nullcontext())
+    state = SimpleNamespace(step=0, steps_per_epoch=4, total_steps=12)
+    trainer = SimpleNamespace(optimizer=optimizer, state=state, model=None)
+    arrays, follow, weights = plugin(plugin.Config(**settings)).after_update(trainer)
+    for number in range(1, 13):
+        arrays = follow({"w": mx.array([float(number)])}, arrays)
+    return np.array(weights(now, arrays)["w"]).tolist()
+
+
 LOSSES = [0.9, 0.8, 0.85, 0.79, 0.95, 0.94, 0.93, 0.96]
 EVALUATIONS = [{"eval_loss": loss, "eval_f1": 0.5 + 0.01 * number} for number, loss in enumerate(LOSSES)]
 
@@ -576,6 +591,12 @@ TABLE = {
     "plugins.nan_guard.patience": Sight(played, (1, 2)),
     "plugins.gradient_clipping.max_norm": Sight(clipped, (1.0, 0.5)),
     "plugins.gradient_clipping.max_value": Sight(clipped, (None, 0.1)),
+    "plugins.ema.decay": Sight(averaged, (0.1, 0.2)),
+    "plugins.ema.warmup": Sight(averaged, (True, False)),
+    "plugins.ema.from_step": Sight(averaged, (0, 9)),
+    "plugins.swa.from_epoch": Sight(averaged, (1, 2)),
+    "plugins.swa.from_step": Sight(averaged, (0, 5)),
+    "plugins.swa.every": Sight(averaged, (None, 3)),
     "plugins.metrics.tables": Sight(tables, (True, False)),
     "plugins.progress.summary": Sight(introduced, (True, False)),
     "plugins.progress.bar": Sight(drawn, ("always", "never")),
