@@ -246,6 +246,34 @@ def test_frozen_embeddings_are_moved_and_keep_their_bits(window: int, tmp_path: 
     assert all(np.array_equal(before, weights["words.weight"]) for weights in steps.weights)
 
 
+FROZEN = {"freeze": {"embeddings": True, "layers": 2}}
+AWP = {"mode": "awp", "gamma": 0.1, "ascent_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    "plugins",
+    [
+        {"adversarial_training": AWP},
+        {**FROZEN, "adversarial_training": {}},
+        {**FROZEN, "adversarial_training": {**AWP, "parameters": ["*layer.0*weight"]}},
+    ],
+    ids=["trained", "frozen_words", "frozen_layer"],
+)
+def test_layers_that_are_computed_again_move_as_others_do(
+    plugins: dict[str, Any], tiny_config: Config, tmp_path: Path
+) -> None:
+    """A layer computed again left the gradients of what is frozen in it out, and nothing was moved."""
+    found = []
+    for name, more in (("kept", {}), ("again", {"gradient_checkpointing": {}})):
+        places = {"environment": {"output_dir": str(tmp_path / name)}, "training": {"max_steps": 3}}
+        found.append(fitted(tree_of(tiny_config, {**plugins, **more}, NO_DROPOUT, **places)))
+    kept, again = found
+    assert again.losses == pytest.approx(kept.losses, rel=1e-5)
+    numbers = [[step.scalars["adversarial_loss"] for step in each.steps] for each in (kept, again)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
+    assert all(abs(worst - loss) > 1e-3 for worst, loss in zip(numbers[0], kept.losses, strict=True))
+
+
 # -- together ---------------------------------------------------------------------------------------------------------
 
 
