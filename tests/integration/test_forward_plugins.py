@@ -421,7 +421,11 @@ def test_settings_that_cannot_work(plugins: Any, said: str, tiny_config: Config)
             "data.task: expected binary, multiclass, multilabel or regression, by which rdrop compares",
         ),
         ({"multi_sample_dropout": {}}, {}, "expected a classifier of text, whose pooled vectors"),
-        ({"adversarial_training": {}}, {}, "parameters: expected patterns of the model's parameters, got '*word_emb"),
+        (
+            {"adversarial_training": {}},
+            {},
+            "parameters: expected patterns of the model's 2 parameters, such as 'words.weight', got '*word_emb",
+        ),
     ],
 )
 def test_what_a_module_of_ones_own_does_not_have(plugins: Any, more: Any, said: str, tmp_path: Path) -> None:
