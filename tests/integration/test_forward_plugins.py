@@ -433,3 +433,26 @@ def test_what_a_module_of_ones_own_does_not_have(plugins: Any, more: Any, said: 
     with pytest.raises(BadInput) as caught:
         create_trainer(Words(), config=tree, loss=squared_error, **more).train(BATCHES)
     assert said in str(caught.value)
+
+
+def test_an_epoch_whose_updates_nobody_counts_is_no_beginning(tmp_path: Path) -> None:
+    def fitted_from(**place: int) -> Steps:
+        steps = Steps()
+        adversarial = {"parameters": ["words.*"], **place}
+        tree = {
+            "environment": {"output_dir": str(tmp_path / "run")},
+            "training": {"max_steps": 6},
+            "plugins": {"progress": False, "adversarial_training": adversarial},
+        }
+        trainer = create_trainer(Words(), config=tree, loss=squared_error, plugins=[steps])
+        trainer.train(lambda epoch: iter(BATCHES))
+        return steps
+
+    with pytest.raises(BadInput) as caught:
+        fitted_from(from_epoch=2)
+    assert str(caught.value) == (
+        "plugins.adversarial_training.from_epoch: expected from_step, because nobody can count the updates of an epoch "
+        "before it has ended, got from_epoch: 2"
+    )
+    steps = fitted_from(from_step=5).steps
+    assert ["adversarial_loss" in step.scalars for step in steps] == [False] * 5 + [True]

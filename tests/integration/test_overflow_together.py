@@ -41,7 +41,7 @@ def test_an_overflow_under_all_of_them_changes_nothing_and_resumes(
     def tree(name: str) -> dict[str, Any]:
         found: dict[str, Any] = tiny_config(
             plugins=PLUGINS,
-            training={"precision": "float16", "gradient_accumulation_steps": 2, "max_steps": 8, "num_epochs": 4},
+            training={"precision": "float16", "gradient_accumulation_steps": 2, "max_steps": 7, "num_epochs": 4},
             data={"batch_size": 8},
             scheduler={"type": "linear"},
             environment={"output_dir": str(tmp_path / name)},
@@ -50,8 +50,8 @@ def test_an_overflow_under_all_of_them_changes_nothing_and_resumes(
 
     seen = Arrays()
     whole = hooks.fitted(tree("whole"), hooks.Overflow(5), seen)
-    assert [step.skipped for step in whole.steps] == [number == 5 for number in range(1, 9)]
-    assert [step.loss_scale for step in whole.steps] == [65536.0] * 5 + [32768.0] * 3
+    assert [step.skipped for step in whole.steps] == [number == 5 for number in range(1, 8)]
+    assert [step.loss_scale for step in whole.steps] == [65536.0] * 5 + [32768.0] * 2
     before, after, later = whole.weights[3:6]
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert any(not np.array_equal(after[name], later[name]) for name in before)
@@ -60,7 +60,7 @@ def test_an_overflow_under_all_of_them_changes_nothing_and_resumes(
     assert all(np.array_equal(seen.states[3][name], seen.states[4][name]) for name in kept)
     scalars = {"rdrop_kl", "adversarial_loss", "adversarial_loss_awp", "gradient_norm"}
     assert all(scalars <= step.scalars.keys() for step in whole.steps)
-    for cut in (4, 5, 6):
+    for cut in (4, 5):  # right before it, and right after it
         with pytest.raises(KeyboardInterrupt):
             hooks.fitted(tree(f"cut-{cut}"), hooks.Overflow(5), hooks.Cut(cut), Arrays())
         rest = hooks.fitted(tree(f"cut-{cut}"), hooks.Overflow(5), hooks.Cut(99), Arrays(), resume=True)
