@@ -182,6 +182,7 @@ def transform_model(trainer: Session, model: Any) -> Any:
     Args:
         trainer: The session of this fit.
         model: The model, an `mlx.nn.Module`; a copy of the fit's own, which is given back in the end.
+            A plain value that is noted on it as a private attribute goes with the weights (`object.__setattr__`).
 
     Returns:
         The model, changed in place or another one. Where its parameters are others than before, `transform_export` says
