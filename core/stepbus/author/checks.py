@@ -10,12 +10,14 @@ import attrs
 
 from stepbus.author.description import implemented
 from stepbus.author.kinds import kind_problem, trial_problem
+from stepbus.author.silent_hooks import silent_problem
 from stepbus.base import Component, ConfigError, PluginError, asks_of, error_words, policy_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import make
 from stepbus.fit.plugins import memory_problem, watches
+from stepbus.fit.using import averages_of
 from stepbus.kernel import Member, check_policy, hooks_of
 from stepbus.run.plans import grows_of, misplaced
 
@@ -49,9 +51,10 @@ def _scope_problems(loaded: LoadedPlugin) -> list[str]:
 
 
 def _role_problems(loaded: LoadedPlugin, *, hooks_known: bool) -> list[str]:
-    """Return what is wrong with `asks` and `on_error`, or with saying that it only watches."""
+    """Return what is wrong with `asks`, `averages` and `on_error`, or with saying that it only watches."""
     try:
         asks_of(loaded.cls, loaded.label)
+        averages_of(loaded.cls, loaded.label)
         policy = policy_of(loaded.cls, loaded.label)
         if hooks_known:
             watches(loaded.cls, loaded.label)
@@ -90,6 +93,7 @@ def _hook_problems(loaded: LoadedPlugin) -> list[str]:
             hooks_of(type("Hooks", (), {name: function}), loaded.label, loaded.scope)
         except PluginError as error:
             problems.append(str(error).removeprefix(f"{loaded.label}: "))
+    problems += filter(None, (silent_problem(hook, function) for _, hook, function in implemented(loaded.cls)))
     if not problems and not implemented(loaded.cls) and not loaded.components:
         problems.append("it has neither hooks nor components; write @hookimpl above its methods")
     return problems

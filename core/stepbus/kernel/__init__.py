@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.fits import Predictions as Predictions
     from stepbus.kernel.fits import groups_along as groups_along
     from stepbus.kernel.fits import grown_axes as grown_axes
+    from stepbus.kernel.hook_checks import RESULTS as RESULTS
     from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
     from stepbus.kernel.hook_checks import hooks_of as hooks_of
     from stepbus.kernel.protocols import Batch as Batch
@@ -49,7 +50,7 @@ else:
         engine="run_fit",
         events="BUILD_HOOKS FIRST_DECIDES PREDICTION_HOOKS RUN_HOOKS",
         fits="AXES Axis Fit FitResult Lineage Predictions groups_along grown_axes",
-        hook_checks="SPECIFICATIONS hooks_of",
+        hook_checks="RESULTS SPECIFICATIONS hooks_of",
         protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
         control="Control Request",
         state="Best StepResult TrainingState",

@@ -191,12 +191,6 @@ class Bus:
         others = [each.plugin for each in every if not each.wrapper and each.plugin_name != name]
         return self._manager.subset_hook_caller(hook, others)
 
-    def ask_each(self, hook: str, told: Callable[[str, Any], None], **arguments: Any) -> None:
-        """Ask each implementation of a hook, in call order; `told` hears the member's name and what it gave."""
-        for member in self.members_with(hook):
-            for given in self.asking(member.name, hook)(**arguments):
-                told(member.name, given)
-
     def thread(
         self,
         hook: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepbus.base import show_python
@@ -30,6 +30,14 @@ SCRIPT: dict[str, Any] = {
     "eval_steps": 2,
 }
 
+# Hooks that change what is computed, of which a scripted run can only ask.
+COMPUTING = frozenset(
+    {
+        "transform_model", "phases", "trained_parameters", "parameter_groups", "wrap_loss", "wrap_gradient",
+        "transform_gradients", "after_update", "training_step", "transform_export", "export_files",
+    }
+)  # fmt: skip
+
 
 def assert_conforms(
     plugin: type,
@@ -37,6 +45,7 @@ def assert_conforms(
     *,
     beside: Sequence[Any] = (),
     varying: Sequence[str] = (),
+    tiny: Mapping[str, Any] | None = None,
     **script: Any,
 ) -> None:
     """Hold a plugin class against what every plugin keeps; scripted runs show it, in some tenths of a second.
@@ -58,18 +67,23 @@ def assert_conforms(
     - two fits share no state: a run leaves other instances, the class and the next run as they were;
     - order makes no difference: among plugins that only listen, before or after it, it does the same, changes nothing
       of what others are given, and without a request of its own leaves the events of the loop as they are;
+    - trains a tiny model: where it changes the computation (the model, the loss, the gradient, the step, what follows
+      an update, the export), a tiny real fit comes to its end with it, and one that was cut ends with the same bits;
+      what it gives is looked at there, as in any fit. Scripted runs, which have no modules, leave those hooks out
+      where they cannot do without;
     - no extra device synchronisation: no hook of a fit calls `mx.eval`, `mx.async_eval`, `mx.synchronize`, or turns
       an MLX array into a host number (`item`, `tolist`, `float`, `int`, `bool`).
 
     What is not caught: memory that no request, record, event or state shows; a synchronisation that needs a real model
-    or optimizer at hand, that runs in compiled code, or through `numpy.array` of an MLX array; what a function of
-    `transform_gradients` does, components with other than default settings, models from scratch, and readers of files
-    of no common format: `tiny_fit` shows these. Schedules that listen to hooks are played like the plugin itself.
+    or optimizer at hand, that runs in compiled code, or through `numpy.array` of an MLX array; whether what is
+    computed is right, components with other than default settings, models from scratch, and readers of files of no
+    common format: `tiny_fit` shows these. Schedules that listen to hooks are played like the plugin itself.
 
     Args:
         plugin: The class.
         settings: Settings by name or an instance of its Config, where it needs some or others show more.
         beside: Further plugins that it cannot do without, as `play` takes them.
+        tiny: What `tiny_fit` takes beside, for a plugin that changes the computation.
         varying: Keys of its states and records that depend on the wall clock.
         **script: What `play` takes, over the script of improving and stalling metrics that is played otherwise.
 
@@ -88,6 +102,10 @@ def assert_conforms(
         rules.check_settings(subject)
         rules.check_building(subject)
         listens = hooks_of(subject.fresh(), subject.name, subject.loaded.scope)
+        if COMPUTING & listens.keys():
+            rules.check_computing(subject, tiny or {})
+            subject = subject.playable(COMPUTING)
+            listens = hooks_of(subject.fresh(), subject.name, subject.loaded.scope)
         for each in [*([subject] if listens else []), *listening_schedules(subject)]:
             rules.check_growth(each)
             rules.check_isolation(each)

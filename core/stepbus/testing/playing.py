@@ -15,10 +15,9 @@ from stepbus.fit.plugins import state_of
 from stepbus.kernel import Bus, Control, Fit, FitResult, TrainingState
 from stepbus.run import Run
 from stepbus.run.plans import plan_run
-from stepbus.testing.memory_store import MemoryStore
 from stepbus.testing.recorder import Recorder, Told
 from stepbus.testing.script import Heard, Script, Snapshot
-from stepbus.testing.scripted import scripted_config
+from stepbus.testing.scripted import MemoryStore, scripted_config
 from stepbus.testing.scripted_fits import ScriptedFits, frozen_states
 
 # How the recorder of a scripted run is called on the bus; no plugin can have such a name.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -56,6 +58,14 @@ def check_building(subject: Subject) -> None:
     for name, value in getattr(plugin, "__dict__", {}).items():
         if is_array(value):
             subject.fail("building touches nothing", f"its constructor makes the array {name}; leave that to a hook")
+
+
+def check_computing(subject: Subject, tiny: Mapping[str, Any]) -> None:
+    """A tiny real fit comes to its end with it, also one that was cut, and to the same bits."""
+    from stepbus.testing.tiny import rehearse
+
+    if broken := rehearse(subject.loaded.cls, subject.settings, subject.beside, tiny):
+        subject.fail(*broken)
 
 
 def check_state(subject: Subject) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepbus.fit import Exported, best_weights, disabled_of, exporting, keep_disabled
+from stepbus.fit.computing import phases_of
 from stepbus.fit.plugins import restore_state, state_of
 from stepbus.kernel import FitData, Lineage, Predictions, StepResult
 from stepbus.storage import from_json, frozen_state, to_json
@@ -21,7 +22,7 @@ from stepbus.testing.script import (
     Snapshot,
     at,
 )
-from stepbus.testing.scripted import ScriptedOptimizer, flat, scripted_parameters
+from stepbus.testing.scripted import ScriptedModel, ScriptedOptimizer, check_arrays, flat, uncomputed
 from stepbus.testing.scripted_data import ScriptedData, ScriptedSet
 
 if TYPE_CHECKING:
@@ -32,31 +33,6 @@ if TYPE_CHECKING:
     from stepbus.kernel import Control, Fit, ScoredSet
 
 TOKENS_IN_A_ROW = 8
-
-
-class ScriptedModel:
-    """A model whose weights are the number of updates they have seen.
-
-    Args:
-        starts_from: The folder of the model that it starts from; "" starts anew.
-    """
-
-    def __init__(self, starts_from: str = "") -> None:
-        self.step, self.starts_from = 0, starts_from
-
-    def tensors(self) -> dict[str, Any]:
-        """Return the weights."""
-        return {"step": self.step}
-
-    def load_tensors(self, tensors: Mapping[str, Any], *, source: str = "", strict: bool = False) -> None:
-        """Put weights back."""
-        self.step = tensors["step"]
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameters of a tiny encoder and a head: NumPy arrays, which no update changes."""
-        return scripted_parameters()
-
-    trainable_parameters = parameters
 
 
 class ScriptedSteps:
@@ -157,7 +133,7 @@ class ScriptedCheckpoints:
 
     def export(self, session: Fitting) -> Path:
         """Make the folder of the model, with nothing in it."""
-        session.bus.in_order("export_files", trainer=session)
+        exporting.files_of_plugins(session, ())
         folder = session.directory / "model"
         folder.mkdir(parents=True, exist_ok=True)
         session.artifact("model", folder)
@@ -238,13 +214,8 @@ class ScriptedFits:
         return model
 
     def phases(self, session: Fitting) -> Mapping[int, Sequence[str]]:
-        """Return the phases that plugins ask for; each trains everything."""
-        asked = session.bus.in_order("phases", trainer=session)
-        total, names = session.state.total_steps, tuple(name for name, _ in flat(session.model.parameters()))
-        starts = sorted({0, *(step for steps in asked for step in steps if step < total)})
-        for start in starts:
-            session.bus.thread("trained_parameters", trainer=session, model=session.model, names=names, step=start)
-        return dict.fromkeys(starts, names)
+        """Return the phases that plugins ask for, with the parameters that each would train."""
+        return phases_of(session, [name for name, _ in flat(session.model.parameters())])
 
     def start(self) -> Lineage:
         """Return nothing: the weights of each fit are new."""
@@ -258,16 +229,19 @@ class ScriptedFits:
 
     def followed(self, session: Fitting) -> ScriptedOptimizer:
         """Return the optimizer; what follows its weights is asked for, and follows nothing."""
-        session.bus.in_order("after_update", trainer=session)
+        for member in session.bus.members_with("after_update"):
+            for given in session.bus.asking(member.name, "after_update")(trainer=session):
+                check_arrays(member.label, given)
         found: ScriptedOptimizer = session.optimizer
         return found
 
     def steps(self, session: Fitting) -> ScriptedSteps:
-        """Return what says what the script says; gradient functions are asked for, and not called."""
-        session.bus.in_order("wrap_loss", trainer=session, loss=None)
-        session.bus.in_order("wrap_gradient", trainer=session, value_and_grad=None)
-        session.bus.in_order("transform_gradients", trainer=session)
-        _ = session.bus.hook.training_step(trainer=session)
+        """Return what says what the script says; what plugins put into a step is asked for, and not called."""
+        bus, gradient = session.bus, "value_and_grad(parameters, batch)"
+        bus.thread("wrap_loss", trainer=session, loss=uncomputed("loss(forward, batch)"))
+        bus.thread("wrap_gradient", trainer=session, value_and_grad=uncomputed(gradient))
+        bus.in_order("transform_gradients", trainer=session)
+        _ = bus.hook.training_step(trainer=session)
         return ScriptedSteps(session, self.script, self.heard)
 
     def scoring(self, session: Fitting) -> ScriptedSteps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 import attrs
@@ -107,6 +107,21 @@ class Subject:
             if text.startswith(self.loaded.label if self.part is None else self.member):
                 self.fail("plays a run", text)
         return played
+
+    def playable(self, hooks: Collection[str]) -> Subject:
+        """Return the subject itself where scripted runs can play it, and else one without some hooks.
+
+        Args:
+            hooks: What may need a real model.
+        """
+        try:
+            self.play()
+        except AssertionError:
+            cls = self.loaded.cls
+            left = {name: None for name in hooks if hasattr(cls, name)}
+            without = type(cls.__name__, (cls,), {"__module__": cls.__module__, "__doc__": cls.__doc__, **left})
+            return attrs.evolve(self, loaded=attrs.evolve(self.loaded, cls=without))
+        return self
 
     def instance(self, played: Played) -> Any:
         """Return its instance of the last fit."""

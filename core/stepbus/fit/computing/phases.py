@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import ModelError, PluginError, did_you_mean, listed
-from stepbus.compute.stepping import trainable_names
 from stepbus.fit.exporting import set_apart
 
 if TYPE_CHECKING:
@@ -26,18 +25,28 @@ def transformed_model(session: Fitting, model: Any, *, kept: bool) -> Any:
     """
     import mlx.nn as nn
 
-    model = set_apart(session, model, kept=kept)
-    found = session.bus.thread("transform_model", trainer=session, model=model)
-    if not isinstance(found, nn.Module):
-        raise ModelError(f"transform_model: expected a model, an mlx.nn.Module, got a {type(found).__name__}")
-    return found
+    model, labels = set_apart(session, model, kept=kept), labels_of(session)
+
+    def told(member: str, given: Any) -> None:
+        if not isinstance(given, nn.Module):
+            raise ModelError(
+                f"{labels[member]}: transform_model: expected a model, an mlx.nn.Module, got a {type(given).__name__}"
+            )
+
+    return session.bus.thread("transform_model", told=told, trainer=session, model=model)
 
 
-def phases_of(session: Fitting) -> dict[int, tuple[str, ...]]:
+def labels_of(session: Fitting) -> dict[str, str]:
+    """Return how messages name the members of a fit, by name."""
+    return {member.name: member.label for member in session.bus.members}
+
+
+def phases_of(session: Fitting, names: Sequence[str] | None = None) -> dict[int, tuple[str, ...]]:
     """Return the updates before each phase -> the parameters that it trains; the first phase begins at 0.
 
     Args:
         session: The fit, its model in place.
+        names: The parameters that are not frozen; None takes those of the model.
 
     Raises:
         PluginError: A plugin names a parameter that there is none of, or that one before it took out.
@@ -46,12 +55,15 @@ def phases_of(session: Fitting) -> dict[int, tuple[str, ...]]:
     asked = session.bus.in_order("phases", trainer=session)
     total = session.state.total_steps
     starts = sorted({0, *(step for steps in asked for step in steps if step < total)})
-    names = trainable_names(session.model)
-    return {start: _trained(session, names, start) for start in starts}
+    if names is None:
+        from stepbus.compute.stepping import trainable_names
+
+        names = trainable_names(session.model)
+    return {start: _trained(session, tuple(names), start) for start in starts}
 
 
 def _trained(session: Fitting, names: tuple[str, ...], start: int) -> tuple[str, ...]:
-    left = names
+    left, labels = names, labels_of(session)
 
     def told(member: str, given: Any) -> None:
         nonlocal left
@@ -59,19 +71,21 @@ def _trained(session: Fitting, names: tuple[str, ...], start: int) -> tuple[str,
             if name not in left:
                 near = did_you_mean(name, left)
                 raise PluginError(
-                    f"{member}: trained_parameters names {name!r}{near}, expected some of the names given"
+                    f"{labels[member]}: trained_parameters names {name!r}{near}, expected some of the names given"
                 )
         left = tuple(name for name in left if name in set(given))
 
     session.bus.thread("trained_parameters", told=told, trainer=session, model=session.model, names=names, step=start)
     if not left:
-        who = listed(member.name for member in session.bus.members_with("trained_parameters"))
+        who = listed(member.label for member in session.bus.members_with("trained_parameters"))
         if not who:
             raise ModelError(
                 "model: expected parameters to train, got a model in which everything is frozen; leave some of it "
                 "unfrozen: model.head.unfreeze(), or model.unfreeze()"
             )
-        raise ModelError(f"{who}: expected some parameters to train from update {start + 1} on, got all frozen")
+        raise ModelError(
+            f"{who}: trained_parameters: expected some parameters to train from update {start + 1} on, got all frozen"
+        )
     return left
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from stepbus.base import PluginFailure, show_python
-from stepbus.compute import INDEX, WEIGHTS
 from stepbus.storage import AVERAGED, DESCRIPTION, LINEAGE, PLAIN_NAME, checkpoints
 from stepbus.text.tokens import TOKENIZER_FILES
 
@@ -16,10 +15,9 @@ if TYPE_CHECKING:
 
 HOOK = "export_files"
 LONGEST = 200  # letters of a name
-_OWN = (
-    "config.json", WEIGHTS, INDEX, AVERAGED, DESCRIPTION, LINEAGE, checkpoints.MANIFEST, "modules.json",
-    *TOKENIZER_FILES,
-)  # fmt: skip
+# Those of weights by their names, because what knows them imports MLX, which a scripted run does without.
+_WEIGHTS = ("config.json", "model.safetensors", "model.safetensors.index.json")
+_OWN = (*_WEIGHTS, AVERAGED, DESCRIPTION, LINEAGE, checkpoints.MANIFEST, "modules.json", *TOKENIZER_FILES)
 _SHARD = re.compile(r"model-.*-of-.*\.safetensors", re.IGNORECASE)
 
 

@@ -7,22 +7,24 @@ from typing import Any
 
 import numpy as np
 
-LAYERS, WIDTH, INNER, WORDS, PLACES, OUTPUTS = 2, 8, 16, 30, 16, 2
+LAYERS, WIDTH, INNER, WORDS, PLACES, TYPES, OUTPUTS = 2, 8, 16, 30, 16, 2, 2
 
 
 def scripted_parameters() -> dict[str, Any]:
     """Return the tree that `model.parameters()` of such a model gives: names to arrays, lists where there are layers.
 
-    A fresh one each time, so that nobody who writes into it changes another's.
+    The names are those of a model that `tiny_fit` trains. A fresh tree each time, so that nobody who writes into it
+    changes another's.
     """
     return {
         "encoder": {
             "embeddings": {
                 "word_embeddings": {"weight": _zeros(WORDS, WIDTH)},
                 "position_embeddings": {"weight": _zeros(PLACES, WIDTH)},
-                "norm": _norm(),
+                "token_type_embeddings": {"weight": _zeros(TYPES, WIDTH)},
+                "LayerNorm": _norm(),
             },
-            "layers": [_layer() for _ in range(LAYERS)],
+            "encoder": {"layer": [_layer() for _ in range(LAYERS)]},
         },
         "head": _linear(WIDTH, OUTPUTS),
     }
@@ -30,10 +32,12 @@ def scripted_parameters() -> dict[str, Any]:
 
 def _layer() -> dict[str, Any]:
     return {
-        "attention": {name: _linear(WIDTH, WIDTH) for name in ("query", "key", "value", "output")},
-        "attention_norm": _norm(),
-        "feed_forward": {"inner": _linear(WIDTH, INNER), "outer": _linear(INNER, WIDTH)},
-        "feed_forward_norm": _norm(),
+        "attention": {
+            "self": {name: _linear(WIDTH, WIDTH) for name in ("query", "key", "value")},
+            "output": {"dense": _linear(WIDTH, WIDTH), "LayerNorm": _norm()},
+        },
+        "intermediate": {"dense": _linear(WIDTH, INNER)},
+        "output": {"dense": _linear(INNER, WIDTH), "LayerNorm": _norm()},
     }
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stepbus.fit import FitSession
     from stepbus.kernel import Fit, FitResult
     from stepbus.run import Run
-    from stepbus.testing.script import Snapshot
+    from stepbus.testing import Snapshot
 
 
 class MemoryStore:
