@@ -357,7 +357,8 @@ def export_files(trainer: Session) -> Mapping[str, bytes | str] | None:
 
     Returns:
         File name -> content. A name that a model's folder has anyway, or that another plugin gives, is an error, and so
-        is a path. stepbus.json vouches for the files like for the others: once changed, the folder is refused.
+        is a path. stepbus.json vouches for them: once one is changed the folder is refused; without it the folder
+        opens. A class that names them, `exports = ("README.md",)`, has a file of the user's found before training.
     """
 
 
