@@ -13,17 +13,16 @@ from stepbus import ModelError, Problem, counted, did_you_mean, hookimpl, settin
 HERE = "plugins.freeze"
 
 
-def _whole(meaning: str, default: int | None, least: int) -> Any:
-    words = f"a whole number of at least {least}"
-    return setting(default, meaning, check=lambda value: value is None or value >= least, expected=words)
+def _whole(meaning: str, default: int, least: int) -> Any:
+    return setting(default, meaning, check=lambda value: value >= least, expected=f"a whole number of at least {least}")
 
 
 class Freeze:
     """Keep embeddings, the lowest layers or named parameters as they are, for the whole fit or layer by layer for less.
 
-    With `unfreeze_every` the highest frozen layer is trained after so many epochs or updates, then the next one below,
-    and the embeddings last. Source: Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification"
-    (ULMFiT), section 3.3.
+    With `gradual`, the highest frozen layer is trained after `unfreeze_every` epochs or updates, then the next one
+    below it, and the embeddings last. Source: Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text
+    Classification" (ULMFiT), section 3.3.
     """
 
     excludes = ("lora",)  # which decides itself what is trained
@@ -36,33 +35,37 @@ class Freeze:
             factory=list,
             meaning="parameters that are frozen to the end, by name: * is any text, as in `encoder.*.LayerNorm.*`",
         )
-        unfreeze_every: int | None = _whole(
-            "epochs or updates after which one more layer is trained, from the top; none freezes to the end", None, 1
+        gradual: bool = setting(
+            False,
+            "whether layers and embeddings are unfrozen one at a time, from the top; where neither is set, all of them",
         )
-        unfreeze_by: Literal["epochs", "updates"] = setting("epochs", "what unfreeze_every counts")
+        unfreeze_every: int = _whole("gradual: epochs or updates after which one more layer is trained", 1, 1)
+        unfreeze_by: Literal["epochs", "updates"] = setting("epochs", "gradual: what unfreeze_every counts")
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     @hookimpl
     def validate_plan(self, plan: Any) -> list[Problem]:
-        """Find what freezes nothing, and an unfreezing that never begins."""
+        """Find what freezes nothing, and an unfreezing that nobody asked for or that never begins."""
         config, training = self.config, plan.config.training
-        if not (config.embeddings or config.layers or config.patterns):
-            words = "expected embeddings, layers or patterns, got none; to freeze nothing, switch freeze off"
-            return [Problem(HERE, words)]
-        if config.unfreeze_every is None:
+        if not config.gradual:
+            if not (config.embeddings or config.layers or config.patterns):
+                words = (
+                    "expected embeddings, layers, patterns or gradual, got none; to freeze nothing, switch freeze off"
+                )
+                return [Problem(HERE, words)]
+            for name, usual in (("unfreeze_every", 1), ("unfreeze_by", "epochs")):
+                if getattr(config, name) != usual:
+                    words = f"expected gradual: true beside it, got false and {getattr(config, name)}"
+                    return [Problem(f"{HERE}.{name}", words)]
             return []
-        where = f"{HERE}.unfreeze_every"
-        if not (config.embeddings or config.layers):
-            words = "expected embeddings or layers to unfreeze, got neither; patterns are frozen to the end"
-            return [Problem(where, words)]
         by_epoch = config.unfreeze_by == "epochs"
         most = training.num_epochs if by_epoch else plan.total_steps
         if most and config.unfreeze_every >= most:
             has = counted(most, "epoch" if by_epoch else "update")
-            words = f"expected fewer than the fit's {has}, got {config.unfreeze_every}; without it they stay frozen"
-            return [Problem(where, words)]
+            words = f"expected fewer than the fit's {has}, got {config.unfreeze_every}; nothing would ever be unfrozen"
+            return [Problem(f"{HERE}.unfreeze_every", words)]
         return []
 
     def trace_key(self, trainer: Any) -> Any:
@@ -72,54 +75,63 @@ class Freeze:
     @hookimpl
     def phases(self, trainer: Any) -> list[int]:
         """Return the updates after which one more layer is trained."""
-        from stepbus import layers_of
-
-        self._check_layers(len(layers_of(trainer.model)) if self.config.layers else 0)
-        every = self._updates(trainer)
-        stages = self.config.layers + self.config.embeddings
-        return [every * (stage + 1) for stage in range(stages)] if every else []
+        depths, every, last = self._frozen(trainer.model), self._updates(trainer), trainer.state.total_steps
+        if last and every >= last:
+            words = f"expected less than the fit's {counted(last, 'update')}, got what makes {every:,} updates"
+            raise ModelError(f"{HERE}.unfreeze_every: {words}; nothing would ever be unfrozen")
+        return [every * (stage + 1) for stage in range(len(depths))] if every else []
 
     @hookimpl
     def trained_parameters(self, trainer: Any, model: Any, names: Sequence[str], step: int) -> list[str]:
         """Take out what is frozen from an update on."""
-        every = self._updates(trainer)
-        unfrozen = step // every if every else 0
-        frozen = self._matching(model)
-        if self.config.embeddings or self.config.layers:
-            from stepbus import depths_of
+        from stepbus import depths_of
 
-            # The lowest depth first: 0 are the embeddings.
-            depths = [0] * self.config.embeddings + list(range(1, self.config.layers + 1))
-            still = set(depths[: max(0, len(depths) - unfrozen)])
-            known = depths_of(model)
-            if self.config.embeddings and 0 not in known.values():
-                raise ModelError(f"{HERE}.embeddings: expected a model with embeddings, got one without; leave it out")
-            frozen |= {name for name, depth in known.items() if depth in still}
+        every, depths, frozen = self._updates(trainer), self._frozen(model), self._matching(model)
+        if depths:
+            unfrozen = step // every if every else 0
+            still = depths[: max(0, len(depths) - unfrozen)]
+            frozen |= {name for name, depth in depths_of(model).items() if depth in still}
         left = [name for name in names if name not in frozen]
         if step == 0:
             trainer.message(f"freeze: {len(left):,} of {counted(len(names), 'parameter')} are trained {self._until()}")
         return left
 
     def _until(self) -> str:
-        if self.config.unfreeze_every is None:
+        if not self.config.gradual:
             return "to the end"
         unit = "epoch" if self.config.unfreeze_by == "epochs" else "update"
         return f"at first, and one more layer after each {counted(self.config.unfreeze_every, unit)}"
 
+    def _frozen(self, model: Any) -> list[int]:
+        """Return the depths that are frozen at first, lowest first; 0 are the embeddings.
+
+        Raises:
+            ModelError: The model has no such layers, or no embeddings.
+        """
+        from stepbus import depths_of, layers_of
+
+        config = self.config
+        everything = config.gradual and not (config.embeddings or config.layers)
+        if not (everything or config.embeddings or config.layers):
+            return []
+        layers, known = len(layers_of(model)), set(depths_of(model).values())
+        if config.layers > layers:
+            words = f"expected at most the model's {counted(layers, 'layer')}, got {config.layers}"
+            raise ModelError(f"{HERE}.layers: {words}; set layers: {layers}")
+        if config.embeddings and 0 not in known:
+            raise ModelError(f"{HERE}.embeddings: expected a model with embeddings, got one without; leave it out")
+        highest = layers if everything else config.layers
+        return [0] * (0 in known and (everything or config.embeddings)) + list(range(1, highest + 1))
+
     def _updates(self, trainer: Any) -> int:
         """Return after how many updates one more layer is trained; 0 for never."""
-        every = self.config.unfreeze_every
-        if every is None or self.config.unfreeze_by == "updates":
-            return every or 0
+        config = self.config
+        if not config.gradual or config.unfreeze_by == "updates":
+            return config.unfreeze_every if config.gradual else 0
         if not trainer.state.steps_per_epoch:
             words = "expected updates, because nobody can count those of an epoch here, got epochs"
             raise ModelError(f"{HERE}.unfreeze_by: {words}; set unfreeze_by: updates")
-        return int(every * trainer.state.steps_per_epoch)
-
-    def _check_layers(self, layers: int) -> None:
-        if self.config.layers > layers:
-            words = f"expected at most the model's {counted(layers, 'layer')}, got {self.config.layers}"
-            raise ModelError(f"{HERE}.layers: {words}; set layers: {layers}")
+        return int(config.unfreeze_every * trainer.state.steps_per_epoch)
 
     def _matching(self, model: Any) -> set[str]:
         """Return the parameters that a pattern names.

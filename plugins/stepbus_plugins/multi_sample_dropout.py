@@ -42,6 +42,16 @@ class MultiSampleDropout:
         return self.config
 
     @hookimpl
+    def on_fit_start(self, trainer: Any) -> None:
+        """Say that a dropout that somebody wrote for the model gives way."""
+        own = getattr(trainer.config.model.settings, "dropout", None)
+        if own:
+            trainer.message(
+                f"model.dropout: {own:g} has no effect in training, where multi_sample_dropout drops pooled features "
+                f"by {self.config.dropout:g}"
+            )
+
+    @hookimpl
     def wrap_loss(self, trainer: Any, loss: Callable[..., Any]) -> Callable[..., Any]:
         """Return the mean of the loss over all samples."""
         return sampled(loss, self.config.samples, masked(self.config.dropout))

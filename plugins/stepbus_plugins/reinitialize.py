@@ -55,7 +55,8 @@ class Reinitialize:
             raise ModelError(f"{HERE}.layers: {words}; set layers: {len(layers)}")
         lowest = len(layers) - self.config.layers
         chosen = [name for name, depth in depths.items() if lowest < depth <= len(layers)]
-        if self.config.pooler:
+        pooling = getattr(model, "pooling", None)
+        if self.config.pooler and getattr(pooling, "in_encoder", False):  # any other is new anyway
             chosen += [name for name in depths if name.startswith("pooling.")]
         if not chosen:
             raise ModelError(f"{HERE}.pooler: the pooling has no layers of its own; set layers, or pick pooling: cls")

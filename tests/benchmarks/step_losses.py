@@ -18,7 +18,7 @@ from typing import Any
 from stepbus import create_trainer, hookimpl
 
 
-class Losses:
+class StepLosses:
     """Keep the loss of every update as a hexadecimal float."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Losses:
 
 def step_losses(config: str, **overrides: Any) -> dict[str, Any]:
     """Return the losses of a configuration's run, and what their last bits depend on."""
-    losses = Losses()
+    losses = StepLosses()
     with tempfile.TemporaryDirectory() as folder:
         trainer = create_trainer(
             config=config, plugins=[losses], environment__output_dir=str(Path(folder) / "run"), **overrides

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from stepbus import BadInput, create_model, create_trainer, hookimpl
+from stepbus import BadInput, create_model, create_trainer, hookimpl, import_module
 from stepbus.compute.forward import HeadForward
 from stepbus_plugins.multi_sample_dropout import masked, sampled
+
+weighted = import_module(str(Path(__file__).with_name("test_weighted_rows.py")))
 
 Config = Callable[..., dict[str, Any]]
 NO_DROPOUT = {"dropout": 0.0, "hidden_dropout": 0.0, "attention_dropout": 0.0}
@@ -60,13 +62,14 @@ class Messages:
 
     scope = "run"
 
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
+    def __init__(self, level: str = "warning") -> None:
+        self.level = level
+        self.texts: list[str] = []
 
     @hookimpl
     def on_message(self, text: str, level: str) -> None:
-        if level == "warning":
-            self.warnings.append(text)
+        if level == self.level:
+            self.texts.append(text)
 
 
 def fitted(tree: dict[str, Any], *plugins: Any, cut: int = 0, **more: Any) -> Steps:
@@ -90,14 +93,14 @@ def test_r_drop_without_dropout_is_the_plain_fit_and_says_so(tiny_config: Config
     found = fitted(tree_of(tiny_config, ["rdrop"], NO_DROPOUT, training=training), said)
     np.testing.assert_allclose(found.losses, plain.losses, rtol=1e-5)
     assert [step.scalars["rdrop_kl"] for step in found.steps] == [0.0] * 6
-    assert "rdrop: both passes of the first batch gave the same outputs, so it changes nothing" in said.warnings[-1]
+    assert "rdrop: both passes of the first batch gave the same outputs, so it changes nothing" in said.texts[-1]
 
 
 def test_r_drop_with_dropout_compares_two_passes(tiny_config: Config) -> None:
     said = Messages()
     found = fitted(tree_of(tiny_config, ["rdrop"]), said)
     assert all(step.scalars["rdrop_kl"] > 0 for step in found.steps)
-    assert not any(text.startswith("rdrop") for text in said.warnings)
+    assert not any(text.startswith("rdrop") for text in said.texts)
 
 
 def test_multi_sample_dropout_of_a_real_model_is_what_its_parts_give(tiny_config: Config) -> None:
@@ -120,6 +123,15 @@ def test_multi_sample_dropout_of_a_real_model_is_what_its_parts_give(tiny_config
     wanted = [model.head.loss(model.head(dropout(pooled)), batch["labels"]) for _ in range(3)]
     np.testing.assert_allclose(rows, np.mean([np.array(each) for each in wanted], axis=0), rtol=1e-6)
     assert named == {}
+
+
+@pytest.mark.parametrize("own", [None, 0.0, 0.25])
+def test_a_dropout_of_the_model_that_gives_way_is_said(own: float | None, tiny_config: Config) -> None:
+    said = Messages("info")
+    model = {} if own is None else {"dropout": own}
+    fitted(tree_of(tiny_config, ["multi_sample_dropout"], model, training={"max_steps": 1}), said)
+    words = "model.dropout: 0.25 has no effect in training, where multi_sample_dropout drops pooled features by 0.5"
+    assert [text for text in said.texts if text.startswith("model.dropout")] == ([words] if own else [])
 
 
 class Words(nn.Module):
@@ -246,6 +258,58 @@ def test_all_of_them_in_any_order_and_accumulated(order: tuple[str, ...], tiny_c
         assert np.isfinite([step.loss, *step.scalars.values()]).all()
         assert step.scalars["rdrop_kl"] > 0
         assert step.scalars["adversarial_loss"] != step.loss
+
+
+def wrapped(tree: dict[str, Any], **sections: Any) -> dict[str, Any]:
+    """Return a configuration with R-Drop and AWP, both without chance where there is no dropout."""
+    awp = {"mode": "awp", "gamma": 0.05, "ascent_rate": 0.1}
+    return {**tree, **sections, "plugins": {"progress": False, "rdrop": {}, "adversarial_training": awp}}
+
+
+@pytest.mark.parametrize("task", weighted.LABELS)
+def test_a_row_of_weight_two_is_that_row_twice(task: str, tiny_config: Config) -> None:
+    rows = weighted.frame(task)
+    once = weighted.train(wrapped(weighted.tree_of(tiny_config, task, "weighted", weight="w")), rows, rows)
+    many = weighted.repeated(rows)
+    weighted.assert_the_same(once, weighted.train(wrapped(weighted.tree_of(tiny_config, task, "many")), many, many))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_soft_labels_at_0_and_1_are_hard_ones(task: str, tiny_config: Config) -> None:
+    rows, columns = weighted.soft_columns(weighted.frame(task), task)
+    hard, soft = (weighted.tree_of(tiny_config, task, name, weight="w", **more) for name, more in (
+        ("hard", {}), ("soft", {"soft_labels": columns})))  # fmt: skip
+    one, other = (weighted.train(wrapped(tree), rows, rows) for tree in (hard, soft))
+    weighted.assert_the_same(one, other, close=1e-7)
+
+
+def test_class_weights_count_in_both_passes_and_at_the_moved_weights(tiny_config: Config) -> None:
+    """A class weight of 3 is a row weight of 3, but for the sum that the total is divided by."""
+    rows = weighted.frame("binary")
+    rows["w"] = np.where(rows["label"] == "yes", 3, 1)
+    tree = weighted.tree_of(tiny_config, "binary", "classes")
+    loss = {"type": "cross_entropy", "class_weights": {"yes": 3.0, "no": 1.0}}
+    tree["training"]["num_epochs"] = 1
+    plugins = {"progress": False, "adversarial_training": {"epsilon": 0.5}, "gradient_clipping": False}
+    by_class = weighted.train({**tree, "loss": loss, "plugins": plugins}, rows)
+    other = weighted.tree_of(tiny_config, "binary", "rows", weight="w")
+    other["training"]["num_epochs"] = 1
+    other["optimizer"]["learning_rate"] *= 2  # half of the rows weigh 3: the mean weight is 2
+    by_row = weighted.train({**other, "plugins": plugins}, rows)
+    [(one, *_)], [(two, *_)] = by_class[2].steps, by_row[2].steps
+    assert one == pytest.approx(2 * two, rel=1e-5)
+    arrays = by_row[0].model.tensors()
+    for name, array in by_class[0].model.tensors().items():
+        np.testing.assert_allclose(np.array(array), np.array(arrays[name]), atol=2e-6, err_msg=name)
+
+
+def test_an_ordinal_head_says_probabilities_of_classes(tiny_config: Config) -> None:
+    tree = weighted.tree_of(tiny_config, "multiclass", "ordinal")
+    tree["model"] = {**tree["model"], "head": {"type": "ordinal", "order": ["a", "b", "c"]}, "hidden_dropout": 0.2}
+    steps = Steps()
+    plugins = {"progress": False, **PLUGINS}
+    create_trainer(config={**tree, "plugins": plugins}, plugins=[steps]).train(weighted.frame("multiclass"))
+    assert all(0 < step.scalars["rdrop_kl"] < 1 and np.isfinite(step.loss) for step in steps.steps)
 
 
 def test_fgm_and_awp_beside_each_other(tiny_config: Config) -> None:

@@ -56,7 +56,7 @@ def tree_of(make: Make, task: str, name: str = "run", **data: Any) -> dict[str, 
     return tree
 
 
-class Losses:
+class Updates:
     """Keeps the loss and the weight of each update."""
 
     def __init__(self) -> None:
@@ -67,16 +67,16 @@ class Losses:
         self.steps.append((step.loss, step.weight, step.sequences))
 
 
-def train(tree: dict[str, Any], train: Any, validation: Any = None) -> tuple[Trainer, FitResult, Losses]:
-    losses = Losses()
+def train(tree: dict[str, Any], train: Any, validation: Any = None) -> tuple[Trainer, FitResult, Updates]:
+    losses = Updates()
     trainer = create_trainer(config=tree, plugins=[losses])
     return trainer, trainer.train(train, validation), losses
 
 
 def assert_the_same(
-    one: tuple[Trainer, FitResult, Losses], other: tuple[Trainer, FitResult, Losses], close: float = CLOSE
+    one: tuple[Trainer, FitResult, Updates], other: tuple[Trainer, FitResult, Updates], close: float = CLOSE
 ) -> None:
-    """Losses of all updates, metrics, and the weights after them, which plain gradient steps make of the gradients."""
+    """Updates of all updates, metrics, and the weights after them, which plain gradient steps make of the gradients."""
     for mine, yours in zip(one[2].steps, other[2].steps, strict=True):
         assert mine[:2] == pytest.approx(yours[:2], abs=close)
     assert one[1].metrics == pytest.approx(other[1].metrics, abs=close)
@@ -162,7 +162,7 @@ def test_a_plugin_gives_them_as_columns_do(tiny_config: Make) -> None:
     rows = frame("binary")
     plain = tree_of(tiny_config, "binary", "columns", weight="w")
     by_columns = train(plain, rows, rows.drop(columns="w"))
-    losses = Losses()
+    losses = Updates()
     trainer = create_trainer(config=tree_of(tiny_config, "binary", "plugin"), plugins=[Teacher(), losses])
     result = trainer.train(rows, rows.drop(columns="w"))
     assert_the_same((trainer, result, losses), by_columns, close=1e-7)

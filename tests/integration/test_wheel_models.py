@@ -26,7 +26,7 @@ TEXT = "pypi:tiny-model==1.2.0/tiny_model/model"
 CHECKPOINTS = {"progress": False, "checkpoint": {"save_strategy": "steps", "save_steps": 5}}
 
 
-class Losses:
+class StepLosses:
     """Keeps each step's loss to the bit, and what is said; it may end the process after a step."""
 
     def __init__(self, falls_at: int | None = None) -> None:
@@ -98,8 +98,8 @@ def tree(tiny_config: Tree) -> Callable[..., dict[str, Any]]:
     return make
 
 
-def train(tree: dict[str, Any], falls_at: int | None = None, **options: Any) -> tuple[Any, Losses]:
-    losses = Losses(falls_at)
+def train(tree: dict[str, Any], falls_at: int | None = None, **options: Any) -> tuple[Any, StepLosses]:
+    losses = StepLosses(falls_at)
     return create_trainer(config=tree, plugins=[losses]).train(**options), losses
 
 

@@ -88,8 +88,6 @@ def load_weights(session: FitSession | None, model: Any, path: Path, *, optimize
     arrays = checkpoints.read_arrays(checkpoint, file.removesuffix(".safetensors"))
     put_tensors(model, arrays, source=str(path / file), strict=True)
     put_lineage(model, lineage_in(path))
-    if session is not None:
-        session.averages = False  # what a fit that was cut averaged is not of these weights
 
 
 def _labels(state: Any) -> Any:

@@ -17,6 +17,7 @@ from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
 from stepbus.fit import make
 from stepbus.fit.plugins import memory_problem, watches
+from stepbus.fit.using import averages_of
 from stepbus.kernel import Member, check_policy, hooks_of
 from stepbus.run.plans import grows_of, misplaced
 
@@ -50,9 +51,10 @@ def _scope_problems(loaded: LoadedPlugin) -> list[str]:
 
 
 def _role_problems(loaded: LoadedPlugin, *, hooks_known: bool) -> list[str]:
-    """Return what is wrong with `asks` and `on_error`, or with saying that it only watches."""
+    """Return what is wrong with `asks`, `averages` and `on_error`, or with saying that it only watches."""
     try:
         asks_of(loaded.cls, loaded.label)
+        averages_of(loaded.cls, loaded.label)
         policy = policy_of(loaded.cls, loaded.label)
         if hooks_known:
             watches(loaded.cls, loaded.label)

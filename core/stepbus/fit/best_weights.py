@@ -55,12 +55,13 @@ def differing(session: Fitting) -> dict[str, Any]:
     return {} if best is None or here else session.best_arrays
 
 
-def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
+def take_back(session: Fitting, stored: Mapping[str, Any] | None, *, whole: bool = True) -> None:
     """Take over the best weights of a checkpoint, once its state and its model are in place.
 
     Args:
         session: The fit.
         stored: The weights that the checkpoint keeps beside the model's, if any.
+        whole: Whether the optimizer's state is in place too, and with it what was averaged.
 
     Raises:
         CheckpointError: They are not those of this model.
@@ -80,8 +81,8 @@ def take_back(session: Fitting, stored: Mapping[str, Any] | None) -> None:
                 f"{kept.get(wrong[0], 'none')}"
             )
         session.best_arrays = dict(stored)
-    elif best.step == session.state.step and not session.averages:
-        keep(session)  # at the best step itself, the model is the best
+    elif best.step == session.state.step and (whole or not session.averages):
+        keep(session)  # at the best step itself, the weights in use are the best
     else:
         session.state.best = None
         session.message(

@@ -42,6 +42,7 @@ class Fitting(Session, Protocol):
         scored: Set name -> its latest predictions and metrics.
         prepared: What it does, with the rows that plugins made of the fit's own.
         averages: Whether others than the present weights are evaluated: averages, see `stepbus.fit.using`.
+        cut: Whether a signal ended it, with a checkpoint.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
         before: Which rows the weights had seen before this fit.
         disk: What keeps it: checkpoints and its model.
@@ -56,6 +57,7 @@ class Fitting(Session, Protocol):
     scored: dict[str, tuple[Predictions, dict[str, float]]]
     prepared: Fit
     averages: bool
+    cut: bool
     not_of_step: str
     before: Lineage
     disk: Checkpointer

@@ -130,16 +130,11 @@ def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
         raise CheckpointError(f"{path / 'state.json'}: {error}") from error
     if not optimizer:
         begin_averages(session)
-    best = session.state.best
-    # Where plugins change what is exported, the averages there are those of the export.
-    here = best is not None and best.step == session.state.step and exporting.TRAINING_FILE not in checkpoint.files
-    names = ["best", *([_AVERAGED] if here else [])]
-    kept = [name for name in names if f"{name}.safetensors" in checkpoint.files]
-    stored = checkpoints.read_arrays(checkpoint, kept[0]) if kept else None
+    stored = checkpoints.read_arrays(checkpoint, "best") if "best.safetensors" in checkpoint.files else None
     try:
-        best_weights.take_back(session, stored)
+        best_weights.take_back(session, stored, whole=optimizer)
     except CheckpointError as error:
-        raise CheckpointError(f"{path / f'{kept[0]}.safetensors'}: {error}") from error
+        raise CheckpointError(f"{path / 'best.safetensors'}: {error}") from error
     return checkpoint
 
 

@@ -14,6 +14,7 @@ from stepbus.fit.members import for_fit
 from stepbus.fit.predicting import prepared_fit
 from stepbus.fit.seen import lineage_of, put_lineage, trained_on, watch_reading
 from stepbus.fit.switched_off import disabled_of
+from stepbus.fit.using import settle_at_last
 from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ class FitSession(AssignedByCore):
         self.directions: dict[str, bool | None] = {}
         self.best_arrays: dict[str, Any] = {}
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
-        self.averages = False
-        self.not_of_step = ""
+        self.averages, self.not_of_step = False, ""
         self.origin = exporting.Origin()
         self.before = Lineage()
         self.traces = 0  # of the phases before the present one
@@ -287,7 +287,7 @@ class FitSession(AssignedByCore):
     def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
-        late = exporting.unwrap_at_last(self)
+        late = settle_at_last(self) + exporting.unwrap_at_last(self)
         result.traces = self.traces + self.steps.traces
         ending.fill(self, result)
         if not self.cut and result.status != "failed":

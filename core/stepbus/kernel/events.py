@@ -296,17 +296,20 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
 def after_update(trainer: Session) -> tuple[Any, ...] | None:
     """Give arrays that follow the weights, such as averages of them; asked once for each fit.
 
-    They are checkpointed, and where an update is skipped they keep their values.
+    They are checkpointed, and where an update is skipped they keep their values. Asked again where a checkpoint's
+    weights are loaded without its optimizer.
 
     Args:
-        trainer: The session of this fit, with model and optimizer.
+        trainer: The session of this fit; `trainer.optimizer.trained(trainer.model)` is a dictionary by name of what is
+            trained in any phase, and `trainer.state.step` the number of updates so far.
 
     Returns:
         (arrays, function) or (arrays, function, weights). `arrays` is a dictionary of arrays, or of such dictionaries,
         before the first update; `function(parameters, arrays) -> arrays` gives the new ones after each update, a pure
-        function inside the compiled step; `parameters` is a dictionary by name of what is trained in any phase.
-        `weights(parameters, arrays) -> {name: array}` gives what is evaluated, chosen as best and exported in place of
-        the training weights; only one plugin can. For `trace_key` see `transform_gradients`.
+        function inside the compiled step, with `parameters` as above. `weights(parameters, arrays) -> {name: array}`
+        gives what is evaluated, chosen as best and exported in place of the weights of training, which hooks meet in
+        `trainer.model` until the fit ends; whoever gives it says `averages = True` in its class, and only one plugin
+        or optimizer can. For `trace_key` see `transform_gradients`.
     """
 
 

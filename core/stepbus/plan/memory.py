@@ -36,7 +36,7 @@ class Estimate:
     Args:
         parameters: Numbers that are trained; a count, not bytes.
         weights: These, in float32.
-        optimizer: The optimizer's state.
+        optimizer: The optimizer's state, and averages of the weights that a plugin keeps.
         gradients: One gradient of each weight; two with accumulation.
         kept: What the largest batch keeps for backpropagation.
         update: New weights and new state beside the old ones, while an update is made.
@@ -64,6 +64,7 @@ def estimate(
     fits: int = 1,
     accumulates: bool = False,
     keeps_best: bool = False,
+    averages: bool = False,
     precision: str = "float32",
 ) -> Estimate:
     """Put an estimate together; gradients and what a batch keeps are gone when the update makes its copies.
@@ -75,10 +76,12 @@ def estimate(
         fits: How many fits there are.
         accumulates: Whether gradients of several batches are added.
         keeps_best: Whether a plugin may ask for the best weights.
+        averages: Whether a plugin keeps an average of each weight.
         precision: The number format of the computation.
     """
     parameters = sum(math.prod(shape) for shape in shapes.values())
     weights = 4 * parameters
+    optimizer += weights if averages else 0
     sums = weights if accumulates else 0
     cast = 0 if precision == "float32" else weights // 2
     update, best, first = weights + optimizer, weights if keeps_best else 0, weights + optimizer if fits > 1 else 0

@@ -48,6 +48,7 @@ from stepbus.compute.models import build_pooling, head_for
 from stepbus.config import Config, load_config
 from stepbus.device import choice as device
 from stepbus.fit import TextFits, exclusions, known_config, text_of
+from stepbus.fit.using import averages_of
 from stepbus.plan import memory
 from stepbus.plan.calls import describe_events, describe_plugins, planned_members
 from stepbus.plan.fits import describe_fits
@@ -215,6 +216,7 @@ def _describe_memory(
         kept=sizes[largest],
         fits=len(plan["fits"]),
         accumulates=config.training.gradient_accumulation_steps > 1,
+        averages=any(averages_of(member.plugin, member.label) for member in session.members),
         keeps_best=any("best" in plugin["may"] for plugin in plan["plugins"]),
         precision=precision,
     )

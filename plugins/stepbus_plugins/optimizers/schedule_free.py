@@ -25,6 +25,8 @@ class ScheduleFree(Optimizer):
         settings: The section `optimizer`.
     """
 
+    skips = True
+
     def __init__(self, settings: ScheduleFreeConfig) -> None:
         self.settings = settings
 
@@ -44,15 +46,21 @@ class ScheduleFree(Optimizer):
     def update(self, parameter: mx.array, gradient: mx.array, state: State, scalars: State) -> tuple[mx.array, State]:
         """Return y after one update, and its new state."""
         beta1, beta2, rate = self.settings.beta1, self.settings.beta2, scalars["learning_rate"]
+        finite, z = scalars["finite"], state["z"]
         largest = mx.maximum(state["largest_rate"], rate)
         weight = state["weight"] + largest * largest
         share = hoist(mx.where(weight > 0, largest * largest / mx.maximum(weight, 1e-38), 0.0))
-        v = beta2 * state["v"] + (1 - beta2) * (gradient * gradient)
+        v = mx.where(finite, beta2 * state["v"] + (1 - beta2) * (gradient * gradient), state["v"])
         change = gradient / (mx.sqrt(v) * scalars["corrected"] + self.settings.epsilon)
         change = change + scalars["weight_decay"] * parameter
-        y = parameter + share * (state["z"] - parameter) - hoist(rate * (1 - beta1 * (1 - share))) * change
-        z = state["z"] - rate * change
-        return y, {"z": z, "v": v, "weight": weight, "largest_rate": largest}
+        y = parameter + share * (z - parameter) - hoist(rate * (1 - beta1 * (1 - share))) * change
+        new = {
+            "z": mx.where(finite, z - rate * change, z),
+            "v": v,
+            "weight": mx.where(finite, weight, state["weight"]),
+            "largest_rate": mx.where(finite, largest, state["largest_rate"]),
+        }
+        return mx.where(finite, y, parameter), new
 
     def weights(self, parameter: mx.array, state: State) -> mx.array:
         """Return x, which y = (1 - beta1) z + beta1 x gives."""

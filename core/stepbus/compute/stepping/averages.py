@@ -101,7 +101,11 @@ def _checked(maker: Maker, parameters: Arrays, given: Any) -> Arrays:
             raise maker.fault(f"{expected}, got {name!r}, which is none that is trained{near}")
         own = parameters[name]
         if not isinstance(array, mx.array) or array.shape != own.shape or not mx.issubdtype(array.dtype, mx.floating):
-            got = f"{array.dtype} {list(array.shape)}" if isinstance(array, mx.array) else show_python(array)
-            raise maker.fault(f"{expected}, {name!r} as {own.dtype} {list(own.shape)}, got {got}")
+            got = _kind(array) if isinstance(array, mx.array) else show_python(array)
+            raise maker.fault(f"{expected}, {name!r} as {_kind(own)}, got {got}")
         found[name] = array.astype(own.dtype)
     return found
+
+
+def _kind(array: mx.array) -> str:
+    return f"{str(array.dtype).rpartition('.')[2]} {list(array.shape)}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from stepbus.fit import predict
 from stepbus.fit.predicting import combined, prepared, seen_otherwise, views_of
-from stepbus.fit.using import weights_in_use
 from stepbus.text import TextData
 from stepbus.text.rows import read_rows
 
@@ -55,11 +53,6 @@ class Predictor:
             source: What holds the rows.
             labelled: Whether to read labels and compute the loss.
         """
-        # A fit that was cut has the weights of training in its model.
-        with nullcontext() if self.session is None else weights_in_use(self.session):
-            return self._predict(source, labelled)
-
-    def _predict(self, source: Any, labelled: bool) -> tuple[Predictions, float, Array]:
         purpose, session = _purpose(labelled), self.session
         if session is None or not isinstance(self.data, TextData):
             return predict(self.steps, self.data.other(source, purpose, labelled=labelled))

@@ -35,7 +35,7 @@ class OpenedSession:
         bus: The plugins that take part.
     """
 
-    mode, averages = "predict", False
+    mode = "predict"
 
     def __init__(
         self, folder: Path, name: str, config: Config, data: FitData, model: Any, steps: Steps, bus: Bus

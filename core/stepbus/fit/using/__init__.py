@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stepbus.fit.using.averaging import begin_averages as begin_averages
     from stepbus.fit.using.averaging import checked_averages as checked_averages
     from stepbus.fit.using.averaging import settle as settle
+    from stepbus.fit.using.averaging import settle_at_last as settle_at_last
     from stepbus.fit.using.averaging import tensors_in_use as tensors_in_use
     from stepbus.fit.using.averaging import weights_in_use as weights_in_use
     from stepbus.fit.using.providers import averages_of as averages_of
@@ -17,6 +18,6 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        averaging="begin_averages checked_averages settle tensors_in_use weights_in_use",
+        averaging="begin_averages checked_averages settle settle_at_last tensors_in_use weights_in_use",
         providers="averages_of averaging_problems",
     )

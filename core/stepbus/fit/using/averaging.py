@@ -47,6 +47,12 @@ def checked_averages(session: Fitting) -> bool:
         who.append(f"optimizer.type: {session.config.optimizer.name}")
     if len(who) > 1:  # which the plan said, where it knew all of them
         raise PluginError(f"expected one that averages the weights, got {' and '.join(who)}; leave one of them")
+    if who and (running := _running(session.model)):
+        session.message(
+            f"{who[0]} averages what is trained, which the running means of {running} are not: averaged weights are "
+            "evaluated and exported with those that the weights of training left",
+            "warning",
+        )
     return bool(who)
 
 
@@ -54,7 +60,7 @@ def checked_averages(session: Fitting) -> bool:
 def weights_in_use(session: Fitting) -> Iterator[None]:
     """Have the weights in the model that are evaluated; afterwards those are back that training goes on with.
 
-    No hook is called meanwhile, so that whoever looks at the model there, saves or loads it, meets those of training.
+    No hook that watches is called meanwhile: who looks at the model there, saves or loads it, meets those of training.
 
     Args:
         session: The fit.
@@ -87,6 +93,25 @@ def settle(session: Fitting) -> None:
         session.not_of_step = "the averages of the weights were put in their place"
 
 
+def settle_at_last(session: Fitting) -> list[BaseException]:
+    """Do the same for a fit that was cut; one that failed keeps the weights of training.
+
+    Args:
+        session: The fit.
+
+    Returns:
+        What was raised.
+    """
+    try:
+        if session.cut:
+            settle(session)
+    except Exception as error:
+        return [error]
+    finally:
+        session.averages = False
+    return []
+
+
 def begin_averages(session: Fitting) -> None:
     """Let averages begin anew with the present weights, which came without what was averaged before.
 
@@ -96,6 +121,16 @@ def begin_averages(session: Fitting) -> None:
     optimizer = session.optimizer
     optimizer.averages.begin(optimizer.trained(session.model))
     session.builder.followed(session)
+
+
+def _running(model: Any) -> str:
+    """Return the name of a module that keeps running means, or "" where there is none."""
+    import mlx.nn as nn
+
+    found = [
+        name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm) and "running_mean" in module
+    ]
+    return found[0] if found else ""
 
 
 def _put_averages(session: Fitting) -> dict[str, Any]:

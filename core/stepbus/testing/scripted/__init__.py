@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from stepbus.testing.scripted.model import uncomputed as uncomputed
     from stepbus.testing.scripted.optimizer import ScriptedOptimizer as ScriptedOptimizer
     from stepbus.testing.scripted.parameters import flat as flat
-    from stepbus.testing.scripted.parameters import scripted_parameters as scripted_parameters
     from stepbus.testing.scripted.sets import sets_to_predict as sets_to_predict
 else:
     from stepbus.base.lazy import lazily
@@ -24,6 +23,6 @@ else:
         memory_store="MemoryStore",
         model="ScriptedModel check_arrays uncomputed",
         optimizer="ScriptedOptimizer",
-        parameters="flat scripted_parameters",
+        parameters="flat",
         sets="sets_to_predict",
     )
