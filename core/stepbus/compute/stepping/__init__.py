@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stepbus.compute.stepping.sharing import Shared as Shared
     from stepbus.compute.stepping.steps import CompiledSteps as CompiledSteps
     from stepbus.compute.stepping.steps import mix as mix
+    from stepbus.compute.stepping.steps import to_device as to_device
     from stepbus.compute.stepping.training import set_trained as set_trained
     from stepbus.compute.stepping.training import trainable_names as trainable_names
     from stepbus.compute.stepping.updater import ParameterUpdater as ParameterUpdater
@@ -27,7 +28,7 @@ else:
         following="Follower",
         parts="Gradient StepParts",
         sharing="Shared",
-        steps="CompiledSteps mix",
+        steps="CompiledSteps mix to_device",
         training="set_trained trainable_names",
         updater="ParameterUpdater",
     )
