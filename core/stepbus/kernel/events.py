@@ -325,8 +325,9 @@ def training_step(trainer: Session) -> Callable[..., Any] | None:
 
     Returns:
         `step(model, optimizer, batch) -> loss`, or (loss, {name: scalar array}): a function inside the compiled step
-        that calls `optimizer.update(model, gradients)` once, with the gradients as a tree. For `trace_key` see
-        `transform_gradients`.
+        that calls `optimizer.update(model, gradients)` once, with the gradients as a tree; what `transform_gradients`
+        gives is done there. `optimizer.loss_and_gradients(batch)` gives what the engine's own step begins with. For
+        `trace_key` see `transform_gradients`.
     """
 
 
