@@ -20,12 +20,13 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from mlx.utils import tree_flatten, tree_map
 
 from stepbus import (
     BadInput,
     FitResult,
+    LossFacts,
     ParameterUpdater,
     StepbusError,
     TrainingState,
@@ -221,6 +222,26 @@ def model(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     }
     shapes = {name: array.shape for name, array in made.tensors().items()}
     return shapes, np.array(made(batch)).tolist()
+
+
+def row_losses(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the losses of rows of three classes, of two, of several labels or of values."""
+    part = PARTS["loss", name]
+    task = "multiclass" if "multiclass" in part.metadata["tasks"] else part.metadata["tasks"][0]
+    outputs = {"multiclass": 2 if "alpha" in settings else 3, "multilabel": 3, "regression": 1}[task]
+    draw = np.random.default_rng(1)
+    logits, rows = mx.array(draw.normal(size=(4, outputs)).astype(np.float32)), np.arange(4)
+    facts = LossFacts(task, tuple("abc"[:outputs]), outputs, (2.0, 1.0, 1.0)[:outputs], 4.0, ("a", "b", "c"))
+    if "order" in settings:
+        facts = evolve(facts, order=None)
+    labels = {"multiclass": rows % outputs, "multilabel": np.eye(4)[:, :3], "regression": draw.normal(size=4)}[task]
+    return part.build(part.config(**settings), facts)(logits, mx.array(labels)).tolist()
+
+
+def ordered(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    head = PARTS["head", name].build(PARTS["head", name].config(**settings), 4, 3)
+    head.take_classes(("1", "2", "3"))
+    return head.ranks
 
 
 def heads(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
@@ -501,6 +522,15 @@ TABLE = {
     "model.bert.max_position_embeddings": Sight(model, (32, 64)),
     "model.bert.hidden_dropout": Sight(model, (0.0, 0.5), {"dropout": 0.0, "attention_dropout": 0.0}),
     "model.bert.attention_dropout": Sight(model, (0.0, 0.5), {"dropout": 0.0, "hidden_dropout": 0.0}),
+    "head.ordinal.order": Sight(ordered, (["1", "2", "3"], ["2", "1", "3"])),
+    "loss.cross_entropy.label_smoothing": Sight(row_losses, (0.0, 0.1)),
+    "loss.*.class_weights": Sight(row_losses, (None, "balanced")),
+    "loss.focal.gamma": Sight(row_losses, (0.5, 2.0)),
+    "loss.focal.alpha": Sight(row_losses, (None, 0.3)),
+    "loss.bce.positive_weights": Sight(row_losses, (2.0, "balanced")),
+    "loss.huber.delta": Sight(row_losses, (0.5, 1.0)),
+    "loss.quantile.quantile": Sight(row_losses, (0.5, 0.9)),
+    "loss.ordinal.order": Sight(row_losses, (["a", "b", "c"], ["b", "a", "c"])),
     "optimizer.*.learning_rate": Sight(updates, (1e-2, 2e-2)),
     "optimizer.*.weight_decay": Sight(updates, (0.0, 0.5), {"learning_rate": 1e-2}),
     "optimizer.*.beta1": Sight(updates, (0.9, 0.5), {"learning_rate": 1e-2}),
