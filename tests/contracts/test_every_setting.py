@@ -52,6 +52,7 @@ from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping
 from stepbus_plugins.ema import Ema
 from stepbus_plugins.gradient_clipping import GradientClipping
+from stepbus_plugins.lora import Lora
 from stepbus_plugins.metrics import Metrics
 from stepbus_plugins.nan_guard import NanGuard
 from stepbus_plugins.progress import Progress
@@ -334,6 +335,38 @@ def averaged(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return np.array(weights(now, arrays)["w"]).tolist()
 
 
+def adapted(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what LoRA makes of a model: its arrays, what it says in training, what is trained, what is merged."""
+    plugin, fit = Lora(Lora.Config(**settings)), SimpleNamespace(fit=SimpleNamespace(seed=1))
+    made = plugin.transform_model(fit, create_model("bert", pretrained=str(FIXTURES / "bert" / "binary")))
+    arrays = {name: np.array(array).tolist() for name, array in tree_flatten(made.parameters())}
+    trained = plugin.trained_parameters(fit, made, list(arrays))
+    full = {name: mx.ones_like(array) for name, array in made.tensors().items() if name.endswith("lora_B")}
+    made.load_tensors({**made.tensors(), **full})
+    made.train()
+    mx.random.seed(3)
+    batch = {"input_ids": mx.array([[5, 6, 7]]), "attention_mask": mx.ones((1, 3))}
+    merged = plugin.transform_export(fit, made.tensors())
+    return arrays, np.array(made(batch)).tolist(), trained, {n: np.array(array).tolist() for n, array in merged.items()}
+
+
+def adapter_files(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the files of a fit with LoRA, on weights that a folder has."""
+    first = create_trainer(config=tools.make(training={"max_steps": 1})).train()
+    sizes = [key for key in tools.make()["model"] if key not in ("type", "tokenizer")]
+    model = {"pretrained": str(first.model_path), "tokenizer": None, **dict.fromkeys(sizes)}
+    plugins = {"progress": False, "lora": settings}
+    result = create_trainer(config=tools.make(model=model, plugins=plugins, training={"max_steps": 1})).train()
+    return sorted(path.name for path in result.model_path.parent.iterdir())
+
+
+def written_card(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the model card of a run of one update."""
+    plugins = {"progress": False, "model_card": settings}
+    result = create_trainer(config=tools.make(plugins=plugins, training={"max_steps": 1})).train()
+    return result.model_path.joinpath("README.md").read_text()
+
+
 LOSSES = [0.9, 0.8, 0.85, 0.79, 0.95, 0.94, 0.93, 0.96]
 EVALUATIONS = [{"eval_loss": loss, "eval_f1": 0.5 + 0.01 * number} for number, loss in enumerate(LOSSES)]
 
@@ -597,6 +630,19 @@ TABLE = {
     "plugins.swa.from_epoch": Sight(averaged, (1, 2)),
     "plugins.swa.from_step": Sight(averaged, (0, 5)),
     "plugins.swa.every": Sight(averaged, (None, 3)),
+    "plugins.lora.rank": Sight(adapted, (1, 2)),
+    "plugins.lora.alpha": Sight(adapted, (1.0, 2.0)),
+    "plugins.lora.targets": Sight(adapted, (["query"], ["value"])),
+    "plugins.lora.dropout": Sight(adapted, (0.0, 0.5)),
+    "plugins.lora.init": Sight(adapted, ("kaiming", "gaussian")),
+    "plugins.lora.train_head": Sight(adapted, (True, False)),
+    "plugins.lora.also_train": Sight(adapted, ([], ["LayerNorm"])),
+    "plugins.lora.adapter": Sight(adapter_files, (False, True)),
+    "plugins.model_card.name": Sight(written_card, (None, "Mine")),
+    "plugins.model_card.license": Sight(written_card, (None, "mit")),
+    "plugins.model_card.language": Sight(written_card, ([], ["en"])),
+    "plugins.model_card.intended_use": Sight(written_card, (None, "tests")),
+    "plugins.model_card.limitations": Sight(written_card, (None, "all")),
     "plugins.metrics.tables": Sight(tables, (True, False)),
     "plugins.progress.summary": Sight(introduced, (True, False)),
     "plugins.progress.bar": Sight(drawn, ("always", "never")),
