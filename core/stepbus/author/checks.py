@@ -10,6 +10,7 @@ import attrs
 
 from stepbus.author.description import implemented
 from stepbus.author.kinds import kind_problem, trial_problem
+from stepbus.author.sample import hook_problem
 from stepbus.author.silent_hooks import silent_problem
 from stepbus.base import Component, ConfigError, PluginError, asks_of, error_words, policy_of, show
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
@@ -41,7 +42,8 @@ def problems_of(loaded: LoadedPlugin) -> list[str]:
     if problem := memory_problem(cls):
         problems.append(problem)
     # One that is wrong already would only say the same again.
-    return problems or _build_problems(loaded)
+    problems = problems or _build_problems(loaded)
+    return problems or [problem for problem in [hook_problem(loaded)] if problem]
 
 
 def _scope_problems(loaded: LoadedPlugin) -> list[str]:

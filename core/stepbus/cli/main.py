@@ -101,7 +101,8 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("name", metavar="NAME", help="its name: small letters, digits and _")
     new.add_argument(
         "--kind", metavar="KIND", default="plugin",
-        help="what it offers: plugin (hooks), loss, optimizer, scheduler, head, pooling, metric, data, reader or model",
+        help="what it is: plugin (hooks that watch), technique (hooks of a step), or what it offers: loss, optimizer, "
+        "scheduler, head, pooling, metric, data, reader or model",
     )  # fmt: skip
     new.add_argument("--package", action="store_true", help="write a whole distribution with a test, ready to publish")
     new.add_argument("--output", metavar="DIR", default=".", help="folder to write it in (the present one)")

@@ -48,6 +48,7 @@ def classes() -> dict[str, Any]:
     from stepbus.base import Metric
     from stepbus.compute import LossFacts, LossFunction, Optimizer, ParameterUpdater, Scheduler
     from stepbus.compute.models import Classifier, Encoder, Head, Pooling
+    from stepbus.compute.stepping import StepOptimizer
     from stepbus.kernel import (
         Control,
         Fit,
@@ -72,6 +73,7 @@ def classes() -> dict[str, Any]:
         LossFacts,
         Optimizer,
         ParameterUpdater,
+        StepOptimizer,
         Scheduler,
         Metric,
         TextSource,
@@ -147,6 +149,7 @@ GIVEN = {
     "FitData": "`trainer.data`",
     "Classifier": "`trainer.model`, where a configuration describes it",
     "ParameterUpdater": "`trainer.optimizer`",
+    "StepOptimizer": "`optimizer` of the function that `training_step` gives",
     "Source": "`source` of a reader",
     "LossFacts": "`facts` of a loss's build",
     "Encoder": "`trainer.model.encoder`, made by a component of kind model",

@@ -18,9 +18,11 @@ from stepbus.base import BadInput, did_you_mean, is_url, snake_case
 from stepbus.config.discovery import NAME, find_module, installed, offering
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-# What can be begun: a plugin of hooks, or one that offers a component -> what it is for, and the YAML that picks it.
+# What can be begun: a plugin of hooks that watches or changes the training, or one that offers a component -> what it
+# is for, and the YAML that picks it.
 KINDS = {
     "plugin": ("tell the mean loss every few updates", ""),
+    "technique": ("a term beside the loss", ""),
     "optimizer": ("an optimizer", "optimizer: {type: NAME}\n"),
     "scheduler": ("a schedule of the learning rate", "scheduler: {type: NAME}\n"),
     "head": ("a head with a focal loss", "model: {head: NAME}\n"),

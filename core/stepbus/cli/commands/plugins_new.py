@@ -26,5 +26,7 @@ def plugins_new(arguments: argparse.Namespace) -> None:
         file = scaffold.write_file(plugin, folder)
         show(f"wrote {file}; name it in a configuration file (a path there starts at that file):\n")
         show(scaffold.yaml_lines(plugin, file), end="")
-    if plugin.kind != "plugin":
+    if plugin.kind == "technique":
+        show("\n`stepbus hooks wrap_loss` says what it gets and returns, and so for the other hooks of a step")
+    elif plugin.kind != "plugin":
         show(f"\n`stepbus contracts {plugin.kind}` says what it gets and returns")

@@ -95,7 +95,7 @@ class StepOptimizer:
         self._named |= scalars
         model.update(self._updater.apply(changed, model.trainable_parameters(), self._finite))
 
-    def done(self, loss: mx.array, weight: mx.array) -> tuple[mx.array, Arrays, mx.array]:
+    def _done(self, loss: mx.array, weight: mx.array) -> tuple[mx.array, Arrays, mx.array]:
         """Return the sum of the loss by weight, named numbers, and whether the update was done.
 
         Args:
@@ -147,7 +147,7 @@ def own_step(
         if shape_of(value) != ():
             got = shown(value) if isinstance(value, mx.array) else show_python(value)
             raise maker.fault(f"expected the scalar {name!r} as an array of one number, got {got}")
-    total, known, finite = optimizer.done(loss, weight)
+    total, known, finite = optimizer._done(loss, weight)
     if twice := sorted(named.keys() & known.keys()):
         raise maker.fault(f"expected a name of its own for a scalar, got {twice[0]!r}, which there is already")
     own = {name: value.astype(mx.float32) for name, value in named.items()}

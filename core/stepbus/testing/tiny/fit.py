@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from stepbus.author.sample import tiny_rows, tiny_tree
 from stepbus.base import PluginError, snake_case
 from stepbus.base.trees import plain
 from stepbus.testing import Event, Recorder, Told
-from stepbus.testing.tiny.rows import LABELS, tiny_rows, write_tokenizer
 
 if TYPE_CHECKING:
     from stepbus.api import Trainer
@@ -95,7 +95,8 @@ def _fit(
     from stepbus.api import create_trainer
 
     recorder = Recorder()
-    tree = _tree(folder, more)
+    said = more.get("data")
+    tree = tiny_tree(folder, said.get("task") if isinstance(said, Mapping) else None)
     extras: list[Any] = [recorder]
     pairs = [each if isinstance(each, tuple) else (each, None) for each in beside]
     for given, chosen in [(plugin, settings), *pairs]:
@@ -117,34 +118,6 @@ def _fit(
     if temporary:
         weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
     return found
-
-
-def _tree(folder: Path, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration under what the caller says."""
-    from stepbus.config import load_config
-
-    said = more.get("data")
-    task = said.get("task") if isinstance(said, Mapping) else None
-    return {
-        # With its type, so that the settings below fall away where another one is picked.
-        "model": {
-            "type": load_config().model.name,
-            "tokenizer": str(folder / "tokenizer"),
-            "vocab_size": write_tokenizer(folder / "tokenizer"),
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "max_position_embeddings": 64,
-        },
-        "data": {
-            "type": "text", "label": LABELS.get(task or "", "label"), "batch_size": 8, "max_length": 32, "cache": False,
-        },
-        "optimizer": {"learning_rate": 1e-2},
-        "training": {"num_epochs": 2, "log_steps": 1},
-        "environment": {"output_dir": str(folder / "run")},
-        "plugins": {"progress": False},
-    }  # fmt: skip
 
 
 def _named(cls: type) -> str:

@@ -1,0 +1,1 @@
+"""Three plugins that change how stepbus trains."""
