@@ -13,14 +13,14 @@ from stepbus import ModelError, Problem, counted, did_you_mean, hookimpl, settin
 HERE = "plugins.freeze"
 
 
-def _whole(meaning: str, default: int, least: int) -> Any:
+def _whole(meaning: str, default: int | None, least: int) -> Any:
     return setting(default, meaning, check=lambda value: value >= least, expected=f"a whole number of at least {least}")
 
 
 class Freeze:
     """Keep embeddings, the lowest layers or named parameters as they are, for the whole fit or layer by layer for less.
 
-    With `gradual`, the highest frozen layer is trained after `unfreeze_every` epochs or updates, then the next one
+    Gradually, the highest frozen layer is trained after `unfreeze_every` epochs or updates, then the next one
     below it, and the embeddings last. Source: Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text
     Classification" (ULMFiT), section 3.3.
     """
@@ -39,8 +39,10 @@ class Freeze:
             False,
             "whether layers and embeddings are unfrozen one at a time, from the top; where neither is set, all of them",
         )
-        unfreeze_every: int = _whole("gradual: epochs or updates after which one more layer is trained", 1, 1)
-        unfreeze_by: Literal["epochs", "updates"] = setting("epochs", "gradual: what unfreeze_every counts")
+        unfreeze_every: int | None = _whole(
+            "gradually: epochs or updates after which one more layer is trained; none is each epoch", None, 1
+        )
+        unfreeze_by: Literal["epochs", "updates"] = setting("epochs", "gradually: what unfreeze_every counts")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -48,25 +50,29 @@ class Freeze:
     @hookimpl
     def validate_plan(self, plan: Any) -> list[Problem]:
         """Find what freezes nothing, and an unfreezing that nobody asked for or that never begins."""
-        config, training = self.config, plan.config.training
-        if not config.gradual:
+        config, every = self.config, self.every
+        if not every:
             if not (config.embeddings or config.layers or config.patterns):
                 words = (
                     "expected embeddings, layers, patterns or gradual, got none; to freeze nothing, switch freeze off"
                 )
                 return [Problem(HERE, words)]
-            for name, usual in (("unfreeze_every", 1), ("unfreeze_by", "epochs")):
-                if getattr(config, name) != usual:
-                    words = f"expected gradual: true beside it, got false and {getattr(config, name)}"
-                    return [Problem(f"{HERE}.{name}", words)]
+            if config.unfreeze_by != "epochs":
+                words = f"expected gradual or unfreeze_every beside it, got neither and {config.unfreeze_by!r}"
+                return [Problem(f"{HERE}.unfreeze_by", words)]
             return []
         by_epoch = config.unfreeze_by == "epochs"
-        most = training.num_epochs if by_epoch else plan.total_steps
-        if most and config.unfreeze_every >= most:
+        most = plan.config.training.num_epochs if by_epoch else plan.total_steps
+        if most and every >= most:
             has = counted(most, "epoch" if by_epoch else "update")
-            words = f"expected fewer than the fit's {has}, got {config.unfreeze_every}; nothing would ever be unfrozen"
+            words = f"expected fewer than the fit's {has}, got {every}; nothing would ever be unfrozen"
             return [Problem(f"{HERE}.unfreeze_every", words)]
         return []
+
+    @property
+    def every(self) -> int:
+        """After how many epochs or updates one more layer is trained; 0 for never."""
+        return self.config.unfreeze_every or int(self.config.gradual)
 
     def trace_key(self, trainer: Any) -> Any:
         """Return what decides which parameters are trained, beside the model and the update."""
@@ -97,10 +103,10 @@ class Freeze:
         return left
 
     def _until(self) -> str:
-        if not self.config.gradual:
+        if not self.every:
             return "to the end"
         unit = "epoch" if self.config.unfreeze_by == "epochs" else "update"
-        return f"at first, and one more layer after each {counted(self.config.unfreeze_every, unit)}"
+        return f"at first, and one more layer after each {counted(self.every, unit)}"
 
     def _frozen(self, model: Any) -> list[int]:
         """Return the depths that are frozen at first, lowest first; 0 are the embeddings.
@@ -111,7 +117,7 @@ class Freeze:
         from stepbus import depths_of, layers_of
 
         config = self.config
-        everything = config.gradual and not (config.embeddings or config.layers)
+        everything = self.every and not (config.embeddings or config.layers)
         if not (everything or config.embeddings or config.layers):
             return []
         layers, known = len(layers_of(model)), set(depths_of(model).values())
@@ -121,17 +127,16 @@ class Freeze:
         if config.embeddings and 0 not in known:
             raise ModelError(f"{HERE}.embeddings: expected a model with embeddings, got one without; leave it out")
         highest = layers if everything else config.layers
-        return [0] * (0 in known and (everything or config.embeddings)) + list(range(1, highest + 1))
+        return [0] * (0 in known and bool(everything or config.embeddings)) + list(range(1, highest + 1))
 
     def _updates(self, trainer: Any) -> int:
         """Return after how many updates one more layer is trained; 0 for never."""
-        config = self.config
-        if not config.gradual or config.unfreeze_by == "updates":
-            return config.unfreeze_every if config.gradual else 0
+        if not self.every or self.config.unfreeze_by == "updates":
+            return self.every
         if not trainer.state.steps_per_epoch:
             words = "expected updates, because nobody can count those of an epoch here, got epochs"
             raise ModelError(f"{HERE}.unfreeze_by: {words}; set unfreeze_by: updates")
-        return int(config.unfreeze_every * trainer.state.steps_per_epoch)
+        return int(self.every * trainer.state.steps_per_epoch)
 
     def _matching(self, model: Any) -> set[str]:
         """Return the parameters that a pattern names.

@@ -33,6 +33,7 @@ class Reinitialize:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.done = False
 
     @hookimpl
     def validate_plan(self) -> list[Problem]:
@@ -61,11 +62,17 @@ class Reinitialize:
         if not chosen:
             raise ModelError(f"{HERE}.pooler: the pooling has no layers of its own; set layers, or pick pooling: cls")
         renew(model, chosen, trainer.fit.seed)
-        # Not among the parameters, and so in no file: only who trains on with this very model has it.
-        object.__setattr__(model, "_reinitialized", True)
+        self.done = True
         top = f"the top {counted(self.config.layers, 'layer')} of {len(layers)}" if self.config.layers else ""
         pooler = "the pooling" if any(name.startswith("pooling.") for name in chosen) else ""
         trainer.message(f"reinitialize: {' and '.join(filter(None, (top, pooler)))} start anew")
+
+    @hookimpl
+    def on_fit_end(self, trainer: Any, result: Any) -> None:
+        """Mark the trained model, so that who trains on with it keeps what it has learnt."""
+        if self.done and result.status in ("ok", "stopped"):
+            # Not among the parameters, and so in no file.
+            object.__setattr__(trainer.model, "_reinitialized", True)
 
 
 def renew(model: Any, names: list[str], seed: int) -> None:

@@ -20,12 +20,13 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from mlx.utils import tree_flatten, tree_map
 
 from stepbus import (
     BadInput,
     FitResult,
+    LossFacts,
     ParameterUpdater,
     StepbusError,
     TrainingState,
@@ -49,11 +50,14 @@ from stepbus.text.rows import read_rows
 from stepbus_plugins import optimizers as optimizer_plugin
 from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping
+from stepbus_plugins.ema import Ema
 from stepbus_plugins.gradient_clipping import GradientClipping
+from stepbus_plugins.lora import Lora
 from stepbus_plugins.metrics import Metrics
 from stepbus_plugins.nan_guard import NanGuard
 from stepbus_plugins.progress import Progress
 from stepbus_plugins.progress.screen import Screen
+from stepbus_plugins.swa import Swa
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 BUILT_IN = {
@@ -221,6 +225,26 @@ def model(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return shapes, np.array(made(batch)).tolist()
 
 
+def row_losses(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the losses of rows of three classes, of two, of several labels or of values."""
+    part = PARTS["loss", name]
+    task = "multiclass" if "multiclass" in part.metadata["tasks"] else part.metadata["tasks"][0]
+    outputs = {"multiclass": 2 if "alpha" in settings else 3, "multilabel": 3, "regression": 1}[task]
+    draw = np.random.default_rng(1)
+    logits, rows = mx.array(draw.normal(size=(4, outputs)).astype(np.float32)), np.arange(4)
+    facts = LossFacts(task, tuple("abc"[:outputs]), outputs, (2.0, 1.0, 1.0)[:outputs], 4.0, ("a", "b", "c"))
+    if "order" in settings:
+        facts = evolve(facts, order=None)
+    labels = {"multiclass": rows % outputs, "multilabel": np.eye(4)[:, :3], "regression": draw.normal(size=4)}[task]
+    return part.build(part.config(**settings), facts)(logits, mx.array(labels)).tolist()
+
+
+def ordered(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    head = PARTS["head", name].build(PARTS["head", name].config(**settings), 4, 3)
+    head.take_classes(("1", "2", "3"))
+    return head.ranks
+
+
 def heads(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return rows_seen(tools, tools.make(model=settings))[2]
 
@@ -296,6 +320,51 @@ def clipped(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     clip = GradientClipping(GradientClipping.Config(**settings)).transform_gradients(trainer)
     changed, _ = clip({"a": mx.array([3.0, -4.0, 0.5])})
     return np.array(changed["a"]).tolist()
+
+
+def averaged(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what an average of weights comes to that take the values of the updates, 1 to 12 in 3 epochs."""
+    plugin = {"ema": Ema, "swa": Swa}[name]
+    now = {"w": mx.array([0.0])}
+    optimizer = SimpleNamespace(trained=lambda model: now, on_stream=lambda name: contextlib.nullcontext())
+    state = SimpleNamespace(step=0, steps_per_epoch=4, total_steps=12)
+    trainer = SimpleNamespace(optimizer=optimizer, state=state, model=None)
+    arrays, follow, weights = plugin(plugin.Config(**settings)).after_update(trainer)
+    for number in range(1, 13):
+        arrays = follow({"w": mx.array([float(number)])}, arrays)
+    return np.array(weights(now, arrays)["w"]).tolist()
+
+
+def adapted(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what LoRA makes of a model: its arrays, what it says in training, what is trained, what is merged."""
+    plugin, fit = Lora(Lora.Config(**settings)), SimpleNamespace(fit=SimpleNamespace(seed=1))
+    made = plugin.transform_model(fit, create_model("bert", pretrained=str(FIXTURES / "bert" / "binary")))
+    arrays = {name: np.array(array).tolist() for name, array in tree_flatten(made.parameters())}
+    trained = plugin.trained_parameters(fit, made, list(arrays))
+    full = {name: mx.ones_like(array) for name, array in made.tensors().items() if name.endswith("lora_B")}
+    made.load_tensors({**made.tensors(), **full})
+    made.train()
+    mx.random.seed(3)
+    batch = {"input_ids": mx.array([[5, 6, 7]]), "attention_mask": mx.ones((1, 3))}
+    merged = plugin.transform_export(fit, made.tensors())
+    return arrays, np.array(made(batch)).tolist(), trained, {n: np.array(array).tolist() for n, array in merged.items()}
+
+
+def adapter_files(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the files of a fit with LoRA, on weights that a folder has."""
+    first = create_trainer(config=tools.make(training={"max_steps": 1})).train()
+    sizes = [key for key in tools.make()["model"] if key not in ("type", "tokenizer")]
+    model = {"pretrained": str(first.model_path), "tokenizer": None, **dict.fromkeys(sizes)}
+    plugins = {"progress": False, "lora": settings}
+    result = create_trainer(config=tools.make(model=model, plugins=plugins, training={"max_steps": 1})).train()
+    return sorted(path.name for path in result.model_path.parent.iterdir())
+
+
+def written_card(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the model card of a run of one update."""
+    plugins = {"progress": False, "model_card": settings}
+    result = create_trainer(config=tools.make(plugins=plugins, training={"max_steps": 1})).train()
+    return result.model_path.joinpath("README.md").read_text()
 
 
 LOSSES = [0.9, 0.8, 0.85, 0.79, 0.95, 0.94, 0.93, 0.96]
@@ -486,6 +555,15 @@ TABLE = {
     "model.bert.max_position_embeddings": Sight(model, (32, 64)),
     "model.bert.hidden_dropout": Sight(model, (0.0, 0.5), {"dropout": 0.0, "attention_dropout": 0.0}),
     "model.bert.attention_dropout": Sight(model, (0.0, 0.5), {"dropout": 0.0, "hidden_dropout": 0.0}),
+    "head.ordinal.order": Sight(ordered, (["1", "2", "3"], ["2", "1", "3"])),
+    "loss.cross_entropy.label_smoothing": Sight(row_losses, (0.0, 0.1)),
+    "loss.*.class_weights": Sight(row_losses, (None, "balanced")),
+    "loss.focal.gamma": Sight(row_losses, (0.5, 2.0)),
+    "loss.focal.alpha": Sight(row_losses, (None, 0.3)),
+    "loss.bce.positive_weights": Sight(row_losses, (2.0, "balanced")),
+    "loss.huber.delta": Sight(row_losses, (0.5, 1.0)),
+    "loss.quantile.quantile": Sight(row_losses, (0.5, 0.9)),
+    "loss.ordinal.order": Sight(row_losses, (["a", "b", "c"], ["b", "a", "c"])),
     "optimizer.*.learning_rate": Sight(updates, (1e-2, 2e-2)),
     "optimizer.*.weight_decay": Sight(updates, (0.0, 0.5), {"learning_rate": 1e-2}),
     "optimizer.*.beta1": Sight(updates, (0.9, 0.5), {"learning_rate": 1e-2}),
@@ -546,6 +624,25 @@ TABLE = {
     "plugins.nan_guard.patience": Sight(played, (1, 2)),
     "plugins.gradient_clipping.max_norm": Sight(clipped, (1.0, 0.5)),
     "plugins.gradient_clipping.max_value": Sight(clipped, (None, 0.1)),
+    "plugins.ema.decay": Sight(averaged, (0.1, 0.2)),
+    "plugins.ema.warmup": Sight(averaged, (True, False)),
+    "plugins.ema.from_step": Sight(averaged, (0, 9)),
+    "plugins.swa.from_epoch": Sight(averaged, (1, 2)),
+    "plugins.swa.from_step": Sight(averaged, (0, 5)),
+    "plugins.swa.every": Sight(averaged, (None, 3)),
+    "plugins.lora.rank": Sight(adapted, (1, 2)),
+    "plugins.lora.alpha": Sight(adapted, (1.0, 2.0)),
+    "plugins.lora.targets": Sight(adapted, (["query"], ["value"])),
+    "plugins.lora.dropout": Sight(adapted, (0.0, 0.5)),
+    "plugins.lora.init": Sight(adapted, ("kaiming", "gaussian")),
+    "plugins.lora.train_head": Sight(adapted, (True, False)),
+    "plugins.lora.also_train": Sight(adapted, ([], ["LayerNorm"])),
+    "plugins.lora.adapter": Sight(adapter_files, (False, True)),
+    "plugins.model_card.name": Sight(written_card, (None, "Mine")),
+    "plugins.model_card.license": Sight(written_card, (None, "mit")),
+    "plugins.model_card.language": Sight(written_card, ([], ["en"])),
+    "plugins.model_card.intended_use": Sight(written_card, (None, "tests")),
+    "plugins.model_card.limitations": Sight(written_card, (None, "all")),
     "plugins.metrics.tables": Sight(tables, (True, False)),
     "plugins.progress.summary": Sight(introduced, (True, False)),
     "plugins.progress.bar": Sight(drawn, ("always", "never")),

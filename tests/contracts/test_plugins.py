@@ -71,7 +71,7 @@ def test_its_settings_say_what_they_mean(loaded: LoadedPlugin) -> None:
 
 def test_its_components_are_of_kinds_that_core_knows(loaded: LoadedPlugin) -> None:
     for part in loaded.components:
-        assert part.kind in {"model", "head", "pooling", "optimizer", "scheduler", "metric", "data", "reader"}
+        assert part.kind in {"model", "head", "pooling", "loss", "optimizer", "scheduler", "metric", "data", "reader"}
 
 
 def test_the_usual_script_lets_plugins_act() -> None:

@@ -51,7 +51,7 @@ def typed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_block_is_a_file_or_a_command() -> None:
-    assert list(FILES) == ["run.yaml", "my_plugin.py", "my_hooks.py", "train.py"]
+    assert list(FILES) == ["run.yaml", "techniques.yaml", "my_plugin.py", "my_hooks.py", "train.py"]
     assert len(re.findall(r"^```\w", TEXT, re.MULTILINE)) == len(FILES)
     assert len(COMMANDS) > 9
 
@@ -85,6 +85,15 @@ def test_the_python_block_runs_as_printed(folder: Path) -> None:
     accuracy, shape = ended.stdout.strip().splitlines()[-1].split(" ", 1)
     assert 0.5 <= float(accuracy) <= 1.0
     assert shape == "(10, 2)"
+
+
+def test_the_techniques_train_together(folder: Path) -> None:
+    ended = typed("stepbus train techniques.yaml --set training.num_epochs=2 --set training.max_steps=6", folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    (run,) = [place for place in folder.glob("runs*") if "weighted_layers" in (place / "config.yaml").read_text()]
+    assert "adversarial_training" in (run / "config.yaml").read_text()
+    assert (run / "model" / "README.md").read_text().startswith("---\n")
 
 
 def test_hooks_of_a_module_are_called(folder: Path) -> None:

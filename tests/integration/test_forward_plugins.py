@@ -246,6 +246,34 @@ def test_frozen_embeddings_are_moved_and_keep_their_bits(window: int, tmp_path: 
     assert all(np.array_equal(before, weights["words.weight"]) for weights in steps.weights)
 
 
+FROZEN = {"freeze": {"embeddings": True, "layers": 2}}
+AWP = {"mode": "awp", "gamma": 0.1, "ascent_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    "plugins",
+    [
+        {"adversarial_training": AWP},
+        {**FROZEN, "adversarial_training": {}},
+        {**FROZEN, "adversarial_training": {**AWP, "parameters": ["*layer.0*weight"]}},
+    ],
+    ids=["trained", "frozen_words", "frozen_layer"],
+)
+def test_layers_that_are_computed_again_move_as_others_do(
+    plugins: dict[str, Any], tiny_config: Config, tmp_path: Path
+) -> None:
+    """A layer computed again left the gradients of what is frozen in it out, and nothing was moved."""
+    found = []
+    for name, more in (("kept", {}), ("again", {"gradient_checkpointing": {}})):
+        places = {"environment": {"output_dir": str(tmp_path / name)}, "training": {"max_steps": 3}}
+        found.append(fitted(tree_of(tiny_config, {**plugins, **more}, NO_DROPOUT, **places)))
+    kept, again = found
+    assert again.losses == pytest.approx(kept.losses, rel=1e-5)
+    numbers = [[step.scalars["adversarial_loss"] for step in each.steps] for each in (kept, again)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
+    assert all(abs(worst - loss) > 1e-3 for worst, loss in zip(numbers[0], kept.losses, strict=True))
+
+
 # -- together ---------------------------------------------------------------------------------------------------------
 
 
@@ -393,7 +421,11 @@ def test_settings_that_cannot_work(plugins: Any, said: str, tiny_config: Config)
             "data.task: expected binary, multiclass, multilabel or regression, by which rdrop compares",
         ),
         ({"multi_sample_dropout": {}}, {}, "expected a classifier of text, whose pooled vectors"),
-        ({"adversarial_training": {}}, {}, "parameters: expected patterns of the model's parameters, got '*word_emb"),
+        (
+            {"adversarial_training": {}},
+            {},
+            "parameters: expected patterns of the model's 2 parameters, such as 'words.weight', got '*word_emb",
+        ),
     ],
 )
 def test_what_a_module_of_ones_own_does_not_have(plugins: Any, more: Any, said: str, tmp_path: Path) -> None:
@@ -401,3 +433,26 @@ def test_what_a_module_of_ones_own_does_not_have(plugins: Any, more: Any, said: 
     with pytest.raises(BadInput) as caught:
         create_trainer(Words(), config=tree, loss=squared_error, **more).train(BATCHES)
     assert said in str(caught.value)
+
+
+def test_an_epoch_whose_updates_nobody_counts_is_no_beginning(tmp_path: Path) -> None:
+    def fitted_from(**place: int) -> Steps:
+        steps = Steps()
+        adversarial = {"parameters": ["words.*"], **place}
+        tree = {
+            "environment": {"output_dir": str(tmp_path / "run")},
+            "training": {"max_steps": 6},
+            "plugins": {"progress": False, "adversarial_training": adversarial},
+        }
+        trainer = create_trainer(Words(), config=tree, loss=squared_error, plugins=[steps])
+        trainer.train(lambda epoch: iter(BATCHES))
+        return steps
+
+    with pytest.raises(BadInput) as caught:
+        fitted_from(from_epoch=2)
+    assert str(caught.value) == (
+        "plugins.adversarial_training.from_epoch: expected from_step, because nobody can count the updates of an epoch "
+        "before it has ended, got from_epoch: 2"
+    )
+    steps = fitted_from(from_step=5).steps
+    assert ["adversarial_loss" in step.scalars for step in steps] == [False] * 5 + [True]

@@ -151,7 +151,7 @@ def test_weights_that_do_not_fit_the_classes_are_refused(given: Any, said: str) 
             "cross_entropy",
             LossFacts("binary", ("a", "b"), 2),
             {"class_weights": "balanced"},
-            "loss.class_weights: expected numbers, because the batches of a loader do not say",
+            "loss.class_weights: expected numbers, because nothing says how often each is there",
         ),
         (
             "bce",

@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
         "optimizer": {"learning_rate": 3e-2},
     },
     "ema": {
-        "plugins": {**BASE, "early_stopping": {"patience": 2}, "ema": {"decay": 0.8, "from_step": 2}},
+        "plugins": {**BASE, "early_stopping": {"patience": 2}, "ema": {"decay": 0.8, "from_step": 1}},
         **STALLS,
     },
     "ema_ahead_of_the_host": {
@@ -118,6 +118,24 @@ def test_resume_at_every_boundary(name: str, tiny_config: Callable[..., dict[str
         create_trainer(config=config(name, tiny_config, resumed, saves=False)).train(resume=True)
         assert_same(whole, resumed)
         shutil.rmtree(resumed)
+
+
+@pytest.mark.parametrize("name", ["ema", "ema_ahead_of_the_host", "schedule_free"])
+def test_averages_are_cut_before_at_and_after_their_best(
+    name: str, tiny_config: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """The fits above stop early, and what they export scores what the best evaluation scored."""
+    create_trainer(config=config(name, tiny_config, tmp_path / "whole")).train()
+    weights, _, result = outcome(tmp_path / "whole")
+    best = result["best"]
+    assert result["status"] == "stopped"
+    assert 2 <= best["step"] < result["steps"]
+    assert result["metrics"]["eval_loss"] == best["value"]
+    checkpoint = tmp_path / "whole" / "fits" / "fit" / "checkpoints" / f"step-{best['step']:08d}"
+    kept = load_file(checkpoint / "averaged.safetensors")
+    assert all(weights[key].tobytes() == kept[key].tobytes() for key in weights)
+    training = load_file(checkpoint / "model.safetensors")
+    assert any(weights[key].tobytes() != training[key].tobytes() for key in weights)
 
 
 def test_resuming_again_and_again(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

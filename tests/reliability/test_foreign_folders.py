@@ -392,6 +392,13 @@ STATES: list[tuple[tuple[str, ...], Any, str]] = [
     (("labels", "sd"), 0, "labels.sd"),
     (("labels", "sd"), -1.0, "labels.sd"),
     (("labels", "sd"), None, "labels.sd"),
+    (("counts",), None, "counts"),
+    (("counts", "by_class"), [1.0], "counts.by_class"),
+    (("counts", "by_class"), [1.0, -1.0], "counts.by_class"),
+    (("counts", "by_class"), [1.0, NAN], "counts.by_class"),
+    (("counts", "by_class"), "ab", "counts.by_class"),
+    (("counts", "total"), True, "counts.total"),
+    (("counts", "total"), float("inf"), "counts.total"),
     (("source",), None, "source"),
     (("source",), {"columns": ["text"]}, "source"),
 ]
@@ -410,9 +417,23 @@ def test_a_state_that_cannot_be_is_one_sentence_that_names_its_key(
     assert said.err.count("\n") == 1
 
 
+def test_a_loss_that_cannot_serve_the_labels_is_refused_where_it_stands(model: Path) -> None:
+    def change(saved: dict[str, Any]) -> None:
+        saved["config"]["loss"] = {"type": "cross_entropy", "class_weights": "balanced"}
+        del saved["encoder"]["counts"]
+
+    rewrite(model, change)
+    with pytest.raises(ModelError, match=r"stepbus\.json: config\.loss\.class_weights: expected numbers, because noth"):
+        open_trainer(model)
+    rewrite(model, put("config", "loss", value={"type": "quantile"}))
+    with pytest.raises(ModelError, match=r"stepbus\.json: config\.loss\.type: expected a loss for binary labels"):
+        open_trainer(model)
+
+
 def test_labels_are_as_many_as_the_models_outputs(model: Path) -> None:
     def change(saved: dict[str, Any]) -> None:
         saved["encoder"]["labels"].update(task="multiclass", names=["a", "b", "c"])
+        saved["encoder"]["counts"]["by_class"].append(1.0)
 
     rewrite(model, change)
     with pytest.raises(ModelError, match=r"stepbus\.json: encoder\.labels\.names: expected 2, .*, got 3"):
@@ -489,7 +510,7 @@ def test_what_only_watched_is_not_in_the_folder(tiny_config: Callable[..., dict[
     folder = create_trainer(config=tree).train().model_path
     assert folder is not None
     saved = json.loads((folder / "stepbus.json").read_text())
-    needed: dict[str, Any] = {name: {} for name in ("bert", "heads", "text_data", "metrics")}
+    needed: dict[str, Any] = {name: {} for name in ("bert", "heads", "text_data", "losses", "metrics")}
     assert saved["config"]["plugins"] == {"history": False, "progress": False, **needed}
     assert not {"train", "validation", "cache"} & saved["config"]["data"].keys()
     assert str(tmp_path) not in json.dumps(saved["config"])

@@ -69,6 +69,7 @@ def test_a_run_uses_all_of_them_by_name(own: Any, tmp_path: Path, tiny_config: A
             "train": "train.own_reader",
             "validation": "own-reader:dev.own_reader",
         },
+        loss={"type": "own_loss", "q": 0.5},
         optimizer={"type": "own_optimizer", "learning_rate": 1e-2},
         scheduler={"type": "own_scheduler"},
         training={"metrics": ["own_metric", "accuracy"], "num_epochs": 2},

@@ -44,7 +44,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MAX_INDEX = 64 * 2**20  # bytes
 _SHARDS = "model-*-of-*.safetensors"
-_FROM_HUB = ["config.json", "modules.json", DESCRIPTION, LINEAGE, WEIGHTS, INDEX, _SHARDS, *TOKENIZER_FILES]
+_OURS = (DESCRIPTION, LINEAGE, "stepbus.safetensors")
+_FROM_HUB = ["config.json", "modules.json", *_OURS, WEIGHTS, INDEX, _SHARDS, *TOKENIZER_FILES]
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -216,6 +217,7 @@ def write_folder(
     tensors: Mapping[str, mx.array],
     tokenizer_files: Path | Mapping[str, bytes] | None,
     description: Mapping[str, Any] | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a model folder that transformers and stepbus open, whole or not at all.
 
@@ -229,6 +231,7 @@ def write_folder(
         tensors: Arrays by their Hugging Face names.
         tokenizer_files: Folder whose tokenizer files are copied, their contents by name, or None.
         description: How the model was made, for `stepbus.json`, which vouches for every other file; None writes none.
+        beside: Contents of further files that nothing reads, by name.
 
     Returns:
         The folder.
@@ -243,7 +246,7 @@ def write_folder(
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow a link
     temporary = folder.with_name(f".tmp-{folder.name}-{uuid.uuid4().hex}")
     try:
-        files = {**_contents(tokenizer_files), "config.json": to_json(config).encode()}
+        files = {**_contents(tokenizer_files), **(beside or {}), "config.json": to_json(config).encode()}
         # What cannot be said in JSON is refused before anything is there.
         describe_files(description or {}, {})
         new = frozenset({*files, WEIGHTS, INDEX, DESCRIPTION})
@@ -257,7 +260,7 @@ def write_folder(
         written[WEIGHTS] = tensor_files.write_tensors(temporary / WEIGHTS, arrays)
         fsync_folder(temporary)
         if description is not None:
-            write_file(temporary / DESCRIPTION, [describe_files(description, written)])
+            write_file(temporary / DESCRIPTION, [describe_files(description, written, beside or ())])
             fsync_folder(temporary)
             check_export(temporary)
         if folder.exists():

@@ -217,8 +217,8 @@ def export(session: Fitting) -> Path:
     files = {**exported.files, LINEAGE: packed(session.lineage)}
     if arrays:
         files[STATES] = tensor_files.as_bytes(arrays)
-    files |= exporting.files_of_plugins(session, {*files, STATES})
-    folders.write_folder(folder, exported.config, tensors, files, describe(session, exported, states))
+    beside = exporting.files_of_plugins(session, {*files, STATES})
+    folders.write_folder(folder, exported.config, tensors, files, describe(session, exported, states), beside)
     session.artifact("model", folder)
     return folder
 

@@ -182,6 +182,7 @@ def transform_model(trainer: Session, model: Any) -> Any:
     Args:
         trainer: The session of this fit.
         model: The model, an `mlx.nn.Module`; a copy of the fit's own, which is given back in the end.
+            A plain value that is noted on it as a private attribute goes with the weights (`object.__setattr__`).
 
     Returns:
         The model, changed in place or another one. Where its parameters are others than before, `transform_export` says
@@ -357,7 +358,8 @@ def export_files(trainer: Session) -> Mapping[str, bytes | str] | None:
 
     Returns:
         File name -> content. A name that a model's folder has anyway, or that another plugin gives, is an error, and so
-        is a path. stepbus.json vouches for the files like for the others: once changed, the folder is refused.
+        is a path. stepbus.json vouches for them: once one is changed the folder is refused; without it the folder
+        opens. A class that names them, `exports = ("README.md",)`, has a file of the user's found before training.
     """
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from stepbus.storage.durable import Written, from_json, to_json
 DESCRIPTION = "stepbus.json"
 LINEAGE = "lineage.npz"  # which rows the weights have seen
 FORMAT = 2  # of stepbus.json; 1 held the whole configuration
+BESIDE = "beside"  # the key of the names of files that nothing reads
 REQUIRED = ("config.json", "model.safetensors")
 # In a checkpoint: averages of the weights, which are evaluated; training goes on with those of model.safetensors.
 AVERAGED = "averaged.safetensors"
@@ -31,20 +32,22 @@ SETTLED = 2 * 10**9  # nanoseconds
 _seen: dict[Path, tuple[object, ...]] = {}
 
 
-def describe_files(description: Mapping[str, Any], files: Mapping[str, Written]) -> bytes:
+def describe_files(description: Mapping[str, Any], files: Mapping[str, Written], beside: Collection[str] = ()) -> bytes:
     """Return the content of a model folder's stepbus.json.
 
     Args:
         description: How the model was made.
         files: Every other file -> what was written.
+        beside: Those of them that nothing reads, such as a model card: a copy of the folder may do without.
 
     Raises:
         ValueError: Something in the description is no JSON value, or uses a name of ours.
     """
-    if taken := {"files", "digest"} & description.keys():
+    if taken := {"files", BESIDE, "digest"} & description.keys():
         raise ValueError(f"{DESCRIPTION}: expected a description without the key {min(taken)!r}")
     table = {name: asdict(written) for name, written in sorted(files.items())}
-    return to_json(sealed({**description, "files": table})).encode()
+    more = {BESIDE: sorted(beside)} if beside else {}
+    return to_json(sealed({**description, **more, "files": table})).encode()
 
 
 def verify_folder(folder: Path) -> frozenset[str] | None:
@@ -87,6 +90,8 @@ def check_export(folder: Path) -> tuple[frozenset[str], str]:
         CheckpointError: The first thing that is wrong, and the file it is wrong in.
     """
     document, files = _listing(folder)
+    gone = {name for name in document.get(BESIDE, ()) if not os.path.lexists(folder / name)}
+    files = {name: written for name, written in files.items() if name not in gone}
     digest, began = document["digest"], time.time_ns()
     state = _state(folder, files)
     if state is None or _seen.get(folder.resolve()) != (digest, state):
@@ -125,6 +130,11 @@ def _listing(folder: Path) -> tuple[dict[str, Any], dict[str, Written]]:
             raise ValueError(f"it does not list {unlisted[0]}")
         if DESCRIPTION in files:
             raise ValueError("it lists itself")
+        beside = document.get(BESIDE, [])
+        if not isinstance(beside, list) or not all(isinstance(name, str) and name in files for name in beside):
+            raise ValueError(f"{BESIDE} names something else than its files")
+        if needed := {*REQUIRED, LINEAGE} & set(beside):
+            raise ValueError(f"{BESIDE} names {min(needed)}")
     except ValueError as error:
         raise CheckpointError(f"{place}: expected how the model was made, got a damaged file ({error})") from error
     return document, files

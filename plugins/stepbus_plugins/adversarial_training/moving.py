@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from stepbus import PluginError, did_you_mean
+from stepbus import PluginError, counted, did_you_mean
 
 SCALAR = "adversarial_loss"
 
@@ -37,7 +37,11 @@ def chosen(patterns: Sequence[str] | None, arrays: Mapping[str, Any], trained: I
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in arrays):
             near = did_you_mean(pattern, arrays)
-            raise LookupError(f"expected patterns of the model's parameters, got {pattern!r}, which matches none{near}")
+            some = next((name for name, array in arrays.items() if array.ndim >= 2), "")
+            raise LookupError(
+                f"expected patterns of the model's {counted(len(arrays), 'parameter')}, such as {some!r}, got "
+                f"{pattern!r}, which matches none{near}"
+            )
     return [name for name in arrays if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 

@@ -82,6 +82,8 @@ class Lora:
     @hookimpl
     def transform_model(self, trainer: Any, model: Any) -> Any:
         """Put A and B beside each linear layer that the targets mean."""
+        if not hasattr(model, "named_modules"):
+            return None  # a scripted fit, which has no layers
         from stepbus_plugins.lora.layers import LoraLinear, first_a, linear_layers, picked, put_in
 
         settings, layers = self.config, linear_layers(model)

@@ -63,8 +63,8 @@ def positive_weights(given: Any, facts: LossFacts) -> tuple[float, ...] | None:
 def _counts(facts: LossFacts, setting: str) -> Sequence[float]:
     if facts.counts is None:
         raise DataError(
-            f"{setting}: expected numbers, because the batches of a loader do not say how often each is there, got "
-            "balanced; write a number for each"
+            f"{setting}: expected numbers, because nothing says how often each is there (batches of a loader do not), "
+            "got balanced; write a number for each"
         )
     return facts.counts
 

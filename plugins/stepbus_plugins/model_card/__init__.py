@@ -8,16 +8,19 @@ from attrs import define
 
 from stepbus import hookimpl, setting
 
+CARD = "README.md"
+
 
 class ModelCard:
     """Write a model card, README.md, beside the exported model: data, settings, scores, limits and how to use it.
 
     After Mitchell et al. 2019, "Model Cards for Model Reporting" (arXiv 1810.03993), with the metadata that the Hugging
-    Face hub reads. It holds no path of the machine, and of settings only numbers and the names of components. Like the
-    model's other files it is vouched for: to edit it, take a copy, or edit it where it is published.
+    Face hub reads. It holds no path of the machine, and of settings only numbers and the names of components. Its words
+    are settings here, because stepbus.json vouches for the file; on the hub it may be edited, where opening leaves it.
     """
 
     affects_result: ClassVar[bool] = False
+    exports: ClassVar[tuple[str, ...]] = (CARD,)
 
     @define(frozen=True, kw_only=True)
     class Config:
@@ -36,4 +39,4 @@ class ModelCard:
         from stepbus_plugins.model_card.card import card
         from stepbus_plugins.model_card.facts import facts_of
 
-        return {"README.md": card(facts_of(trainer), self.config)}
+        return {CARD: card(facts_of(trainer), self.config)}

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus.base.errors import ModelError
+from stepbus.base.errors import CheckpointError, ModelError
 from stepbus.compute import folders
 from stepbus.compute.folders import find_folder, read_config, read_safetensors, read_tensors, write_folder
 from stepbus.storage import durable
+from stepbus.storage.digests import sealed
 from stepbus.storage.exports import check_export
 from stepbus.text.tokens.encode import tokenizer_files
 
@@ -204,6 +205,19 @@ def test_a_hub_that_does_not_answer_is_explained(make: Any, words: str, monkeypa
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(ModelError, match=rf"^org/nowhere: .*{words}"):
         find_folder("org/nowhere")
+
+
+@pytest.mark.parametrize("beside", [["model.safetensors"], ["lineage.npz"], ["gone.md"], "a", [1], {"a": 1}])
+def test_what_a_folder_may_do_without_is_nothing_that_is_read(beside: Any, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", CONFIG, tensors(), {"lineage.npz": b"x"}, {"kind": "toy"}, {"a.md": b"x"})
+    description = json.loads((folder / "stepbus.json").read_text())
+    assert description["beside"] == ["a.md"]
+    (folder / "a.md").unlink()
+    check_export(folder)
+    description["beside"] = beside
+    (folder / "stepbus.json").write_text(durable.to_json(sealed(description)))
+    with pytest.raises(CheckpointError, match="beside names"):
+        check_export(folder)
 
 
 # Reading

@@ -22,7 +22,7 @@ from stepbus.compute import Arrays, Forward, HeadForward, hoist
 from stepbus.compute.checks import transformed
 from stepbus.compute.stepping.own_step import StepOptimizer, maker_of_step, own_step
 from stepbus.compute.stepping.parts import StepParts, packed, summed
-from stepbus.compute.stepping.training import all_finite
+from stepbus.compute.stepping.training import all_finite, set_trained, trainable_names
 from stepbus.compute.stepping.updater import ParameterUpdater
 
 
@@ -137,7 +137,7 @@ class Traced:
 
     def _value_and_grad(self, parameters: Arrays, batch: Arrays) -> tuple[mx.array, mx.array, Arrays, Arrays]:
         """Return total, weight, named sums and gradients of a batch at other values of parameters, which go back."""
-        flat = dict(_flat(self.model))
+        flat, trained = dict(_flat(self.model)), trainable_names(self.model)
         for name in parameters.keys() - flat.keys():
             raise PluginError(f"value_and_grad: expected a parameter's name, got {name!r}{did_you_mean(name, flat)}")
 
@@ -145,7 +145,12 @@ class Traced:
             self.model.update(tree_unflatten(list(values.items())))
             return self._sum_loss(self.model, batch)
 
-        (_, total, weight, named), gradients = mx.value_and_grad(loss)(dict(parameters))
+        # Some modules leave out the gradients of what is frozen in them.
+        set_trained(self.model, {*trained, *parameters})
+        try:
+            (_, total, weight, named), gradients = mx.value_and_grad(loss)(dict(parameters))
+        finally:
+            set_trained(self.model, trained)
         self.model.update(tree_unflatten([(name, flat[name]) for name in parameters]))
         return total, weight, named, self._unscaled(gradients, len(batch["weights"]))
 

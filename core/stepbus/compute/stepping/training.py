@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -22,7 +22,7 @@ def trainable_names(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, _ in flat)
 
 
-def set_trained(model: nn.Module, names: Sequence[str]) -> None:
+def set_trained(model: nn.Module, names: Collection[str]) -> None:
     """Freeze every parameter but some.
 
     Args:

@@ -256,6 +256,7 @@ class ParameterUpdater:
             CheckpointError: An array is missing, of another shape or type, or belongs to no parameter.
         """
         here = self.arrays()
+        _check_plugins({*here}, {*arrays})
         wrong = [_mismatch(name, own, arrays.get(name)) for name, own in here.items()]
         wrong += [f"{name}: unexpected" for name in arrays if name not in here]
         wrong = [text for text in wrong if text]
@@ -272,6 +273,17 @@ class ParameterUpdater:
 def _flat(tree: Any) -> dict[str, mx.array]:
     named: Any = tree_flatten(tree)
     return dict(named)
+
+
+def _check_plugins(here: set[str], given: set[str]) -> None:
+    """Refuse arrays of a plugin that is off now, and none of one that is on now, by the names of all arrays."""
+    on, was_on = ({name.split(".")[1] for name in names if name.startswith("plugins.")} for names in (here, given))
+    for name in sorted(on ^ was_on):
+        found, mend = ("none of", f"switch {name} off") if name in on else ("some of", f"switch {name} on")
+        raise CheckpointError(
+            f"expected what the plugins keep beside the weights, got {found} {name}; {mend} as it was, or begin anew "
+            "with these weights, by model.pretrained"
+        )
 
 
 def _mismatch(name: str, own: mx.array, given: mx.array | None) -> str:

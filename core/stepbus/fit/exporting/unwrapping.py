@@ -183,6 +183,7 @@ def unwrap(session: Fitting) -> None:
     if changed or plain is not session.model:
         put_tensors(plain, found, source="the weights to export", strict=True)
     if plain is not session.model:
+        vars(plain).update(_notes(session.model, plain))
         session.traces += session.steps.traces
         session.model = plain
         session.steps = session.builder.scoring(session)
@@ -193,6 +194,15 @@ def unwrap(session: Fitting) -> None:
         session.averages = False  # which are of the parameters that are gone
         session.state.evaluated.clear()
         session.scored.clear()
+
+
+def _notes(model: Any, plain: Any) -> dict[str, Any]:
+    """Return what plugins noted on a model about its weights: private attributes that are plain values."""
+    return {
+        name: value
+        for name, value in vars(model).items()
+        if name.startswith("_") and isinstance(value, bool | int | float | str) and name not in vars(plain)
+    }
 
 
 def unwrap_at_last(session: Fitting) -> list[BaseException]:

@@ -102,11 +102,14 @@ def open_model(
     model = config_model(config, encoder.codec, seed=0)
     if model.loaded.initialised:
         raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(model.loaded.lines())}")
-    tell_classes(model.head, encoder.codec.names)
+    try:
+        tell_classes(model.head, encoder.codec.names)
+        forward = head_forward(config, label_facts(config, encoder))
+    except BadInput as error:
+        raise ModelError(f"{place}: config.{error}") from error
     data = TextData(config, encoder, {})
     metrics, _ = chosen_metrics(config, data.task)
     unused = ParameterUpdater(config.optimizer.build(), 0.0)
-    forward = head_forward(config, label_facts(config, encoder))
     steps = CompiledSteps(model, unused, StepParts(), rate=lambda step: 0.0, seed=0, forward=forward)
     named = name or str(folder)
     bus = opened_bus(folder, config, saved.get("predicting", {}), plugins)

@@ -119,8 +119,10 @@ def begin_averages(session: Fitting) -> None:
         session: The fit; where it stands is put back already.
     """
     optimizer = session.optimizer
+    told = optimizer.on_change
     optimizer.averages.begin(optimizer.trained(session.model))
     session.builder.followed(session)
+    optimizer.on_change = told  # which fits that share an optimizer begin without
 
 
 def _running(model: Any) -> str:

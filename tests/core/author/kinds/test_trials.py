@@ -16,6 +16,7 @@ from stepbus import (
     Component,
     DataConfig,
     DataError,
+    LossConfig,
     Metric,
     ModelConfig,
     ModelError,
@@ -180,6 +181,10 @@ def refusing(source: Source) -> Any:
 def model(settings: Any, *, outputs: int, head: Any, seed: int) -> Any: ...
 
 
+def loss(build: Any, *tasks: str) -> Component:
+    return Component("loss", "mine", LossConfig, build, {"tasks": tasks or ("binary",)})
+
+
 def other_model(settings: Any, hidden_size: int) -> Any: ...
 
 
@@ -198,6 +203,17 @@ CASES = [
     (head(lambda hidden, outputs: nn.Linear(hidden, outputs)), "expected methods loss and predictions, got no loss"),
     (pooling(AllTokens), "expected [B, D], here [3, 8], got [3, 5, 8]"),
     (pooling(NoTokens), "expected finite numbers for a row without any token, as padded rows are, got others"),
+    (loss(lambda settings, facts: lambda logits, labels: logits[:, 0] * facts.counts[0]), ""),
+    (
+        loss(lambda settings, facts: lambda logits, labels: logits.mean()),
+        "expected one for each row, [3], got an array []",
+    ),
+    (
+        loss(lambda settings, facts: lambda logits, labels: labels.astype(logits.dtype), "binary", "multilabel"),
+        r"expected one for each row, \[3\], got an array \[3, 2\] \(for multilabel\)",
+    ),
+    (loss(lambda settings: max), "takes 1 positional argument but 2 were given"),
+    (loss(lambda settings, facts: 3), "expected its build to return a function of logits and labels, got 3"),
     (Component("scheduler", "mine", SchedulerConfig, Constant), ""),
     (
         Component("scheduler", "mine", SchedulerConfig, Falls),

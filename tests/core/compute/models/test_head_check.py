@@ -10,7 +10,8 @@ import mlx.nn as nn
 import pytest
 
 from stepbus.base.errors import ModelError
-from stepbus.compute.models.head_check import check_head
+from stepbus.base.guards import Maker
+from stepbus.compute.models.head_check import check_head, check_loss
 
 
 class Head(nn.Linear):
@@ -68,3 +69,34 @@ def test_a_head_that_draws_numbers_passes() -> None:
 def test_what_would_train_wrongly_is_refused(methods: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError, match=rf"^the head Mine: .*{words}.*\(mine, my-pack 1.0\)$"):
         check_head(model(**methods))
+
+
+@pytest.mark.parametrize(("task", "outputs"), [("binary", 2), ("multiclass", 4), ("multilabel", 3), ("regression", 1)])
+def test_a_loss_is_asked_with_labels_of_its_task(task: str, outputs: int) -> None:
+    seen: list[Any] = []
+
+    def loss(logits: mx.array, labels: mx.array) -> mx.array:
+        seen.append((logits.shape, labels.shape, mx.issubdtype(labels.dtype, mx.integer)))
+        return logits.sum(axis=-1)
+
+    check_loss(loss, Maker("the loss 'mine'"), task, outputs)
+    one = task == "regression" or task in ("binary", "multiclass")
+    assert seen == [((3, outputs), (3,) if one else (3, outputs), task in ("binary", "multiclass"))] * 2
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda logits, labels: logits.mean(), "expected one for each row, [3], got an array []"),
+        (lambda logits, labels: None, "expected one for each row, [3], got a NoneType"),
+        (lambda logits, labels: labels, "expected floating-point numbers, got int32"),
+        (lambda logits, labels: logits[:, 0] - logits.mean(), "expected each row to say what it says whatever the"),
+        (lambda logits, labels: 1 / 0, "its call raised ZeroDivisionError: division by zero"),
+        (lambda logits: logits, "its call raised TypeError: "),
+    ],
+)
+def test_a_loss_that_cannot_be_used_is_named(loss: Any, words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        check_loss(loss, Maker("the loss 'mine'", "my-pack 1.0"), "binary", 2)
+    assert str(caught.value).startswith(f"the loss 'mine': {words}")
+    assert str(caught.value).endswith("(my-pack 1.0)")

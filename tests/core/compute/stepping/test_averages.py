@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from stepbus import Optimizer, ParameterUpdater, PluginFailure
+from stepbus import CheckpointError, Optimizer, ParameterUpdater, PluginFailure
 from stepbus.base.guards import Maker
 from stepbus.compute.stepping import Follower
 
@@ -105,3 +105,21 @@ def test_a_fit_after_another_follows_with_its_own_functions() -> None:
     )
     first.begin_as(second)
     assert np.array(first.averages.of({"w": mx.ones((2,))})["w"]).tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        ([None], [], "got some of p0; switch p0 on as it was"),
+        ([], [None], "got none of p0; switch p0 off as it was"),
+        ([None, None], [None], "got some of p1; switch p1 on as it was"),
+    ],
+)
+def test_arrays_of_other_plugins_are_said_in_one_sentence(before: Any, now: Any, words: str) -> None:
+    """It was a list of every array, cut after five."""
+    with pytest.raises(CheckpointError) as raised:
+        updater(Plain(), *now).load_arrays(updater(Plain(), *before).arrays())
+    assert str(raised.value) == (
+        f"expected what the plugins keep beside the weights, {words}, or begin anew with these weights, by "
+        "model.pretrained"
+    )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stepbus import ModelError, PluginFailure, create_trainer, hookimpl, open_trainer
+from stepbus import ConfigError, ModelError, PluginError, PluginFailure, create_trainer, hookimpl, open_trainer
+from stepbus.base import Interrupted
 from stepbus.testing import play
 
 Make = Callable[..., dict[str, Any]]
@@ -103,6 +106,16 @@ def test_what_cannot_be_written_leaves_the_model_that_was_there(files: Any, word
     assert not [name for name in left if "model" in name]
 
 
+def test_a_copy_without_them_opens(tiny_config: Make) -> None:
+    folder = train(tiny_config(), Gives({"README.md": "x"}))
+    assert json.loads(folder.joinpath("stepbus.json").read_text())["beside"] == ["README.md"]
+    folder.joinpath("README.md").unlink()  # as in a wheel, or downloaded from the hub
+    open_trainer(folder)
+    folder.joinpath("README.md").mkdir()
+    with pytest.raises(ModelError, match=r"README\.md: "):
+        open_trainer(folder)
+
+
 def test_two_plugins_cannot_give_the_same_file(tiny_config: Make) -> None:
     with pytest.raises(
         PluginFailure, match=r"Others .*: export_files: .* got 'readme.md', a file of Gives \(passed in"
@@ -144,6 +157,37 @@ def test_a_file_of_the_users_is_not_replaced(tiny_config: Make) -> None:
         trainer.train(resume=True, allow_changed=True)
     assert folder.joinpath("README.md").read_text() == "mine"
     assert folder.joinpath("model.safetensors").read_bytes() == weights
+
+
+def test_it_is_found_before_training_where_the_plugin_names_its_files(tiny_config: Make) -> None:
+    class Card(Gives):
+        """Writes a card."""
+
+        exports = ("README.md", "other.md")
+
+    class Cut:
+        affects_result = False
+
+        @hookimpl
+        def on_step_end(self, state: Any) -> None:
+            if state.step == 12:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    tree, card = tiny_config(), Card({"README.md": "ours"})
+    with pytest.raises(Interrupted):
+        create_trainer(config=tree, plugins=[card, Cut()]).train()
+    folder = Path(tree["environment"]["output_dir"], "fits", "fit", "model")
+    folder.mkdir()
+    folder.joinpath("README.md").write_text("mine")
+    with pytest.raises(ConfigError, match=r"expected no file of yours where the run writes, got .*model/README\.md"):
+        create_trainer(config=tree, plugins=[card]).train(resume=True)
+    assert card.seen == {}
+    folder.joinpath("README.md").rename(folder / "mine.md")
+    create_trainer(config=tree, plugins=[card]).train(resume=True)
+    assert folder.joinpath("README.md").read_text() == "ours" and folder.joinpath("mine.md").read_text() == "mine"
+    wrong = type("Wrong", (Gives,), {"exports": "README.md"})
+    with pytest.raises(PluginError, match=r"expected exports = \(\"name\", …\), got 'README.md'"):
+        create_trainer(config=tree, plugins=[wrong({})]).train(resume=True, allow_changed=True)
 
 
 def test_a_scripted_fit_asks_too() -> None:

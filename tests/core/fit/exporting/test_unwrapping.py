@@ -101,6 +101,23 @@ def test_nothing_is_scored_again_where_nothing_changed(tiny_config: Make) -> Non
             assert_same(arrays_of(trainer.model), arrays_of(plain.model))
 
 
+def test_a_note_on_the_model_goes_with_its_weights(tiny_config: Make) -> None:
+    class Notes:
+        def __init__(self) -> None:
+            self.met: list[bool] = []
+
+        @hookimpl
+        def transform_model(self, model: Any) -> None:
+            self.met.append(getattr(model, "_noted", False))
+            object.__setattr__(model, "_noted", True)
+
+    notes = Notes()
+    trainer = create_trainer(config=tiny_config(training={"max_steps": 1}), plugins=[notes])
+    trainer.train()
+    trainer.train()
+    assert notes.met == [False, True]
+
+
 def test_what_only_the_export_changes(tiny_config: Make) -> None:
     watches = Watches()
     trainer = create_trainer(config=tiny_config(), plugins=[shifted.Halves, watches])
