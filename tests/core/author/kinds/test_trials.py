@@ -111,6 +111,21 @@ class Plain(Optimizer):
         return parameter - scalars["learning_rate"] * gradient, {"m": gradient}
 
 
+class Averages(Plain):
+    def weights(self, parameter: Any, state: Any) -> Any:
+        return parameter - state["m"]
+
+
+class WrongAverages(Plain):
+    def weights(self, parameter: Any, state: Any) -> Any:
+        return parameter[:, 0] if parameter.ndim == 2 else parameter
+
+
+class NoAverages(Plain):
+    def weights(self, parameter: Any, state: Any) -> Any:
+        return parameter / 0
+
+
 class OtherState(Plain):
     def update(self, parameter: Any, gradient: Any, state: Any, scalars: Any) -> Any:
         return parameter, {"m": gradient, "v": gradient}
@@ -225,6 +240,13 @@ CASES = [
     ),
     (Component("scheduler", "mine", SchedulerConfig, lambda settings: settings), "to return a stepbus.Scheduler"),
     (Component("optimizer", "mine", OptimizerConfig, Plain), ""),
+    (Component("optimizer", "mine", OptimizerConfig, Averages, {"averages": True}), ""),
+    (Component("optimizer", "mine", OptimizerConfig, Averages), 'write metadata={"averages": True} in its Component'),
+    (
+        Component("optimizer", "mine", OptimizerConfig, WrongAverages, {"averages": True}),
+        r"weights: expected {name: array} of parameters, 'dense.weight' as float32 \[4, 3\], got float32 \[4\]",
+    ),
+    (Component("optimizer", "mine", OptimizerConfig, NoAverages, {"averages": True}), "weights: expected finite"),
     (Component("optimizer", "mine", OptimizerConfig, OtherState), "'v', which was not there before"),
     (Component("optimizer", "mine", OptimizerConfig, OtherShape), "update: expected"),
     (Component("optimizer", "mine", OptimizerConfig, Infinite), "update: expected finite numbers"),
