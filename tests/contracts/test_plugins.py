@@ -39,6 +39,11 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"settings": {"folds": 2, "inner_validation": 0.3}, "sets": {"train": reviews()}, "epochs": 1},
     ],
     "early_stopping": [{}, {"settings": {"patience": 1, "monitor": "eval_accuracy", "restore_best": False}}],
+    "freeze": [
+        {"settings": {"embeddings": True, "layers": 1}},
+        {"settings": {"gradual": True}},
+        {"settings": {"patterns": ["*.embeddings.*"], "unfreeze_every": 3, "unfreeze_by": "updates"}},
+    ],
     "nan_guard": [
         {"settings": {"policy": policy, "patience": 2}, "losses": [1.0, math.nan, 0.9, math.nan, math.nan]}
         for policy in ("stop", "warn")
@@ -53,7 +58,7 @@ def loaded(request: pytest.FixtureRequest) -> LoadedPlugin:
 
 
 def test_there_are_the_plugins_of_the_index() -> None:
-    assert len(NAMES) == 22
+    assert len(NAMES) == 31
 
 
 @pytest.mark.parametrize(("name", "more"), CASES, ids=[f"{name}-{MORE.get(name, [{}]).index(m)}" for name, m in CASES])

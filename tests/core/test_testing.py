@@ -21,10 +21,12 @@ from attrs import define
 import stepbus.testing
 from stepbus import (
     Axis,
+    BaseTrainer,
     CheckpointError,
     Component,
     ConfigError,
     FitResult,
+    ModelError,
     PluginError,
     PluginFailure,
     Problem,
@@ -1071,3 +1073,111 @@ def test_a_tuple_is_a_class_and_its_settings() -> None:
 def test_only_a_class_can_conform() -> None:
     with pytest.raises(TypeError, match="expected the class of a plugin, got "):
         assert_conforms(Recorder())  # type: ignore[arg-type]  # that is what is tried
+
+
+# Hooks of a step ------------------------------------------------------------------------------------------------------
+
+
+def inside(hook: str, function: Callable[..., Any]) -> type:
+    return type("Inside", (), {hook: hookimpl(function)})
+
+
+def test_a_scripted_run_asks_what_a_step_is_made_of_and_calls_nothing() -> None:
+    seen: list[str] = []
+
+    class Wraps:
+        @hookimpl
+        def phases(self) -> list[int]:
+            return [2]
+
+        @hookimpl
+        def wrap_loss(self, trainer: Any, loss: Any) -> Any:
+            seen.append(f"loss at {trainer.state.step}")
+            return lambda forward, batch: loss(forward, batch)
+
+        @hookimpl
+        def wrap_gradient(self, value_and_grad: Any) -> Any:
+            return lambda parameters, batch: value_and_grad(parameters, batch)
+
+        @hookimpl
+        def trained_parameters(self, names: Any, step: int) -> Any:
+            return [name for name in names if step or name.startswith("head.")]
+
+        @hookimpl
+        def after_update(self, trainer: Any) -> Any:
+            return trainer.optimizer.trained(trainer.model), lambda parameters, arrays: arrays
+
+    played = play(Wraps, epochs=1, steps_per_epoch=4)
+    assert seen == ["loss at 0", "loss at 2"]
+    assert played.trainer.phases[0] == ("head.weight", "head.bias")
+    assert len(played.trainer.phases[2]) == 39
+    assert "encoder.encoder.layer.1.attention.self.query.weight" in played.trainer.phases[2]
+
+
+@pytest.mark.parametrize(
+    ("hook", "function", "words"),
+    [
+        ("phases", lambda self: [1.5], "phases: expected a list of whole numbers of at least 1"),
+        ("trained_parameters", lambda self: ["head.bais"], "names 'head.bais' (did you mean 'head.bias'?)"),
+        ("trained_parameters", lambda self: [], "expected some parameters to train from update 1 on, got all frozen"),
+        ("transform_model", lambda self: 3, "transform_model: expected a model or None from it, got 3"),
+        ("transform_model", lambda self, model: model.named_modules(), "a scripted model has parameters and no"),
+        ("transform_model", lambda self, model: model.paramters(), "no 'paramters' (did you mean 'parameters'?)"),
+        ("transform_model", lambda self, model: model(3), "a scripted model computes nothing; tiny_fit"),
+        ("wrap_loss", lambda self, loss: loss(1, 2), "a scripted run calls no loss(forward, batch); tiny_fit"),
+        ("wrap_loss", lambda self, loss: 3, "wrap_loss: expected a function loss(forward, batch) or None"),
+        ("wrap_gradient", lambda self: "x", "wrap_gradient: expected a function value_and_grad(parameters, batch)"),
+        ("after_update", lambda self: 3, "after_update: expected (arrays, function)"),
+        ("after_update", lambda self: ({"a": 3}, len), "arrays.a: expected a dictionary of arrays"),
+        ("after_update", lambda self: ({3: np.zeros(2)}, len), "after_update: arrays: expected texts as names, got 3"),
+        ("training_step", lambda self: 3, "training_step: expected a function step(model, optimizer, batch)"),
+        ("export_files", lambda self: {"config.json": ""}, "expected names that are not taken, got 'config.json'"),
+    ],
+)  # fmt: skip
+def test_what_a_step_cannot_be_made_of_is_refused_in_a_scripted_run(hook: str, function: Any, words: str) -> None:
+    with pytest.raises((PluginError, PluginFailure, ModelError)) as caught:
+        play(inside(hook, function))
+    assert words in str(caught.value)
+    assert str(caught.value).startswith(("inside", "a scripted"))
+
+
+def test_one_that_needs_modules_conforms_by_a_tiny_real_fit() -> None:
+    class Halves:
+        """Start with half of the head's weights."""
+
+        @hookimpl
+        def transform_model(self, model: Any) -> None:
+            model.head.weight = model.head.weight / 2
+
+    assert_conforms(Halves)
+    with pytest.raises(PluginFailure, match="a scripted model has parameters and no modules, and so no 'head'"):
+        play(Halves)
+
+
+def test_a_tiny_fit_that_does_not_resume_is_caught() -> None:
+    class Remembers:
+        """Scale gradients by how often it was made."""
+
+        made = 0
+
+        def __init__(self) -> None:
+            type(self).made += 1
+            self.scale = 1.0 / type(self).made
+
+        @hookimpl
+        def transform_gradients(self, trainer: Any) -> Any:
+            return lambda gradients: trainer.optimizer.map(lambda array: array * self.scale, gradients)
+
+    with pytest.raises(
+        AssertionError, match=r'Remembers breaks the rule "resume equals uninterrupted": a tiny real fit'
+    ):
+        assert_conforms(Remembers)
+
+
+def test_a_trainers_class_is_tried_in_a_tiny_fit() -> None:
+    class Custom(BaseTrainer):
+        def process_gradients(self, gradients: Any) -> Any:
+            return gradients
+
+    done = stepbus.testing.tiny_fit(trainer_class=Custom, num_epochs=1)
+    assert isinstance(done.trainer, Custom)

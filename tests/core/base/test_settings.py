@@ -333,3 +333,15 @@ def test_anything_is_settings_or_a_config_error(tree: dict[str, Any]) -> None:
 )
 def test_a_value_is_said_as_who_wrote_it_writes_it(value: Any, yaml: str, python: str) -> None:
     assert (show(value), show_python(value)) == (yaml, python)
+
+
+def test_what_cannot_be_written_as_text_is_named_by_its_kind() -> None:
+    class Silent:
+        def __repr__(self) -> str:
+            raise RuntimeError("no values yet")
+
+    class Array(Silent):
+        shape = (2, 3)
+
+    assert show_python(Silent()) == "a Silent"
+    assert show_python(Array()) == "an array [2, 3]"

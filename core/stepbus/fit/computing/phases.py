@@ -63,10 +63,11 @@ def phases_of(session: Fitting, names: Sequence[str] | None = None) -> dict[int,
 
 
 def _trained(session: Fitting, names: tuple[str, ...], start: int) -> tuple[str, ...]:
-    left, labels = names, labels_of(session)
+    left, labels, givers = names, labels_of(session), dict[str, None]()
 
     def told(member: str, given: Any) -> None:
         nonlocal left
+        givers[labels[member]] = None
         for name in given:
             if name not in left:
                 near = did_you_mean(name, left)
@@ -77,7 +78,7 @@ def _trained(session: Fitting, names: tuple[str, ...], start: int) -> tuple[str,
 
     session.bus.thread("trained_parameters", told=told, trainer=session, model=session.model, names=names, step=start)
     if not left:
-        who = listed(member.label for member in session.bus.members_with("trained_parameters"))
+        who = listed(givers)
         if not who:
             raise ModelError(
                 "model: expected parameters to train, got a model in which everything is frozen; leave some of it "

@@ -57,3 +57,15 @@ def test_a_wrapper_signs_what_it_put_in_place_of_others() -> None:
     assert raised is None
     assert [each and each.maker for each in results] == [others.maker, MINE, None]
     assert signed("parameter_groups", lambda: (None, ValueError()), MINE, around=True)()[0] is None
+
+
+@pytest.mark.parametrize("words", ["[eval] Attempting to eval an array", "[async_eval] Not allowed inside a graph"])
+def test_who_wants_a_value_in_a_compiled_step_hears_what_to_do(words: str) -> None:
+    with pytest.raises(PluginFailure) as caught, MINE.calling("update"):
+        raise ValueError(words)
+    said = str(caught.value)
+    assert f"update reads the value of an array at {__file__}:" in said
+    assert "(print, item, float, if, a text with it)" in said
+    assert "mx.where in place of if" in said
+    with pytest.raises(PluginFailure, match=r"update raised ValueError: of \[eval\]"), MINE.calling("update"):
+        raise ValueError("of [eval]")
