@@ -21,7 +21,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from attrs import evolve, field, frozen
-from mlx.utils import tree_flatten, tree_map
+from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from stepbus import (
     BadInput,
@@ -48,15 +48,18 @@ from stepbus.testing import Recorder, play
 from stepbus.text.batches import prefetch as batches
 from stepbus.text.rows import read_rows
 from stepbus_plugins import optimizers as optimizer_plugin
+from stepbus_plugins.adversarial_training import AdversarialTraining
 from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping
 from stepbus_plugins.ema import Ema
 from stepbus_plugins.gradient_clipping import GradientClipping
 from stepbus_plugins.lora import Lora
 from stepbus_plugins.metrics import Metrics
+from stepbus_plugins.multi_sample_dropout import MultiSampleDropout
 from stepbus_plugins.nan_guard import NanGuard
 from stepbus_plugins.progress import Progress
 from stepbus_plugins.progress.screen import Screen
+from stepbus_plugins.rdrop import RDrop
 from stepbus_plugins.swa import Swa
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -333,6 +336,42 @@ def averaged(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     for number in range(1, 13):
         arrays = follow({"w": mx.array([float(number)])}, arrays)
     return np.array(weights(now, arrays)["w"]).tolist()
+
+
+def moved(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the gradients of a sum of cubes with their adversarial part, at the beginning of each of three epochs."""
+    plugin, found = AdversarialTraining(AdversarialTraining.Config(**settings)), []
+    parameters = {"word_embeddings.weight": mx.array([[1.0, 2.0]]), "head.weight": mx.array([[3.0, 1.0]])}
+
+    def cubes(at: Any, batch: Any) -> Any:
+        total = sum((array**3).sum() for array in at.values())
+        return total, mx.array(1.0), {}, {name: 3 * array**2 for name, array in at.items()}
+
+    for step in (0, 4, 8):
+        state = SimpleNamespace(step=step, steps_per_epoch=4, total_steps=12)
+        model = SimpleNamespace(parameters=lambda: tree_unflatten(list(parameters.items())))
+        trainer = SimpleNamespace(state=state, config=SimpleNamespace(plugins=()), model=model)
+        _, _, scalars, gradients = (plugin.wrap_gradient(trainer, cubes) or cubes)(parameters, {})
+        found.append([each.tolist() for each in (*scalars.values(), *gradients.values())])
+    return found
+
+
+def several_passes(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the loss of rows under a wrapped loss, of a model whose answers differ from call to call."""
+    plugin = {"rdrop": RDrop, "multi_sample_dropout": MultiSampleDropout}[name]
+    model = SimpleNamespace(pooled=lambda batch: mx.ones((4, 8)), head=lambda pooled: pooled[:, :2])
+    calls = iter(range(9))
+
+    class Forward(SimpleNamespace):
+        def __call__(self, batch: Any) -> mx.array:
+            return mx.full((4, 2), next(calls)) * mx.array([0.0, 1.0])
+
+    trainer = SimpleNamespace(data=SimpleNamespace(task="multiclass"))
+    loss = plugin(plugin.Config(**settings)).wrap_loss(
+        trainer, lambda forward, batch: (forward(batch).sum(axis=-1), {})
+    )
+    mx.random.seed(4)
+    return loss(Forward(**vars(model)), {})[0].tolist()
 
 
 def adapted(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
@@ -630,6 +669,19 @@ TABLE = {
     "plugins.swa.from_epoch": Sight(averaged, (1, 2)),
     "plugins.swa.from_step": Sight(averaged, (0, 5)),
     "plugins.swa.every": Sight(averaged, (None, 3)),
+    "plugins.rdrop.alpha": Sight(several_passes, (1.0, 2.0)),
+    "plugins.multi_sample_dropout.samples": Sight(several_passes, (2, 3)),
+    "plugins.multi_sample_dropout.dropout": Sight(several_passes, (0.1, 0.5)),
+    "plugins.adversarial_training.mode": Sight(moved, ("fgm", "awp")),
+    "plugins.adversarial_training.parameters": Sight(moved, (None, ["head*"])),
+    "plugins.adversarial_training.epsilon": Sight(moved, (None, 2.0)),
+    "plugins.adversarial_training.gamma": Sight(moved, (None, 0.001), {"mode": "awp"}),
+    "plugins.adversarial_training.ascent_rate": Sight(moved, (None, 0.001), {"mode": "awp"}),
+    "plugins.adversarial_training.ascent_steps": Sight(moved, (None, 2), {"mode": "awp", "gamma": 1.0}),
+    "plugins.adversarial_training.weight": Sight(moved, (1.0, 0.5)),
+    "plugins.adversarial_training.clean_weight": Sight(moved, (1.0, 0.0)),
+    "plugins.adversarial_training.from_epoch": Sight(moved, (None, 2)),
+    "plugins.adversarial_training.from_step": Sight(moved, (None, 8)),
     "plugins.lora.rank": Sight(adapted, (1, 2)),
     "plugins.lora.alpha": Sight(adapted, (1.0, 2.0)),
     "plugins.lora.targets": Sight(adapted, (["query"], ["value"])),

@@ -39,7 +39,11 @@ MORE: dict[str, list[dict[str, Any]]] = {
         {"settings": {"folds": 2, "inner_validation": 0.3}, "sets": {"train": reviews()}, "epochs": 1},
     ],
     "early_stopping": [{}, {"settings": {"patience": 1, "monitor": "eval_accuracy", "restore_best": False}}],
-    "freeze": [{"settings": {"embeddings": True}}, {"settings": {"gradual": True, "unfreeze_by": "updates"}}],
+    "freeze": [
+        {"settings": {"embeddings": True, "layers": 1}},
+        {"settings": {"gradual": True}},
+        {"settings": {"patterns": ["*.embeddings.*"], "unfreeze_every": 3, "unfreeze_by": "updates"}},
+    ],
     "nan_guard": [
         {"settings": {"policy": policy, "patience": 2}, "losses": [1.0, math.nan, 0.9, math.nan, math.nan]}
         for policy in ("stop", "warn")

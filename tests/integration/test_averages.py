@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
@@ -498,3 +499,59 @@ def test_every_fold_averages_its_own(tiny_config: Make) -> None:
         path, steps = seen.weights[start:stop], Keeps.rhythm[number]
         expected = {key: (path[steps][key].astype(np.float64) + path[2 * steps][key]) / 2 for key in path[0]}
         close(Keeps.ends[number], expected)
+
+
+class Net(nn.Module):
+    def __init__(self, *, running: bool) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(4, 8), nn.Linear(8, 2)
+        if running:
+            self.norm = nn.BatchNorm(8)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        hidden = self.inner(x)
+        return self.outer(mx.tanh(self.norm(hidden) if "norm" in self else hidden))
+
+
+def batches(number: int, seed: int) -> list[dict[str, Any]]:
+    draw = np.random.default_rng(seed)
+    return [{"x": draw.normal(size=(8, 4)).astype(np.float32), "labels": draw.integers(0, 2, 8)} for _ in range(number)]
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+@pytest.mark.parametrize("running", [False, True])
+def test_any_module_on_any_batches_is_averaged_and_running_means_that_are_not_are_said(
+    name: str, running: bool, tmp_path: Path
+) -> None:
+    said: list[str] = []
+
+    class Hears:
+        scope, affects_result = "run", False
+
+        @hookimpl
+        def on_message(self, text: str, level: str) -> None:
+            said.extend([text] if level == "warning" else [])
+
+    seen = Watches()
+    sections = {
+        **CONSTANT,
+        **AVERAGES[name],
+        "training": {"num_epochs": 3},
+        "environment": {"output_dir": str(tmp_path)},
+    }
+    sections["plugins"] = {"progress": False, **AVERAGES[name].get("plugins", {})}
+    model = Net(running=running)
+    trainer = create_trainer(model, config=sections, loss=nn.losses.cross_entropy, plugins=[seen, Hears])
+    result = trainer.train(batches(6, 1), batches(2, 2))
+    assert trainer.model is model
+    found = arrays_of(model)
+    trained = [key for key in found if "running" not in key]
+    assert not same({key: found[key] for key in trained}, {key: seen.weights[-1][key] for key in trained})
+    if name != "schedule_free":
+        expected = averaged(name, seen.weights)
+        close({key: found[key] for key in trained}, {key: expected[key] for key in trained})
+    assert all(np.array_equal(found[key], seen.weights[-1][key]) for key in found.keys() - trained)
+    assert trainer.evaluate(batches(2, 2))["eval_loss"] == result.metrics["eval_loss"]
+    who = "optimizer.type: schedule_free" if name == "schedule_free" else name
+    words = f"{who} averages what is trained, which the running means of norm are not"
+    assert [words in text for text in said if "running means" in text] == [True] * running

@@ -60,6 +60,22 @@ def test_eval_loss_is_the_loss_and_every_way_to_evaluate_gives_it(
     assert json.loads(capsys.readouterr().out)["eval_loss"] == result.metrics["eval_loss"]
 
 
+def test_a_model_that_is_exported_otherwise_than_trained_is_scored_by_the_loss(
+    tiny_config: Any, review_files: Any
+) -> None:
+    """LoRA is merged into what is exported, and that is evaluated once more."""
+    config = tiny_config(loss=WEIGHTED)
+    config["plugins"]["lora"] = {"rank": 2}
+    result = create_trainer(config=config).train()
+    train, dev = (reviews_of(review_files[name]) for name in ("train", "dev"))
+    opened = open_trainer(str(result.model_path))
+    logits = opened.predict(dev, return_logits=True)
+    weights = len(train) / (2 * np.bincount(train.label))
+    expected = smoothed(logits, dev.label.to_numpy(), weights, 0.1).mean()
+    assert result.metrics["eval_loss"] == pytest.approx(expected, rel=1e-5)
+    assert opened.evaluate(dev)["eval_loss"] == result.metrics["eval_loss"]
+
+
 def test_a_folder_of_before_has_the_loss_of_its_head(tiny_config: Any, review_files: Any) -> None:
     result = create_trainer(config=tiny_config()).train()
     place = Path(result.model_path) / "stepbus.json"

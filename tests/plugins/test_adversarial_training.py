@@ -124,6 +124,14 @@ def test_awp_stays_within_its_ball_and_fgm_has_its_length() -> None:
     assert np.linalg.norm(np.array(fgm(2.5)(weight, gradient, 0.0))) == pytest.approx(2.5, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16])
+def test_weights_of_a_lower_precision_are_moved_in_float32(dtype: mx.Dtype) -> None:
+    """The squares of 256 and their sum are beyond float16, and bfloat16 has no number between 256 and 258."""
+    weight, gradient = mx.full((20, 30), 256, dtype), mx.ones((20, 30), dtype)
+    for change in (awp(0.001, 0.1)(weight, gradient, 0.0), fgm(0.256 * 600**0.5)(weight, gradient, 0.0)):
+        np.testing.assert_allclose(weight + change, 256.256, rtol=1e-6)
+
+
 @pytest.mark.parametrize("size", [1e-30, 1e-10, 1.0, 1e10, 1e30])
 def test_a_gradient_of_any_size_gets_length_one(size: float) -> None:
     """Squares of 1e-30 are 0 in float32, and those of 1e30 infinite."""

@@ -350,6 +350,22 @@ def test_what_it_cannot_go_with(other: str, tiny_config: Make) -> None:
         create_trainer(config=tiny_config(plugins={"progress": False, "lora": {}}), plugins=[stand_in]).train()
 
 
+def test_its_dropout_is_drawn_again_where_layers_are_computed_again(tiny_config: Make) -> None:
+    losses: list[list[float]] = []
+    for more in ({}, {"gradient_checkpointing": {}}):
+        plugins = {"progress": False, "lora": {"rank": 2, "dropout": 0.5}, **more}
+        result = create_trainer(config=tiny_config(plugins=plugins, optimizer={"learning_rate": 0.05})).train()
+        losses.append([result.metrics["eval_loss"], *(record["eval_loss"] for record in result.history)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_folds_share_what_is_compiled(tiny_config: Make) -> None:
+    tree = tiny_config(plugins={"progress": False, "lora": {"rank": 2}, "cross_validation": {"folds": 2}})
+    tree["data"]["validation"] = None
+    first, second = create_trainer(config=tree).train().parts
+    assert second.traces < first.traces
+
+
 def test_a_run_opens_as_it_ended(tiny_config: Make) -> None:
     tree = tiny_config(plugins={"progress": False, "lora": {"rank": 2}, "cross_validation": {"folds": 2}})
     tree["data"]["validation"] = None

@@ -280,7 +280,7 @@ class FitSession(AssignedByCore):
 
     def release(self) -> None:
         """Give up weights, optimizer and compiled steps, for which nobody has a use once another fit begins."""
-        self.best_arrays, self.scored = {}, {}
+        self.best_arrays, self.scored, self.origin = {}, {}, exporting.Origin()
         for name in {"model", "optimizer", "steps"} & vars(self).keys():
             delattr(self, name)
 

@@ -121,6 +121,7 @@ def unit(gradient: Any) -> Any:
 
     from stepbus import hoist
 
+    gradient = gradient.astype(mx.float32)
     # By the largest first: squares of small numbers, as a confident model has them, are 0 in float32.
     largest = mx.abs(gradient).max()
     scaled = gradient / hoist(mx.where(largest == 0, 1.0, largest))
@@ -131,7 +132,7 @@ def norm(array: Any) -> Any:
     """Return the Euclidean norm of an array, 0-d; summed one axis at a time, which keeps float32 near the true sum."""
     import mlx.core as mx
 
-    square = mx.square(array)
+    square = mx.square(array.astype(mx.float32))
     while square.ndim:
         square = square.sum(axis=0)
     return mx.sqrt(square)

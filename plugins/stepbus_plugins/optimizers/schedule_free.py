@@ -1,7 +1,7 @@
 """Schedule-Free AdamW.
 
-Source: Defazio et al., "The Road Less Scheduled", NeurIPS 2024 (arXiv 2405.15682), and its authors' code,
-`schedulefree` 1.4, whose order of operations is kept.
+Source: Defazio et al., "The Road Less Scheduled", NeurIPS 2024 (arXiv 2405.15682); compared with its authors' code,
+`schedulefree` 1.4.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ class ScheduleFree(Optimizer):
         v = mx.where(finite, beta2 * state["v"] + (1 - beta2) * (gradient * gradient), state["v"])
         change = gradient / (mx.sqrt(v) * scalars["corrected"] + self.settings.epsilon)
         change = change + scalars["weight_decay"] * parameter
-        y = parameter + share * (z - parameter) - hoist(rate * (1 - beta1 * (1 - share))) * change
+        # y by way of the new z, and not of the change itself: so one kernel passes over all arrays, in place of three.
+        new_z = mx.where(finite, z - rate * change, z)
+        y = parameter + share * (z - parameter) - hoist(1 - beta1 * (1 - share)) * (z - new_z)
         new = {
-            "z": mx.where(finite, z - rate * change, z),
+            "z": new_z,
             "v": v,
             "weight": mx.where(finite, weight, state["weight"]),
             "largest_rate": mx.where(finite, largest, state["largest_rate"]),

@@ -318,6 +318,7 @@ def test_what_a_model_says_of_its_shapes_is_looked_at(said: Any) -> None:
 def test_shapes_that_a_model_says_are_what_memory_is_estimated_from() -> None:
     said = as_shapes({"a.weight": (2, 3), "a.bias": (2,), "scale": ()}, "mine")
     assert estimate(said, optimizer=0, kept=0).parameters == 9
+    assert estimate(said, optimizer=72, kept=0, averages=True).optimizer == 72 + 9 * 4
 
 
 def test_a_device_that_is_not_there_is_said_once_with_its_line_and_the_rest_is_planned(

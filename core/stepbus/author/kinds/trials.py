@@ -73,6 +73,7 @@ def _scheduler(selected: Selected) -> str:
 def _optimizer(selected: Selected) -> str:
     from stepbus.compute import Optimizer, ParameterUpdater
     from stepbus.device import backend
+    from stepbus.fit.using import IN_METADATA
 
     mx, draw = backend.mx, np.random.default_rng(0)
 
@@ -97,7 +98,14 @@ def _optimizer(selected: Selected) -> str:
     if before != after:
         name = next(name for name in {**before, **after} if before.get(name) != after.get(name))
         return f"update: expected the state that init gave, with other numbers in it, got another {name}"
-    return ""
+    if made.averages.optimizer is None:
+        return ""
+    if not selected.component.metadata.get("averages"):
+        return f"it has weights(parameter, state), and does not declare it; write {IN_METADATA} in its Component"
+    flat = {f"dense.{name}": array for name, array in parameters["dense"].items()}
+    found = made.averages.of(flat)
+    finite = all(np.isfinite(np.array(array)).all() for array in found.values())
+    return "" if finite else "weights: expected finite numbers of finite parameters, got others"
 
 
 def _head(selected: Selected) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stepbus.fit.using.averaging import settle_at_last as settle_at_last
     from stepbus.fit.using.averaging import tensors_in_use as tensors_in_use
     from stepbus.fit.using.averaging import weights_in_use as weights_in_use
+    from stepbus.fit.using.providers import IN_METADATA as IN_METADATA
     from stepbus.fit.using.providers import averages_of as averages_of
     from stepbus.fit.using.providers import averaging_problems as averaging_problems
 else:
@@ -19,5 +20,5 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         averaging="begin_averages checked_averages settle settle_at_last tensors_in_use weights_in_use",
-        providers="averages_of averaging_problems",
+        providers="IN_METADATA averages_of averaging_problems",
     )
