@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import pytest
 from attrs import evolve
 
-from stepbus import create_model, create_trainer, hookimpl
+from stepbus import create_model, create_trainer, hookimpl, import_module
 from stepbus.base import PluginError, PluginFailure
 
 Make = Callable[..., dict[str, Any]]
+techniques = import_module(str(Path(__file__).parents[1] / "fixtures" / "techniques.py"))
 
 
 class Only:
@@ -232,3 +233,29 @@ def test_overrides_that_change_what_is_computed_share_nothing(
     assert digest(alone) == digest(whole.parts[1])
     plain = create_trainer(config=folds(tiny_config, tmp_path / "plain"), plugins=[Only("fold-2")]).train()
     assert digest(plain) != digest(alone)
+
+
+GROUPS = {
+    "together": techniques.TOGETHER,
+    "lora": ("lora", "last_four", "layerwise_decay", "focal", "awp", "swa"),
+    "free": ("schedule_free", "gradient_checkpointing", "rdrop", "float16"),
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_folds_with_all_techniques_have_the_bits_that_they_have_alone(
+    group: str, tiny_config: Make, tmp_path: Path
+) -> None:
+    def tree(out: Path) -> dict[str, Any]:
+        training = {"num_epochs": 2, "max_steps": 8}
+        plain = folds(tiny_config, out, {"cross_validation": {"folds": 2}}, training=training)
+        return techniques.together(plain, *GROUPS[group])
+
+    whole = create_trainer(config=tree(tmp_path / "all")).train()
+    first, second = traces(whole)
+    # Where classes are weighed by how often a fold has them, its steps are its own. A model that was unwrapped at the
+    # end of a fit is scored by steps of its own, in two shapes here.
+    assert second <= first if group == "together" else second == 2
+    alone = create_trainer(config=tree(tmp_path / "alone"), plugins=[Only("fold-2")]).train()
+    assert digest(alone) == digest(whole.parts[1])
+    assert alone.metrics == whole.parts[1].metrics
