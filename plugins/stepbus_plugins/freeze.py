@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from attrs import define
 
-from stepbus import ModelError, Problem, counted, did_you_mean, hookimpl, setting
+from stepbus import ConfigError, Problem, counted, did_you_mean, hookimpl, setting
 
 HERE = "plugins.freeze"
 
@@ -81,10 +81,10 @@ class Freeze:
     @hookimpl
     def phases(self, trainer: Any) -> list[int]:
         """Return the updates after which one more layer is trained."""
-        depths, every, last = self._frozen(trainer.model), self._updates(trainer), trainer.state.total_steps
+        depths, every, last = self._frozen(trainer, trainer.model), self._updates(trainer), trainer.state.total_steps
         if last and every >= last:
             words = f"expected less than the fit's {counted(last, 'update')}, got what makes {every:,} updates"
-            raise ModelError(f"{HERE}.unfreeze_every: {words}; nothing would ever be unfrozen")
+            raise _refusal(trainer, "unfreeze_every", f"{words}; nothing would ever be unfrozen")
         return [every * (stage + 1) for stage in range(len(depths))] if every else []
 
     @hookimpl
@@ -92,7 +92,7 @@ class Freeze:
         """Take out what is frozen from an update on."""
         from stepbus import depths_of
 
-        every, depths, frozen = self._updates(trainer), self._frozen(model), self._matching(model)
+        every, depths, frozen = self._updates(trainer), self._frozen(trainer, model), self._matching(trainer, model)
         if depths:
             unfrozen = step // every if every else 0
             still = depths[: max(0, len(depths) - unfrozen)]
@@ -108,11 +108,11 @@ class Freeze:
         unit = "epoch" if self.config.unfreeze_by == "epochs" else "update"
         return f"at first, and one more layer after each {counted(self.every, unit)}"
 
-    def _frozen(self, model: Any) -> list[int]:
+    def _frozen(self, trainer: Any, model: Any) -> list[int]:
         """Return the depths that are frozen at first, lowest first; 0 are the embeddings.
 
         Raises:
-            ModelError: The model has no such layers, or no embeddings.
+            ConfigError: The model has no such layers, or no embeddings.
         """
         from stepbus import depths_of, layers_of
 
@@ -123,9 +123,9 @@ class Freeze:
         layers, known = len(layers_of(model)), set(depths_of(model).values())
         if config.layers > layers:
             words = f"expected at most the model's {counted(layers, 'layer')}, got {config.layers}"
-            raise ModelError(f"{HERE}.layers: {words}; set layers: {layers}")
+            raise _refusal(trainer, "layers", f"{words}; set layers: {layers}")
         if config.embeddings and 0 not in known:
-            raise ModelError(f"{HERE}.embeddings: expected a model with embeddings, got one without; leave it out")
+            raise _refusal(trainer, "embeddings", "expected a model with embeddings, got one without; leave it out")
         highest = layers if everything else config.layers
         return [0] * (0 in known and bool(everything or config.embeddings)) + list(range(1, highest + 1))
 
@@ -135,14 +135,14 @@ class Freeze:
             return self.every
         if not trainer.state.steps_per_epoch:
             words = "expected updates, because nobody can count those of an epoch here, got epochs"
-            raise ModelError(f"{HERE}.unfreeze_by: {words}; set unfreeze_by: updates")
+            raise _refusal(trainer, "unfreeze_by", f"{words}; set unfreeze_by: updates")
         return int(self.every * trainer.state.steps_per_epoch)
 
-    def _matching(self, model: Any) -> set[str]:
+    def _matching(self, trainer: Any, model: Any) -> set[str]:
         """Return the parameters that a pattern names.
 
         Raises:
-            ModelError: A pattern names none.
+            ConfigError: A pattern names none.
         """
         from mlx.utils import tree_flatten
 
@@ -152,9 +152,19 @@ class Freeze:
         for pattern in self.config.patterns:
             named = {name for name in known if fnmatchcase(name, pattern)}
             if not named:
-                raise ModelError(
-                    f"{HERE}.patterns: expected the name of a parameter, with * for any text, got {pattern!r}"
-                    f"{did_you_mean(pattern, known)}; names are such as {known[0]} and {known[-1]}"
-                )
+                words = f"expected the name of a parameter, with * for any text, got {pattern!r}{_near(pattern, known)}"
+                raise _refusal(trainer, "patterns", f"{words}; names are such as {known[0]} and {known[-1]}")
             found |= named
         return found
+
+
+def _refusal(trainer: Any, setting: str, words: str) -> ConfigError:
+    """Return what is wrong with a setting, with its file and line, now that the model is known."""
+    return ConfigError([trainer.config.locate(Problem(f"{HERE}.{setting}", words))])
+
+
+def _near(pattern: str, known: list[str]) -> str:
+    """Return what was probably meant, by the parts of a name, since a pattern is like no whole one."""
+    parts = {part for name in known for part in name.split(".")}
+    strange = (part for part in pattern.split(".") if "*" not in part and part not in parts)
+    return next(filter(None, (did_you_mean(part, parts) for part in strange)), did_you_mean(pattern, known))

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define
 
-from stepbus import ModelError, Problem, counted, hookimpl, setting
+from stepbus import ConfigError, ModelError, Problem, counted, hookimpl, setting
 
 HERE = "plugins.reinitialize"
 
@@ -53,14 +53,15 @@ class Reinitialize:
         layers, depths = layers_of(model), depths_of(model)
         if self.config.layers > len(layers):
             words = f"expected at most the model's {counted(len(layers), 'layer')}, got {self.config.layers}"
-            raise ModelError(f"{HERE}.layers: {words}; set layers: {len(layers)}")
+            raise _refusal(trainer, "layers", f"{words}; set layers: {len(layers)}")
         lowest = len(layers) - self.config.layers
         chosen = [name for name, depth in depths.items() if lowest < depth <= len(layers)]
         pooling = getattr(model, "pooling", None)
         if self.config.pooler and getattr(pooling, "in_encoder", False):  # any other is new anyway
             chosen += [name for name in depths if name.startswith("pooling.")]
         if not chosen:
-            raise ModelError(f"{HERE}.pooler: the pooling has no layers of its own; set layers, or pick pooling: cls")
+            words = "expected a pooling with layers of its own, got one without; set layers, or pick pooling: cls"
+            raise _refusal(trainer, "pooler", words)
         renew(model, chosen, trainer.fit.seed)
         self.done = True
         top = f"the top {counted(self.config.layers, 'layer')} of {len(layers)}" if self.config.layers else ""
@@ -73,6 +74,11 @@ class Reinitialize:
         if self.done and result.status in ("ok", "stopped"):
             # Not among the parameters, and so in no file.
             object.__setattr__(trainer.model, "_reinitialized", True)
+
+
+def _refusal(trainer: Any, setting: str, words: str) -> ConfigError:
+    """Return what is wrong with a setting, with its file and line, now that the model is known."""
+    return ConfigError([trainer.config.locate(Problem(f"{HERE}.{setting}", words))])
 
 
 def renew(model: Any, names: list[str], seed: int) -> None:

@@ -30,9 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "weighted_layers": {"model": {"pooling": "weighted_layers"}},
     "last_four": {"model": {"pooling": "last_four"}},
     "freeze": {"plugins": {"freeze": {"embeddings": True, "layers": 2}}},
-    "gradual_unfreezing": {
-        "plugins": {"freeze": {"embeddings": True, "layers": 6, "unfreeze_every": 30, "unfreeze_by": "updates"}}
-    },
+    "gradual_unfreezing": {"plugins": {"freeze": {"gradual": True, "unfreeze_every": 30, "unfreeze_by": "updates"}}},
     "gradient_checkpointing": {"plugins": {"gradient_checkpointing": {}}},
     "lora": {"plugins": {"lora": {"rank": 8, "alpha": 16.0}}, "optimizer": {"learning_rate": 5e-4}},
     "reinitialize": {"plugins": {"reinitialize": {"layers": 1}}},

@@ -58,7 +58,7 @@ def loaded(request: pytest.FixtureRequest) -> LoadedPlugin:
 
 
 def test_there_are_the_plugins_of_the_index() -> None:
-    assert len(NAMES) == 22
+    assert len(NAMES) == 31
 
 
 @pytest.mark.parametrize(("name", "more"), CASES, ids=[f"{name}-{MORE.get(name, [{}]).index(m)}" for name, m in CASES])

@@ -97,7 +97,15 @@ def same(one: Any, other: Any) -> bool:
 # As it is printed -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("more", [{}, {"training": {"precision": "float16"}}, {"optimizer": {"type": "lion"}}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"training": {"precision": "float16", "pipeline_depth": 1}},
+        {"optimizer": {"type": "lion"}, "loss": {"type": "focal"}},
+        {"freeze": {"gradual": True, "unfreeze_by": "updates"}, "ema": {"decay": 0.9}},
+    ],
+)
 def test_the_originals_trainer_has_the_bits_of_the_plain_one(more: dict[str, Any]) -> None:
     # Every record, with the norm that gradient_clipping gives: what plugins do to gradients is done in its update.
     plain, custom = (tiny_fit(trainer_class=cls, num_epochs=2, **more) for cls in (Trainer, CustomTrainer))

@@ -46,6 +46,7 @@ def test_every_head_says_its_task() -> None:
         "auto": None,
         "binary": "binary",
         "multiclass": "multiclass",
+        "ordinal": "multiclass",
         "multilabel": "multilabel",
         "regression": "regression",
     }

@@ -181,7 +181,9 @@ def test_what_cannot_be_meant_is_one_sentence(
 def test_a_pooling_without_layers_has_none_to_start_anew(tiny_config: Make, pretrained: Path) -> None:
     tree = fine_tuning(tiny_config, pretrained, {"layers": 0})
     tree["model"]["pooling"] = "mean"
-    with pytest.raises(BadInput, match="pooler: the pooling has no layers of its own; set layers, or pick pooling"):
+    with pytest.raises(
+        BadInput, match="pooler: expected a pooling with layers of its own, got one without; set layers"
+    ):
         train(tree)
 
 

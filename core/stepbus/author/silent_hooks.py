@@ -32,7 +32,8 @@ def silent_problem(hook: str, function: Callable[..., Any]) -> str:
         (made,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     except (OSError, TypeError, SyntaxError, ValueError):  # a lambda, or there is no source
         return ""
-    if not isinstance(made, ast.FunctionDef) or not any(map(_does, made.body)):
+    # Of a file that has changed meanwhile it is some other code.
+    if not isinstance(made, ast.FunctionDef) or made.name != function.__name__ or not any(map(_does, made.body)):
         return ""
     own = list(_own(made.body))
     if any(isinstance(each, ast.Raise | ast.Yield | ast.YieldFrom) for each in own):

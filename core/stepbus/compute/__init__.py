@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stepbus.compute.optimizer import Optimizer as Optimizer
     from stepbus.compute.optimizer import Scalars as Scalars
     from stepbus.compute.optimizer import hoist as hoist
+    from stepbus.compute.replacing import own_files as own_files
     from stepbus.compute.scheduler import Scheduler as Scheduler
     from stepbus.compute.scheduler import warmup_steps as warmup_steps
     from stepbus.compute.stepping import CompiledSteps as CompiledSteps
@@ -40,6 +41,7 @@ else:
         losses="LossFacts LossFunction built_loss",
         module_forward="Loss ModuleForward",
         optimizer="Optimizer Scalars hoist",
+        replacing="own_files",
         scheduler="Scheduler warmup_steps",
         stepping="CompiledSteps ParameterUpdater Shared StepParts leaves mix",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from stepbus.base import CheckpointError, ModelError
@@ -39,6 +40,17 @@ def names_to_replace(folder: Path, new: frozenset[str], *, described: bool) -> f
             f"{folder / theirs[0]}: stepbus did not write it, and the model has a file of this name; move it away"
         )
     return ours | new
+
+
+def own_files(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the files of some names in a model's folder that are somebody's own, and no model's that stepbus wrote.
+
+    Args:
+        folder: The folder; it may be missing.
+        names: Names that will be written there.
+    """
+    there = [folder / name for name in names if os.path.lexists(folder / name)]
+    return [path for path in there if path.name not in _ours_in(folder)] if there else []
 
 
 def _ours_in(folder: Path) -> frozenset[str]:

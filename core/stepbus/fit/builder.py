@@ -47,6 +47,8 @@ class Fitting(Session, Protocol):
         before: Which rows the weights had seen before this fit.
         disk: What keeps it: checkpoints and its model.
         origin: What it has to give back: the model as it was before plugins changed it.
+        model: What it trains; at its end the model that is exported.
+        steps: What computes with that model.
         traces: How often functions were traced for steps that are gone.
     """
 
@@ -62,6 +64,7 @@ class Fitting(Session, Protocol):
     before: Lineage
     disk: Checkpointer
     origin: Origin
+    model: Any
     steps: Steps
     traces: int
 

@@ -12,10 +12,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stepbus.base import CheckpointError, PluginError, Problem
+from stepbus.base import PluginError, Problem
+from stepbus.compute import own_files
 from stepbus.kernel import Run
 from stepbus.run.keeping import BEGUN, DELIVERED, ROWS
-from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, files_of, from_json, sealed, write_json_atomically
+from stepbus.storage import DESCRIPTION, LINEAGE, LOCK, from_json, sealed, write_json_atomically
 
 if TYPE_CHECKING:
     from stepbus.fit import Prototype
@@ -65,18 +66,6 @@ def _named(run: Planned, attribute: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _in_the_way(model: Path, exports: list[str]) -> list[Path]:
-    """Return the files in a model's folder that plugins export too, and that are somebody's own."""
-    there = [model / name for name in exports if os.path.lexists(model / name)]
-    ours: frozenset[str] = frozenset()
-    if there and is_model(model):
-        try:
-            ours = files_of(model)
-        except CheckpointError:
-            return []  # who wrote what is known no more
-    return [path for path in there if path.name not in ours]
-
-
 def problems(run: Planned, wanted: Path) -> list[Problem]:
     """Return a problem for each file that a run would replace and no run wrote; the plan of fits is known.
 
@@ -97,7 +86,7 @@ def problems(run: Planned, wanted: Path) -> list[Problem]:
         ahead = [place for place in of_fits if not os.path.lexists(place / RESULT)]
         found += [path for place in ahead for path in strangers(place, [MODEL]) if not is_room_for_model(path)]
         exports = _named(run, "exports")
-        found += [path for place in ahead for path in _in_the_way(place / MODEL, exports)]
+        found += [path for place in ahead for path in own_files(place / MODEL, exports)]
     return [Problem(HERE, f"expected no file of yours where the run writes, got {path}; {ADVICE}") for path in found]
 
 

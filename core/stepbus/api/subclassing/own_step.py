@@ -40,7 +40,12 @@ def own_steps(trainer: Any, base: Any) -> list[Prototype]:
 
 
 # What every class has; where it was written makes no difference.
-_BESIDE = frozenset({"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__"})
+_BESIDE = frozenset(
+    {
+        "__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__",
+        "__annotations_cache__", "__firstlineno__", "__static_attributes__",
+    }
+)  # fmt: skip
 
 
 class OwnStep:

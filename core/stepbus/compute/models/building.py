@@ -59,7 +59,7 @@ def tell_classes(head: Any, classes: Sequence[str]) -> None:
 
 
 def rehearse_head(components: Components, head: Selected | None, task: str, classes: Sequence[str]) -> None:
-    """Build a small head that was picked by name, to see whether it can serve the labels; no weights are loaded.
+    """Build a small head that has an order of its classes, to see whether it fits the labels; no weights are loaded.
 
     Args:
         components: What the plugins offer.
@@ -68,11 +68,11 @@ def rehearse_head(components: Components, head: Selected | None, task: str, clas
         classes: The classes in the order of the outputs.
 
     Raises:
-        BadInput: It cannot.
+        BadInput: It does not.
     """
     chosen = head_for(components, head, task)
-    if head is not None and head.name != "auto":
-        tell_classes(chosen.build(_WIDTH, 1 if task == "regression" else len(classes)), classes)
+    if hasattr(chosen.settings, "order"):
+        tell_classes(chosen.build(_WIDTH, len(classes)), classes)
 
 
 def build_model(components: Components, selected: Selected, *, outputs: int, task: str, seed: int) -> Classifier:

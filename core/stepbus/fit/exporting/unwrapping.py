@@ -218,6 +218,7 @@ def unwrap_at_last(session: Fitting) -> list[BaseException]:
         unwrap(session)
     except Exception as error:
         with suppress(AttributeError):
+            session.traces += session.steps.traces
             del session.steps
         return [error]
     return []

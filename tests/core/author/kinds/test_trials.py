@@ -86,6 +86,27 @@ class AllTokens(nn.Module):
         return hidden
 
 
+class Layers(nn.Module):
+    """The first tokens of all layers beside each other."""
+
+    all_layers = True
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        self.output_size = width * (layers + 1)
+
+    def __call__(self, hidden: Any, mask: Any) -> Any:
+        return mx.concatenate([each[:, 0] for each in hidden], axis=-1)
+
+
+def of_layers(settings: Any, width: int, layers: int) -> Any:
+    return Layers(width, layers)
+
+
+def of_one_layer(settings: Any, width: int) -> Any:
+    return Layers(width, 1)
+
+
 class Constant(Scheduler):
     def decayed(self, step: int, total_steps: int, base: float) -> Any:
         return base
@@ -217,6 +238,8 @@ CASES = [
     (head(lambda hidden, outputs: None), "returned None"),
     (head(lambda hidden, outputs: nn.Linear(hidden, outputs)), "expected methods loss and predictions, got no loss"),
     (pooling(AllTokens), "expected [B, D], here [3, 8], got [3, 5, 8]"),
+    (Component("pooling", "mine", Nothing, of_layers), ""),
+    (Component("pooling", "mine", Nothing, of_one_layer), "expected [B, D], here [3, 16], got [3, 56]"),
     (pooling(NoTokens), "expected finite numbers for a row without any token, as padded rows are, got others"),
     (loss(lambda settings, facts: lambda logits, labels: logits[:, 0] * facts.counts[0]), ""),
     (

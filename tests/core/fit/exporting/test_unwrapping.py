@@ -13,6 +13,7 @@ import pytest
 from mlx.utils import tree_flatten
 
 from stepbus import (
+    BadInput,
     Callback,
     ModelError,
     PluginFailure,
@@ -313,6 +314,36 @@ def test_a_module_of_the_callers_is_unwrapped_too(tiny_config: Make) -> None:
         assert trainer.evaluate(batches)["eval_loss"] == result.metrics["eval_loss"]
     said = np.array(model(mx.array(batches[0]["x"])))
     np.testing.assert_array_equal(trainer.predict(batches)[:4].reshape(4, 1), said)
+
+
+class FailsLate:
+    """It cannot give the tensors any more once it has trained."""
+
+    @hookimpl
+    def transform_model(self, model: Any) -> Any:
+        return shifted.put_in(model)
+
+    @hookimpl
+    def transform_export(self, trainer: Any, tensors: Mapping[str, Any]) -> Any:
+        if trainer.state.step:
+            raise ValueError("late")
+        return shifted.taken_out(tensors)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_where_the_export_cannot_be_made_nobody_gets_half_of_it(given: bool, tiny_config: Make) -> None:
+    tree = tiny_config(training={"max_steps": 2}, plugins={"progress": False, "checkpoint": {"save_strategy": "no"}})
+    model = model_of(tree) if given else None
+    before = arrays_of(model) if given else {}
+    trainer = create_trainer(model, config=tree, plugins=[FailsLate])
+    with pytest.raises(PluginFailure, match=r"FailsLate .*: transform_export raised ValueError at step 2: late"):
+        trainer.train()
+    assert trainer.model is model
+    if given:
+        assert_same(arrays_of(model), before)
+    else:
+        with pytest.raises(BadInput, match="this trainer has not been trained"):
+            trainer.predict(tree["data"]["validation"])
 
 
 def test_a_fit_that_fails_leaves_its_model_as_it_was_made(tiny_config: Make) -> None:
