@@ -167,6 +167,8 @@ class Session(Voice, Protocol):
     @property
     def fit_name(self) -> str: ...  # the name of its fit: "fit", "fold-1"
     @property
+    def starts_from(self) -> str: ...  # the folder of the model that its weights come from, where the plan says one; ""
+    @property
     def run(self) -> Run: ...  # the run that it belongs to
     @property
     def hook(self) -> HookRelay: ...  # the hooks of its bus, to call

@@ -90,8 +90,11 @@ def check_export(folder: Path) -> tuple[frozenset[str], str]:
         CheckpointError: The first thing that is wrong, and the file it is wrong in.
     """
     document, files = _listing(folder)
-    gone = {name for name in document.get(BESIDE, ()) if not os.path.lexists(folder / name)}
-    files = {name: written for name, written in files.items() if name not in gone}
+    # What nothing reads, such as a model card, is its owner's to edit or to leave out.
+    free = {
+        name for name in document.get(BESIDE, ()) if not os.path.lexists(folder / name) or (folder / name).is_file()
+    }
+    files = {name: written for name, written in files.items() if name not in free}
     digest, began = document["digest"], time.time_ns()
     state = _state(folder, files)
     if state is None or _seen.get(folder.resolve()) != (digest, state):
