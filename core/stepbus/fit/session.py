@@ -288,7 +288,8 @@ class FitSession(AssignedByCore):
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
         late = settle_at_last(self) + exporting.unwrap_at_last(self)
-        result.traces = self.traces + (self.steps.traces if hasattr(self, "steps") else 0)
+        # One that failed while its parts were made has not all of them.
+        result.traces = self.traces + (self.steps.traces if "steps" in vars(self) else 0)
         ending.fill(self, result)
         if not self.cut and result.status != "failed":
             for text in self.control.unserved():
