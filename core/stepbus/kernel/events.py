@@ -120,7 +120,8 @@ def validate_plan(plan: Plan) -> list[Problem] | None:
         plan: What is going to happen: the configuration, the fits, the metrics and their directions, the steps.
 
     Returns:
-        Problems; those of all plugins are shown together, and nothing starts.
+        Problems, those of all plugins are shown together, and nothing starts. `Problem(".from_epoch", …)` is of the
+        plugin's own setting, under whatever name the configuration gives the plugin.
     """
 
 
