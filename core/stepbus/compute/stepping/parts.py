@@ -11,6 +11,8 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from attrs import frozen
 
+from stepbus.base.guards import Maker
+
 Arrays = dict[str, mx.array]
 LossFunction = Callable[[Any, Arrays], tuple[mx.array, Mapping[str, mx.array]]]
 
@@ -41,6 +43,7 @@ class StepParts:
         gradient: The engine's own value_and_grad.
         wrapped: The same with all wrappers; None where nothing is put around it.
         own: A whole step of a plugin's; see the hook `training_step`.
+        given: All functions of plugins among these, with whom each comes from.
     """
 
     transforms: Sequence[Callable[[Any], Any]] = ()
@@ -48,6 +51,7 @@ class StepParts:
     gradient: Gradient | None = None
     wrapped: Callable[..., Any] | None = None
     own: Callable[..., Any] | None = None
+    given: Sequence[tuple[Maker, Callable[..., Any]]] = ()
 
 
 def summed(named: Mapping[str, mx.array], weights: mx.array) -> Arrays:

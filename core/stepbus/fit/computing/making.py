@@ -135,14 +135,23 @@ def _parts(session: Fitting, forward: Forward) -> StepParts:
     """Return what plugins make of a step from where the fit stands."""
     bus, gradient = session.bus, Gradient()
     loss = forward.loss_of(session.model)
-    wrapped_loss = bus.thread("wrap_loss", between=checked_loss, trainer=session, loss=loss)
-    wrapped = bus.thread("wrap_gradient", between=checked_gradient, trainer=session, value_and_grad=gradient)
+    given: list[Any] = []
+
+    def told(_: str, function: Any) -> None:
+        given.append(function)
+
+    wrapped_loss = bus.thread("wrap_loss", told=told, between=checked_loss, trainer=session, loss=loss)
+    wrapped = bus.thread("wrap_gradient", told=told, between=checked_gradient, trainer=session, value_and_grad=gradient)
+    transforms = list(bus.in_order("transform_gradients", trainer=session))
+    own = bus.hook.training_step(trainer=session)
+    given += [*transforms, *([] if own is None else [own])]
     return StepParts(
-        transforms=list(bus.in_order("transform_gradients", trainer=session)),
+        transforms=transforms,
         loss=None if wrapped_loss is loss else wrapped_loss,
         gradient=gradient,
         wrapped=None if wrapped is gradient else wrapped,
-        own=bus.hook.training_step(trainer=session),
+        own=own,
+        given=[(each.maker, each.function) for each in given],
     )
 
 
