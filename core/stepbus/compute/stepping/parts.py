@@ -9,7 +9,9 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 
 # isort: split
 import mlx.core as mx
-from attrs import frozen
+from attrs import field, frozen
+
+from stepbus.base.guards import Maker
 
 Arrays = dict[str, mx.array]
 LossFunction = Callable[[Any, Arrays], tuple[mx.array, Mapping[str, mx.array]]]
@@ -41,6 +43,7 @@ class StepParts:
         gradient: The engine's own value_and_grad.
         wrapped: The same with all wrappers; None where nothing is put around it.
         own: A whole step of a plugin's; see the hook `training_step`.
+        givers: Who gave each named number of the loss, known once it was traced.
     """
 
     transforms: Sequence[Callable[[Any], Any]] = ()
@@ -48,6 +51,7 @@ class StepParts:
     gradient: Gradient | None = None
     wrapped: Callable[..., Any] | None = None
     own: Callable[..., Any] | None = None
+    givers: dict[str, Maker] = field(factory=dict)
 
 
 def summed(named: Mapping[str, mx.array], weights: mx.array) -> Arrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -133,16 +134,18 @@ def scoring_steps(config: Config, session: Fitting, forward: Forward) -> Compile
 
 def _parts(session: Fitting, forward: Forward) -> StepParts:
     """Return what plugins make of a step from where the fit stands."""
-    bus, gradient = session.bus, Gradient()
+    bus, gradient, givers = session.bus, Gradient(), dict[str, Maker]()
     loss = forward.loss_of(session.model)
-    wrapped_loss = bus.thread("wrap_loss", between=checked_loss, trainer=session, loss=loss)
-    wrapped = bus.thread("wrap_gradient", between=checked_gradient, trainer=session, value_and_grad=gradient)
+    wrapped_loss = bus.thread("wrap_loss", between=partial(checked_loss, givers=givers), trainer=session, loss=loss)
+    between = partial(checked_gradient, givers=givers)
+    wrapped = bus.thread("wrap_gradient", between=between, trainer=session, value_and_grad=gradient)
     return StepParts(
         transforms=list(bus.in_order("transform_gradients", trainer=session)),
         loss=None if wrapped_loss is loss else wrapped_loss,
         gradient=gradient,
         wrapped=None if wrapped is gradient else wrapped,
         own=bus.hook.training_step(trainer=session),
+        givers=givers,
     )
 
 
