@@ -74,7 +74,7 @@ def _called(maker: Maker, transform: Any, gradients: Any) -> Any:
     try:
         return transform(gradients)
     except (AttributeError, TypeError) as error:
-        if not any(f"'{kind}'" in str(error) for kind in ("dict", "list")):
+        if not any(word in str(error) for word in ("'dict'", "'list'", "sequence")):
             raise
         words = "gradients are a tree, dictionaries and lists with arrays at the ends: mlx.utils.tree_map reaches each"
         raise maker.fault(f"{CALL} raised {error_words(error)}; {words}") from error

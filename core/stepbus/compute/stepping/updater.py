@@ -194,9 +194,8 @@ class ParameterUpdater:
                         shared[key]["finite"] = finite
                 before, state = parameter.astype(mx.float32), states[name]
                 with maker.calling("update"):
-                    given = optimizer.update(
-                        before, gradient.astype(mx.float32), handed_out(state), handed_out(shared[key])
-                    )
+                    own = handed_out(state), handed_out(shared[key])
+                    given = optimizer.update(before[...], gradient.astype(mx.float32), *own)
                 new, after = checked_update(maker, name, before, state, given)
                 if optimizer.keeps_itself():
                     states[name] = after
