@@ -13,6 +13,7 @@ import mlx.core as mx
 from stepbus.base import PluginError, did_you_mean, show_python
 from stepbus.base.guards import Maker
 from stepbus.compute.checks import check_name, handed_out, kind_of, shape_of, shown
+from stepbus.compute.stepping.naming import Givers
 from stepbus.compute.stepping.parts import MOST_NAMED
 
 
@@ -29,20 +30,20 @@ class Misnamed(PluginError):
         self.name = name
 
 
-def checked_loss(given: Any, givers: dict[str, Maker] | None = None) -> Callable[..., Any]:
+def checked_loss(given: Any, givers: Givers | None = None) -> Callable[..., Any]:
     """Return a loss that looks at what it gives.
 
     Args:
         given: The function that a plugin gave, with whom it comes from in `maker`.
-        givers: Gets who gave each named number, whenever it is called; the innermost counts.
+        givers: Who gives which named number; told whenever it is called.
 
     Raises:
         PluginFailure: When it is called: it raised, or gave something else than losses of rows and named scalars.
     """
-    maker = _maker(given, "wrap_loss")
+    maker, givers = _maker(given, "wrap_loss"), givers or Givers()
 
     def loss(forward: Any, batch: Mapping[str, mx.array]) -> tuple[mx.array, dict[str, mx.array]]:
-        with maker.calling("its loss"):
+        with maker.calling("its loss"), givers.calling() as inside:
             found = given(forward, dict(batch))
         expected = "expected (row losses [B], {name: scalar array}) from its loss"
         if not isinstance(found, tuple | list) or len(found) != 2:
@@ -53,26 +54,26 @@ def checked_loss(given: Any, givers: dict[str, Maker] | None = None) -> Callable
             raise maker.fault(f"{expected}, row losses {list(wanted)} here, got {shown(rows)}")
         if not mx.issubdtype(rows.dtype, mx.floating):
             raise maker.fault(f"{expected}, row losses as floating-point numbers, got {kind_of(rows)}")
-        return rows.astype(mx.float32), _checked_named(maker, named, wanted, givers)
+        return rows.astype(mx.float32), _checked_named(maker, named, wanted, givers, inside)
 
     return loss
 
 
-def checked_gradient(given: Any, givers: dict[str, Maker] | None = None) -> Callable[..., Any]:
+def checked_gradient(given: Any, givers: Givers | None = None) -> Callable[..., Any]:
     """Return a value_and_grad that looks at what it gives.
 
     Args:
         given: The function that a plugin gave, with whom it comes from in `maker`.
-        givers: Gets who gave each named number, whenever it is called; the innermost counts.
+        givers: Who gives which named number; told whenever it is called.
 
     Raises:
         PluginFailure: When it is called: it raised, or gave something else.
     """
-    maker = _maker(given, "wrap_gradient")
+    maker, givers = _maker(given, "wrap_gradient"), givers or Givers()
 
     def value_and_grad(parameters: Mapping[str, mx.array], batch: Mapping[str, mx.array]) -> tuple[Any, ...]:
         try:
-            with maker.calling("its value_and_grad"):
+            with maker.calling("its value_and_grad"), givers.calling() as inside:
                 found = given(handed_out(dict(parameters)), dict(batch))
         except Misnamed as error:
             if error.name in parameters:  # by whom it was called
@@ -100,7 +101,7 @@ def checked_gradient(given: Any, givers: dict[str, Maker] | None = None) -> Call
             if gradient.dtype != mx.float32:
                 raise maker.fault(f"{expected}, that of {name!r} as float32, got {kind_of(gradient)}")
         checked = {name: gradients[name] for name in parameters}
-        return total, weight, _checked_named(maker, named, None, givers), checked
+        return total, weight, _checked_named(maker, named, None, givers, inside), checked
 
     return value_and_grad
 
@@ -111,7 +112,7 @@ def _maker(given: Any, hook: str) -> Maker:
 
 
 def _checked_named(
-    maker: Maker, named: Any, rows: tuple[int, ...] | None, givers: dict[str, Maker] | None
+    maker: Maker, named: Any, rows: tuple[int, ...] | None, givers: Givers, inside: list[dict[str, mx.array]]
 ) -> dict[str, mx.array]:
     if not isinstance(named, Mapping):
         raise maker.fault(f"expected named scalars as {{name: scalar array}}, got {_said(named)}")
@@ -122,9 +123,8 @@ def _checked_named(
         if shape_of(value) not in ((), rows):
             expected = "of one number" if rows is None else f"of one number, or of one for each row {list(rows)}"
             raise maker.fault(f"expected the scalar {name!r} as an array {expected}, got {shown(value)}")
-        if givers is not None:
-            givers.setdefault(name, maker)
-    return {name: value.astype(mx.float32) for name, value in named.items()}
+    givers.check(maker, named, inside)
+    return givers.hand_out({name: value.astype(mx.float32) for name, value in named.items()}, maker)
 
 
 def _said(value: Any) -> str:

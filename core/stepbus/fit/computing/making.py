@@ -15,6 +15,7 @@ from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
 from stepbus.compute.checks import check_groups
 from stepbus.compute.stepping import (
     Follower,
+    Givers,
     Gradient,
     StepParts,
     checked_gradient,
@@ -134,10 +135,13 @@ def scoring_steps(config: Config, session: Fitting, forward: Forward) -> Compile
 
 def _parts(session: Fitting, forward: Forward) -> StepParts:
     """Return what plugins make of a step from where the fit stands."""
-    bus, gradient, givers = session.bus, Gradient(), dict[str, Maker]()
+    bus, makers = session.bus, dict[str, Maker]()
+    # Wrappers of the loss are called while those of the gradient are: each kind has its own calls.
+    of_loss, of_gradient = Givers(makers), Givers(makers)
+    gradient = Gradient(of_gradient)
     loss = forward.loss_of(session.model)
-    wrapped_loss = bus.thread("wrap_loss", between=partial(checked_loss, givers=givers), trainer=session, loss=loss)
-    between = partial(checked_gradient, givers=givers)
+    wrapped_loss = bus.thread("wrap_loss", between=partial(checked_loss, givers=of_loss), trainer=session, loss=loss)
+    between = partial(checked_gradient, givers=of_gradient)
     wrapped = bus.thread("wrap_gradient", between=between, trainer=session, value_and_grad=gradient)
     return StepParts(
         transforms=list(bus.in_order("transform_gradients", trainer=session)),
@@ -145,7 +149,7 @@ def _parts(session: Fitting, forward: Forward) -> StepParts:
         gradient=gradient,
         wrapped=None if wrapped is gradient else wrapped,
         own=bus.hook.training_step(trainer=session),
-        givers=givers,
+        givers=makers,
     )
 
 

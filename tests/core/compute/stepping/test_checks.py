@@ -12,6 +12,7 @@ from stepbus import PluginError, PluginFailure
 from stepbus.base.guards import Maker
 from stepbus.base.guards.given import GivenFunction
 from stepbus.compute.stepping.checks import Misnamed, checked_gradient, checked_loss
+from stepbus.compute.stepping.naming import Givers
 
 BATCH = {"x": mx.ones((3, 2)), "weights": mx.ones(3)}
 PARAMETERS = {"a": mx.ones(2), "b": mx.ones((2, 2))}
@@ -121,10 +122,10 @@ def test_who_asks_at_a_parameter_that_there_is_none_of_is_named() -> None:
 
 
 def test_the_innermost_that_gives_a_name_is_who_gave_it() -> None:
-    givers: dict[str, Maker] = {}
+    givers = Givers()
     first = checked_loss(given(lambda f, b: (b["weights"], {"kl": b["weights"]}), "first"), givers)
     second = checked_loss(
         given(lambda f, b: (first(f, b)[0], {**first(f, b)[1], "own": mx.array(0.0)}), "second"), givers
     )
     second(None, BATCH)
-    assert {name: maker.said for name, maker in givers.items()} == {"kl": "first", "own": "second"}
+    assert {name: maker.said for name, maker in givers.makers.items()} == {"kl": "first", "own": "second"}
