@@ -58,7 +58,7 @@ class CheckpointPolicy:
             why = getattr(plan, "unevaluated", "there is none; give data.validation or a split")
             return [
                 Problem(
-                    "plugins.checkpoint.save_strategy",
+                    ".save_strategy",
                     f"expected an evaluation that can be the best, but {why}, or save by epoch or steps",
                 )
             ]

@@ -54,28 +54,27 @@ class EarlyStopping:
     @hookimpl
     def validate_plan(self, plan: Any) -> list[Problem] | None:
         """Find a metric that will never be computed, and a restore that the engine cannot do."""
-        here = "plugins.early_stopping"
         monitor = self.config.monitor or plan.monitor
         if not plan.has_validation:
             return [
                 Problem(
-                    here,
+                    ".",
                     f"expected an evaluation to watch, but {plan.unevaluated}, or switch early_stopping off",
                 )
             ]
         if monitor not in plan.metrics:
-            return [plan.unknown_metric(monitor, f"{here}.monitor" if self.config.monitor else "training.monitor")]
+            return [plan.unknown_metric(monitor, ".monitor" if self.config.monitor else "training.monitor")]
         if plan.metrics[monitor] is None:
             return [
                 Problem(
-                    f"{here}.monitor",
+                    ".monitor",
                     f"expected a metric that declares whether greater is better, got {monitor!r}, which does not",
                 )
             ]
         if self.config.restore_best and monitor != plan.monitor:
             return [
                 Problem(
-                    f"{here}.restore_best",
+                    ".restore_best",
                     f"the best weights are kept by training.monitor ({plan.monitor}), but this watches {monitor}; "
                     "let both name one metric, or set restore_best: false",
                 )

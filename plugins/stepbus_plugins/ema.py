@@ -45,7 +45,7 @@ class Ema:
         """Find an average that never begins."""
         if plan.total_steps and self.config.from_step >= plan.total_steps:
             words = f"expected fewer than the {plan.total_steps:,} updates of the fit, got {self.config.from_step:,}"
-            return [Problem("plugins.ema.from_step", f"{words}; the average would never begin")]
+            return [Problem(".from_step", f"{words}; the average would never begin")]
         return None
 
     @hookimpl

@@ -10,8 +10,6 @@ from attrs import define
 
 from stepbus import ConfigError, Problem, counted, did_you_mean, hookimpl, setting
 
-HERE = "plugins.freeze"
-
 
 def _whole(meaning: str, default: int | None, least: int) -> Any:
     return setting(default, meaning, check=lambda value: value >= least, expected=f"a whole number of at least {least}")
@@ -56,17 +54,17 @@ class Freeze:
                 words = (
                     "expected embeddings, layers, patterns or gradual, got none; to freeze nothing, switch freeze off"
                 )
-                return [Problem(HERE, words)]
+                return [Problem(".", words)]
             if config.unfreeze_by != "epochs":
                 words = f"expected gradual or unfreeze_every beside it, got neither and {config.unfreeze_by!r}"
-                return [Problem(f"{HERE}.unfreeze_by", words)]
+                return [Problem(".unfreeze_by", words)]
             return []
         by_epoch = config.unfreeze_by == "epochs"
         most = plan.config.training.num_epochs if by_epoch else plan.total_steps
         if most and every >= most:
             has = counted(most, "epoch" if by_epoch else "update")
             words = f"expected fewer than the fit's {has}, got {every}; nothing would ever be unfrozen"
-            return [Problem(f"{HERE}.unfreeze_every", words)]
+            return [Problem(".unfreeze_every", words)]
         return []
 
     @property
@@ -84,7 +82,7 @@ class Freeze:
         depths, every, last = self._frozen(trainer, trainer.model), self._updates(trainer), trainer.state.total_steps
         if last and every >= last:
             words = f"expected less than the fit's {counted(last, 'update')}, got what makes {every:,} updates"
-            raise _refusal(trainer, "unfreeze_every", f"{words}; nothing would ever be unfrozen")
+            raise _refusal("unfreeze_every", f"{words}; nothing would ever be unfrozen")
         return [every * (stage + 1) for stage in range(len(depths))] if every else []
 
     @hookimpl
@@ -123,9 +121,9 @@ class Freeze:
         layers, known = len(layers_of(model)), set(depths_of(model).values())
         if config.layers > layers:
             words = f"expected at most the model's {counted(layers, 'layer')}, got {config.layers}"
-            raise _refusal(trainer, "layers", f"{words}; set layers: {layers}")
+            raise _refusal("layers", f"{words}; set layers: {layers}")
         if config.embeddings and 0 not in known:
-            raise _refusal(trainer, "embeddings", "expected a model with embeddings, got one without; leave it out")
+            raise _refusal("embeddings", "expected a model with embeddings, got one without; leave it out")
         highest = layers if everything else config.layers
         return [0] * (0 in known and bool(everything or config.embeddings)) + list(range(1, highest + 1))
 
@@ -135,7 +133,7 @@ class Freeze:
             return self.every
         if not trainer.state.steps_per_epoch:
             words = "expected updates, because nobody can count those of an epoch here, got epochs"
-            raise _refusal(trainer, "unfreeze_by", f"{words}; set unfreeze_by: updates")
+            raise _refusal("unfreeze_by", f"{words}; set unfreeze_by: updates")
         return int(self.every * trainer.state.steps_per_epoch)
 
     def _matching(self, trainer: Any, model: Any) -> set[str]:
@@ -153,14 +151,14 @@ class Freeze:
             named = {name for name in known if fnmatchcase(name, pattern)}
             if not named:
                 words = f"expected the name of a parameter, with * for any text, got {pattern!r}{_near(pattern, known)}"
-                raise _refusal(trainer, "patterns", f"{words}; names are such as {known[0]} and {known[-1]}")
+                raise _refusal("patterns", f"{words}; names are such as {known[0]} and {known[-1]}")
             found |= named
         return found
 
 
-def _refusal(trainer: Any, setting: str, words: str) -> ConfigError:
+def _refusal(setting: str, words: str) -> ConfigError:
     """Return what is wrong with a setting, with its file and line, now that the model is known."""
-    return ConfigError([trainer.config.locate(Problem(f"{HERE}.{setting}", words))])
+    return ConfigError([Problem(f".{setting}", words)])
 
 
 def _near(pattern: str, known: list[str]) -> str:

@@ -30,7 +30,7 @@ class GradientClipping:
         """Find a clipping that clips nothing."""
         if self.config.max_norm is None and self.config.max_value is None:
             words = "expected max_norm or max_value, got neither; to clip nothing, switch gradient_clipping off"
-            return [Problem("plugins.gradient_clipping", words)]
+            return [Problem(".", words)]
         return []
 
     def trace_key(self, trainer: Any) -> Any:

@@ -40,7 +40,7 @@ class LayerwiseDecay:
         """Find settings that change no rate."""
         if self.config.decay == self.config.head_scale == 1:
             words = "expected a decay below 1, or a head_scale other than 1, got neither; to change no rate, switch "
-            return [Problem("plugins.layerwise_decay", f"{words}layerwise_decay off")]
+            return [Problem(".", f"{words}layerwise_decay off")]
         return []
 
     def trace_key(self, trainer: Any) -> Any:

@@ -8,8 +8,6 @@ from attrs import define
 
 from stepbus import ConfigError, ModelError, Problem, counted, hookimpl, setting
 
-HERE = "plugins.reinitialize"
-
 
 class Reinitialize:
     """Start the top layers and BERT's pooler anew, as for fine-tuning on few rows.
@@ -40,7 +38,7 @@ class Reinitialize:
         """Find what starts nothing anew."""
         if self.config.layers or self.config.pooler:
             return []
-        return [Problem(HERE, "expected layers or pooler, got neither; to start nothing anew, switch reinitialize off")]
+        return [Problem(".", "expected layers or pooler, got neither; to start nothing anew, switch reinitialize off")]
 
     @hookimpl
     def transform_model(self, trainer: Any, model: Any) -> None:
@@ -53,7 +51,7 @@ class Reinitialize:
         layers, depths = layers_of(model), depths_of(model)
         if self.config.layers > len(layers):
             words = f"expected at most the model's {counted(len(layers), 'layer')}, got {self.config.layers}"
-            raise _refusal(trainer, "layers", f"{words}; set layers: {len(layers)}")
+            raise _refusal("layers", f"{words}; set layers: {len(layers)}")
         lowest = len(layers) - self.config.layers
         chosen = [name for name, depth in depths.items() if lowest < depth <= len(layers)]
         pooling = getattr(model, "pooling", None)
@@ -61,7 +59,7 @@ class Reinitialize:
             chosen += [name for name in depths if name.startswith("pooling.")]
         if not chosen:
             words = "expected a pooling with layers of its own, got one without; set layers, or pick pooling: cls"
-            raise _refusal(trainer, "pooler", words)
+            raise _refusal("pooler", words)
         renew(model, chosen, trainer.fit.seed)
         self.done = True
         top = f"the top {counted(self.config.layers, 'layer')} of {len(layers)}" if self.config.layers else ""
@@ -76,9 +74,9 @@ class Reinitialize:
             object.__setattr__(trainer.model, "_reinitialized", True)
 
 
-def _refusal(trainer: Any, setting: str, words: str) -> ConfigError:
+def _refusal(setting: str, words: str) -> ConfigError:
     """Return what is wrong with a setting, with its file and line, now that the model is known."""
-    return ConfigError([trainer.config.locate(Problem(f"{HERE}.{setting}", words))])
+    return ConfigError([Problem(f".{setting}", words)])
 
 
 def renew(model: Any, names: list[str], seed: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define
 
-from stepbus import BadInput, Problem, TrainingState, hookimpl, setting
+from stepbus import ConfigError, Problem, TrainingState, hookimpl, setting
 
 
 def _at_least(least: int, meaning: str) -> Any:
@@ -45,10 +45,10 @@ class Swa:
         config, epochs, total = self.config, plan.config.training.num_epochs, plan.total_steps
         if config.from_epoch is not None and config.from_epoch > epochs:
             words = f"expected an epoch of the fit, which has {epochs}, got {config.from_epoch}"
-            return [Problem("plugins.swa.from_epoch", f"{words}; nothing would be averaged")]
+            return [Problem(".from_epoch", f"{words}; nothing would be averaged")]
         if total and config.from_step is not None and config.from_step >= total:
             words = f"expected fewer than the {total:,} updates of the fit, got {config.from_step:,}"
-            return [Problem("plugins.swa.from_step", f"{words}; nothing would be averaged")]
+            return [Problem(".from_step", f"{words}; nothing would be averaged")]
         return None
 
     @hookimpl
@@ -71,14 +71,12 @@ class Swa:
             state: Where the fit stands.
 
         Raises:
-            BadInput: They go by epochs, and nobody knows yet how long one is.
+            ConfigError: They go by epochs, and nobody knows yet how long one is.
         """
         config, epoch = self.config, state.steps_per_epoch
         if not epoch and (config.from_step is None or config.every is None):
-            raise BadInput(
-                "plugins.swa: expected from_step and every, in updates, because nobody can count the updates of an "
-                "epoch before its end; set both"
-            )
+            words = "expected from_step and every, in updates, because nobody can count the updates of an epoch before "
+            raise ConfigError([Problem(".", f"{words}its end; set both")])
         begin = ((config.from_epoch or 1) - 1) * epoch if config.from_step is None else config.from_step
         return begin, config.every or epoch
 

@@ -138,7 +138,7 @@ def test_a_best_that_nobody_measures(strategy: str, has_validation: bool) -> Non
     problems = policy(save_strategy=strategy).validate_plan(SimpleNamespace(has_validation=has_validation))
     if strategy == "best" and not has_validation:
         assert problems is not None
-        assert [problem.path for problem in problems] == ["plugins.checkpoint.save_strategy"]
+        assert [problem.path for problem in problems] == [".save_strategy"]
         assert "data.validation" in problems[0].message
     else:
         assert problems is None

@@ -269,7 +269,7 @@ def test_what_cannot_be_dealt_out_is_a_plan_problem(
     made = plugin(**chosen)
     assert len(Run(data=data).expand(made, frame)) == 1
     [problem] = made.validate_plan()
-    assert problem.path == f"plugins.cross_validation.{path}"
+    assert problem.path == f".{path}"
     assert sentence in problem.message
 
 
@@ -293,9 +293,7 @@ def test_validation_rows_beside_the_folds_are_refused() -> None:
     made = plugin()
     Run().expand(made, words(), validation=rows_of(words(5)))
     [problem] = made.validate_plan()
-    assert str(problem) == "plugins.cross_validation: expected no validation rows, since each fold is one; leave " + (
-        "data.validation out"
-    )
+    assert str(problem) == ".: expected no validation rows, since each fold is one; leave " + ("data.validation out")
 
 
 def test_a_row_without_a_group_is_named() -> None:

@@ -124,11 +124,11 @@ def test_a_plan_it_can_serve_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("settings", "changes", "path", "words"),
     [
-        ({"monitor": "eval_f2"}, {}, "plugins.early_stopping.monitor", "got 'eval_f2' (did you mean 'eval_f1'?)"),
+        ({"monitor": "eval_f2"}, {}, ".monitor", "got 'eval_f2' (did you mean 'eval_f1'?)"),
         ({}, {"monitor": "eval_los"}, "training.monitor", "did you mean 'eval_loss'?"),
-        ({}, {"has_validation": False}, "plugins.early_stopping", "no validation rows"),
-        ({"monitor": "eval_f1"}, {}, "plugins.early_stopping.restore_best", "restore_best: false"),
-        ({}, {"metrics": {"eval_loss": None}}, "plugins.early_stopping.monitor", "whether greater is better"),
+        ({}, {"has_validation": False}, ".", "no validation rows"),
+        ({"monitor": "eval_f1"}, {}, ".restore_best", "restore_best: false"),
+        ({}, {"metrics": {"eval_loss": None}}, ".monitor", "whether greater is better"),
     ],
 )
 def test_a_plan_it_cannot_serve_is_named(

@@ -95,7 +95,7 @@ def test_an_average_that_never_begins_is_a_problem_of_the_plan() -> None:
     assert ema(from_step=19).validate_plan(plan) is None
     (problem,) = ema(from_step=20).validate_plan(plan)  # type: ignore[misc]
     assert (problem.path, problem.message) == (
-        "plugins.ema.from_step",
+        ".from_step",
         "expected fewer than the 20 updates of the fit, got 20; the average would never begin",
     )
     assert ema(from_step=20).validate_plan(SimpleNamespace(total_steps=0)) is None  # nobody can count them

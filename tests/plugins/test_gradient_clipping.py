@@ -120,5 +120,5 @@ def test_half_precision_gradients_keep_their_type() -> None:
 
 def test_a_plan_that_clips_nothing_is_refused() -> None:
     (problem,) = GradientClipping(GradientClipping.Config(max_norm=None)).validate_plan()
-    assert str(problem).startswith("plugins.gradient_clipping: expected max_norm or max_value, got neither")
+    assert str(problem).startswith(".: expected max_norm or max_value, got neither")
     assert GradientClipping(GradientClipping.Config()).validate_plan() == []

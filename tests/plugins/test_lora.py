@@ -176,7 +176,7 @@ def test_a_layer_in_two_places_stays_one() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"targets": ["querry"]}, r"plugins.lora.targets: expected linear layers of the encoder, got 'querry', "
+        ({"targets": ["querry"]}, r"\.targets: expected linear layers of the encoder, got 'querry', "
          r"which means none \(did you mean 'query'\?\); there are dense, key, query and value"),
         ({"targets": ["query", "LayerNorm"]}, "got 'LayerNorm', which means none"),
         ({"targets": ["head"]}, "got 'head', which means none"),  # it is trained itself

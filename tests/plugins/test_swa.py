@@ -80,7 +80,7 @@ def test_a_mean_that_never_begins_is_a_problem_of_the_plan(settings: dict[str, A
     training = SimpleNamespace(training=SimpleNamespace(num_epochs=4))
     plan = SimpleNamespace(total_steps=20, config=training)
     (problem,) = swa(**settings).validate_plan(plan)  # type: ignore[misc]
-    assert problem.path == f"plugins.swa.{path}"
+    assert problem.path == f".{path}"
     assert problem.message.startswith(words)
     assert swa(from_epoch=4).validate_plan(plan) is None
     assert swa(from_step=19).validate_plan(plan) is None
@@ -103,7 +103,7 @@ def test_a_mean_of_nothing_or_of_one_is_said(settings: dict[str, Any], said: str
 
 
 def test_epochs_that_nobody_can_count_want_steps() -> None:
-    with pytest.raises(BadInput, match=r"^plugins\.swa: expected from_step and every, in updates, because nobody can"):
+    with pytest.raises(BadInput, match=r"^\.: expected from_step and every, in updates, because nobody can"):
         swa().after_update(averages.trainer(steps_per_epoch=0))
     fit = averages.trainer(steps_per_epoch=0)
     assert swa(from_step=3, every=2).rhythm(fit.state) == (3, 2)

@@ -42,4 +42,5 @@ def fill(session: Fitting, result: FitResult) -> None:
     result.seen = {
         name: met.said("rows") for name, met in seen_in(session.before | trained_on(session.fit), session.fit)
     }
-    put_lineage(session.model, result.lineage)
+    if "model" in vars(session):  # a fit may fail before it has one
+        put_lineage(session.model, result.lineage)

@@ -73,7 +73,7 @@ class FitSession(AssignedByCore):
         self.parts = dict(builder.parts())
         serving = for_fit(members, list(self.parts.items()), alone=run.alone, extras=extras)
         self.bus = Bus(serving, self.control, meter)
-        self.bus.on_disabled = lambda text: self.message(text, "warning")
+        self.bus.on_disabled, self.bus.locate = lambda text: self.message(text, "warning"), self.config.locate
         self.disk: Checkpointer = builder.checkpointer()
         self.metrics: list[tuple[str, Any]] = []
         self.directions: dict[str, bool | None] = {}
@@ -288,7 +288,7 @@ class FitSession(AssignedByCore):
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
         late = settle_at_last(self) + exporting.unwrap_at_last(self)
-        result.traces = self.traces + (self.steps.traces if hasattr(self, "steps") else 0)
+        result.traces = self.traces + (self.steps.traces if "steps" in vars(self) else 0)
         ending.fill(self, result)
         if not self.cut and result.status != "failed":
             for text in self.control.unserved():

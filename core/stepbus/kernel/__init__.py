@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.kernel.bus import Bus as Bus
-    from stepbus.kernel.bus import Member as Member
-    from stepbus.kernel.bus import check_policy as check_policy
     from stepbus.kernel.control import Control as Control
     from stepbus.kernel.control import Request as Request
     from stepbus.kernel.costs import Cost as Cost
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from stepbus.kernel.hook_checks import RESULTS as RESULTS
     from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
     from stepbus.kernel.hook_checks import hooks_of as hooks_of
+    from stepbus.kernel.member import Member as Member
+    from stepbus.kernel.member import check_policy as check_policy
     from stepbus.kernel.protocols import Batch as Batch
     from stepbus.kernel.protocols import Checkpointer as Checkpointer
     from stepbus.kernel.protocols import FitData as FitData
@@ -45,12 +45,13 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        bus="Bus Member check_policy",
+        bus="Bus",
         costs="Cost Meter",
         engine="run_fit",
         events="BUILD_HOOKS FIRST_DECIDES PREDICTION_HOOKS RUN_HOOKS",
         fits="AXES Axis Fit FitResult Lineage Predictions groups_along grown_axes",
         hook_checks="RESULTS SPECIFICATIONS hooks_of",
+        member="Member check_policy",
         protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
         control="Control Request",
         state="Best StepResult TrainingState",

@@ -10,14 +10,23 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pluggy
-from attrs import define
 
-from stepbus.base import Asker, BadInput, PluginError, PluginFailure, StepbusError, asks_of, without_secrets
+from stepbus.base import (
+    Asker,
+    BadInput,
+    ConfigError,
+    PluginFailure,
+    Problem,
+    StepbusError,
+    asks_of,
+    without_secrets,
+)
 from stepbus.base.guards import Maker, as_read_only, signed
 from stepbus.kernel import events
 from stepbus.kernel.control import Control
 from stepbus.kernel.costs import Meter
-from stepbus.kernel.hook_checks import WrongReturn, checked, hooks_of
+from stepbus.kernel.hook_checks import WrongReturn, checked, hooks_of, placed
+from stepbus.kernel.member import Member
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
 MAX_DEPTH = 20
@@ -26,27 +35,6 @@ _REFUSED = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR,
     errno.ENOTDIR,
 }  # fmt: skip
-
-
-@define(eq=False)
-class Member:
-    """A plugin instance on a bus.
-
-    Args:
-        name: Its name in the configuration.
-        label: How messages name it, with distribution and version.
-        plugin: An instance, or a module of hook functions.
-        on_error: raise, or disable.
-        disabled: The error that switched it off, if one did.
-        mend: How to do without it, where no `plugins: {name: false}` does that.
-    """
-
-    name: str
-    label: str
-    plugin: Any
-    on_error: str = "raise"
-    disabled: str = ""
-    mend: str = ""
 
 
 class _Guarded:
@@ -67,6 +55,8 @@ class Bus:
         self.control, self.meter = control or Control(), meter or Meter()
         # Told when an error switches a plugin off; the run puts its own voice here.
         self.on_disabled: Callable[[str], None] = warnings.warn
+        # Finds file and line of a problem; who has the configuration puts its own here.
+        self.locate: Callable[[Problem], Problem] = lambda problem: problem
         self._manager = pluggy.PluginManager("stepbus")
         self._manager.add_hookspecs(events)
         # pluggy calls the last registered first.
@@ -124,7 +114,8 @@ class Bus:
             return watched
 
         if not getattr(function, "stepbus_impl", {}).get("wrapper"):
-            return functools.wraps(function)(watch(signed(hook, checked(hook, function), maker)))
+            looked_at = placed(hook, checked(hook, function), member.place)
+            return functools.wraps(function)(watch(signed(hook, looked_at, maker)))
 
         def begun(*arguments: Any) -> Any:
             around = function(*arguments)
@@ -132,7 +123,8 @@ class Bus:
                 raise RuntimeError("a wrapper yields once, and it returned before")
             return around
 
-        finished = signed(hook, checked(hook, _finish, around=True), maker, around=True)
+        looked_at = placed(hook, checked(hook, _finish, around=True), member.place, around=True)
+        finished = signed(hook, looked_at, maker, around=True)
         begin, finish = watch(begun), watch(finished)
 
         @functools.wraps(function)
@@ -161,6 +153,8 @@ class Bus:
             self.on_disabled(message)
             return
         failed = _failure(member, what, error)
+        if isinstance(failed, ConfigError):
+            failed = ConfigError(self.locate(problem.below(member.place)) for problem in failed.problems)
         raise failed from (None if failed is error else error)
 
     def has(self, hook: str) -> bool:
@@ -275,18 +269,3 @@ def _finish(around: Any, result: Any, raised: BaseException | None) -> tuple[Any
     except StopIteration as end:
         return end.value, None
     raise RuntimeError("a wrapper yields once")
-
-
-def check_policy(member: Member) -> None:
-    """Refuse `on_error: disable` for a plugin that changes the computation; one that only finds problems does not.
-
-    Raises:
-        PluginError: It implements a BUILD hook.
-    """
-    if member.on_error == "disable":
-        changing = sorted(set(hooks_of(member.plugin, member.label)) & events.BUILD_HOOKS - {"validate_plan"})
-        if changing:
-            raise PluginError(
-                f"{member.label}: on_error: disable fits plugins that only watch; this one implements "
-                f"{', '.join(changing)}"
-            )

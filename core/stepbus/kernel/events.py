@@ -120,7 +120,8 @@ def validate_plan(plan: Plan) -> list[Problem] | None:
         plan: What is going to happen: the configuration, the fits, the metrics and their directions, the steps.
 
     Returns:
-        Problems; those of all plugins are shown together, and nothing starts.
+        Problems, those of all plugins are shown together, and nothing starts. `Problem(".from_epoch", …)` is of the
+        plugin's own setting, under whatever name the configuration gives the plugin.
     """
 
 
@@ -289,7 +290,10 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
         each trace, not for each step, so it may hold no Python state. Functions are chained in call order. The fits of
         a run share compiled steps where each plugin with this hook, `parameter_groups`, `wrap_loss`, `wrap_gradient`,
         `after_update` or `training_step` has a method `trace_key(trainer)` that gives equal values in both (settings,
-        numbers, texts; None is equal to nothing): the promise that its hooks give the same there.
+        numbers, texts; None is equal to nothing): the promise that its hooks give the same there. A function that holds
+        arrays of the model has the values of when the hook was asked, which after a resume are those of the resume; the
+        weights of the start belong into the arrays of `after_update`, and present ones are read from `trainer.model`
+        inside the function.
     """
 
 

@@ -241,3 +241,25 @@ def checked(hook: str, function: Callable[..., Any], *, around: bool = False) ->
         raise WrongReturn(f"expected {words} from it, got {got}{mend}")
 
     return implementation
+
+
+def placed(hook: str, function: Callable[..., Any], place: str, *, around: bool = False) -> Callable[..., Any]:
+    """Return a hook implementation whose problems have whole paths, see `stepbus.Problem`.
+
+    Args:
+        hook: The hook.
+        function: Its implementation, checked; or the second half of a wrapper.
+        place: Where the settings of the plugin stand.
+        around: It is such a half.
+    """
+    if hook != "validate_plan":
+        return function
+
+    def implementation(*arguments: Any) -> Any:
+        given = function(*arguments)
+        if not around:
+            return None if given is None else [each.below(place) for each in given]
+        found, raised = given
+        return [each and [problem.below(place) for problem in each] for each in found or ()], raised
+
+    return implementation

@@ -120,6 +120,7 @@ class Run(AssignedByCore):
         self.caller = Caller()
         self.bus = Bus(run_scoped(self.members), Control(self.caller), self.meter)
         self.bus.on_disabled = lambda text: self.message(text, "warning")
+        self.bus.locate = config.locate
 
     # -- what plugins call --------------------------------------------------------------------------------------------
 

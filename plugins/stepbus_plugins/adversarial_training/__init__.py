@@ -90,13 +90,12 @@ class AdversarialTraining:
         """Find a beginning that the fit never comes to."""
         epoch, total = self.config.from_epoch, plan.total_steps
         name, place = ("from_step", self.config.from_step) if epoch is None else ("from_epoch", epoch)
-        path = f"{self._path(plan.config)}.{name}"
         if epoch is not None and epoch > 1 and not plan.steps_per_epoch:
             words = "expected from_step, because nobody can count the updates of an epoch before it has ended"
-            return [Problem(path, f"{words}, got from_epoch: {epoch}")]
+            return [Problem(f".{name}", f"{words}, got from_epoch: {epoch}")]
         if total and self._begin(plan) >= total:
             mend = f"lower it, or train beyond {counted(total, 'update')}"
-            return [Problem(path, f"expected a beginning before the end of the fit, got {place}; {mend}")]
+            return [Problem(f".{name}", f"expected a beginning before the end of the fit, got {place}; {mend}")]
         return None
 
     @hookimpl

@@ -154,7 +154,7 @@ class CrossValidation:
         return np.unique(np.array(values, dtype=object), return_inverse=True)[1].reshape(-1)
 
     def _refuse(self, name: str, message: str) -> None:
-        self.problems.append(Problem(f"{HERE}.{name}" if name else HERE, message))
+        self.problems.append(Problem(f".{name}", message))
 
     # Combining -------------------------------------------------------------------------------------------------------
 

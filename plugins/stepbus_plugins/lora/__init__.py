@@ -76,7 +76,7 @@ class Lora:
         settings = getattr(plan.config.model, "settings", None)
         if self.config.adapter and getattr(settings, "pretrained", "") is None:
             words = "expected model.pretrained, whose weights the adapter is for, got none; leave adapter out"
-            return [Problem(f"{HERE}.adapter", words)]
+            return [Problem(".adapter", words)]
         return []
 
     @hookimpl
@@ -93,9 +93,7 @@ class Lora:
         if unknown:
             known = f"there are {listed(_ends(layers))}" if layers else "there are none"
             words = "expected linear layers of the encoder, got {!r}, which means none{}; " + known
-            raise _refusal(
-                trainer, "targets", [words.format(name, did_you_mean(name, _ends(layers))) for name in unknown]
-            )
+            raise _refusal("targets", [words.format(name, did_you_mean(name, _ends(layers))) for name in unknown])
         made: dict[int, Any] = {}  # one layer in two places stays one
         for path in paths:
             layer = layers[path]
@@ -112,9 +110,7 @@ class Lora:
         unknown = [each for each in self.config.also_train if not any(matches(each, name) for name in _modules(names))]
         if unknown:
             words = "expected modules or parameters of the model, got {!r}, which means none{}"
-            raise _refusal(
-                trainer, "also_train", [words.format(e, did_you_mean(e, _ends(_modules(names)))) for e in unknown]
-            )
+            raise _refusal("also_train", [words.format(e, did_you_mean(e, _ends(_modules(names)))) for e in unknown])
         return [name for name in names if name.endswith((A, B)) or self._as_it_is(model, name)]
 
     def _as_it_is(self, model: Any, name: str) -> bool:
@@ -204,5 +200,5 @@ def _ends(paths: Iterable[str]) -> list[str]:
     return sorted({path.rpartition(".")[2] for path in paths})
 
 
-def _refusal(trainer: Any, name: str, messages: Sequence[str]) -> ConfigError:
-    return ConfigError([trainer.config.locate(Problem(f"{HERE}.{name}", message)) for message in messages])
+def _refusal(name: str, messages: Sequence[str]) -> ConfigError:
+    return ConfigError(Problem(f".{name}", message) for message in messages)

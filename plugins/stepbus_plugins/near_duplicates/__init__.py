@@ -9,8 +9,6 @@ from attrs import define, frozen
 from stepbus import Fit, Problem, Rows, counted, hookimpl, setting
 from stepbus_plugins.near_duplicates.similar import neighbours, normalised
 
-HERE = "plugins.near_duplicates"
-
 
 @frozen
 class Twin:
@@ -58,7 +56,7 @@ class NearDuplicates:
         frame = getattr(plan.fits[0].sets.get("train"), "frame", None)
         missing = [name for name in self.config.columns or () if frame is not None and name not in frame.columns]
         known = "" if frame is None else ", ".join(map(str, list(frame.columns)[:20]))
-        return [Problem(f"{HERE}.columns", f"expected a column, got {name!r}; there are {known}") for name in missing]
+        return [Problem(".columns", f"expected a column, got {name!r}; there are {known}") for name in missing]
 
     @hookimpl
     def on_run_start(self, run: Any) -> None:

@@ -10,7 +10,8 @@ import pytest
 from stepbus import Callback, Control, PluginError, hookimpl
 from stepbus.base.requests import REQUESTS, asks_of
 from stepbus.cli.main import main
-from stepbus.kernel.bus import Bus, Member
+from stepbus.kernel.bus import Bus
+from stepbus.kernel.member import Member
 from stepbus.testing import assert_conforms, play
 
 METRICS = [{"eval_loss": 0.5}]

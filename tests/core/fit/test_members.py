@@ -14,7 +14,7 @@ from attrs import define
 from stepbus import Component, PluginError, hookimpl, load_config
 from stepbus.base.components import Components
 from stepbus.fit.members import Prototype, for_fit, plugin_table, prototypes, run_scoped
-from stepbus.kernel.bus import Member
+from stepbus.kernel.member import Member
 
 
 class Plain:

@@ -16,9 +16,10 @@ from attrs import define, evolve
 
 from stepbus import BadInput, Control, Fit, PluginError, PluginFailure, Retention, StepbusError, hookimpl
 from stepbus.base.callback import Callback
-from stepbus.kernel.bus import Bus, Member, check_policy
+from stepbus.kernel.bus import Bus
 from stepbus.kernel.costs import Cost, Meter
 from stepbus.kernel.hook_checks import SPECIFICATIONS, hooks_of
+from stepbus.kernel.member import Member, check_policy
 
 
 class Recorder:

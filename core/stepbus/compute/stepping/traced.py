@@ -6,7 +6,7 @@ functions. So this is built last, after weights, optimizer state and restored va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -60,6 +60,24 @@ def references(tree: Any) -> Iterator[tuple[Any, Any, Any]]:
             yield tree, key, value
         if isinstance(value, dict | list):
             yield from references(value)
+
+
+def _detach(places: Iterable[tuple[Any, Any, Any]]) -> None:
+    """Put an array of its own, with the same memory, wherever there is one.
+
+    MLX refuses a function that holds an array which is an input as well, and one that is computed from such. What
+    plugins' functions hold of a model are no inputs any more afterwards: they keep the values that they had.
+
+    Args:
+        places: What holds each array, its place, and the array.
+    """
+    fresh: dict[int, mx.array] = {}
+    for holder, place, value in places:
+        if isinstance(value, mx.array):
+            if id(value) not in fresh:
+                fresh[id(value)] = mx.stop_gradient(value)
+            holder[place] = fresh[id(value)]
+    mx.eval(list(fresh.values()))
 
 
 def _flat_tree(tree: Any) -> list[tuple[str, mx.array]]:
@@ -251,6 +269,7 @@ class Traced:
         """
         before = list(references([self.model.state, self.updater.state]))
         try:
+            _detach(before)
             result = function(batch, *more)
             try:
                 mx.eval(result, self.model.state, self.updater.state)

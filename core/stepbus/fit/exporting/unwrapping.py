@@ -174,7 +174,7 @@ def unwrap(session: Fitting) -> None:
     Args:
         session: The fit, with the weights that are exported.
     """
-    if session.origin.done:
+    if session.origin.done or "model" not in vars(session):
         return
     thaw(session)
     own, plain = tensors_of(session.model), plain_of(session)
@@ -184,7 +184,7 @@ def unwrap(session: Fitting) -> None:
         put_tensors(plain, found, source="the weights to export", strict=True)
     if plain is not session.model:
         vars(plain).update(_notes(session.model, plain))
-        session.traces += session.steps.traces
+        session.traces += session.steps.traces if "steps" in vars(session) else 0
         session.model = plain
         session.steps = session.builder.scoring(session)
     session.origin.done = True

@@ -177,7 +177,7 @@ def _problems_of(run: Planned, session: FitSession, fits: list[Fit], members: li
     """Return what plugins and core find wrong with the fits of one configuration, of which a session is the first."""
     plan = plans.make_plan(session, fits)
     planners = Bus(members, meter=run.meter)
-    planners.on_disabled = run.bus.on_disabled
+    planners.on_disabled, planners.locate = run.bus.on_disabled, session.config.locate
     problems = [problem for found in planners.in_order("validate_plan", plan=plan) for problem in found]
     for member in session.bus.members:  # it has its own since its data was prepared
         member.disabled = member.disabled or disabled_of(members).get(member.name, "")

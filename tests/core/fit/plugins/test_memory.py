@@ -10,7 +10,8 @@ import pytest
 from stepbus import CheckpointError, PluginError, PluginFailure, hookimpl
 from stepbus.api.starting import Memories
 from stepbus.fit.plugins.memory import memory_problem, restore_state, state_of
-from stepbus.kernel.bus import Bus, Member
+from stepbus.kernel.bus import Bus
+from stepbus.kernel.member import Member
 from stepbus.testing import play
 
 

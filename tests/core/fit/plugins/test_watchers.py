@@ -66,7 +66,7 @@ def test_who_decides_cannot_say_that_it_only_watches(asks: tuple[str, ...]) -> N
 
 
 def test_tables_are_compared_by_name() -> None:
-    from stepbus.kernel.bus import Member
+    from stepbus.kernel.member import Member
 
     members = [Member(name, name, plugin(None)) for name, plugin in (("a", Watches), ("b", TakesPart), ("c", Watches))]
     saved: dict[str, Any] = {
