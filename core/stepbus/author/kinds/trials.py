@@ -109,15 +109,13 @@ def _optimizer(selected: Selected) -> str:
 
 
 def _head(selected: Selected) -> str:
-    import mlx.nn as nn
-
-    from stepbus.compute.models import check_head
+    from stepbus.compute.models import built_part, check_head
     from stepbus.device import backend
 
     mx, draw = backend.mx, np.random.default_rng(0)
     task = selected.component.metadata.get("task") or "binary"
     outputs = OUTPUTS[task]
-    head: Any = selected.build_a(nn.Module, WIDTH, outputs)
+    head: Any = built_part(selected, WIDTH, outputs)
     logits = head(mx.array(draw.normal(size=(ROWS, WIDTH)).astype(np.float32)))
     if _shape(logits) != (ROWS, outputs):
         return f"expected logits [B, K], here {[ROWS, outputs]}, got {_shown(logits)}"

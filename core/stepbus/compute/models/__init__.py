@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stepbus.compute.models.loading import LoadReport as LoadReport
     from stepbus.compute.models.model import Classifier as Classifier
     from stepbus.compute.models.model_keys import check_keys as check_keys
+    from stepbus.compute.models.part_state import built_part as built_part
     from stepbus.compute.models.parts import Encoder as Encoder
     from stepbus.compute.models.parts import Head as Head
     from stepbus.compute.models.parts import Pooling as Pooling
@@ -36,6 +37,7 @@ else:
         loading="LoadReport",
         model="Classifier",
         model_keys="check_keys",
+        part_state="built_part",
         pooling="build_pooling",
         starting_values="initialise",
     )
