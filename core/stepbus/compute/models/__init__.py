@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from stepbus.compute.models.parts import Head as Head
     from stepbus.compute.models.parts import Pooling as Pooling
     from stepbus.compute.models.pooling import build_pooling as build_pooling
+    from stepbus.compute.models.pooling_check import check_models_pooling as check_models_pooling
+    from stepbus.compute.models.pooling_check import check_pooling as check_pooling
     from stepbus.compute.models.starting_values import initialise as initialise
 else:
     from stepbus.base.lazy import lazily
@@ -39,5 +41,6 @@ else:
         model_keys="check_keys",
         part_state="built_part",
         pooling="build_pooling",
+        pooling_check="check_models_pooling check_pooling",
         starting_values="initialise",
     )
