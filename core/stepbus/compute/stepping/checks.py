@@ -28,7 +28,7 @@ def checked_loss(given: Any) -> Callable[..., Any]:
     maker = _maker(given, "wrap_loss")
 
     def loss(forward: Any, batch: Mapping[str, mx.array]) -> tuple[mx.array, dict[str, mx.array]]:
-        with maker.calling("its loss"):
+        with maker.calling("its loss", called_as="loss(forward, batch)"):
             found = given(forward, batch)
         expected = "expected (row losses [B], {name: scalar array}) from its loss"
         if not isinstance(found, tuple | list) or len(found) != 2:
@@ -39,7 +39,7 @@ def checked_loss(given: Any) -> Callable[..., Any]:
             raise maker.fault(f"{expected}, row losses {list(wanted)} here, got {shown(rows)}")
         return rows.astype(mx.float32), _checked_named(maker, named, wanted)
 
-    return loss
+    return inner_loss(loss)
 
 
 def checked_gradient(given: Any) -> Callable[..., Any]:
@@ -54,7 +54,7 @@ def checked_gradient(given: Any) -> Callable[..., Any]:
     maker = _maker(given, "wrap_gradient")
 
     def value_and_grad(parameters: Mapping[str, mx.array], batch: Mapping[str, mx.array]) -> tuple[Any, ...]:
-        with maker.calling("its value_and_grad"):
+        with maker.calling("its value_and_grad", called_as="value_and_grad(parameters, batch)"):
             found = given(parameters, batch)
         expected = "expected (total, weight, scalars, gradients) from its value_and_grad"
         if not isinstance(found, tuple | list) or len(found) != 4:
@@ -75,7 +75,44 @@ def checked_gradient(given: Any) -> Callable[..., Any]:
         checked = {name: gradients[name].astype(mx.float32) for name in parameters}
         return total.astype(mx.float32), weight, _checked_named(maker, named, None), checked
 
-    return value_and_grad
+    return inner_gradient(value_and_grad)
+
+
+def inner_loss(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a loss as a wrapper is given it: one that says how it is called where it is called in another way."""
+
+    def inner(*arguments: Any, **named: Any) -> Any:
+        forward, batch = _two("the inner loss", "loss(forward, batch)", arguments, named)
+        if not callable(forward) or not isinstance(batch, Mapping):
+            got = f"loss({type(forward).__name__}, {type(batch).__name__})"
+            raise TypeError(f"the inner loss is called as loss(forward, batch), got {got}")
+        return loss(forward, batch)
+
+    return inner
+
+
+def inner_gradient(value_and_grad: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a value_and_grad as a wrapper is given it, likewise."""
+    how = "value_and_grad(parameters, batch)"
+
+    def inner(*arguments: Any, **named: Any) -> Any:
+        parameters, batch = _two("the inner value_and_grad", how, arguments, named)
+        if not isinstance(parameters, Mapping) or not isinstance(batch, Mapping):
+            got = f"value_and_grad({type(parameters).__name__}, {type(batch).__name__})"
+            raise TypeError(f"the inner value_and_grad is called as {how}, got {got}")
+        return value_and_grad(parameters, batch)
+
+    return inner
+
+
+def _two(what: str, how: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the two arguments of a call, given in order or by name."""
+    names = how.partition("(")[2].rstrip(")").split(", ")
+    found = {**dict(zip(names, arguments, strict=False)), **named}
+    if len(arguments) + len(named) != 2 or found.keys() != set(names):
+        given = [*(type(each).__name__ for each in arguments), *(f"{name}=…" for name in named)]
+        raise TypeError(f"{what} is called as {how}, got {how.partition('(')[0]}({', '.join(given)})")
+    return found[names[0]], found[names[1]]
 
 
 def _maker(given: Any, hook: str) -> Maker:

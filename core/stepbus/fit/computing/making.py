@@ -18,6 +18,8 @@ from stepbus.compute.stepping import (
     StepParts,
     checked_gradient,
     checked_loss,
+    inner_gradient,
+    inner_loss,
     set_trained,
 )
 from stepbus.fit.computing.alike import trace_keys
@@ -134,14 +136,16 @@ def scoring_steps(config: Config, session: Fitting, forward: Forward) -> Compile
 def _parts(session: Fitting, forward: Forward) -> StepParts:
     """Return what plugins make of a step from where the fit stands."""
     bus, gradient = session.bus, Gradient()
-    loss = forward.loss_of(session.model)
+    loss, value_and_grad = inner_loss(forward.loss_of(session.model)), inner_gradient(gradient)
     given: list[Any] = []
 
     def told(_: str, function: Any) -> None:
         given.append(function)
 
     wrapped_loss = bus.thread("wrap_loss", told=told, between=checked_loss, trainer=session, loss=loss)
-    wrapped = bus.thread("wrap_gradient", told=told, between=checked_gradient, trainer=session, value_and_grad=gradient)
+    wrapped = bus.thread(
+        "wrap_gradient", told=told, between=checked_gradient, trainer=session, value_and_grad=value_and_grad
+    )
     transforms = list(bus.in_order("transform_gradients", trainer=session))
     own = bus.hook.training_step(trainer=session)
     given += [*transforms, *([] if own is None else [own])]
@@ -149,7 +153,7 @@ def _parts(session: Fitting, forward: Forward) -> StepParts:
         transforms=transforms,
         loss=None if wrapped_loss is loss else wrapped_loss,
         gradient=gradient,
-        wrapped=None if wrapped is gradient else wrapped,
+        wrapped=None if wrapped is value_and_grad else wrapped,
         own=own,
         given=[(each.maker, each.function) for each in given],
     )
