@@ -107,7 +107,9 @@ def test_raising_names_the_plugin_the_hook_the_step_and_the_mend(
             trainer.train()
         message = str(caught.value)
         assert message.startswith(f"sample, sample.py: {hook} raised ZeroDivisionError at step ")
-        assert message.endswith(": of the sample; switch the plugin off with plugins: {sample: false}")
+        place = f", at {tmp_path / 'sample.py'}:"
+        assert f": of the sample{place}" in message
+        assert message.endswith("; switch the plugin off with plugins: {sample: false}")
     assert (tmp_path / "closed").read_text() == ("ok" if hook == "on_close" else "failed")
     trained = (tmp_path / "run" / "fits" / "fit" / "checkpoints").exists()
     assert good_checkpoints(tmp_path / "run") > 0 or not trained
@@ -198,7 +200,7 @@ def test_the_first_cause_is_shown_and_the_later_ones_after_it(tiny_config: Calla
     config = tiny_config(plugins={"progress": False, "history": False})
     with pytest.raises(PluginFailure, match="on_step_end raised KeyError at step 1: 'the real one'") as caught:
         create_trainer(config=config, plugins=[LateFailures(), Fails, ends]).train()
-    assert [note.split(": ")[2].split(";")[0] for note in caught.value.__notes__] == [
+    assert [note.split(": ")[2].split(", at ")[0] for note in caught.value.__notes__] == [
         "at the fit's end",
         "at the exception",
         "at the close",

@@ -11,7 +11,7 @@ import pytest
 
 from stepbus import ConfigError, DataError, LossFacts, load_config, mx
 from stepbus.compute.checks.parts import shape_of
-from stepbus.compute.stepping.fingerprints import of_value
+from stepbus.compute.stepping.alike.fingerprints import of_value
 from stepbus_plugins.heads import OrdinalSettings, _ordinal
 from stepbus_plugins.losses import Losses
 from stepbus_plugins.losses.weighing import class_weights, positive_weights

@@ -21,7 +21,7 @@ from stepbus.base import (
     asks_of,
     without_secrets,
 )
-from stepbus.base.guards import Maker, as_read_only, signed
+from stepbus.base.guards import Maker, as_read_only, raised_at, signed
 from stepbus.kernel import events
 from stepbus.kernel.control import Control
 from stepbus.kernel.costs import Meter
@@ -245,17 +245,17 @@ def _failure(member: Member, what: str, error: BaseException) -> StepbusError:
             f"{error.filename}: {member.label} cannot read or write here: {error.strerror}; make room or give access, "
             f"or {_switch_off(member)}"
         )
-    return PluginFailure(_raised(member, what, error))
+    return PluginFailure(_raised(member, what, error, raised_at(error)))
 
 
-def _raised(member: Member, what: str, error: BaseException) -> str:
+def _raised(member: Member, what: str, error: BaseException, place: str = "") -> str:
     try:
         words = str(error)
     except Exception as inner:
         words = f"(its text cannot be had: {type(inner).__name__})"
     # It goes into checkpoints, where a StepbusError's own look at passwords does not reach.
     words = without_secrets(words)
-    return f"{member.label}: {what.format(type(error).__name__)}: {words}; {_switch_off(member)}"
+    return f"{member.label}: {what.format(type(error).__name__)}: {words}{place}; {_switch_off(member)}"
 
 
 def _switch_off(member: Member) -> str:

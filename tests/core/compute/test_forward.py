@@ -121,7 +121,8 @@ def test_a_loss_that_was_picked_takes_the_place_of_the_heads() -> None:
 def test_a_picked_loss_that_fails_names_its_maker(loss: Any, said: str) -> None:
     with pytest.raises(ModelError) as caught:
         losses_of(Model(object()), HeadForward(loss, Maker("the loss 'mine'", "mine 1.0")))
-    assert str(caught.value) == f"the loss 'mine': {said} (mine 1.0)"
+    place = f", at {__file__}:{loss.__code__.co_firstlineno}" if "raised" in said else ""
+    assert str(caught.value) == f"the loss 'mine': {said}{place} (mine 1.0)"
 
 
 def test_the_head_of_a_classifier_is_called_without_its_dropout() -> None:

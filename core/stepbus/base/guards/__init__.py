@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.base.guards.given import signed as signed
     from stepbus.base.guards.makers import Maker as Maker
+    from stepbus.base.guards.places import raised_at as raised_at
     from stepbus.base.guards.read_only import AssignedByCore as AssignedByCore
     from stepbus.base.guards.read_only import ReadOnlyDict as ReadOnlyDict
     from stepbus.base.guards.read_only import ReadOnlyList as ReadOnlyList
@@ -21,5 +22,6 @@ else:
         __name__,
         given="signed",
         makers="Maker",
+        places="raised_at",
         read_only="AssignedByCore ReadOnlyDict ReadOnlyList as_read_only hand_over unless_handed_over written_by_core",
     )

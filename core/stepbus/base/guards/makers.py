@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from attrs import frozen
 
 from stepbus.base import PluginFailure, StepbusError, error_words
+from stepbus.base.guards.places import raised_at
 
 
 @frozen
@@ -38,30 +38,32 @@ class Maker:
         return error(self.sentence(words))
 
     @contextmanager
-    def calling(self, what: str, error: type[StepbusError] = PluginFailure) -> Iterator[None]:
+    def calling(self, what: str, error: type[StepbusError] = PluginFailure, called_as: str = "") -> Iterator[None]:
         """Turn what the part's code raises meanwhile into a sentence, `sys.exit` included, which would end in silence.
 
         Args:
             what: What is called: "update".
             error: The kind of error.
+            called_as: How it is called, for a function that takes something else: "loss(forward, batch)".
         """
         try:
             yield
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as raised:
-            raise self.fault(_read_a_value(what, raised) or f"{what} raised {error_words(raised)}", error) from raised
+            place = raised_at(raised)
+            mistaken = called_as and not place and isinstance(raised, TypeError)
+            more = f"; it is called as {called_as}" if mistaken else place
+            words = _read_a_value(what, raised, place) or f"{what} raised {error_words(raised)}{more}"
+            raise self.fault(words, error) from raised
 
 
-def _read_a_value(what: str, error: BaseException) -> str:
+def _read_a_value(what: str, error: BaseException, place: str) -> str:
     """Return what it is where code inside a compiled step wanted a value; "" where it is something else."""
     if not str(error).startswith(("[eval] ", "[async_eval] ")):
         return ""
-    where = ""
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if not str(frame.f_globals.get("__name__", "")).startswith(("stepbus.", "mlx.")):
-            where = f" at {frame.f_code.co_filename}:{line}"
     return (
-        f"{what} reads the value of an array{where} (print, item, float, if, a text with it), and in a compiled step "
-        "none is known: compute with arrays, mx.where in place of if, and return named scalars to see them in the log"
+        f"{what} reads the value of an array{place.lstrip(',')} (print, item, float, if, a text with it), and in a "
+        "compiled step none is known: compute with arrays, mx.where in place of if, and return named scalars to see "
+        "them in the log"
     )

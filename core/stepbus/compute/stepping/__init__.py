@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.compute.stepping.alike import leaves as leaves
     from stepbus.compute.stepping.checks import checked_gradient as checked_gradient
     from stepbus.compute.stepping.checks import checked_loss as checked_loss
-    from stepbus.compute.stepping.fingerprints import leaves as leaves
+    from stepbus.compute.stepping.checks import inner_gradient as inner_gradient
+    from stepbus.compute.stepping.checks import inner_loss as inner_loss
     from stepbus.compute.stepping.following import Follower as Follower
     from stepbus.compute.stepping.naming import Givers as Givers
     from stepbus.compute.stepping.own_step import StepOptimizer as StepOptimizer
@@ -25,8 +27,8 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        checks="checked_gradient checked_loss",
-        fingerprints="leaves",
+        alike="leaves",
+        checks="checked_gradient checked_loss inner_gradient inner_loss",
         following="Follower",
         naming="Givers",
         own_step="StepOptimizer",

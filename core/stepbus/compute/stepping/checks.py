@@ -43,7 +43,7 @@ def checked_loss(given: Any, givers: Givers | None = None) -> Callable[..., Any]
     maker, givers = _maker(given, "wrap_loss"), givers or Givers()
 
     def loss(forward: Any, batch: Mapping[str, mx.array]) -> tuple[mx.array, dict[str, mx.array]]:
-        with maker.calling("its loss"), givers.calling() as inside:
+        with maker.calling("its loss", called_as="loss(forward, batch)"), givers.calling() as inside:
             found = given(forward, dict(batch))
         expected = "expected (row losses [B], {name: scalar array}) from its loss"
         if not isinstance(found, tuple | list) or len(found) != 2:
@@ -56,7 +56,7 @@ def checked_loss(given: Any, givers: Givers | None = None) -> Callable[..., Any]
             raise maker.fault(f"{expected}, row losses as floating-point numbers, got {kind_of(rows)}")
         return rows.astype(mx.float32), _checked_named(maker, named, wanted, givers, inside)
 
-    return loss
+    return inner_loss(loss)
 
 
 def checked_gradient(given: Any, givers: Givers | None = None) -> Callable[..., Any]:
@@ -72,8 +72,9 @@ def checked_gradient(given: Any, givers: Givers | None = None) -> Callable[..., 
     maker, givers = _maker(given, "wrap_gradient"), givers or Givers()
 
     def value_and_grad(parameters: Mapping[str, mx.array], batch: Mapping[str, mx.array]) -> tuple[Any, ...]:
+        how = "value_and_grad(parameters, batch)"
         try:
-            with maker.calling("its value_and_grad"), givers.calling() as inside:
+            with maker.calling("its value_and_grad", called_as=how), givers.calling() as inside:
                 found = given(handed_out(dict(parameters)), dict(batch))
         except Misnamed as error:
             if error.name in parameters:  # by whom it was called
@@ -103,7 +104,44 @@ def checked_gradient(given: Any, givers: Givers | None = None) -> Callable[..., 
         checked = {name: gradients[name] for name in parameters}
         return total, weight, _checked_named(maker, named, None, givers, inside), checked
 
-    return value_and_grad
+    return inner_gradient(value_and_grad)
+
+
+def inner_loss(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a loss as a wrapper is given it: one that says how it is called where it is called in another way."""
+
+    def inner(*arguments: Any, **named: Any) -> Any:
+        forward, batch = _two("the inner loss", "loss(forward, batch)", arguments, named)
+        if not callable(forward) or not isinstance(batch, Mapping):
+            got = f"loss({type(forward).__name__}, {type(batch).__name__})"
+            raise TypeError(f"the inner loss is called as loss(forward, batch), got {got}")
+        return loss(forward, batch)
+
+    return inner
+
+
+def inner_gradient(value_and_grad: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a value_and_grad as a wrapper is given it, likewise."""
+    how = "value_and_grad(parameters, batch)"
+
+    def inner(*arguments: Any, **named: Any) -> Any:
+        parameters, batch = _two("the inner value_and_grad", how, arguments, named)
+        if not isinstance(parameters, Mapping) or not isinstance(batch, Mapping):
+            got = f"value_and_grad({type(parameters).__name__}, {type(batch).__name__})"
+            raise TypeError(f"the inner value_and_grad is called as {how}, got {got}")
+        return value_and_grad(parameters, batch)
+
+    return inner
+
+
+def _two(what: str, how: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the two arguments of a call, given in order or by name."""
+    names = how.partition("(")[2].rstrip(")").split(", ")
+    found = {**dict(zip(names, arguments, strict=False)), **named}
+    if len(arguments) + len(named) != 2 or found.keys() != set(names):
+        given = [*(type(each).__name__ for each in arguments), *(f"{name}=…" for name in named)]
+        raise TypeError(f"{what} is called as {how}, got {how.partition('(')[0]}({', '.join(given)})")
+    return found[names[0]], found[names[1]]
 
 
 def _maker(given: Any, hook: str) -> Maker:

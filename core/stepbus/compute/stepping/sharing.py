@@ -16,8 +16,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from stepbus.compute import Forward
-from stepbus.compute.stepping.fingerprints import Unknown, leaves, of_model, of_value
-from stepbus.compute.stepping.held import Held, held, same_held
+from stepbus.compute.stepping.alike import Held, Unknown, held_by, leaves, of_model, of_value, same_held
 from stepbus.compute.stepping.parts import StepParts
 from stepbus.compute.stepping.traced import Traced
 from stepbus.compute.stepping.updater import ParameterUpdater
@@ -98,7 +97,7 @@ class Shared:
         start, _ = phase
         assert self._updater is not None  # a fit makes its optimizer before its steps
         followers = [(each.maker, each.function) for each in self._updater.followers.given]
-        now = held([*parts.given, *followers]) if keys is not None else []
+        now = held_by([*parts.given, *followers]) if keys is not None else []
         known = self._is_known(f"traced from {start}", key) and start in self._traced
         if not known or not same_held(self._held[start], now):
             self._held[start] = now

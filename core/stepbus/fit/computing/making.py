@@ -20,6 +20,8 @@ from stepbus.compute.stepping import (
     StepParts,
     checked_gradient,
     checked_loss,
+    inner_gradient,
+    inner_loss,
     set_trained,
 )
 from stepbus.fit.computing.alike import trace_keys
@@ -139,7 +141,7 @@ def _parts(session: Fitting, forward: Forward) -> StepParts:
     # Wrappers of the loss are called while those of the gradient are: each kind has its own calls.
     of_loss, of_gradient = Givers(makers), Givers(makers)
     gradient = Gradient(of_gradient)
-    loss = forward.loss_of(session.model)
+    loss, value_and_grad = inner_loss(forward.loss_of(session.model)), inner_gradient(gradient)
     given: list[Any] = []
 
     def told(_: str, function: Any) -> None:
@@ -148,7 +150,7 @@ def _parts(session: Fitting, forward: Forward) -> StepParts:
     of = partial(checked_loss, givers=of_loss)
     wrapped_loss = bus.thread("wrap_loss", told=told, between=of, trainer=session, loss=loss)
     between = partial(checked_gradient, givers=of_gradient)
-    wrapped = bus.thread("wrap_gradient", told=told, between=between, trainer=session, value_and_grad=gradient)
+    wrapped = bus.thread("wrap_gradient", told=told, between=between, trainer=session, value_and_grad=value_and_grad)
     transforms = list(bus.in_order("transform_gradients", trainer=session))
     own = bus.hook.training_step(trainer=session)
     given += [*transforms, *([] if own is None else [own])]
@@ -156,7 +158,7 @@ def _parts(session: Fitting, forward: Forward) -> StepParts:
         transforms=transforms,
         loss=None if wrapped_loss is loss else wrapped_loss,
         gradient=gradient,
-        wrapped=None if wrapped is gradient else wrapped,
+        wrapped=None if wrapped is value_and_grad else wrapped,
         own=own,
         given=[(each.maker, each.function) for each in given],
         givers=makers,

@@ -23,7 +23,7 @@ def test_a_sentence_names_part_mend_and_provider() -> None:
 @pytest.mark.parametrize("error", [ZeroDivisionError("of the sample"), SystemExit("done"), GeneratorExit()])
 def test_what_its_code_raises_is_a_sentence(error: BaseException) -> None:
     said = f"{type(error).__name__}: {error}".removesuffix(": ")
-    words = rf"^the optimizer 'mine': update raised {said}; pick another one "
+    words = rf"^the optimizer 'mine': update raised {said}, at {__file__}:\d+; pick another one "
     with pytest.raises(PluginFailure, match=words), MINE.calling("update"):
         raise error
     with pytest.raises(ModelError), MINE.calling("update", ModelError):

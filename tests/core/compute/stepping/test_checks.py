@@ -40,13 +40,13 @@ def test_a_loss_without_a_gradient_is_refused(found: Any, words: str) -> None:
     """The loss was 0 and the gradient too, without a word."""
     returned = found if isinstance(found, tuple | list) else (found, {})
     with pytest.raises(PluginFailure, match=f"^mine: .*{words}"):
-        checked_loss(given(lambda forward, batch: returned))(None, BATCH)
+        checked_loss(given(lambda forward, batch: returned))(print, BATCH)
 
 
 @pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16, mx.float32])
 def test_row_losses_of_any_floating_point_kind_are_taken_as_float32(dtype: Any) -> None:
     rows, named = checked_loss(given(lambda f, b: (mx.ones(3, dtype=dtype), {"hits": mx.array([1, 0, 1])})))(
-        None, BATCH
+        print, BATCH
     )
     assert (rows.dtype, named["hits"].dtype, named["hits"].tolist()) == (mx.float32, mx.float32, [1.0, 0.0, 1.0])
 
@@ -93,7 +93,7 @@ def test_what_one_wrapper_writes_into_reaches_no_other() -> None:
         batch.pop("x")
         return batch.pop("weights"), {}
 
-    rows, _ = checked_loss(given(loss))(None, BATCH)
+    rows, _ = checked_loss(given(loss))(print, BATCH)
     assert rows.tolist() == [1.0] * 3
 
     def gradient(parameters: Any, batch: Any) -> Any:
@@ -127,5 +127,5 @@ def test_the_innermost_that_gives_a_name_is_who_gave_it() -> None:
     second = checked_loss(
         given(lambda f, b: (first(f, b)[0], {**first(f, b)[1], "own": mx.array(0.0)}), "second"), givers
     )
-    second(None, BATCH)
+    second(print, BATCH)
     assert {name: maker.said for name, maker in givers.makers.items()} == {"kl": "first", "own": "second"}

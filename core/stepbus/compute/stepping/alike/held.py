@@ -20,7 +20,7 @@ import numpy as np
 
 from stepbus.base import PluginError, show_python
 from stepbus.base.guards import Maker
-from stepbus.compute.stepping.fingerprints import of_value
+from stepbus.compute.stepping.alike.fingerprints import of_value
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), mx.Dtype, np.dtype, np.generic)
 _DEPTH = 8
@@ -31,7 +31,7 @@ _GROW = frozenset({"append", "extend", "insert", "setdefault", "pop", "popitem",
 Held = list[tuple[Maker, dict[str, Any]]]
 
 
-def held(given: Iterable[tuple[Maker, Any]]) -> Held:
+def held_by(given: Iterable[tuple[Maker, Any]]) -> Held:
     """Return what functions hold now: before they are traced, for they may change it.
 
     Args:

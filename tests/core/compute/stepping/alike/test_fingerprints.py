@@ -12,7 +12,7 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-from stepbus.compute.stepping.fingerprints import Unknown, of_model, of_value
+from stepbus.compute.stepping.alike.fingerprints import Unknown, of_model, of_value
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ import pytest
 
 from stepbus.base import PluginError
 from stepbus.base.guards import Maker
-from stepbus.compute.stepping.held import held, same_held
+from stepbus.compute.stepping.alike.held import held_by, same_held
 
 MINE = Maker("Mine: wrap_loss")
 FACTOR = 1.0
@@ -85,7 +85,7 @@ def plus(a: Any, b: Any) -> Any:
 
 
 def compared(one: Any, other: Any) -> bool:
-    return same_held(held([(MINE, one)]), held([(MINE, other)]))
+    return same_held(held_by([(MINE, one)]), held_by([(MINE, other)]))
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_a_number_of_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
     def scaled(x: Any) -> Any:
         return x * FACTOR
 
-    before = held([(MINE, scaled)])
+    before = held_by([(MINE, scaled)])
     monkeypatch.setitem(globals(), "FACTOR", 2.0)
     with pytest.raises(PluginError, match=r"FACTOR is 2\.0 in this fit, and was 1\.0 there"):
-        same_held(before, held([(MINE, scaled)]))
+        same_held(before, held_by([(MINE, scaled)]))
 
 
 @pytest.mark.parametrize("value", [float("nan"), np.float32(0.5), mx.float16, np.dtype("int8"), {1, 2}, b"x", 2j])
@@ -136,7 +136,7 @@ def test_another_function() -> None:
 
 
 def test_a_function_in_one_fit_only() -> None:
-    one = held([(MINE, closing(1))])
+    one = held_by([(MINE, closing(1))])
     with pytest.raises(PluginError, match="it gives none in this fit, and gave a function there"):
         same_held(one, [])
     with pytest.raises(PluginError, match="it gives a function in this fit, and gave none there"):
