@@ -44,7 +44,7 @@ import attrs
 import stepbus.device.backend as backend
 from stepbus.base import ConfigError, Problem, StepbusError, listed, values_without_secrets, without_secrets
 from stepbus.compute import Optimizer, find_folder
-from stepbus.compute.models import build_pooling, head_for
+from stepbus.compute.models import build_pooling, built_part, head_for
 from stepbus.config import Config, load_config
 from stepbus.device import choice as device
 from stepbus.fit import TextFits, exclusions, known_config, text_of
@@ -201,14 +201,14 @@ def _describe_memory(
         return None
     if shapes is None or head is None:
         return None
-    pooling = None
+    made = None
     with _collecting(problems, config):
         pooling = build_pooling(section.settings.pooling, width, (model_config or {})["num_hidden_layers"])
-    if pooling is None:
+        made = built_part(head, getattr(pooling, "output_size", None) or width, session.data.codec.outputs)
+    if made is None:
         return None
-    width = getattr(pooling, "output_size", None) or width
     shapes |= memory.module_shapes("pooling", pooling)
-    shapes |= memory.module_shapes("head", head.build(width, session.data.codec.outputs))
+    shapes |= memory.module_shapes("head", made)
     largest = max(batches, key=lambda bucket: sizes[bucket])
     estimate = memory.estimate(
         shapes,

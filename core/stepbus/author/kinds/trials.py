@@ -109,15 +109,13 @@ def _optimizer(selected: Selected) -> str:
 
 
 def _head(selected: Selected) -> str:
-    import mlx.nn as nn
-
-    from stepbus.compute.models import check_head
+    from stepbus.compute.models import built_part, check_head
     from stepbus.device import backend
 
     mx, draw = backend.mx, np.random.default_rng(0)
     task = selected.component.metadata.get("task") or "binary"
     outputs = OUTPUTS[task]
-    head: Any = selected.build_a(nn.Module, WIDTH, outputs)
+    head: Any = built_part(selected, WIDTH, outputs)
     logits = head(mx.array(draw.normal(size=(ROWS, WIDTH)).astype(np.float32)))
     if _shape(logits) != (ROWS, outputs):
         return f"expected logits [B, K], here {[ROWS, outputs]}, got {_shown(logits)}"
@@ -131,7 +129,7 @@ def _head(selected: Selected) -> str:
 
 
 def _pooling(selected: Selected) -> str:
-    from stepbus.compute.models import build_pooling
+    from stepbus.compute.models import build_pooling, check_pooling
     from stepbus.device import backend
 
     mx, draw = backend.mx, np.random.default_rng(0)
@@ -146,6 +144,10 @@ def _pooling(selected: Selected) -> str:
         return f"expected [B, D], here {[ROWS, width]}, got {_shown(pooled)}"
     if not np.isfinite(np.array(pooled.astype(mx.float32))).all():
         return "expected finite numbers for a row without any token, as padded rows are, got others"
+    try:
+        check_pooling(pooling, pooling, selected.maker, WIDTH, LAYERS + 1 if every else None)
+    except ModelError as error:  # as a run would refuse it
+        return str(error).removeprefix(f"{selected.maker.said}: ")
     return ""
 
 

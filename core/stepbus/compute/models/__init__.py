@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from stepbus.compute.models.loading import LoadReport as LoadReport
     from stepbus.compute.models.model import Classifier as Classifier
     from stepbus.compute.models.model_keys import check_keys as check_keys
+    from stepbus.compute.models.part_state import built_part as built_part
     from stepbus.compute.models.parts import Encoder as Encoder
     from stepbus.compute.models.parts import Head as Head
     from stepbus.compute.models.parts import Pooling as Pooling
     from stepbus.compute.models.pooling import build_pooling as build_pooling
+    from stepbus.compute.models.pooling_check import check_models_pooling as check_models_pooling
+    from stepbus.compute.models.pooling_check import check_pooling as check_pooling
     from stepbus.compute.models.starting_values import initialise as initialise
 else:
     from stepbus.base.lazy import lazily
@@ -36,6 +39,8 @@ else:
         loading="LoadReport",
         model="Classifier",
         model_keys="check_keys",
+        part_state="built_part",
         pooling="build_pooling",
+        pooling_check="check_models_pooling check_pooling",
         starting_values="initialise",
     )

@@ -13,6 +13,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
+from stepbus.base.guards import Maker
 from stepbus.compute.checks import called, encoded, pooled_by, pooled_width
 from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
 from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
@@ -21,6 +22,7 @@ from stepbus.compute.models.layers import count_layers
 from stepbus.compute.models.loading import LoadReport as LoadReport
 from stepbus.compute.models.loading import match_names
 from stepbus.compute.models.model_keys import check_keys
+from stepbus.compute.models.part_state import built_part, check_kinds
 from stepbus.compute.models.pooling import build_pooling, check_reads
 from stepbus.compute.models.starting_values import initialise
 from stepbus.config import ModelConfig
@@ -229,9 +231,11 @@ def compose(
         The model, all its arrays evaluated, in training mode.
 
     Raises:
-        ModelError: The weights do not fit the encoder, or a key of the configuration holds what no model can use.
+        ModelError: The weights do not fit the encoder, a key of the configuration holds what no model can use, or a
+            part holds what no file can keep, see `stepbus.compute.models.part_state`.
     """
     check_keys(config, source)
+    check_kinds(Maker(f"the encoder {type(encoder).__name__}", type(encoder).__module__), encoder)
     pooling = build_pooling(settings.pooling, encoder.hidden_size, count_layers(encoder))
     check_reads(encoder, settings.pooling, pooling)
     dropout = settings.dropout
@@ -242,7 +246,7 @@ def compose(
     model = Classifier(
         encoder,
         pooling,
-        head.build_a(nn.Module, pooled_width(encoder, pooling), outputs),
+        built_part(head, pooled_width(encoder, pooling), outputs),
         task=head.component.metadata["task"],
         outputs=outputs,
         dropout=float(dropout or 0.0),

@@ -27,7 +27,7 @@ class Encoder(Protocol):
 
 
 class Pooling(Protocol):
-    """How the tokens' vectors become one: an `mlx.nn.Module`.
+    """How the tokens' vectors become one: an `mlx.nn.Module`. No row may look at another one, nor at a token of mask 0.
 
     It may have `first_token_only = True`, which lets the encoder leave the other tokens out, and `in_encoder = True`,
     where Hugging Face stores its parameters with the encoder. `all_layers = True` hands it a list of hidden states,

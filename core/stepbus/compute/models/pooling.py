@@ -11,6 +11,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.nn as nn
 
 from stepbus.base import ModelError, Selected, show_python
+from stepbus.compute.models.part_state import built_part
 
 
 def build_pooling(selected: Selected, width: int, layers: int | None) -> nn.Module:
@@ -22,7 +23,8 @@ def build_pooling(selected: Selected, width: int, layers: int | None) -> nn.Modu
         layers: How many layers the encoder has; None where nobody knows.
 
     Raises:
-        ModelError: It asks for layers where nobody knows of any, or its `output_size` is no width.
+        ModelError: It asks for layers where nobody knows of any, its `output_size` is no width, or it holds what no
+            file keeps.
     """
     told: dict[str, int] = {}
     if _asks_for_layers(selected):
@@ -32,7 +34,7 @@ def build_pooling(selected: Selected, width: int, layers: int | None) -> nn.Modu
                 "`layers`; pick another pooling"
             )
         told = {"layers": layers}
-    pooling: nn.Module = selected.build_a(nn.Module, width, **told)
+    pooling = built_part(selected, width, **told)
     own = getattr(pooling, "output_size", None)
     if own is not None and (not isinstance(own, int) or isinstance(own, bool) or own < 1):
         expected = "output_size: expected a whole number of at least 1, the width of what it gives"

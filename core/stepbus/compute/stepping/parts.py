@@ -49,6 +49,7 @@ class StepParts:
         gradient: The engine's own value_and_grad.
         wrapped: The same with all wrappers; None where nothing is put around it.
         own: A whole step of a plugin's; see the hook `training_step`.
+        given: All functions of plugins among these, with whom each comes from.
         givers: Who gave each named number of the loss, known once it was traced.
     """
 
@@ -57,6 +58,7 @@ class StepParts:
     gradient: Gradient | None = None
     wrapped: Callable[..., Any] | None = None
     own: Callable[..., Any] | None = None
+    given: Sequence[tuple[Maker, Callable[..., Any]]] = ()
     givers: dict[str, Maker] = field(factory=dict)
 
 

@@ -140,15 +140,25 @@ def _parts(session: Fitting, forward: Forward) -> StepParts:
     of_loss, of_gradient = Givers(makers), Givers(makers)
     gradient = Gradient(of_gradient)
     loss = forward.loss_of(session.model)
-    wrapped_loss = bus.thread("wrap_loss", between=partial(checked_loss, givers=of_loss), trainer=session, loss=loss)
+    given: list[Any] = []
+
+    def told(_: str, function: Any) -> None:
+        given.append(function)
+
+    of = partial(checked_loss, givers=of_loss)
+    wrapped_loss = bus.thread("wrap_loss", told=told, between=of, trainer=session, loss=loss)
     between = partial(checked_gradient, givers=of_gradient)
-    wrapped = bus.thread("wrap_gradient", between=between, trainer=session, value_and_grad=gradient)
+    wrapped = bus.thread("wrap_gradient", told=told, between=between, trainer=session, value_and_grad=gradient)
+    transforms = list(bus.in_order("transform_gradients", trainer=session))
+    own = bus.hook.training_step(trainer=session)
+    given += [*transforms, *([] if own is None else [own])]
     return StepParts(
-        transforms=list(bus.in_order("transform_gradients", trainer=session)),
+        transforms=transforms,
         loss=None if wrapped_loss is loss else wrapped_loss,
         gradient=gradient,
         wrapped=None if wrapped is gradient else wrapped,
-        own=bus.hook.training_step(trainer=session),
+        own=own,
+        given=[(each.maker, each.function) for each in given],
         givers=makers,
     )
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from stepbus.base import DataError, ModelError
 from stepbus.base.trees import plain
 from stepbus.compute import ParameterUpdater, Scheduler, Shared, mix
-from stepbus.compute.models import LoadReport, adopt_head, check_head, initialise, keys_of, rehearse_head, tell_classes
+from stepbus.compute.models import (
+    LoadReport,
+    adopt_head,
+    check_head,
+    check_models_pooling,
+    initialise,
+    keys_of,
+    rehearse_head,
+    tell_classes,
+)
 from stepbus.fit import Exported, chosen_metrics, evaluation, persistence, run_notes
 from stepbus.fit.computing import (
     followed_optimizer,
@@ -196,6 +205,7 @@ class TextFits:
 
     def steps(self, session: Fitting) -> Steps:
         """Compile the steps; weights, optimizer state and restored values are in place."""
+        check_models_pooling(session.model)
         check_head(session.model)
         return new_steps(self.config, session, self._forward(session), self._sharing(session))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.testing.scripted.configuration import loaded_class as loaded_class
+    from stepbus.testing.scripted.configuration import own_names as own_names
     from stepbus.testing.scripted.configuration import scripted_config as scripted_config
     from stepbus.testing.scripted.memory_store import MemoryStore as MemoryStore
     from stepbus.testing.scripted.model import ScriptedModel as ScriptedModel
@@ -19,7 +20,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        configuration="loaded_class scripted_config",
+        configuration="loaded_class own_names scripted_config",
         memory_store="MemoryStore",
         model="ScriptedModel check_arrays uncomputed",
         optimizer="ScriptedOptimizer",

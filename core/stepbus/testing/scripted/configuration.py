@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from stepbus.base import Component, Components, ConfigError, PluginError, Problem, Selected, did_you_mean, snake_case
 from stepbus.base.trees import Given, Mark, collecting, from_python, make_settings
@@ -63,7 +64,8 @@ class ScriptedConfig(Config):
         chosen = tree.pop("plugins")
         for name in BASES:
             tree[name].pop("type", None)
-        own = [(each, chosen[snake_case(each.__name__)]) if inspect.isclass(each) else each for each in self.given]
+        names = iter(own_names(self.given))
+        own = [(each, chosen[next(names)]) if inspect.isclass(each) else each for each in self.given]
         return _made(own, tree)[0]
 
 
@@ -85,7 +87,9 @@ def _made(plugins: Sequence[Any], tree: Mapping[str, Any]) -> tuple[Config, tupl
     pairs = [each if isinstance(each, tuple) else (each, {}) for each in plugins]
     if wrong := [pair for pair in pairs if len(pair) != 2]:
         raise PluginError(f"expected (class, settings), got a tuple of {len(wrong[0])}")
-    named = [(loaded_class(cls), settings) for cls, settings in pairs if inspect.isclass(cls)]
+    names = iter(own_names([plugin for plugin, _ in pairs]))
+    classes = [(cls, settings) for cls, settings in pairs if inspect.isclass(cls)]
+    named = [(evolve(loaded_class(cls), name=next(names)), settings) for cls, settings in classes]
     extras = tuple(plugin for plugin, _ in pairs if not inspect.isclass(plugin))
     for plugin, settings in pairs:
         if settings and not inspect.isclass(plugin):
@@ -131,3 +135,18 @@ def _never(*_: Any, **__: Any) -> Any:
 def loaded_class(cls: type) -> LoadedPlugin:
     """Return a class as if a configuration had named it."""
     return LoadedPlugin(snake_case(cls.__name__), cls, cls.__module__, "", "local")
+
+
+def own_names(plugins: Iterable[Any]) -> list[str]:
+    """Return the names that classes have in a configuration, each its own: "mine", and of a second one "mine_2".
+
+    Args:
+        plugins: What a kit was given; what is no class has no name there.
+    """
+    found: list[str] = []
+    for each in plugins:
+        if inspect.isclass(each):
+            name = snake_case(each.__name__)
+            others = (f"{name}_{number}" for number in itertools.count(2))
+            found.append(name if name not in found else next(other for other in others if other not in found))
+    return found

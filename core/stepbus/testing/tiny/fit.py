@@ -13,9 +13,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from stepbus.author.sample import tiny_rows, tiny_tree
-from stepbus.base import PluginError, snake_case
+from stepbus.base import PluginError, show_python
 from stepbus.base.trees import plain
 from stepbus.testing import Event, Recorder, Told
+from stepbus.testing.scripted import own_names
 
 if TYPE_CHECKING:
     from stepbus.api import Trainer
@@ -61,7 +62,8 @@ def tiny_fit(
     Args:
         plugin: A class, as YAML would name it; an instance or a module; none trains without.
         settings: Settings of the class, by name or as its Config.
-        beside: Further plugins; (class, settings) is one with settings.
+        beside: Further plugins; (class, settings) is one with settings. A class that is there twice is called `mine`
+            and `mine_2`.
         rows: Training rows: columns id, text, label (0 or 1), kind (three classes), long (0 or 1), value (a number).
             The task in `data={"task": …}` picks the column that is the label.
         validation: Whether there are validation rows as well.
@@ -69,7 +71,8 @@ def tiny_fit(
         directory: The folder of everything; a temporary one without it.
         resume: Go on with the newest run of that folder.
         **more: Sections and settings, as `create_trainer` takes them, over those of the tiny fit: `num_epochs=1`,
-            `model={"head": "mine"}`, `data={"train": "mine:rows"}` in place of the made rows.
+            `model={"head": "mine"}`, `data={"train": "mine:rows"}` in place of the made rows,
+            `plugins={"freeze": {"layers": 1}}` for those that are installed.
 
     Returns:
         The result, the trained trainer, and what was told on the way.
@@ -97,12 +100,24 @@ def _fit(
     recorder = Recorder()
     said = more.get("data")
     tree = tiny_tree(folder, said.get("task") if isinstance(said, Mapping) else None)
+    if "config" in more:
+        raise PluginError(
+            "config: expected sections and settings as keywords, got a config; tiny_fit has one of its own"
+        )
+    more, passed = {name: value for name, value in more.items() if name != "plugins"}, more.get("plugins") or {}
+    if not isinstance(passed, Mapping):
+        words = "expected the settings of installed plugins by name, or False to switch one off, got"
+        raise PluginError(f"plugins: {words} {show_python(passed)}; classes and objects are handed over in beside")
+    tree["plugins"] |= passed
     extras: list[Any] = [recorder]
     pairs = [each if isinstance(each, tuple) else (each, None) for each in beside]
+    names = iter(own_names([given for given, _ in [(plugin, settings), *pairs]]))
     for given, chosen in [(plugin, settings), *pairs]:
         if inspect.isclass(given):
             own = {} if chosen is None else dict(chosen) if isinstance(chosen, Mapping) else plain(chosen)
-            tree["plugins"][snake_case(given.__name__)] = {"use": _named(given), **own}
+            name = next(names)
+            under = tree["plugins"].get(name)
+            tree["plugins"][name] = {**(under if isinstance(under, Mapping) else {}), "use": _named(given), **own}
         elif chosen is not None:
             raise PluginError(f"expected a class beside settings, got {type(given).__name__}")
         elif given is not None:
