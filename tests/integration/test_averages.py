@@ -555,3 +555,21 @@ def test_any_module_on_any_batches_is_averaged_and_running_means_that_are_not_ar
     who = "optimizer.type: schedule_free" if name == "schedule_free" else name
     words = f"{who} averages what is trained, which the running means of norm are not"
     assert [words in text for text in said if "running means" in text] == [True] * running
+
+
+def test_averages_of_some_parameters_are_refused_before_the_first_update(tiny_config: Make) -> None:
+    """The others were evaluated and exported as training had left them."""
+
+    class Some:
+        averages = True
+
+        @hookimpl
+        def after_update(self) -> Any:
+            return {}, lambda parameters, arrays: arrays, lambda parameters, arrays: dict([*parameters.items()][1:])
+
+    watches = Watches()
+    with pytest.raises(
+        StepbusError, match=r"^Some \(passed in Python\): after_update: weights: .*got none of 'encoder\."
+    ):
+        create_trainer(config=tiny_config(), plugins=[Some(), watches]).train()
+    assert watches.losses == []

@@ -119,7 +119,7 @@ class HeadForward:
         if self.loss is not None:
             maker, said = self.maker, ""
             with maker.calling("its call", ModelError):
-                losses = self.loss(logits, labels)
+                losses = self.loss(logits[...], labels[...])  # which it may write into
         else:
             maker, said = maker_of(model, "head"), "loss: "
             mend = "soft labels are probabilities [B, K]: let its loss take them, or leave data.soft_labels out"

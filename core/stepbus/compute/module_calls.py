@@ -13,6 +13,7 @@ import mlx.core as mx
 from attrs import frozen
 
 from stepbus.base import ModelError, StepbusError, error_words, listed
+from stepbus.compute.checks import handed_out
 from stepbus.compute.forward import Arrays
 
 # What a batch says of its rows, besides what a model computes with.
@@ -207,6 +208,7 @@ class ModuleCall:
         return outputs.astype(mx.float32) if mx.issubdtype(outputs.dtype, mx.floating) else outputs
 
     def _answer(self, batch: Arrays, *, labels: bool) -> Any:
+        batch = handed_out(batch)
         if self.precision != mx.float32:
             batch = {name: self._lowered(name, array) for name, array in batch.items()}
         placed, named = arguments(self.signature, batch, labels=labels)

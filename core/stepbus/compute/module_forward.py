@@ -11,6 +11,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 
 from stepbus.base import ModelError
+from stepbus.compute.checks import handed_out
 from stepbus.compute.forward import Arrays, RowLoss
 from stepbus.compute.module_calls import InWords, ModuleCall, Signature, kind_words, shape_words
 
@@ -94,7 +95,7 @@ class ModuleForward:
         if self.loss is not None:
             found = forward(batch)
             with InWords(f"the loss of outputs {shape_words(found)} and labels {shape_words(batch['labels'])}"):
-                loss = self.loss(found, batch["labels"])
+                loss = self.loss(*handed_out([found, batch["labels"]]))  # which it may write into
             return self._of_rows(loss, rows), found
         if not isinstance(forward, ModuleCall):
             raise ModelError(

@@ -132,3 +132,29 @@ def test_the_head_of_a_classifier_is_called_without_its_dropout() -> None:
 
     logits = HeadForward().calling(Model(Linear(None))).head(mx.ones((3, 2), mx.bfloat16))
     assert (logits.tolist(), logits.dtype) == ([[2.0, 2.0]] * 3, mx.float32)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_a_loss_or_a_head_writes_into_is_its_own(beside: bool) -> None:
+    """What a loss moved in place was moved for the predictions, and for whoever calls the loss once more."""
+
+    class Writes(Head):
+        def __init__(self) -> None:
+            super().__init__(None)
+
+        def loss(self, logits: mx.array, labels: mx.array) -> mx.array:
+            logits -= 5
+            labels *= 0
+            return logits.sum(axis=1)
+
+        def predictions(self, logits: mx.array) -> mx.array:
+            logits *= 0
+            return logits
+
+    model, before = Model(Writes()), LOGITS.tolist()
+    forward = HeadForward(Writes().loss) if beside else HeadForward()
+    for _ in range(2):
+        losses, predictions, logits = forward.outputs(model, BATCH)
+        assert (losses.tolist(), logits.tolist()) == ([-9.0, -8.0, -10.0], before)
+        assert predictions.tolist() == [[0.0, 0.0]] * 3
+    assert BATCH["labels"].tolist() == [1, 0, 1]

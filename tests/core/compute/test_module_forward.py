@@ -213,3 +213,20 @@ def test_a_module_that_computes_its_loss_is_handed_no_other_outputs() -> None:
     np.testing.assert_array_equal(forward.loss_of(model)(call, BATCH)[0], CROSS_ENTROPY(X, LABELS))
     with pytest.raises(ModelError, match=r"^Mine computes its own loss, so a plugin cannot hand it outputs of its own"):
         forward.loss_of(model)(lambda batch: call(batch), BATCH)
+
+
+def test_what_a_loss_writes_into_is_its_own() -> None:
+    def writes(outputs: mx.array, labels: mx.array) -> mx.array:
+        outputs *= 2
+        labels -= 1
+        return mx.abs(outputs - labels)
+
+    def moves(x: mx.array) -> mx.array:
+        x += 1
+        return x
+
+    model = module(moves)
+    batch = {"x": mx.array([0.0, 1.0]), "labels": mx.array([1.0, 1.0]), "weights": mx.ones(2)}
+    for _ in range(2):
+        losses, _, outputs = ModuleForward(model, writes).outputs(model, batch)
+        assert (losses.tolist(), outputs.tolist(), batch["labels"].tolist()) == ([2.0, 4.0], [1.0, 2.0], [1.0, 1.0])

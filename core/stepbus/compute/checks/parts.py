@@ -33,7 +33,7 @@ def called(model: Any, part: str, *arguments: Any, method: str = "", mend: str =
     Args:
         model: The model.
         part: encoder, pooling or head.
-        *arguments: What it is called with.
+        *arguments: What it is called with; it may write into that.
         method: The method to call; none calls the part itself.
         mend: What to do where it raises.
         **keywords: What it is called with by name.
@@ -46,7 +46,7 @@ def called(model: Any, part: str, *arguments: Any, method: str = "", mend: str =
     if function is None:
         raise maker.fault(f"expected methods loss and predictions, got no {method}", ModelError)
     with evolve(maker, mend=mend).calling(method or "its call", ModelError):
-        return function(*arguments, **keywords)
+        return function(*handed_out(list(arguments)), **keywords)
 
 
 def encoded(model: Any, batch: Mapping[str, mx.array]) -> Any:
@@ -115,6 +115,7 @@ def handed_out(tree: Any) -> Any:
     """Return a tree of arrays for somebody who may write into it: containers and arrays are his own, at no cost.
 
     Args:
-        tree: Dictionaries and lists of arrays; `array += 1` and `array[0] = 1` on the copy leave it as it is.
+        tree: Dictionaries and lists of arrays, or of anything else; `array += 1` and `array[0] = 1` on the copy leave
+            it as it is.
     """
-    return tree_map(lambda array: array[...], tree)
+    return tree_map(lambda each: each[...] if isinstance(each, mx.array) else each, tree)

@@ -55,6 +55,19 @@ class Averages:
         Raises:
             PluginFailure: Somebody raised, or gave something else.
         """
+        found = self.offered(parameters)
+        mx.eval(found)
+        return found
+
+    def offered(self, parameters: Arrays) -> Arrays:
+        """Return the same and compute nothing: what is wrong with it is said before the first update.
+
+        Args:
+            parameters: What is trained in any phase, by name.
+
+        Raises:
+            PluginFailure: As above.
+        """
         found: Arrays = {}
         for each in self.plugins:
             assert each.weights is not None  # which makes it one of them
@@ -71,7 +84,6 @@ class Averages:
                 with self.maker.calling("weights"):
                     average = optimizer.weights(parameters[name].astype(mx.float32), handed_out(self.states[name]))
                 found |= _checked(self.maker, parameters, {name: average})
-        mx.eval(found)
         return found
 
     def begin(self, parameters: Arrays) -> None:

@@ -79,6 +79,7 @@ def followed_optimizer(session: Fitting, shared: Shared | None = None) -> Parame
     made: ParameterUpdater = session.optimizer
     made.follow_with(found)
     session.averages = checked_averages(session)
+    made.averages.offered(made.trained(session.model))
     return made if shared is None else shared.updater(made)
 
 
