@@ -259,3 +259,120 @@ def test_folds_with_all_techniques_have_the_bits_that_they_have_alone(
     alone = create_trainer(config=tree(tmp_path / "alone"), plugins=[Only("fold-2")]).train()
     assert digest(alone) == digest(whole.parts[1])
     assert alone.metrics == whole.parts[1].metrics
+
+
+class ByName:
+    """Takes a number from the fit in one of the hooks, and says that fits are alike."""
+
+    def __init__(self, hook: str, key: Any = "same") -> None:
+        self.hook, self.key = hook, key
+
+    def trace_key(self, trainer: Any) -> Any:
+        return trainer.fit_name if self.key is None else self.key
+
+    def factor(self, trainer: Any, hook: str) -> float | None:
+        return {"fold-1": 1.0, "fold-2": 2.0, "fold-3": 3.0}[trainer.fit_name] if hook == self.hook else None
+
+    @hookimpl
+    def wrap_loss(self, trainer: Any, loss: Any) -> Any:
+        if (factor := self.factor(trainer, "wrap_loss")) is None:
+            return None
+
+        def scaled(forward: Any, batch: Any) -> Any:
+            rows, named = loss(forward, batch)
+            return rows * factor, named
+
+        return scaled
+
+    @hookimpl
+    def wrap_gradient(self, trainer: Any, value_and_grad: Any) -> Any:
+        if (factor := self.factor(trainer, "wrap_gradient")) is None:
+            return None
+
+        def scaled(parameters: Any, batch: Any) -> Any:
+            total, weight, named, gradients = value_and_grad(parameters, batch)
+            return total, weight, named, {name: array * factor for name, array in gradients.items()}
+
+        return scaled
+
+    @hookimpl
+    def transform_gradients(self, trainer: Any) -> Any:
+        from mlx.utils import tree_map
+
+        if (factor := self.factor(trainer, "transform_gradients")) is None:
+            return None
+        return lambda gradients: tree_map(lambda array: array * factor, gradients)
+
+    @hookimpl
+    def after_update(self, trainer: Any) -> Any:
+        import mlx.core as mx
+
+        if (factor := self.factor(trainer, "after_update")) is None:
+            return None
+        return {"sum": mx.zeros(())}, lambda parameters, arrays: {"sum": arrays["sum"] + factor}
+
+
+class OwnStep:
+    def trace_key(self, trainer: Any) -> Any:
+        return "same"
+
+    @hookimpl
+    def training_step(self, trainer: Any) -> Any:
+        factor = {"fold-1": 1.0}.get(trainer.fit_name, 2.0)
+
+        def step(model: Any, optimizer: Any, batch: Any) -> Any:
+            loss, gradients = optimizer.loss_and_gradients(batch)
+            optimizer.update(model, gradients)
+            return loss * factor
+
+        return step
+
+
+@pytest.mark.parametrize(
+    "plugin",
+    [*(ByName(hook) for hook in ("wrap_loss", "wrap_gradient", "transform_gradients", "after_update")), OwnStep()],
+    ids=lambda plugin: getattr(plugin, "hook", "training_step"),
+)
+def test_a_trace_key_that_is_wrong_is_refused(plugin: Any, tiny_config: Make, tmp_path: Path) -> None:
+    with pytest.raises(PluginError) as caught:
+        create_trainer(config=folds(tiny_config, tmp_path / "run"), plugins=[plugin]).train()
+    hook = getattr(plugin, "hook", "training_step")
+    assert f"{type(plugin).__name__} (passed in Python): {hook}: expected a trace_key of its own" in str(caught.value)
+    assert "factor is 2.0 in this fit, and was 1.0 there; put it into trace_key" in str(caught.value)
+
+
+class FromStart:
+    """Holds the weights that a fit begins with, or a multiple that each fold has of its own."""
+
+    def __init__(self, alike: bool) -> None:
+        self.alike = alike
+
+    def trace_key(self, trainer: Any) -> Any:
+        return "same"
+
+    @hookimpl
+    def transform_gradients(self, trainer: Any) -> Any:
+        from mlx.utils import tree_flatten, tree_map_with_path
+
+        factor = 1.0 if self.alike or trainer.fit_name == "fold-1" else 0.5
+        first: dict[str, Any] = {name: array * factor for name, array in tree_flatten(trainer.model.parameters())}
+        return lambda gradients: tree_map_with_path(lambda name, array: array + first[name], gradients)
+
+
+@pytest.mark.parametrize(
+    ("make", "shares"),
+    [
+        (lambda: ByName("wrap_loss", None), [False, False]),
+        (lambda: FromStart(alike=False), [False, True]),
+        (lambda: FromStart(alike=True), [True, True]),
+    ],
+    ids=["trace_key", "arrays", "same_arrays"],
+)
+def test_folds_whose_functions_differ_have_steps_of_their_own(
+    make: Any, shares: list[bool], tiny_config: Make, tmp_path: Path
+) -> None:
+    whole = create_trainer(config=folds(tiny_config, tmp_path / "all"), plugins=[make()]).train()
+    assert [each == 0 for each in traces(whole)[1:]] == shares
+    tree = folds(tiny_config, tmp_path / "alone")
+    alone = create_trainer(config=tree, plugins=[make(), Only("fold-2")]).train()
+    assert digest(alone) == digest(whole.parts[1])

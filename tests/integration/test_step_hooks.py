@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
-from stepbus import BadInput, create_trainer, hookimpl
+from stepbus import BadInput, PluginFailure, create_trainer, hookimpl
 
 Config = Callable[..., dict[str, Any]]
 PLAIN = {"model": {"dropout": 0.0, "hidden_dropout": 0.0, "attention_dropout": 0.0}}
@@ -169,6 +169,48 @@ def test_a_gradient_at_a_parameter_that_there_is_none_of_is_refused(tiny_config:
         fitted(tiny_config(), Odd())
 
 
+class Named:
+    """Adds a number called as that of gradient clipping is, to the loss or to the gradient."""
+
+    def __init__(self, name: str = "gradient_norm") -> None:
+        self.name = name
+
+
+class NamedLoss(Named):
+    @hookimpl
+    def wrap_loss(self, loss: Any) -> Any:
+        def named(forward: Any, batch: Any) -> Any:
+            rows, scalars = loss(forward, batch)
+            return rows, {**scalars, self.name: mx.array(7)}
+
+        return named
+
+
+class NamedGradient(Named):
+    @hookimpl
+    def wrap_gradient(self, value_and_grad: Any) -> Any:
+        def named(parameters: Any, batch: Any) -> Any:
+            total, weight, scalars, gradients = value_and_grad(parameters, batch)
+            return total, weight, {**scalars, self.name: weight * 7}, gradients
+
+        return named
+
+
+@pytest.mark.parametrize("window", [1, 2])
+@pytest.mark.parametrize("kind", [NamedLoss, NamedGradient])
+def test_a_number_that_the_loss_and_the_gradients_both_give_is_refused(
+    kind: Any, window: int, tiny_config: Config
+) -> None:
+    """The number of the loss vanished: the log had that of the gradients alone."""
+    tree = tiny_config(training={"max_steps": 2, "gradient_accumulation_steps": window})
+    hook = "wrap_loss" if kind is NamedLoss else "wrap_gradient"
+    who = rf"{kind.__name__} \(passed in Python\): {hook}"
+    with pytest.raises(PluginFailure, match=rf"^gradient_clipping.*got 'gradient_norm', which {who} has"):
+        fitted(tree, kind())
+    found = fitted(tree, kind("sevens"))
+    assert all(step.scalars["sevens"] == 7.0 and "gradient_norm" in step.scalars for step in found.steps)
+
+
 # -- what follows an update -------------------------------------------------------------------------------------------
 
 
@@ -287,6 +329,50 @@ def test_an_update_that_is_not_finite_changes_nothing(window: int, precision: st
     assert scales == ([None] * 12 if precision == "float32" else [65536.0] * 5 + [32768.0] * 7)
     assert all(np.isfinite(record["loss"]) for record in found.logged)
     assert [record.get("skipped_steps", 0) for record in found.logged] == [0, 1, 0, 0]
+
+
+class OverflowBehind:
+    """A gradient that is infinite in every update, while the loss is finite."""
+
+    @hookimpl
+    def wrap_gradient(self, value_and_grad: Any) -> Any:
+        def odd(parameters: Any, batch: Any) -> Any:
+            total, weight, scalars, gradients = value_and_grad(parameters, batch)
+            return total, weight, scalars, {name: array * float("inf") for name, array in gradients.items()}
+
+        return odd
+
+
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [
+        (OverflowBehind(), "because a gradient was, while its loss is finite, no finite number; the log"),
+        (Overflow(1), "because its loss was no finite number; the log"),
+    ],
+)
+def test_what_overflowed_is_said_and_a_finite_loss_is_logged(plugin: Any, words: str, tiny_config: Config) -> None:
+    """The log said `loss nan` though each loss was a number."""
+
+    class Messages:
+        said: list[str] = []  # noqa: RUF012
+
+        @hookimpl
+        def on_message(self, text: str) -> None:
+            self.said.append(text)
+
+    tree = parts(
+        tiny_config,
+        training={"max_steps": 3, "log_steps": 1},
+        scheduler={"type": "linear"},
+        plugins={"progress": False, "nan_guard": False, "gradient_clipping": False},
+    )
+    heard = Messages()
+    found = fitted(tree, plugin, heard)
+    assert any(words in text for text in heard.said), heard.said
+    assert found.steps[0].skipped
+    losses = [record["loss"] for record in found.logged if "loss" in record]
+    assert np.isfinite(losses).tolist() == [isinstance(plugin, OverflowBehind), True, True]
+    assert losses[1:] == found.losses[1:]
 
 
 # -- phases -----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ checkpoint, retire, stop.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
     from stepbus.kernel.protocols import LoopSettings, Session
 
 
-SKIPPED = (
-    "update {} changed nothing, because its loss or a gradient was no finite number; the log counts such updates as "
-    "skipped_steps"
-)
+SKIPPED = "update {} changed nothing, because {} no finite number; the log counts such updates as skipped_steps"
+OF_LOSS, OF_GRADIENT = "its loss was", "a gradient was, while its loss is finite,"
 
 
 def run_fit(session: Session) -> None:
@@ -91,7 +90,8 @@ def commit(session: Session, ticket: Any) -> None:
     if step.skipped:
         state.skipped += 1
         if state.skipped == 1:
-            session.message(SKIPPED.format(state.step), "warning" if step.loss_scale is None else "info")
+            what = OF_GRADIENT if math.isfinite(step.loss) else OF_LOSS
+            session.message(SKIPPED.format(state.step, what), "warning" if step.loss_scale is None else "info")
     session.hook.on_step_end(trainer=session, state=state, step=step)
     if state.step % session.settings.log_steps == 0 or state.step == state.total_steps:
         session.log(state.close_interval())

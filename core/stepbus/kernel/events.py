@@ -290,7 +290,10 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
         each trace, not for each step, so it may hold no Python state. Functions are chained in call order. The fits of
         a run share compiled steps where each plugin with this hook, `parameter_groups`, `wrap_loss`, `wrap_gradient`,
         `after_update` or `training_step` has a method `trace_key(trainer)` that gives equal values in both (settings,
-        numbers, texts; None is equal to nothing): the promise that its hooks give the same there.
+        numbers, texts; None is equal to nothing): the promise that its hooks give the same there. A function that holds
+        arrays of the model has the values of when the hook was asked, which after a resume are those of the resume; the
+        weights of the start belong into the arrays of `after_update`, and present ones are read from `trainer.model`
+        inside the function.
     """
 
 

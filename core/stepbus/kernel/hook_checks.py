@@ -169,6 +169,36 @@ RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+# Hooks whose collections are looked at one by one, so that a sentence can name what is wrong in them.
+_OF_LISTS = ("validate_plan", "phases", "trained_parameters", "expand_fits")
+_OF_MAPPINGS = ("parameter_groups", "export_files")
+_FOLLOWING = {
+    "arrays": lambda value: isinstance(value, Mapping),
+    "function": callable,
+    "weights": lambda value: value is None or callable(value),
+}
+
+
+def _got(hook: str, value: Any) -> str:
+    """Return what a hook gave that it cannot take, in words: of a collection, the first thing that is wrong in it."""
+    fits, _ = RESULTS[hook]
+    if hook in _OF_MAPPINGS and isinstance(value, Mapping):
+        for name, each in value.items():
+            if not fits({name: each}):
+                return f"a mapping with {show(each)} for {show(name)}"
+    if hook in _OF_LISTS and isinstance(value, list | tuple):
+        for each in value:
+            if not fits([each]):
+                return f"a list with {show(each)} in it"
+    if hook == "after_update" and isinstance(value, list | tuple):
+        if len(value) not in (2, 3):
+            return f"a {type(value).__name__} of {len(value)}"
+        for (name, fine), each in zip(_FOLLOWING.items(), value, strict=False):
+            if not fine(each):
+                return f"{show(each)} as {name}"
+    return show(value)
+
+
 # None of them says nothing either: only who combines an axis is asked, and the group waits for one answer.
 _ANSWERS = ("combine_results", "combine_predictions")
 
@@ -202,8 +232,13 @@ def checked(hook: str, function: Callable[..., Any], *, around: bool = False) ->
             return given
         words = f"a list, each item {expected} or None," if several else expected
         words += "" if several or hook in _ANSWERS else " or None"
+        got = show(value)
+        if several and isinstance(value, list | tuple):
+            got = next((_got(hook, each) for each in value if each is not None and not fits(each)), got)
+        elif not several:
+            got = _got(hook, value)
         mend = "; end it with return what the yield gave" if around else ""
-        raise WrongReturn(f"expected {words} from it, got {show(value)}{mend}")
+        raise WrongReturn(f"expected {words} from it, got {got}{mend}")
 
     return implementation
 

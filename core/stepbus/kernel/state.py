@@ -93,9 +93,9 @@ class TrainingState:
         """Add one update to the sums of the log interval."""
         sums = dict(self.interval)
         counted: tuple[str, ...] = ("sequences", "tokens", "seconds")
-        if step.skipped:  # what changed nothing is counted by itself: its loss need not be a number
+        if step.skipped:  # what changed nothing is counted by itself
             sums["skipped"] = sums.get("skipped", 0.0) + 1
-        else:
+        if not step.skipped or math.isfinite(step.loss):  # where a gradient alone overflowed, the loss is one
             sums["loss"] = sums.get("loss", 0.0) + step.loss * step.weight
             counted = ("weight", *counted)
         for name in counted:

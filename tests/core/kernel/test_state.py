@@ -64,6 +64,20 @@ def test_the_interval_is_a_mean_by_weight() -> None:
     assert state.interval == {}
 
 
+def test_a_skipped_update_counts_in_the_mean_where_its_loss_is_a_number() -> None:
+    """The log said `loss nan` where a gradient alone had overflowed."""
+    for bad in (math.inf, math.nan):
+        state = TrainingState()
+        state.add_to_interval(StepResult(2.0, 1.0, 1, 5, 0.1, skipped=True))
+        state.add_to_interval(StepResult(bad, 4.0, 4, 5, 0.1, skipped=True))
+        alone = dict(state.interval)
+        state.add_to_interval(StepResult(4.0, 3.0, 3, 7, 0.1))
+        record = state.close_interval()
+        assert (record["loss"], record["skipped_steps"]) == ((2.0 + 12.0) / 4, 2)
+        state.interval = alone
+        assert state.close_interval()["loss"] == 2.0
+
+
 def test_an_interval_without_weight_has_no_loss() -> None:
     state = TrainingState()
     state.add_to_interval(StepResult(math.nan, 0.0, 0, 0, 0.1))

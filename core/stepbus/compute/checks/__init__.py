@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from stepbus.compute.checks.gradients import transformed as transformed
     from stepbus.compute.checks.parts import called as called
     from stepbus.compute.checks.parts import encoded as encoded
+    from stepbus.compute.checks.parts import handed_out as handed_out
+    from stepbus.compute.checks.parts import kind_of as kind_of
     from stepbus.compute.checks.parts import maker_of as maker_of
     from stepbus.compute.checks.parts import pooled_by as pooled_by
     from stepbus.compute.checks.parts import pooled_width as pooled_width
@@ -25,6 +27,6 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         gradients="check_name transformed",
-        parts="called encoded maker_of pooled_by pooled_width shape_of shown",
+        parts="called encoded handed_out kind_of maker_of pooled_by pooled_width shape_of shown",
         updates="GROUP_SETTINGS check_groups checked_scalars checked_state checked_update",
     )

@@ -11,8 +11,9 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
-from stepbus.base import show_python
+from stepbus.base import error_words, show_python
 from stepbus.base.guards import Maker
+from stepbus.compute.checks.parts import handed_out, kind_of
 
 # What a record of the log has anyway.
 TAKEN = (
@@ -27,30 +28,36 @@ TAKEN = (
 )
 
 
-def transformed(transforms: Sequence[Any], gradients: Any) -> tuple[Any, dict[str, mx.array]]:
+CALL = "its function of gradients"
+
+
+def transformed(
+    transforms: Sequence[Any], gradients: Any, named: Mapping[str, Maker] | None = None
+) -> tuple[Any, dict[str, mx.array]]:
     """Return gradients after all functions, and their named numbers; called where a step is traced.
 
     Args:
         transforms: The functions, in order; one may say in `maker` who made it.
-        gradients: A tree of arrays.
+        gradients: A tree of arrays; each function gets containers of its own.
+        named: The named numbers that there are already, with who gave them.
 
     Raises:
         PluginFailure: One of them raised, or gave other gradients than it was given, or a name that is taken.
     """
     scalars: dict[str, mx.array] = {}
-    givers: dict[str, Maker] = {}
+    givers = dict(named or {})
     for transform in transforms:
         maker: Maker = getattr(transform, "maker", Maker("a function of transform_gradients"))
-        with maker.calling("its function of gradients"):
-            changed = transform(gradients)
-        found, named = changed if isinstance(changed, tuple) and len(changed) == 2 else (changed, {})
+        with maker.calling(CALL):
+            changed = _called(maker, transform, handed_out(gradients))
+        found, own = changed if isinstance(changed, tuple) and len(changed) == 2 else (changed, {})
         _check_gradients(maker, gradients, found)
         gradients = found
-        if not isinstance(named, Mapping):
+        if not isinstance(own, Mapping):
             raise maker.fault(
-                f"expected (gradients, {{name: scalar array}}), got {show_python(named)} beside the gradients"
+                f"expected (gradients, {{name: scalar array}}), got {show_python(own)} beside the gradients"
             )
-        for name, value in named.items():
+        for name, value in own.items():
             check_name(maker, name)
             if not isinstance(value, mx.array) or value.size != 1:
                 got = f"an array {list(value.shape)}" if isinstance(value, mx.array) else show_python(value)
@@ -61,6 +68,16 @@ def transformed(transforms: Sequence[Any], gradients: Any) -> tuple[Any, dict[st
                 )
             givers[name], scalars[name] = maker, value.astype(mx.float32).reshape(())
     return gradients, scalars
+
+
+def _called(maker: Maker, transform: Any, gradients: Any) -> Any:
+    try:
+        return transform(gradients)
+    except (AttributeError, TypeError) as error:
+        if not any(word in str(error) for word in ("'dict'", "'list'", "sequence")):
+            raise
+        words = "gradients are a tree, dictionaries and lists with arrays at the ends: mlx.utils.tree_map reaches each"
+        raise maker.fault(f"{CALL} raised {error_words(error)}; {words}") from error
 
 
 def _who(maker: Maker) -> str:
@@ -102,6 +119,4 @@ def _check_gradients(maker: Maker, before: Any, after: Any) -> None:
 
 
 def _said(value: Any) -> str:
-    if isinstance(value, mx.array):
-        return f"{str(value.dtype).rpartition('.')[2]} {list(value.shape)}"
-    return show_python(value)
+    return kind_of(value) if isinstance(value, mx.array) else show_python(value)

@@ -10,6 +10,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 from attrs import evolve
+from mlx.utils import tree_map
 
 from stepbus.base import ModelError
 from stepbus.base.guards import Maker
@@ -103,3 +104,17 @@ def shown(value: Any) -> str:
     if isinstance(value, mx.array):
         return f"an array {list(value.shape)}"
     return f"a {type(value).__name__}"
+
+
+def kind_of(array: mx.array) -> str:
+    """Return number format and shape of an array, in words: "float32 [2, 3]"."""
+    return f"{str(array.dtype).rpartition('.')[2]} {list(array.shape)}"
+
+
+def handed_out(tree: Any) -> Any:
+    """Return a tree of arrays for somebody who may write into it: containers and arrays are his own, at no cost.
+
+    Args:
+        tree: Dictionaries and lists of arrays; `array += 1` and `array[0] = 1` on the copy leave it as it is.
+    """
+    return tree_map(lambda array: array[...], tree)

@@ -14,6 +14,7 @@ import mlx.core as mx
 
 from stepbus.base import PluginError, did_you_mean, show_python
 from stepbus.base.guards import Maker
+from stepbus.compute.checks.parts import kind_of
 
 Arrays = dict[str, mx.array]
 GROUP_SETTINGS = ("weight_decay", "learning_rate_scale")
@@ -109,6 +110,4 @@ def _arrays(maker: Maker, method: str, name: str, given: Any, expected: str) -> 
 
 
 def _said(value: Any) -> str:
-    if isinstance(value, mx.array):
-        return f"{str(value.dtype).rpartition('.')[2]} {list(value.shape)}"
-    return show_python(value)
+    return kind_of(value) if isinstance(value, mx.array) else show_python(value)

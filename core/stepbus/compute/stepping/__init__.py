@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stepbus.compute.stepping.checks import checked_loss as checked_loss
     from stepbus.compute.stepping.fingerprints import leaves as leaves
     from stepbus.compute.stepping.following import Follower as Follower
+    from stepbus.compute.stepping.naming import Givers as Givers
     from stepbus.compute.stepping.own_step import StepOptimizer as StepOptimizer
     from stepbus.compute.stepping.parts import Gradient as Gradient
     from stepbus.compute.stepping.parts import StepParts as StepParts
@@ -27,6 +28,7 @@ else:
         checks="checked_gradient checked_loss",
         fingerprints="leaves",
         following="Follower",
+        naming="Givers",
         own_step="StepOptimizer",
         parts="Gradient StepParts",
         sharing="Shared",

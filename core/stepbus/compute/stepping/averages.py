@@ -11,10 +11,10 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from attrs import frozen
 
-from stepbus.base import did_you_mean, show_python
+from stepbus.base import counted, did_you_mean, show_python
 from stepbus.base.guards import Maker
 from stepbus.compute import Optimizer
-from stepbus.compute.checks import shown
+from stepbus.compute.checks import handed_out, kind_of, shown
 from stepbus.compute.stepping.following import Follower, Followers
 
 Arrays = dict[str, mx.array]
@@ -59,12 +59,17 @@ class Averages:
         for each in self.plugins:
             assert each.weights is not None  # which makes it one of them
             with each.maker.calling("its weights of parameters and arrays"):
-                given = each.weights(dict(parameters), self.followers.copied(each))
-            found |= _checked(each.maker, parameters, given)
+                given = each.weights(handed_out(parameters), self.followers.copied(each))
+            own = _checked(each.maker, parameters, given)
+            if missing := [name for name in parameters if name not in own]:
+                expected = f"weights: expected each of {counted(len(parameters), 'parameter')} that is trained"
+                mend = "give parameters[name] for what is not averaged"
+                raise each.maker.fault(f"{expected}, got none of {missing[0]!r}; {mend}")
+            found |= own
         for name, optimizer in self.optimizers.items():
             if _averages(optimizer):
                 with self.maker.calling("weights"):
-                    average = optimizer.weights(parameters[name].astype(mx.float32), dict(self.states[name]))
+                    average = optimizer.weights(parameters[name].astype(mx.float32), handed_out(self.states[name]))
                 found |= _checked(self.maker, parameters, {name: average})
         mx.eval(found)
         return found
@@ -101,11 +106,7 @@ def _checked(maker: Maker, parameters: Arrays, given: Any) -> Arrays:
             raise maker.fault(f"{expected}, got {name!r}, which is none that is trained{near}")
         own = parameters[name]
         if not isinstance(array, mx.array) or array.shape != own.shape or not mx.issubdtype(array.dtype, mx.floating):
-            got = _kind(array) if isinstance(array, mx.array) else show_python(array)
-            raise maker.fault(f"{expected}, {name!r} as {_kind(own)}, got {got}")
+            got = kind_of(array) if isinstance(array, mx.array) else show_python(array)
+            raise maker.fault(f"{expected}, {name!r} as {kind_of(own)}, got {got}")
         found[name] = array.astype(own.dtype)
     return found
-
-
-def _kind(array: mx.array) -> str:
-    return f"{str(array.dtype).rpartition('.')[2]} {list(array.shape)}"

@@ -10,26 +10,41 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 
-from stepbus.base import did_you_mean, show_python
+from stepbus.base import PluginError, did_you_mean, show_python
 from stepbus.base.guards import Maker
-from stepbus.compute.checks import check_name, shape_of, shown
+from stepbus.compute.checks import check_name, handed_out, kind_of, shape_of, shown
+from stepbus.compute.stepping.naming import Givers
 from stepbus.compute.stepping.parts import MOST_NAMED
 
 
-def checked_loss(given: Any) -> Callable[..., Any]:
+class Misnamed(PluginError):
+    """The engine's value_and_grad was asked for the gradient at a parameter that there is none of.
+
+    Args:
+        name: What it was called.
+        words: What is wrong.
+    """
+
+    def __init__(self, name: Any, words: str) -> None:
+        super().__init__(words)
+        self.name = name
+
+
+def checked_loss(given: Any, givers: Givers | None = None) -> Callable[..., Any]:
     """Return a loss that looks at what it gives.
 
     Args:
         given: The function that a plugin gave, with whom it comes from in `maker`.
+        givers: Who gives which named number; told whenever it is called.
 
     Raises:
         PluginFailure: When it is called: it raised, or gave something else than losses of rows and named scalars.
     """
-    maker = _maker(given, "wrap_loss")
+    maker, givers = _maker(given, "wrap_loss"), givers or Givers()
 
     def loss(forward: Any, batch: Mapping[str, mx.array]) -> tuple[mx.array, dict[str, mx.array]]:
-        with maker.calling("its loss"):
-            found = given(forward, batch)
+        with maker.calling("its loss"), givers.calling() as inside:
+            found = given(forward, dict(batch))
         expected = "expected (row losses [B], {name: scalar array}) from its loss"
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise maker.fault(f"{expected}, got {_said(found)}")
@@ -37,25 +52,33 @@ def checked_loss(given: Any) -> Callable[..., Any]:
         wanted = batch["weights"].shape
         if shape_of(rows) != wanted:
             raise maker.fault(f"{expected}, row losses {list(wanted)} here, got {shown(rows)}")
-        return rows.astype(mx.float32), _checked_named(maker, named, wanted)
+        if not mx.issubdtype(rows.dtype, mx.floating):
+            raise maker.fault(f"{expected}, row losses as floating-point numbers, got {kind_of(rows)}")
+        return rows.astype(mx.float32), _checked_named(maker, named, wanted, givers, inside)
 
     return loss
 
 
-def checked_gradient(given: Any) -> Callable[..., Any]:
+def checked_gradient(given: Any, givers: Givers | None = None) -> Callable[..., Any]:
     """Return a value_and_grad that looks at what it gives.
 
     Args:
         given: The function that a plugin gave, with whom it comes from in `maker`.
+        givers: Who gives which named number; told whenever it is called.
 
     Raises:
         PluginFailure: When it is called: it raised, or gave something else.
     """
-    maker = _maker(given, "wrap_gradient")
+    maker, givers = _maker(given, "wrap_gradient"), givers or Givers()
 
     def value_and_grad(parameters: Mapping[str, mx.array], batch: Mapping[str, mx.array]) -> tuple[Any, ...]:
-        with maker.calling("its value_and_grad"):
-            found = given(parameters, batch)
+        try:
+            with maker.calling("its value_and_grad"), givers.calling() as inside:
+                found = given(handed_out(dict(parameters)), dict(batch))
+        except Misnamed as error:
+            if error.name in parameters:  # by whom it was called
+                raise
+            raise maker.fault(str(error), PluginError) from error
         expected = "expected (total, weight, scalars, gradients) from its value_and_grad"
         if not isinstance(found, tuple | list) or len(found) != 4:
             raise maker.fault(f"{expected}, got {_said(found)}")
@@ -63,17 +86,22 @@ def checked_gradient(given: Any) -> Callable[..., Any]:
         for what, value in (("total", total), ("weight", weight)):
             if shape_of(value) != ():
                 raise maker.fault(f"{expected}, the {what} as an array of one number, got {shown(value)}")
+            if value.dtype != mx.float32:
+                raise maker.fault(f"{expected}, the {what} as float32, got {kind_of(value)}")
         if not isinstance(gradients, Mapping):
             raise maker.fault(f"{expected}, the gradients by name, got {_said(gradients)}")
-        for name in gradients.keys() - parameters.keys():
+        for name in sorted(gradients.keys() - parameters.keys(), key=str):
             raise maker.fault(f"{expected}, got a gradient of {name!r}{did_you_mean(str(name), list(parameters))}")
         for name, own in parameters.items():
             if name not in gradients:
                 raise maker.fault(f"{expected}, got no gradient of {name!r}")
-            if shape_of(gradients[name]) != own.shape:
-                raise maker.fault(f"{expected}, that of {name!r} {list(own.shape)}, got {shown(gradients[name])}")
-        checked = {name: gradients[name].astype(mx.float32) for name in parameters}
-        return total.astype(mx.float32), weight, _checked_named(maker, named, None), checked
+            gradient = gradients[name]
+            if shape_of(gradient) != own.shape:
+                raise maker.fault(f"{expected}, that of {name!r} {list(own.shape)}, got {shown(gradient)}")
+            if gradient.dtype != mx.float32:
+                raise maker.fault(f"{expected}, that of {name!r} as float32, got {kind_of(gradient)}")
+        checked = {name: gradients[name] for name in parameters}
+        return total, weight, _checked_named(maker, named, None, givers, inside), checked
 
     return value_and_grad
 
@@ -83,7 +111,9 @@ def _maker(given: Any, hook: str) -> Maker:
     return found
 
 
-def _checked_named(maker: Maker, named: Any, rows: tuple[int, ...] | None) -> dict[str, mx.array]:
+def _checked_named(
+    maker: Maker, named: Any, rows: tuple[int, ...] | None, givers: Givers, inside: list[dict[str, mx.array]]
+) -> dict[str, mx.array]:
     if not isinstance(named, Mapping):
         raise maker.fault(f"expected named scalars as {{name: scalar array}}, got {_said(named)}")
     if len(named) > MOST_NAMED:
@@ -93,8 +123,12 @@ def _checked_named(maker: Maker, named: Any, rows: tuple[int, ...] | None) -> di
         if shape_of(value) not in ((), rows):
             expected = "of one number" if rows is None else f"of one number, or of one for each row {list(rows)}"
             raise maker.fault(f"expected the scalar {name!r} as an array {expected}, got {shown(value)}")
-    return dict(named)
+    givers.check(maker, named, inside)
+    return givers.hand_out({name: value.astype(mx.float32) for name, value in named.items()}, maker)
 
 
 def _said(value: Any) -> str:
+    """Return what came in place of several values, in words."""
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
     return shown(value) if isinstance(value, mx.array) else show_python(value)

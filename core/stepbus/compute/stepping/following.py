@@ -13,7 +13,7 @@ from attrs import frozen
 
 from stepbus.base import show_python
 from stepbus.base.guards import Maker
-from stepbus.compute.checks import shown
+from stepbus.compute.checks import handed_out, kind_of
 
 Arrays = dict[str, mx.array]
 
@@ -67,11 +67,11 @@ class Followers:
         for each in self.given:
             before = self.state["plugins"][each.name]
             with each.maker.calling("its function of parameters and arrays"):
-                given = each.function(dict(parameters), self.copied(each))
+                given = each.function(handed_out(parameters), self.copied(each))
             self.state["plugins"][each.name] = _kept(each, before, given, finite, "")
 
     def copied(self, follower: Follower) -> dict[str, Any]:
-        """Return the present arrays of one of them, in dictionaries of its own."""
+        """Return the present arrays of one of them, in dictionaries of its own, to write into."""
         return _copied(follower, self.state["plugins"][follower.name], "arrays")
 
     def arrays(self) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -98,14 +98,15 @@ def _copied(follower: Follower, value: Any, where: str) -> dict[str, Any]:
             raise follower.maker.fault(f"{where}: expected texts as names, got {show_python(key)}")
         if not isinstance(each, mx.array | Mapping):
             raise follower.maker.fault(f"{where}: {expected}, got {show_python(each)} as {key!r}")
-        found[key] = _copied(follower, each, f"{where}.{key}") if isinstance(each, Mapping) else each
+        found[key] = _copied(follower, each, f"{where}.{key}") if isinstance(each, Mapping) else each[...]
     return found
 
 
 def _kept(follower: Follower, before: dict[str, Any], given: Any, finite: mx.array, path: str) -> dict[str, Any]:
     """Return the new arrays where the update was finite, and else those before; all are as they were in kind."""
     if not isinstance(given, Mapping):
-        raise follower.maker.fault(f"expected the new arrays as a dictionary, got {show_python(given)} at {path!r}")
+        where = f" as {path!r}" if path else ""
+        raise follower.maker.fault(f"expected the new arrays as a dictionary, got {_said(given)}{where}")
     found: dict[str, Any] = {}
     for key in [*before, *(key for key in given if key not in before)]:
         name = f"{path}.{key}" if path else str(key)
@@ -117,7 +118,10 @@ def _kept(follower: Follower, before: dict[str, Any], given: Any, finite: mx.arr
             found[key] = _kept(follower, old, new, finite, name)
             continue
         if not isinstance(new, mx.array) or (new.shape, new.dtype) != (old.shape, old.dtype):
-            got = f"{new.dtype} {list(new.shape)}" if isinstance(new, mx.array) else shown(new)
-            raise follower.maker.fault(f"expected {name!r} as {old.dtype} {list(old.shape)}, got {got}")
+            raise follower.maker.fault(f"expected {name!r} as {kind_of(old)}, got {_said(new)}")
         found[key] = mx.where(finite, new, old)
     return found
+
+
+def _said(value: Any) -> str:
+    return kind_of(value) if isinstance(value, mx.array) else show_python(value)

@@ -12,7 +12,7 @@ import mlx.core as mx
 
 from stepbus.base import PluginError, show_python
 from stepbus.base.guards import Maker
-from stepbus.compute.checks import check_name, shape_of, shown, transformed
+from stepbus.compute.checks import check_name, handed_out, shape_of, shown, transformed
 from stepbus.compute.stepping.training import all_finite, check_tree
 from stepbus.compute.stepping.updater import ParameterUpdater
 
@@ -45,8 +45,8 @@ class StepOptimizer:
     ) -> None:
         self._maker, self._updater, self._model = maker, updater, model
         self._transforms, self._gradients = transforms, gradients
-        self.step: mx.array = updater.state["step"]
-        self.learning_rate: mx.array = updater.state["learning_rate"]
+        self.step: mx.array = updater.state["step"][...]
+        self.learning_rate: mx.array = updater.state["learning_rate"][...]
         self._sums: list[tuple[mx.array, mx.array]] = []  # the mean losses that were given, with their sums
         self._named: Arrays = {}
         self._finite: mx.array | None = None
@@ -91,7 +91,7 @@ class StepOptimizer:
         except PluginError as error:
             raise self._maker.fault(str(error)) from None
         self._finite = all_finite(gradients, *(total for _, total in self._sums))
-        changed, scalars = transformed(self._transforms, gradients)
+        changed, scalars = transformed(self._transforms, gradients, dict.fromkeys(self._named, Maker("the loss")))
         self._named |= scalars
         model.update(self._updater.apply(changed, model.trainable_parameters(), self._finite))
 
@@ -135,7 +135,7 @@ def own_step(
     maker = maker_of_step(step)
     weight = batch["weights"].sum()
     with maker.calling("its step"):
-        found = step(model, optimizer, batch)
+        found = step(model, optimizer, handed_out(batch))
     loss, named = found if isinstance(found, tuple) and len(found) == 2 else (found, {})
     if shape_of(loss) != ():
         got = shown(loss) if isinstance(loss, mx.array) else show_python(loss)

@@ -9,7 +9,10 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 
 # isort: split
 import mlx.core as mx
-from attrs import frozen
+from attrs import field, frozen
+
+from stepbus.base.guards import Maker
+from stepbus.compute.stepping.naming import Givers
 
 Arrays = dict[str, mx.array]
 LossFunction = Callable[[Any, Arrays], tuple[mx.array, Mapping[str, mx.array]]]
@@ -19,16 +22,21 @@ MOST_NAMED = 16
 
 
 class Gradient:
-    """The engine's own value_and_grad, which wrappers are put around before a step exists to take it."""
+    """The engine's own value_and_grad, which wrappers are put around before a step exists to take it.
 
-    def __init__(self) -> None:
+    Args:
+        givers: Who gives which named number.
+    """
+
+    def __init__(self, givers: Givers | None = None) -> None:
         self.function: Callable[..., Any] | None = None
+        self.givers = givers or Givers()
 
     def __call__(self, parameters: Arrays, batch: Arrays) -> tuple[mx.array, mx.array, Arrays, Arrays]:
         """Return total, weight, scalars and gradients of a batch at these parameters."""
         assert self.function is not None  # the step that takes it is made before it is called
-        found: tuple[mx.array, mx.array, Arrays, Arrays] = self.function(parameters, batch)
-        return found
+        total, weight, named, gradients = self.function(parameters, batch)
+        return total, weight, self.givers.hand_out(named), gradients
 
 
 @frozen(eq=False)
@@ -41,6 +49,8 @@ class StepParts:
         gradient: The engine's own value_and_grad.
         wrapped: The same with all wrappers; None where nothing is put around it.
         own: A whole step of a plugin's; see the hook `training_step`.
+        given: All functions of plugins among these, with whom each comes from.
+        givers: Who gave each named number of the loss, known once it was traced.
     """
 
     transforms: Sequence[Callable[[Any], Any]] = ()
@@ -48,6 +58,8 @@ class StepParts:
     gradient: Gradient | None = None
     wrapped: Callable[..., Any] | None = None
     own: Callable[..., Any] | None = None
+    given: Sequence[tuple[Maker, Callable[..., Any]]] = ()
+    givers: dict[str, Maker] = field(factory=dict)
 
 
 def summed(named: Mapping[str, mx.array], weights: mx.array) -> Arrays:

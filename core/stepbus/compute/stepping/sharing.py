@@ -17,6 +17,7 @@ import mlx.nn as nn
 
 from stepbus.compute import Forward
 from stepbus.compute.stepping.fingerprints import Unknown, leaves, of_model, of_value
+from stepbus.compute.stepping.held import Held, held, same_held
 from stepbus.compute.stepping.parts import StepParts
 from stepbus.compute.stepping.traced import Traced
 from stepbus.compute.stepping.updater import ParameterUpdater
@@ -29,6 +30,7 @@ class Shared:
         self._model: Any = None
         self._updater: ParameterUpdater | None = None
         self._traced: dict[int, Traced] = {}  # by the updates before the phase
+        self._held: dict[int, Held] = {}  # likewise, by what was traced
         self._keys: dict[str, Any] = {}
 
     def model(self, model: nn.Module) -> Any:
@@ -49,6 +51,7 @@ class Shared:
             return into
         self._model, self._updater = model, None
         self._traced.clear()
+        self._held.clear()
         return model
 
     def updater(self, updater: ParameterUpdater) -> ParameterUpdater:
@@ -62,6 +65,7 @@ class Shared:
             return self._updater
         self._updater = updater
         self._traced.clear()
+        self._held.clear()
         return updater
 
     def traced(
@@ -80,6 +84,9 @@ class Shared:
             precision: The number format of the computation.
             forward: What the model makes of a batch.
             keys: Name -> trace key of each plugin that takes part in the computation; None where one has none.
+
+        Raises:
+            PluginError: The trace key of a plugin is equal and what its function holds is not.
         """
 
         def key() -> Any:
@@ -89,8 +96,12 @@ class Shared:
             return [precision, of_value(forward), len(parts.transforms), list(phase[1]), made]
 
         start, _ = phase
-        if not self._is_known(f"traced from {start}", key) or start not in self._traced:
-            assert self._updater is not None  # a fit makes its optimizer before its steps
+        assert self._updater is not None  # a fit makes its optimizer before its steps
+        followers = [(each.maker, each.function) for each in self._updater.followers.given]
+        now = held([*parts.given, *followers]) if keys is not None else []
+        known = self._is_known(f"traced from {start}", key) and start in self._traced
+        if not known or not same_held(self._held[start], now):
+            self._held[start] = now
             self._traced[start] = Traced(self._model, self._updater, parts, precision, forward)
         return self._traced[start]
 

@@ -6,7 +6,7 @@ functions. So this is built last, after weights, optimizer state and restored va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,11 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map, tree_map_with_path, tree_unflatten
 
-from stepbus.base import ModelError, PluginError, did_you_mean
+from stepbus.base import ModelError, did_you_mean
+from stepbus.base.guards import Maker
 from stepbus.compute import Arrays, Forward, HeadForward, hoist
-from stepbus.compute.checks import transformed
+from stepbus.compute.checks import handed_out, transformed
+from stepbus.compute.stepping.checks import Misnamed
 from stepbus.compute.stepping.own_step import StepOptimizer, maker_of_step, own_step
 from stepbus.compute.stepping.parts import StepParts, packed, summed
 from stepbus.compute.stepping.training import all_finite, set_trained, trainable_names
@@ -58,6 +60,24 @@ def references(tree: Any) -> Iterator[tuple[Any, Any, Any]]:
             yield tree, key, value
         if isinstance(value, dict | list):
             yield from references(value)
+
+
+def _detach(places: Iterable[tuple[Any, Any, Any]]) -> None:
+    """Put an array of its own, with the same memory, wherever there is one.
+
+    MLX refuses a function that holds an array which is an input as well, and one that is computed from such. What
+    plugins' functions hold of a model are no inputs any more afterwards: they keep the values that they had.
+
+    Args:
+        places: What holds each array, its place, and the array.
+    """
+    fresh: dict[int, mx.array] = {}
+    for holder, place, value in places:
+        if isinstance(value, mx.array):
+            if id(value) not in fresh:
+                fresh[id(value)] = mx.stop_gradient(value)
+            holder[place] = fresh[id(value)]
+    mx.eval(list(fresh.values()))
 
 
 def _flat_tree(tree: Any) -> list[tuple[str, mx.array]]:
@@ -111,7 +131,7 @@ class Traced:
         """Return the sum of the row losses by weight, the sum of the weights, and the sums of named numbers."""
         put_back = lowered(model, self.precision)
         loss = self.parts.loss or self.forward.loss_of(model)
-        rows, named = loss(self.forward.calling(model), batch)
+        rows, named = loss(self.forward.calling(model), handed_out(batch))
         sums = (rows * batch["weights"]).sum(), batch["weights"].sum(), summed(named, batch["weights"])
         put_back()
         return sums
@@ -139,7 +159,8 @@ class Traced:
         """Return total, weight, named sums and gradients of a batch at other values of parameters, which go back."""
         flat, trained = dict(_flat(self.model)), trainable_names(self.model)
         for name in parameters.keys() - flat.keys():
-            raise PluginError(f"value_and_grad: expected a parameter's name, got {name!r}{did_you_mean(name, flat)}")
+            near = did_you_mean(name, flat) if isinstance(name, str) else ""
+            raise Misnamed(name, f"value_and_grad: expected a parameter's name, got {name!r}{near}")
 
         def loss(values: Arrays) -> tuple[mx.array, mx.array, mx.array, Arrays]:
             self.model.update(tree_unflatten(list(values.items())))
@@ -152,6 +173,7 @@ class Traced:
         finally:
             set_trained(self.model, trained)
         self.model.update(tree_unflatten([(name, flat[name]) for name in parameters]))
+        gradients = {name: array.astype(mx.float32) for name, array in gradients.items()}
         return total, weight, named, self._unscaled(gradients, len(batch["weights"]))
 
     def _gradients(self, batch: Arrays, mean: bool) -> tuple[mx.array, mx.array, Arrays, Any]:
@@ -162,7 +184,7 @@ class Traced:
             (_, total, weight, named), gradients = gradient(self.model, batch)
             gradients = self._unscaled(gradients, 1 if mean else len(batch["weights"]))
         else:
-            total, weight, named, flat = self.parts.wrapped(dict(_flat_tree(master)), batch)
+            total, weight, named, flat = self.parts.wrapped(handed_out(dict(_flat_tree(master))), handed_out(batch))
             gradients = tree_map_with_path(lambda name, _: flat[name], master)
             if mean:
                 gradients = self._divided(gradients, weight)
@@ -198,7 +220,8 @@ class Traced:
         return self._update(gradients, [sums["total"], sums["weight"], *(each.reshape(()) for each in named)], finite)
 
     def _update(self, gradients: Any, numbers: list[mx.array], finite: mx.array) -> mx.array:
-        gradients, scalars = transformed(self.parts.transforms, gradients)
+        givers = {name: self.parts.givers.get(name, Maker("the loss")) for name in self.named}
+        gradients, scalars = transformed(self.parts.transforms, gradients, givers)
         self.model.update(self.updater.apply(gradients, self.model.trainable_parameters(), finite))
         return self._committed(numbers, scalars, finite)
 
@@ -246,6 +269,7 @@ class Traced:
         """
         before = list(references([self.model.state, self.updater.state]))
         try:
+            _detach(before)
             result = function(batch, *more)
             try:
                 mx.eval(result, self.model.state, self.updater.state)

@@ -13,7 +13,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map
 
 from stepbus.base import PluginError
-from stepbus.compute.checks import shape_of, shown
+from stepbus.compute.checks import kind_of, shape_of, shown
 
 
 def trainable_names(model: nn.Module) -> tuple[str, ...]:
@@ -88,5 +88,8 @@ def check_tree(parameters: Any, gradients: Any) -> None:
         if shape_of(found[name]) != array.shape:
             got = shown(found[name])
             raise PluginError(f"optimizer.update: expected the gradient of {name!r} as {list(array.shape)}, got {got}")
+        if not mx.issubdtype(found[name].dtype, mx.floating):
+            got = kind_of(found[name])
+            raise PluginError(f"optimizer.update: expected floating-point numbers as gradient of {name!r}, got {got}")
     for name in found.keys() - wanted.keys():
         raise PluginError(f"optimizer.update: expected the gradients of what is trained, got one of {name!r} too")

@@ -16,7 +16,7 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from stepbus.base import CheckpointError, PluginError
 from stepbus.base.guards import Maker
 from stepbus.compute import Optimizer, Scalars, hoist
-from stepbus.compute.checks import check_groups, checked_scalars, checked_state, checked_update
+from stepbus.compute.checks import check_groups, checked_scalars, checked_state, checked_update, handed_out
 from stepbus.compute.stepping.averages import Averages
 from stepbus.compute.stepping.following import Follower, Followers
 from stepbus.compute.stepping.scaling import LossScale
@@ -188,13 +188,14 @@ class ParameterUpdater:
                 if key not in shared:
                     with maker.calling("scalars"):
                         number = numbers[counted].astype(mx.float32)
-                        found = optimizer.scalars(rate if scale == 1 else rate * scale, decay, number)
+                        found = optimizer.scalars(rate[...] if scale == 1 else rate * scale, decay, number)
                     shared[key] = {word: hoist(scalar) for word, scalar in checked_scalars(maker, found).items()}
                     if optimizer.keeps_itself():
                         shared[key]["finite"] = finite
                 before, state = parameter.astype(mx.float32), states[name]
                 with maker.calling("update"):
-                    given = optimizer.update(before, gradient.astype(mx.float32), dict(state), shared[key])
+                    own = handed_out(state), handed_out(shared[key])
+                    given = optimizer.update(before[...], gradient.astype(mx.float32), *own)
                 new, after = checked_update(maker, name, before, state, given)
                 if optimizer.keeps_itself():
                     states[name] = after

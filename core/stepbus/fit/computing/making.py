@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
 from stepbus.compute.checks import check_groups
 from stepbus.compute.stepping import (
     Follower,
+    Givers,
     Gradient,
     StepParts,
     checked_gradient,
@@ -133,16 +135,31 @@ def scoring_steps(config: Config, session: Fitting, forward: Forward) -> Compile
 
 def _parts(session: Fitting, forward: Forward) -> StepParts:
     """Return what plugins make of a step from where the fit stands."""
-    bus, gradient = session.bus, Gradient()
+    bus, makers = session.bus, dict[str, Maker]()
+    # Wrappers of the loss are called while those of the gradient are: each kind has its own calls.
+    of_loss, of_gradient = Givers(makers), Givers(makers)
+    gradient = Gradient(of_gradient)
     loss = forward.loss_of(session.model)
-    wrapped_loss = bus.thread("wrap_loss", between=checked_loss, trainer=session, loss=loss)
-    wrapped = bus.thread("wrap_gradient", between=checked_gradient, trainer=session, value_and_grad=gradient)
+    given: list[Any] = []
+
+    def told(_: str, function: Any) -> None:
+        given.append(function)
+
+    of = partial(checked_loss, givers=of_loss)
+    wrapped_loss = bus.thread("wrap_loss", told=told, between=of, trainer=session, loss=loss)
+    between = partial(checked_gradient, givers=of_gradient)
+    wrapped = bus.thread("wrap_gradient", told=told, between=between, trainer=session, value_and_grad=gradient)
+    transforms = list(bus.in_order("transform_gradients", trainer=session))
+    own = bus.hook.training_step(trainer=session)
+    given += [*transforms, *([] if own is None else [own])]
     return StepParts(
-        transforms=list(bus.in_order("transform_gradients", trainer=session)),
+        transforms=transforms,
         loss=None if wrapped_loss is loss else wrapped_loss,
         gradient=gradient,
         wrapped=None if wrapped is gradient else wrapped,
-        own=bus.hook.training_step(trainer=session),
+        own=own,
+        given=[(each.maker, each.function) for each in given],
+        givers=makers,
     )
 
 

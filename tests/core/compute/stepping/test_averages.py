@@ -82,6 +82,10 @@ def test_a_plugins_average_is_of_its_arrays_and_of_what_is_trained() -> None:
         (lambda parameters, arrays: {"w": parameters["w"][:1]}, r"'w' as float32 \[2\], got float32 \[1\]"),
         (lambda parameters, arrays: {"w": parameters["w"] > 0}, r"'w' as float32 \[2\], got bool \[2\]"),
         (lambda parameters, arrays: {"w": [1.0, 2.0]}, "got a list"),
+        (
+            lambda parameters, arrays: {},
+            r"each of 1 parameter .*got none of 'w'; give parameters\[name\] for what is not",
+        ),
     ],
 )
 def test_what_is_no_average_names_who_gave_it(given: Any, words: str) -> None:
@@ -123,3 +127,25 @@ def test_arrays_of_other_plugins_are_said_in_one_sentence(before: Any, now: Any,
         f"expected what the plugins keep beside the weights, {words}, or begin anew with these weights, by "
         "model.pretrained"
     )
+
+
+def test_averages_that_are_written_in_place_change_neither_weights_nor_arrays() -> None:
+    def weights(parameters: Any, arrays: Any) -> Any:
+        parameters["w"] *= 2
+        arrays["n"] += 1
+        return {"w": parameters["w"] + arrays["n"]}
+
+    made, now = updater(Plain(), weights), {"w": mx.array([3.0, 6.0])}
+    for _ in range(2):
+        assert np.array(made.averages.of(now)["w"]).tolist() == [7.0, 13.0]
+    assert np.array(now["w"]).tolist() == [3.0, 6.0]
+
+
+def test_weights_of_some_parameters_alone_are_refused() -> None:
+    """The others were exported as training had left them, without a word."""
+    made = ParameterUpdater(Plain(), 1.0)
+    two = {"v": mx.zeros(1), "w": mx.array([1.0, 2.0])}
+    made.init(two)
+    made.follow_with([Follower("p", Maker("p"), {}, dict, lambda parameters, arrays: {"v": parameters["v"]})])
+    with pytest.raises(PluginFailure, match=r"^p: weights: expected each of 2 parameters .*got none of 'w'"):
+        made.averages.of(two)

@@ -127,6 +127,32 @@ def test_a_loss_of_somebodys_own_is_the_mean_that_is_told() -> None:
     assert results[0].scalars["rate"] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("kind", [mx.int32, mx.bool_])
+def test_gradients_that_are_no_floating_point_numbers_are_refused(kind: Any) -> None:
+    def step(model: Any, optimizer: Any, batch: Any) -> Any:
+        loss, gradients = optimizer.loss_and_gradients(batch)
+        optimizer.update(model, {"layer": {name: each.astype(kind) for name, each in gradients["layer"].items()}})
+        return loss
+
+    with pytest.raises(PluginFailure, match=r"floating-point numbers as gradient of 'layer\.\w+', got (int32|bool) \["):
+        done(made(own=step), Rows(1))
+
+
+def test_a_batch_that_a_step_writes_into_is_its_own() -> None:
+    def step(model: Any, optimizer: Any, batch: Any) -> Any:
+        loss, gradients = optimizer.loss_and_gradients(dict(batch))
+        optimizer.learning_rate *= 0
+        batch["weights"] *= 0
+        batch.clear()
+        optimizer.update(model, gradients)
+        return loss
+
+    batches = [Rows(1), Rows(2)]
+    plain, found = made(), made(own=step)
+    assert [step.loss for step in done(plain, *batches)] == [step.loss for step in done(found, *batches)]
+    assert all(np.array_equal(array, state(found)[name]) for name, array in state(plain).items())
+
+
 def test_another_model_is_refused() -> None:
     steps = made(lambda model, optimizer, batch: optimizer.update(Net(), {}))
     with pytest.raises(PluginFailure, match=r"optimizer\.update: expected the model of the fit, got another Net"):

@@ -279,7 +279,37 @@ class Heir(Selecting):
         return parameter - gradient, {"m": gradient}
 
 
-@pytest.mark.parametrize("kind", [Recorded, Selecting, Heir])
+class InPlace(Recorded):
+    """Writes into what it is given."""
+
+    def scalars(self, rate: Any, weight_decay: float, step: Any) -> Any:
+        rate *= 0.5
+        return {"rate": rate}
+
+    def update(self, parameter: mx.array, gradient: mx.array, state: Any, scalars: Any) -> Any:
+        state["m"] += gradient
+        scalars["rate"] *= 2
+        parameter -= scalars["rate"] * gradient
+        return parameter, state
+
+
+def test_what_an_optimizer_writes_into_is_its_own() -> None:
+    """The rate doubled from parameter to parameter, and a skipped update moved them all."""
+    made = ParameterUpdater(InPlace(), 0.5)
+    made.init(parameters())
+    made.set_learning_rate(0.5)
+    skipped = made.apply(ones(), parameters(), mx.array(False))
+    assert np.array(skipped["table"]).tolist() == [[1.0, 1.0]] * 3
+    assert all((np.array(state["m"]) == 0).all() for state in made.state["parameters"].values())
+    new = made.apply(ones(), parameters(), mx.array(True))
+    assert [
+        np.array(new["table"])[0, 0],
+        *(np.array(new["layers"][at][name]).flat[0] for at, name in ((0, "weight"), (1, "bias"))),
+    ] == [0.5] * 3
+    assert made.state["learning_rate"].item() == 0.5
+
+
+@pytest.mark.parametrize("kind", [Recorded, Selecting, Heir, InPlace])
 @pytest.mark.parametrize("finite", [True, False])
 def test_a_skipped_update_keeps_every_value_whoever_selects(kind: Any, finite: bool) -> None:
     made = ParameterUpdater(kind(), 0.5, 0.25)
