@@ -7,6 +7,7 @@ somewhere is refused by name, unless the caller trusts the folder.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,9 @@ from stepbus.base import Component, ConfigError, ModelError, Problem, Selected, 
 from stepbus.compute.models import head_for
 from stepbus.config import Config, PluginChoice, load_config
 from stepbus.config.discovery import NAME, installed, may_implement, may_offer_components
+from stepbus.fit.members import PASSED
 from stepbus.fit.opened.folder_code import from_folder, missing_code
+from stepbus.fit.opened.passed_classes import as_handed_over, entry_names
 from stepbus.fit.opened.places import place_of, without_places
 from stepbus.fit.opened.readers import put_back, reading_plugins, set_apart
 from stepbus.fit.opened.wishes import SECTIONS, Wish, of_sections, shown_place
@@ -57,6 +60,9 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
             readers[choice.name] = (written, reading[label])
         elif choice.loaded.origin != "built-in" and not config.names_plugin(choice.name):
             plugins[choice.name] = False  # the `expand` of another one would ask for it again
+    # Offered by a package, a class that was passed in Python is there as well when the folder is opened.
+    passed = entry_names(filter(inspect.isclass, config.extras))  # an object has settings of its own
+    plugins |= {name: {} for cls, name in passed.items() if f"{cls} {PASSED}" in needed}
     sections = {name: without_places(getattr(config, name), config.tree[name]) for name in SECTIONS}
     # Sizes of a model from scratch stand in config.json from now on.
     for name in config.model.component.metadata.get("from_scratch", ()):
@@ -124,6 +130,9 @@ def open_config(
     if not isinstance(tree, dict) or not all(isinstance(tree.get(name), dict) for name in (*SECTIONS, "plugins")):
         wanted = "the mappings model, data, loss and plugins under config"
         raise ModelError(f"{place}: expected {wanted}, got something else")
+    handed_over = entry_names(plugins).values()  # with settings a folder's own counts, and both are refused in words
+    named = {name: own for name, own in tree["plugins"].items() if own != {} or name not in handed_over}
+    tree = {**tree, "plugins": named}
     tree = from_folder(put_back(tree, place, trust=trust), SECTIONS, folder)
     wishes = [*of_sections(tree), *_of_plugins(tree["plugins"], place)]
     wishes += [
@@ -187,7 +196,7 @@ def _load(tree: Mapping[str, Any], place: str, plugins: Sequence[Any]) -> Config
     try:
         return load_config(tree, extra_plugins=plugins)
     except ConfigError as error:
-        listed = "\n  ".join(one_line(str(problem), 1000) for problem in error.problems)
+        listed = "\n  ".join(one_line(as_handed_over(str(problem)), 1000) for problem in error.problems)
         raise ModelError(f"{place}: expected components and settings that are known here, got:\n  {listed}") from error
 
 
