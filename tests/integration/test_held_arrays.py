@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten, tree_map_with_path
 
-from stepbus import create_trainer, hookimpl
+from stepbus import PluginError, create_trainer, hookimpl
 
 Config = Callable[..., dict[str, Any]]
 Arrays = Mapping[str, Any]
@@ -236,3 +236,29 @@ class Cut:
     def on_step_end(self, state: Any) -> None:
         if state.step == 3:
             raise RuntimeError("cut")
+
+
+class Remembers:
+    """Keeps an array of one trace for the next, where it means nothing."""
+
+    def __init__(self) -> None:
+        self.mean: Any = 0.0
+
+    @hookimpl
+    def wrap_loss(self, loss: Any) -> Any:
+        def kept(forward: Any, batch: Any) -> Any:
+            rows, named = loss(forward, batch)
+            self.mean = self.mean * 0.9 + rows.mean()
+            return rows + self.mean, named
+
+        return kept
+
+
+def test_what_is_kept_from_one_trace_to_the_next_is_refused(tiny_config: Config) -> None:
+    tree = tiny_config(training={"num_epochs": 2}, plugins={"progress": False, "gradient_clipping": False})
+    with pytest.raises(PluginError) as caught:
+        fitted(tree, Remembers())
+    assert str(caught.value) == (
+        "Remembers (passed in Python): wrap_loss: expected functions of a step that keep no array from one call to the "
+        "next, got one that was computed in another call; keep it in the arrays of after_update"
+    )

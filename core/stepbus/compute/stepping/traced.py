@@ -6,7 +6,7 @@ functions. So this is built last, after weights, optimizer state and restored va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,15 +17,22 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_map, tree_map_with_path, tree_unflatten
 
-from stepbus.base import ModelError, did_you_mean
+from stepbus.base import ModelError, PluginError, did_you_mean, listed
 from stepbus.base.guards import Maker
 from stepbus.compute import Arrays, Forward, HeadForward, hoist
 from stepbus.compute.checks import handed_out, transformed
 from stepbus.compute.stepping.checks import Misnamed
+from stepbus.compute.stepping.held_arrays import detach, references
 from stepbus.compute.stepping.own_step import StepOptimizer, maker_of_step, own_step
 from stepbus.compute.stepping.parts import StepParts, packed, summed
 from stepbus.compute.stepping.training import all_finite, set_trained, trainable_names
 from stepbus.compute.stepping.updater import ParameterUpdater
+
+# What MLX says of an array that stands for a value of a trace which is over.
+_OF_ANOTHER_TRACE = (
+    "[eval] Attempting to eval an array without a primitive",
+    "[compile] Attempting to compile a function with uncaptured",
+)
 
 
 def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
@@ -51,33 +58,6 @@ def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
         model.update(tree_unflatten(back))
 
     return put_back
-
-
-def references(tree: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield each array, dictionary and list inside of a tree, outer ones first, with what holds it and its place."""
-    for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
-        if isinstance(value, mx.array | dict | list):
-            yield tree, key, value
-        if isinstance(value, dict | list):
-            yield from references(value)
-
-
-def _detach(places: Iterable[tuple[Any, Any, Any]]) -> None:
-    """Put an array of its own, with the same memory, wherever there is one.
-
-    MLX refuses a function that holds an array which is an input as well, and one that is computed from such. What
-    plugins' functions hold of a model are no inputs any more afterwards: they keep the values that they had.
-
-    Args:
-        places: What holds each array, its place, and the array.
-    """
-    fresh: dict[int, mx.array] = {}
-    for holder, place, value in places:
-        if isinstance(value, mx.array):
-            if id(value) not in fresh:
-                fresh[id(value)] = mx.stop_gradient(value)
-            holder[place] = fresh[id(value)]
-    mx.eval(list(fresh.values()))
 
 
 def _flat_tree(tree: Any) -> list[tuple[str, mx.array]]:
@@ -261,6 +241,21 @@ class Traced:
         self._traced.add(key)
         return result
 
+    def _refuse_kept(self, error: Exception) -> None:
+        """Say what MLX means where a plugin's function computes with an array that is of another trace.
+
+        Raises:
+            PluginError: It may be so.
+        """
+        makers = [maker for maker, _ in self.parts.given] + [each.maker for each in self.updater.followers.given]
+        if makers and str(error).startswith(_OF_ANOTHER_TRACE):
+            who = list(dict.fromkeys(maker.said for maker in makers))
+            raise PluginError(
+                f"{'one of ' if who[1:] else ''}{listed(who)}: expected functions of a step that keep no "
+                "array from one call to the next, got one that was computed in another call; keep it in the arrays of "
+                "after_update"
+            ) from error
+
     def _first_call(self, function: Callable[..., Any], batch: Arrays, *more: Any) -> Any:
         """Call a function that is traced now, and compute it; MLX leaves its tracers in a model where that fails.
 
@@ -269,11 +264,14 @@ class Traced:
         """
         before = list(references([self.model.state, self.updater.state]))
         try:
-            _detach(before)
-            result = function(batch, *more)
+            detach(before)
             try:
+                result = function(batch, *more)
                 mx.eval(result, self.model.state, self.updater.state)
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
+                self._refuse_kept(error)
+                if isinstance(error, ValueError):
+                    raise
                 said = ", ".join(
                     f"{name} {str(array.dtype).rpartition('.')[2]} {list(array.shape)}" for name, array in batch.items()
                 )
