@@ -17,7 +17,8 @@ WORDS = re.compile(
 # What the program is for, in its help.
 SAID = {"Fine-tune BERT-type encoders on MLX."}
 # Tokenizers are a format of files: tokenizer_config.json names the class of transformers that wrote them.
-FORMATS = {"text/tokens/build.py", "text/tokens/folder.py"}
+# The scripted parameters of the kit have the names that patterns of plugins meet in a real model.
+FORMATS = {"text/tokens/build.py", "text/tokens/folder.py", "testing/scripted/parameters.py"}
 
 
 def words_of(source: str) -> Iterator[tuple[int, str]]:

@@ -53,6 +53,7 @@ from stepbus_plugins.checkpoint import CheckpointPolicy
 from stepbus_plugins.early_stopping import EarlyStopping
 from stepbus_plugins.ema import Ema
 from stepbus_plugins.gradient_clipping import GradientClipping
+from stepbus_plugins.layerwise_decay import LayerwiseDecay
 from stepbus_plugins.lora import Lora
 from stepbus_plugins.metrics import Metrics
 from stepbus_plugins.multi_sample_dropout import MultiSampleDropout
@@ -60,6 +61,7 @@ from stepbus_plugins.nan_guard import NanGuard
 from stepbus_plugins.progress import Progress
 from stepbus_plugins.progress.screen import Screen
 from stepbus_plugins.rdrop import RDrop
+from stepbus_plugins.reinitialize import Reinitialize
 from stepbus_plugins.swa import Swa
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -374,6 +376,44 @@ def several_passes(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return loss(Forward(**vars(model)), {})[0].tolist()
 
 
+def trained_when(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return which parameters a fit of four epochs trains from which update on."""
+    seen: list[Any] = []
+
+    class Phases:
+        @hookimpl
+        def on_fit_start(self, trainer: Any) -> None:
+            seen.append({step: list(names) for step, names in trainer.phases.items()})
+            trainer.control.request_stop("seen")
+
+        asks = ("stop",)
+
+    plugins = {"progress": False, name: settings}
+    create_trainer(config=tools.make(plugins=plugins, training={"num_epochs": 4}), plugins=[Phases()]).train()
+    return seen
+
+
+def scaled(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the rate of each parameter of a model."""
+    model = create_model("bert", pretrained=str(FIXTURES / "bert" / "binary"))
+    return LayerwiseDecay(LayerwiseDecay.Config(**settings)).parameter_groups(model)
+
+
+def renewed(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the weights of a pretrained model with BERT's own pooling, some of them new."""
+    model = create_model("bert", pretrained=str(FIXTURES / "bert" / "binary"), pooling="cls")
+    trainer = SimpleNamespace(fit=SimpleNamespace(seed=1), starts_from="", message=lambda *_: None)
+    Reinitialize(Reinitialize.Config(**settings)).transform_model(trainer, model)
+    return {name: np.array(array).tolist() for name, array in tree_flatten(model.parameters())}
+
+
+def pooled_of_layers(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return what a pooling of several layers makes of them."""
+    part = PARTS["pooling", name]
+    hidden = [mx.random.normal((2, 3, 4), key=mx.random.key(layer)) for layer in range(5)]
+    return np.array(part.build(part.config(**settings), hidden_size=4, layers=4)(hidden, mx.ones((2, 3)))).tolist()
+
+
 def adapted(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     """Return what LoRA makes of a model: its arrays, what it says in training, what is trained, what is merged."""
     plugin, fit = Lora(Lora.Config(**settings)), SimpleNamespace(fit=SimpleNamespace(seed=1))
@@ -682,6 +722,17 @@ TABLE = {
     "plugins.adversarial_training.clean_weight": Sight(moved, (1.0, 0.0)),
     "plugins.adversarial_training.from_epoch": Sight(moved, (None, 2)),
     "plugins.adversarial_training.from_step": Sight(moved, (None, 8)),
+    "pooling.last_four.tokens": Sight(pooled_of_layers, ("mean", "cls")),
+    "plugins.freeze.embeddings": Sight(trained_when, (True, False), {"layers": 1}),
+    "plugins.freeze.layers": Sight(trained_when, (1, 2)),
+    "plugins.freeze.patterns": Sight(trained_when, (["*query*"], ["*key*"])),
+    "plugins.freeze.gradual": Sight(trained_when, (True, False), {"layers": 1}),
+    "plugins.freeze.unfreeze_every": Sight(trained_when, (1, 2), {"gradual": True}),
+    "plugins.freeze.unfreeze_by": Sight(trained_when, ("epochs", "updates"), {"gradual": True}),
+    "plugins.layerwise_decay.decay": Sight(scaled, (0.9, 0.8)),
+    "plugins.layerwise_decay.head_scale": Sight(scaled, (1.0, 2.0)),
+    "plugins.reinitialize.layers": Sight(renewed, (0, 1)),
+    "plugins.reinitialize.pooler": Sight(renewed, (True, False)),
     "plugins.lora.rank": Sight(adapted, (1, 2)),
     "plugins.lora.alpha": Sight(adapted, (1.0, 2.0)),
     "plugins.lora.targets": Sight(adapted, (["query"], ["value"])),
