@@ -77,6 +77,8 @@ from attrs import define
 from stepbus import ConfigError, Problem, hookimpl
 
 class Late:
+    scope = "run"
+
     @define(frozen=True, kw_only=True)
     class Config:
         from_epoch: int = 9
