@@ -32,6 +32,7 @@ from stepbus import (
     TrainingState,
     create_model,
     create_trainer,
+    hookimpl,
     load_config,
 )
 from stepbus.config.discovery import plugins

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stepbus.fit.evaluation import predict as predict
     from stepbus.fit.evaluation import score as score
     from stepbus.fit.evaluation import unweighed as unweighed
+    from stepbus.fit.members import PASSED as PASSED
     from stepbus.fit.members import Prototype as Prototype
     from stepbus.fit.members import exclusions as exclusions
     from stepbus.fit.members import for_fit as for_fit
@@ -46,7 +47,7 @@ else:
         builder="Exported FitBuilder Fitting",
         effects="loop_notes run_notes unevaluated",
         evaluation="joined metric_values predict score unweighed",
-        members="Prototype exclusions for_fit make plugin_table prototypes run_scoped source_digest version_of",
+        members="PASSED Prototype exclusions for_fit make plugin_table prototypes run_scoped source_digest version_of",
         metrics="chosen_metrics rehearse",
         session="FitSession",
         switched_off="disabled_of keep_disabled",

@@ -19,7 +19,7 @@ from stepbus.base import Component, ConfigError, ModelError, Problem, Selected, 
 from stepbus.compute.models import head_for
 from stepbus.config import Config, PluginChoice, load_config
 from stepbus.config.discovery import NAME, installed, may_implement, may_offer_components
-from stepbus.fit.members import PASSED
+from stepbus.fit import PASSED
 from stepbus.fit.opened.folder_code import from_folder, missing_code
 from stepbus.fit.opened.passed_classes import as_handed_over, entry_names
 from stepbus.fit.opened.places import place_of, without_places
