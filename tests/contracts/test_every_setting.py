@@ -716,7 +716,7 @@ TABLE = {
     "plugins.adversarial_training.mode": Sight(moved, ("fgm", "awp")),
     "plugins.adversarial_training.parameters": Sight(moved, (None, ["head*"])),
     "plugins.adversarial_training.epsilon": Sight(moved, (None, 2.0)),
-    "plugins.adversarial_training.gamma": Sight(moved, (None, 0.001), {"mode": "awp"}),
+    "plugins.adversarial_training.gamma": Sight(moved, (None, 0.0001), {"mode": "awp"}),
     "plugins.adversarial_training.ascent_rate": Sight(moved, (None, 0.001), {"mode": "awp"}),
     "plugins.adversarial_training.ascent_steps": Sight(moved, (None, 2), {"mode": "awp", "gamma": 1.0}),
     "plugins.adversarial_training.weight": Sight(moved, (1.0, 0.5)),
