@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def open_trainer(path: str | Path, *, trust: bool = False, plugins: Sequence[Any
     Raises:
         ModelError: There is no such model, it is damaged, or it asks for more than installed components.
     """
+    plugins = tuple(plugins) if isinstance(plugins, Iterator) else plugins  # they are looked at more than once
     place = usable(path, ModelError)
     folders = model_folders(place)
     run: OpenedRun | None = None
