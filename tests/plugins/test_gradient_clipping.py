@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
 from stepbus import Optimizer, ParameterUpdater
+from stepbus.compute.stepping.training import all_finite
 from stepbus_plugins.gradient_clipping import GradientClipping
 
 
@@ -122,3 +125,20 @@ def test_a_plan_that_clips_nothing_is_refused() -> None:
     (problem,) = GradientClipping(GradientClipping.Config(max_norm=None)).validate_plan()
     assert str(problem).startswith(".: expected max_norm or max_value, got neither")
     assert GradientClipping(GradientClipping.Config()).validate_plan() == []
+
+
+def test_the_norm_costs_no_second_pass_beside_the_engines_look_at_the_gradients(tmp_path: Path) -> None:
+    fit = Fit(gradients(0))
+    clip = GradientClipping(GradientClipping.Config(max_norm=1.0)).transform_gradients(fit)
+
+    def passes(step: Any) -> int:
+        graph = tmp_path / "graph.dot"
+        mx.export_to_dot(str(graph), mx.compile(step)(gradients(1)))
+        return len(re.findall(r'label *= *"Sum', graph.read_text()))
+
+    def both(given: Any) -> Any:
+        finite, (after, named) = all_finite(given, over=fit.optimizer.map), clip(given)
+        return finite, after, named
+
+    assert passes(both) - passes(clip) < 2  # that of all arrays together
+    assert passes(clip) > 2

@@ -58,16 +58,21 @@ def _of_arrays(value: Any) -> list[str]:
 def all_finite(gradients: Any, *more: mx.array, over: Callable[[Any, Any], Any] = tree_map) -> mx.array:
     """Return whether all of these arrays hold finite numbers only, 0-d.
 
-    A sum is finite where every number is: infinities and NaN stay, and one pass over each array is enough. Numbers
-    whose sum leaves float32 are as good as infinite.
+    A sum of squares is finite where every number is: infinities and NaN stay, and numbers whose square leaves float32
+    are as good as infinite. Clipping by the norm takes the same sums, and `mx.compile` computes them once for both.
 
     Args:
         gradients: A tree of arrays.
         *more: Further numbers, 0-d.
         over: Maps a function over a tree of arrays.
     """
-    sums: Any = tree_flatten(over(lambda array: array.astype(mx.float32).sum(), gradients))
+    sums: Any = tree_flatten(over(_sum_of_squares, gradients))
     return mx.isfinite(mx.stack([*more, *(each for _, each in sums)])).all()
+
+
+def _sum_of_squares(array: mx.array) -> mx.array:
+    square = mx.square(array.astype(mx.float32))
+    return (square.sum(axis=0) if square.ndim > 1 else square).sum()
 
 
 def check_tree(parameters: Any, gradients: Any) -> None:
