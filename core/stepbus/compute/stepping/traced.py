@@ -48,25 +48,20 @@ def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
     """
     if precision == mx.float32:
         return lambda: None
-    own = {name: array for name, array in _flat(model) if mx.issubdtype(array.dtype, mx.floating)}
+    own = {name: array for name, array in _flat(model.parameters()) if mx.issubdtype(array.dtype, mx.floating)}
     low = {name: array.astype(precision) for name, array in own.items()}
     model.update(tree_unflatten(list(low.items())))
 
     def put_back() -> None:
-        now = [(name, array) for name, array in _flat(model) if name in own]
+        now = [(name, array) for name, array in _flat(model.parameters()) if name in own]
         back = [(name, own[name] if array is low[name] else array.astype(own[name].dtype)) for name, array in now]
         model.update(tree_unflatten(back))
 
     return put_back
 
 
-def _flat_tree(tree: Any) -> list[tuple[str, mx.array]]:
+def _flat(tree: Any) -> list[tuple[str, mx.array]]:
     named: Any = tree_flatten(tree)
-    return list(named)
-
-
-def _flat(model: nn.Module) -> list[tuple[str, mx.array]]:
-    named: Any = tree_flatten(model.parameters())
     return list(named)
 
 
@@ -137,7 +132,7 @@ class Traced:
 
     def _value_and_grad(self, parameters: Arrays, batch: Arrays) -> tuple[mx.array, mx.array, Arrays, Arrays]:
         """Return total, weight, named sums and gradients of a batch at other values of parameters, which go back."""
-        flat, trained = dict(_flat(self.model)), trainable_names(self.model)
+        flat, trained = dict(_flat(self.model.parameters())), trainable_names(self.model)
         for name in parameters.keys() - flat.keys():
             near = did_you_mean(name, flat) if isinstance(name, str) else ""
             raise Misnamed(name, f"value_and_grad: expected a parameter's name, got {name!r}{near}")
@@ -164,7 +159,7 @@ class Traced:
             (_, total, weight, named), gradients = gradient(self.model, batch)
             gradients = self._unscaled(gradients, 1 if mean else len(batch["weights"]))
         else:
-            total, weight, named, flat = self.parts.wrapped(handed_out(dict(_flat_tree(master))), handed_out(batch))
+            total, weight, named, flat = self.parts.wrapped(handed_out(dict(_flat(master))), handed_out(batch))
             gradients = tree_map_with_path(lambda name, _: flat[name], master)
             if mean:
                 gradients = self._divided(gradients, weight)
