@@ -1,10 +1,17 @@
-"""What many tests share: the fast BLAS before MLX, and a tiny model with a tiny data set that train in a second."""
+"""What many tests share: the fast BLAS before MLX, and a tiny model with a tiny data set that train in a second.
+
+The suite compiles some thousand of MLX's kernels and starts hundreds of processes. So g++ finds the header of all
+kernels compiled, and these processes find the byte code of stepbus, also where PYTHONDONTWRITEBYTECODE keeps them from
+writing it.
+"""
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +26,16 @@ from stepbus.device import backend as backend
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def pytest_sessionstart() -> None:
+    """Compile once what many processes would, each for itself."""
+    if sys.dont_write_bytecode:
+        for package in ("stepbus", "stepbus_plugins"):
+            for folder in import_module(package).__path__:
+                compileall.compile_dir(folder, quiet=2)
+    import_module(str(Path(__file__).parent / "fixtures" / "compiled_header.py")).pytest_sessionstart()
+
 
 GOOD = ["good", "great", "fine", "lovely"]
 BAD = ["bad", "poor", "awful", "dull"]
@@ -50,27 +67,40 @@ def tokenizer_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def reviews(number: int, seed: int) -> list[tuple[str, int]]:
-    """Return sentences and whether their one telling word is a good one."""
+def reviews(number: int, seed: int, least: int = 3) -> list[tuple[str, int]]:
+    """Return sentences of `least` to 12 words, and whether their one telling word is a good one."""
     draw = random.Random(seed)
     rows = []
     for _ in range(number):
         label = draw.randint(0, 1)
-        words = draw.choices(PLAIN, k=draw.randint(3, 12))
+        words = draw.choices(PLAIN, k=draw.randint(least, 12))
         words[draw.randrange(len(words))] = draw.choice(GOOD if label else BAD)
         rows.append((" ".join(words), label))
     return rows
 
 
+def written(path: Path, rows: list[tuple[str, int]]) -> Path:
+    """Write rows to a file of columns text and label."""
+    path.write_text("\n".join(["text,label", *(f"{text},{label}" for text, label in rows)]) + "\n")
+    return path
+
+
 @pytest.fixture
 def review_files(tmp_path: Path) -> dict[str, Path]:
     """train.csv of 44 rows and dev.csv of 20, columns text and label."""
-    files = {}
-    for name, number, seed in (("train", 44, 1), ("dev", 20, 2)):
-        files[name] = tmp_path / f"{name}.csv"
-        lines = [f"{text},{label}" for text, label in reviews(number, seed)]
-        files[name].write_text("\n".join(["text,label", *lines]) + "\n")
-    return files
+    return {
+        name: written(tmp_path / f"{name}.csv", reviews(number, seed))
+        for name, number, seed in (("train", 44, 1), ("dev", 20, 2))
+    }
+
+
+@pytest.fixture
+def one_shape(tmp_path: Path) -> dict[str, str]:
+    """Files of 24 and 8 rows for a data section: batches of 4 of one shape, so that a step is traced once."""
+    return {
+        name: str(written(tmp_path / f"one_shape_{name}.csv", reviews(number, seed, least=7)))
+        for name, number, seed in (("train", 24, 3), ("validation", 8, 4))
+    }
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ class CheckpointPolicy:
     """Save checkpoints at epochs, every n steps or at each new best, and keep the newest and the best of them."""
 
     affects_result = False  # a resume may change it
-    asks = ("checkpoint",)
+    asks: tuple[str, ...] = ("checkpoint",)
 
     @define(frozen=True, kw_only=True)
     class Config:
@@ -25,8 +25,16 @@ class CheckpointPolicy:
             "epoch", "when to save; epoch and steps also save each new best and the end of the training"
         )
         save_steps: int | None = _count(None, "updates between checkpoints, with save_strategy: steps")
-        keep_last: int = _count(2, "newest checkpoints to keep besides the best ones; two stay whatever this says")
-        keep_best: int = _count(1, "best checkpoints to keep, by training.monitor")
+        keep_last: int | None = _count(
+            None, "newest checkpoints to keep besides the best ones; none: two while a fit runs, one of a finished fit"
+        )
+        keep_best: int | None = _count(None, "best checkpoints to keep, by training.monitor; none: one")
+        keep_whole: bool = setting(
+            False, "keep the best ones with all that going on from them needs, such as the optimizer's state"
+        )
+        keep_finished: bool | None = setting(
+            None, "keep checkpoints of a fit that is done; none: of a run's only fit, and of several the models alone"
+        )
         at_start: bool = setting(True, "save before the first update, which finds a full or read-only disk in time")
 
         def problems(self) -> list[tuple[str, str]]:
@@ -44,12 +52,15 @@ class CheckpointPolicy:
             if self.save_strategy in ("epoch", "best") and self.save_steps is not None:
                 return [("save_steps", f"it has no effect with save_strategy: {self.save_strategy}; steps uses it")]
             if self.save_strategy == "no":
-                idle = [name for name, usual in (("keep_last", 2), ("keep_best", 1)) if getattr(self, name) != usual]
+                names = ("keep_last", "keep_best", "keep_whole", "keep_finished")
+                idle = [name for name in names if getattr(self, name)]
                 return [(name, "it has no effect with save_strategy: no, where nothing is saved") for name in idle]
             return []
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        if config.save_strategy == "no":
+            self.asks = ()
 
     @hookimpl
     def validate_plan(self, plan: Any) -> list[Problem] | None:
@@ -75,8 +86,9 @@ class CheckpointPolicy:
 
     @hookimpl
     def on_fit_start(self, trainer: Any, state: TrainingState) -> None:
-        """Ask at step 0; a resumed fit has a checkpoint already."""
-        if self.config.at_start and self.config.save_strategy != "no" and state.step == 0:
+        """Try the disk at step 0, and let a checkpoint stay where no file has the first weights."""
+        wanted = self.config.at_start and self.config.save_strategy != "no" and state.step == 0
+        if wanted and not trainer.try_disk():
             trainer.control.request_checkpoint("before the first update")
 
     @hookimpl
@@ -102,6 +114,11 @@ class CheckpointPolicy:
             trainer.control.request_checkpoint(f"end of epoch {state.epoch + 1}")
 
     @hookimpl
-    def checkpoint_retention(self) -> Retention:
-        """Say how many of the newest and of the best stay."""
-        return Retention(last=self.config.keep_last, best=self.config.keep_best)
+    def checkpoint_retention(self, trainer: Any) -> Retention:
+        """Say how many of the newest and of the best stay, and what of a finished fit does."""
+        last, whole, finished = self.config.keep_last, self.config.keep_whole, self.config.keep_finished
+        best = 1 if self.config.keep_best is None else self.config.keep_best
+        keeps = trainer.run.alone if finished is None else finished
+        done = Retention(last, best, whole) if keeps else Retention(last=0, best=0)
+        every = self.config.save_steps if self.config.save_strategy == "steps" else self.config.save_strategy
+        return Retention(last, best, whole, done, "plugins.checkpoint.keep_finished: true keeps one of each fit", every)

@@ -19,6 +19,11 @@ def improves(value: float, best: float | None, min_delta: float, greater_is_bett
     return value > best + min_delta if greater_is_better else value < best - min_delta
 
 
+def _of_training(metric: str) -> bool:
+    """Say whether a metric is a mean over an epoch's training rows, for which nothing need be evaluated."""
+    return metric.startswith("train_")
+
+
 class EarlyStopping:
     """Stop a fit when its monitored metric has not improved for some evaluations, and restore the best weights."""
 
@@ -55,7 +60,8 @@ class EarlyStopping:
     def validate_plan(self, plan: Any) -> list[Problem] | None:
         """Find a metric that will never be computed, and a restore that the engine cannot do."""
         monitor = self.config.monitor or plan.monitor
-        if not plan.has_validation:
+        by_epochs = _of_training(monitor) and plan.steps_per_epoch <= plan.total_steps  # some epoch comes to its end
+        if not plan.has_validation and not by_epochs:
             return [
                 Problem(
                     ".",
@@ -80,6 +86,14 @@ class EarlyStopping:
                 )
             ]
         return None
+
+    @hookimpl
+    def on_epoch_end(self, trainer: Any, state: TrainingState) -> None:
+        """Count the epochs where the training loss is watched and nothing is evaluated."""
+        watched, rows = self.config.monitor or "", trainer.fit.monitored is not None
+        counted_already = bool(state.history) and state.history[-1]["step"] == state.step
+        if _of_training(watched) and not counted_already and not (rows and trainer.settings.eval_strategy != "no"):
+            self.on_metrics(trainer, state, state.metrics)
 
     @hookimpl
     def on_metrics(self, trainer: Any, state: TrainingState, metrics: dict[str, float]) -> None:

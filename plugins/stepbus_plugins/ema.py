@@ -23,8 +23,8 @@ class Ema:
         decay: float = setting(
             0.999,
             "how much of the average each update keeps; about the last 1 / (1 - decay) updates count",
-            check=lambda value: 0 <= value < 1,
-            expected="a number from 0 up to, but not including, 1",
+            check=lambda value: 0 <= value < 1 - 2**-25,  # from there on float32 has 1
+            expected="a number from 0 up to, but not including, 1 (as is in float32 what is nearer to 1 than 3e-8)",
         )
         warmup: bool = setting(
             True,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import define
 
-from stepbus import Column, LabelCodec, Predictions, Rows, hookimpl, setting, write_columns
+from stepbus import Column, LabelCodec, Predictions, Rows, decide, hookimpl, setting, write_columns
 
 Array = np.ndarray[Any, Any]
 SHOWN = 60  # characters of a cell on the screen
@@ -76,10 +76,11 @@ def errors(codec: LabelCodec, values: Array, labels: Array) -> tuple[Array, Arra
     chances = np.clip(values.astype(np.float64), 1e-12, 1.0)
     if codec.task == "multilabel":
         against = np.clip(1.0 - values.astype(np.float64), 1e-12, 1.0)
-        wrong = ((values >= 0.5) != (labels > 0.5)).any(axis=1)
+        wrong = (decide(values, codec.task, codec.thresholds) != (labels > 0.5)).any(axis=1)
         return -np.where(labels > 0.5, np.log(chances), np.log(against)).mean(axis=1), wrong
     numbers = labels.astype(np.int64)
-    return -np.log(chances[np.arange(len(numbers)), numbers]), values.argmax(axis=1) != numbers
+    decided = decide(values, codec.task, codec.thresholds)
+    return -np.log(chances[np.arange(len(numbers)), numbers]), decided != numbers
 
 
 def table(

@@ -33,14 +33,22 @@ class Freeze:
             factory=list,
             meaning="parameters that are frozen to the end, by name: * is any text, as in `encoder.*.LayerNorm.*`",
         )
-        gradual: bool = setting(
-            False,
-            "whether layers and embeddings are unfrozen one at a time, from the top; where neither is set, all of them",
+        gradual: bool | None = setting(
+            None,
+            "whether layers and embeddings are unfrozen one at a time, from the top; where neither is set, all of "
+            "them; none does so where unfreeze_every is set",
         )
         unfreeze_every: int | None = _whole(
             "gradually: epochs or updates after which one more layer is trained; none is each epoch", None, 1
         )
         unfreeze_by: Literal["epochs", "updates"] = setting("epochs", "gradually: what unfreeze_every counts")
+
+        def problems(self) -> list[tuple[str, str]]:
+            """Return what is wrong between the settings, as (setting, message)."""
+            if self.gradual is False and self.unfreeze_every is not None:
+                words = f"expected none beside gradual: false, got {self.unfreeze_every}; leave one of the two out"
+                return [("unfreeze_every", words)]
+            return []
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -70,7 +78,7 @@ class Freeze:
     @property
     def every(self) -> int:
         """After how many epochs or updates one more layer is trained; 0 for never."""
-        return self.config.unfreeze_every or int(self.config.gradual)
+        return self.config.unfreeze_every or int(bool(self.config.gradual))
 
     def trace_key(self, trainer: Any) -> Any:
         """Return what decides which parameters are trained, beside the model and the update."""

@@ -22,6 +22,8 @@ class GradientClipping:
         max_norm: float | None = _limit(1.0, "largest norm of all gradients together; none sets no limit")
         max_value: float | None = _limit(None, "largest size of a single number; cut off before the norm is limited")
 
+    keeps_finite = True  # a clip and a factor of at most 1, which an overflow of the norm leaves at 1
+
     def __init__(self, config: Config) -> None:
         self.config = config
 

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from attrs import define
 
-from stepbus import Component, DataConfig, DataError, Rows, setting
+from stepbus import Component, DataError, DataSettings, Rows, setting
 
 
 @define(frozen=True, kw_only=True)
-class TextDataConfig(DataConfig):
+class TextDataConfig(DataSettings):
     """Settings of `data: {type: text}`."""
 
     text: str | list[str] = setting(

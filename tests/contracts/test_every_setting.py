@@ -251,6 +251,12 @@ def ordered(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return head.ranks
 
 
+def decided(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
+    """Return the words that probabilities come to."""
+    codec = prepared(tools, in_section(tools, name, settings)).data.codec
+    return codec.decoded_columns(np.array([[0.3, 0.7], [0.05, 0.95]]))[0].values.tolist()
+
+
 def heads(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     return rows_seen(tools, tools.make(model=settings))[2]
 
@@ -308,17 +314,25 @@ def rates(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
 
 
 def score(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
-    """Return a metric of two classes, of three and of labels."""
+    """Return a metric of two classes, of three, of labels and of values, as far as it is for them, or what it says."""
     part, random = PARTS["metric", name], np.random.default_rng(1)
+    codec = SimpleNamespace(names=["1", "2", "3"], thresholds=None)
     first = random.random(40)
     three = random.dirichlet([1, 1, 1], 40)
-    sets = [
-        (random.integers(0, 2, 40), np.stack([1 - first, first], axis=1)),
-        (random.integers(0, 3, 40), three),
-        (random.integers(0, 2, (40, 3)), random.random((40, 3))),
-    ]
-    metric = part.build(part.config(**settings))
-    return [metric(labels, values) for labels, values in sets]
+    sets = {
+        "binary": (random.integers(0, 2, 40), np.stack([1 - first, first], axis=1)),
+        "multiclass": (random.integers(0, 3, 40), three),
+        "multilabel": (random.integers(0, 2, (40, 3)), random.random((40, 3))),
+        "regression": (first, random.random(40)),
+    }
+    metric = part.build(part.config(**settings), *([codec] if "order" in settings else []))
+    found: list[Any] = []
+    for task in part.metadata["tasks"]:
+        try:
+            found.append(metric(*sets[task]))
+        except BadInput as error:
+            found.append(str(error))
+    return found
 
 
 def clipped(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
@@ -484,9 +498,8 @@ def trained(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
         }
     trainer = create_trainer(config=tools.make(**sections))
     result = trainer.train()
-    folders = sorted(
-        each.name for each in (result.directory / "fits" / "fit" / "checkpoints").iterdir() if each.is_dir()
-    )
+    kept = result.directory / "fits" / "fit" / "checkpoints"
+    folders = sorted(str(each.relative_to(kept)) for each in kept.rglob("*"))
     weights = [np.array(array).tobytes() for _, array in tree_flatten(trainer.model.parameters())]
     return [record["eval_loss"] for record in result.history], weights, folders
 
@@ -519,8 +532,10 @@ def devices(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
 def tables(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
     shown: list[str] = []
     trainer = SimpleNamespace(
-        data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
+        data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"], thresholds=None)),
+        directory=tools.folder,
         report=lambda title, columns, rows: shown.append(title),
+        artifact=lambda kind, path: shown.append(kind),
     )
     given = Predictions(np.arange(2), np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
     Metrics(Metrics.Config(**settings)).on_predictions(trainer, "validation", given, final=True)
@@ -606,6 +621,7 @@ DATA = {
     "prefetch_size": Sight(evaluated, (1, 4)),
     "drop_last": Sight(data, (False, True), {"batch_size": 5}),
     "cache": Sight(cached, (False, "tokens")),
+    "threshold": Sight(decided, (None, 0.9)),
     "separator": Sight(data, (",", ";"), {"train": "semicolons.csv"}),
     "encoding": Sight(data, ("utf-8", "latin-1"), {"train": "accents.csv"}),
     "readers": Sight(locked, ({"sqlite": {"timeout": 0.0}}, {"sqlite": {"timeout": 60.0}})),
@@ -676,6 +692,12 @@ TABLE = {
     "reader.sqlite.timeout": Sight(locked, (0.0, 60.0)),
     "metric.*.threshold": Sight(score, (0.5, 0.3)),
     "metric.*.average": Sight(score, ("macro", "weighted")),
+    "metric.*.order": Sight(score, (["1", "2", "3"], ["2", "1", "3"])),
+    "metric.cohen_kappa.order": Sight(score, (["1", "2", "3"], ["2", "1", "3"]), {"weights": "linear"}),
+    "metric.cohen_kappa.weights": Sight(score, ("none", "quadratic")),
+    "metric.top_k.k": Sight(score, (1, 2)),
+    "metric.calibration_error.bins": Sight(score, (5, 15)),
+    "metric.quantile_loss.quantile": Sight(score, (0.5, 0.9)),
     "training.num_epochs": Sight(planned, (2, 3)),
     "training.max_steps": Sight(planned, (None, 15)),
     "training.gradient_accumulation_steps": Sight(planned, (1, 2)),
@@ -690,11 +712,14 @@ TABLE = {
     "training.exact": Sight(exactness, (False, True)),
     "training.seed": Sight(trained, (1, 2)),
     "environment.output_dir": Sight(planned, ("runs/a", "runs/b")),
+    "environment.debug": Sight(planned, (False, True)),
     "environment.device": Sight(devices, ("cpu", "gpu")),
     "plugins.checkpoint.save_strategy": Sight(played, ("epoch", "no")),
     "plugins.checkpoint.save_steps": Sight(played, (2, 5), {"save_strategy": "steps"}),
     "plugins.checkpoint.keep_last": Sight(trained, (2, 4)),
     "plugins.checkpoint.keep_best": Sight(trained, (1, 4)),
+    "plugins.checkpoint.keep_whole": Sight(trained, (False, True)),
+    "plugins.checkpoint.keep_finished": Sight(trained, (None, False)),
     "plugins.checkpoint.at_start": Sight(played, (True, False)),
     "plugins.early_stopping.patience": Sight(played, (1, 3)),
     "plugins.early_stopping.min_delta": Sight(played, (0.0, 0.09), {"patience": 2}),
@@ -748,6 +773,7 @@ TABLE = {
     "plugins.model_card.intended_use": Sight(written_card, (None, "tests")),
     "plugins.model_card.limitations": Sight(written_card, (None, "all")),
     "plugins.metrics.tables": Sight(tables, (True, False)),
+    "plugins.metrics.files": Sight(tables, (True, False)),
     "plugins.progress.summary": Sight(introduced, (True, False)),
     "plugins.progress.bar": Sight(drawn, ("always", "never")),
     "plugins.progress.refresh_per_second": Sight(drawn, (4.0, 1.0)),

@@ -9,7 +9,7 @@ import attrs
 import pandas as pd
 import pytest
 
-from stepbus import DataConfig, Rows, load_config
+from stepbus import DataSettings, Rows, load_config
 from stepbus.config.discovery.plugins import LoadedPlugin, installed, load_class
 from stepbus.fit.members import prototypes
 from stepbus.testing import assert_conforms, play
@@ -22,7 +22,7 @@ NAMES = [name for name, plugin in installed().items() if plugin.distribution == 
 def reviews() -> Rows:
     """Return labelled rows, for a plugin that deals rows out."""
     rows = pd.DataFrame({"text": [f"review {row}" for row in range(18)], "label": [row % 2 for row in range(18)]})
-    return read_rows(rows, name="train", config=DataConfig())
+    return read_rows(rows, name="train", config=DataSettings())
 
 
 # What single plugins need beside the usual script, or show themselves better with.

@@ -34,8 +34,12 @@ def test_there_are_exactly_two_lines_of_setup() -> None:
     install = "    python3 -m venv .venv && .venv/bin/pip install -e '.[{}]' && .venv/bin/{}"
     assert lines == [
         install.format("demo", "stepbus train configs/quickstart.yaml"),
-        install.format("dev", "pytest"),
+        install.format("dev", "pytest -n 2"),
     ]
+    runs = (README.parent / ".ci" / "run").read_text().splitlines()
+    for line in lines:
+        program, words = line.rpartition(".venv/bin/")[2].split(" ", 1)
+        assert f'"$work/venv/bin/{program}" {words}' in runs  # as CI does
 
 
 def test_every_plugin_says_what_it_does() -> None:

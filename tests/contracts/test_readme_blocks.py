@@ -51,7 +51,7 @@ def typed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_block_is_a_file_or_a_command() -> None:
-    assert list(FILES) == ["run.yaml", "techniques.yaml", "my_plugin.py", "my_hooks.py", "train.py"]
+    assert list(FILES) == ["run.yaml", "techniques.yaml", "my_plugin.py", "my_hooks.py", "train.py", "estimator.py"]
     assert len(re.findall(r"^```\w", TEXT, re.MULTILINE)) == len(FILES)
     assert len(COMMANDS) > 9
 
@@ -70,21 +70,24 @@ def test_each_command_does_what_stands_there(folder: Path) -> None:
     assert (folder / "stepbus.schema.json").read_text().startswith("{")
 
 
-def test_the_python_block_runs_as_printed(folder: Path) -> None:
+def printed(name: str, folder: Path) -> str:
+    """Run a Python block as a script and return the last line that it prints."""
     variables = {**os.environ, "STEPBUS_CACHE": str(folder / "cache")}
     ended = subprocess.run(
-        [sys.executable, "train.py"],
-        cwd=folder,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
+        [sys.executable, name], cwd=folder, env=variables, capture_output=True, text=True, timeout=600, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    accuracy, shape = ended.stdout.strip().splitlines()[-1].split(" ", 1)
+    return ended.stdout.strip().splitlines()[-1]
+
+
+def test_the_python_block_runs_as_printed(folder: Path) -> None:
+    accuracy, shape = printed("train.py", folder).split(" ", 1)
     assert 0.5 <= float(accuracy) <= 1.0
     assert shape == "(10, 2)"
+
+
+def test_the_estimator_runs_as_printed(folder: Path) -> None:
+    assert printed("estimator.py", folder) == "(120, 2)"
 
 
 def test_the_techniques_train_together(folder: Path) -> None:
@@ -100,7 +103,7 @@ def test_hooks_of_a_module_are_called(folder: Path) -> None:
     (folder / "hooked.yaml").write_text("extends: ./run.yaml\nhooks: [./my_hooks.py]\n")
     ended = typed("stepbus train hooked.yaml --set training.num_epochs=1", folder)
     assert ended.returncode == 0, ended.stderr
-    assert re.search(r"^4 \{'eval_loss'", ended.stdout, re.MULTILINE)
+    assert re.search(r"^4 \{'train_loss': .*'eval_loss'", ended.stdout, re.MULTILINE)
 
 
 def test_the_sample_of_an_error_is_what_comes(folder: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from stepbus.config.discovery import configs_folder
 from stepbus.device import backend, machine
 
-CONFIGS = sorted(path for path in configs_folder().rglob("*.yaml") if path.stem not in ("aliases", "suggestions"))
+NO_CONFIGS = ("aliases", "suggestions", "original")
+CONFIGS = sorted(path for path in configs_folder().rglob("*.yaml") if path.stem not in NO_CONFIGS)
 HEAVY = {"mlx", "pandas", "sklearn", "tokenizers", "safetensors", "rich", "pyarrow", "huggingface_hub"}
 
 
@@ -91,3 +92,23 @@ def test_the_program_is_a_module_too(tmp_path: Path) -> None:
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("stepbus 0.")
+
+
+def test_names_that_packages_add_are_imported_when_they_are_asked_for(tmp_path: Path) -> None:
+    """So the module of such a name may import scikit-learn at its top, whose classes its own extend: no plugin of a
+    run, no command and no list of names leads there.
+    """
+    points = entry_points(group="stepbus.names")
+    homes = {point.value.partition(":")[0] for point in points if point.value.startswith("stepbus_plugins")}
+    assert "stepbus_plugins.scikit_learn" in homes
+    plugins = {point.value.partition(":")[0] for point in entry_points(group="stepbus.plugins")}
+    assert not [home for home in homes if any(f"{home}.".startswith(f"{plugin}.") for plugin in plugins)]
+    code = (
+        "import json, sys\nimport stepbus\nassert 'StepbusClassifier' in dir(stepbus)\nlisted = sorted(sys.modules)\n"
+    )
+    listed, asked = run(
+        code + "stepbus.StepbusClassifier\nprint(json.dumps([listed, sorted(sys.modules)]))", tmp_path, "-W", "error"
+    )
+    assert not set(listed) & {"numpy", "mlx", *HEAVY, *homes}
+    assert {"sklearn", "stepbus_plugins.scikit_learn"} <= set(asked)
+    assert not set(asked) & {"matplotlib", "torch"}

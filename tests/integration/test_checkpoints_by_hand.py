@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepbus import BadInput, CheckpointError, ModelError, Trainer, create_model, create_trainer, hookimpl, open_trainer
+from stepbus import (
+    BadInput,
+    CheckpointError,
+    ModelError,
+    StepbusError,
+    Trainer,
+    create_model,
+    create_trainer,
+    hookimpl,
+    open_trainer,
+)
 from stepbus.base import PluginFailure
 
 Make = Callable[..., dict[str, Any]]
@@ -94,7 +105,7 @@ def test_after_a_cross_validation_it_is_said_what_is_missing(tiny_config: Make, 
     trainer.train()
     for call in (trainer.save_checkpoint, trainer.load_checkpoint):
         with pytest.raises(
-            CheckpointError, match=r"^there is no training state to .*each fit of the run has checkpoints"
+            CheckpointError, match=r"^there is no training state to .*each fit of the run has a model of its own"
         ):
             call(tmp_path / "mine")
     with pytest.raises(CheckpointError, match="this model was opened from a folder, which keeps none"):
@@ -275,13 +286,24 @@ def test_checkpoints_that_cannot_be_loaded(tiny_config: Make, review_files: dict
     (tmp_path / "empty").mkdir()
     (tmp_path / "a-file").write_text("x")
     for place, kind, words in (
-        (larger.save_checkpoint(tmp_path / "larger"), ModelError, "expected shape"),
+        (
+            larger.save_checkpoint(tmp_path / "larger"),
+            ModelError,
+            "expected a checkpoint of this trainer's model, got one of another: hidden_size 32 against 16, "
+            "intermediate_size 128 against 64 here",
+        ),
         (renamed.save_checkpoint(tmp_path / "renamed"), CheckpointError, "expected the labels of this trainer's model"),
         (damaged, CheckpointError, "model.safetensors"),
         (tmp_path / "empty", CheckpointError, "expected a checkpoint or a folder of some, found none"),
         (tmp_path / "missing", CheckpointError, "expected a checkpoint or a folder of some, found none"),
         (tmp_path / "a-file", CheckpointError, "expected a checkpoint or a folder of some, found none"),
-        (tmp_path / "run" / "model", CheckpointError, "expected a checkpoint or a folder of some, found none"),
+        (
+            tmp_path / "run" / "model",
+            CheckpointError,
+            r"got an exported model, .*; open_trainer\(PATH\) opens it, and cre",
+        ),
+        (tmp_path / "run", CheckpointError, "got a folder above them; name .*/run/fits/fit/checkpoints"),
+        (tmp_path / "run" / "fits" / "fit", CheckpointError, "got a folder above them; name .*/fits/fit/checkpoints"),
         (None, CheckpointError, "expected a path as text, got None"),
         (5, CheckpointError, "expected a path as text, got int: 5"),
     ):
@@ -295,10 +317,10 @@ def test_checkpoints_that_cannot_be_loaded(tiny_config: Make, review_files: dict
 def test_weights_that_are_not_those_of_their_step(tiny_config: Make, tmp_path: Path) -> None:
     hears = Hears()
     trainer = cut_at(7, tiny_config, hears)
-    with pytest.raises(
-        CheckpointError, match=r"not those of step 8 of its run, because the fit failed in step 9; name"
-    ):
-        trainer.save_checkpoint()
+    own = tmp_path / "run" / "fits" / "fit" / "checkpoints"
+    before = sorted(path.name for path in own.iterdir())
+    assert trainer.save_checkpoint() == own / "by-hand" / "step-00000008"
+    assert sorted(path.name for path in own.iterdir() if path.name != "by-hand") == before
     place = trainer.save_checkpoint(tmp_path / "mine")
     trainer.load_checkpoint(place)
     hears.steps.clear()
@@ -324,8 +346,9 @@ def test_the_best_weights_are_not_those_of_the_last_step(tiny_config: Make, tmp_
     result = trainer.train()
     assert result.best is not None
     assert (result.best.step, result.steps) == (11, 22)
-    with pytest.raises(CheckpointError, match=rf"because the best weights, those of step {result.best.step}, were put"):
-        trainer.save_checkpoint()
+    written = trainer.save_checkpoint()
+    assert written.parent.name == "by-hand"
+    assert (written / "model.safetensors").read_bytes() == (result.model_path / "model.safetensors").read_bytes()
     place, before = trainer.save_checkpoint(tmp_path / "mine"), weights(trainer)
     spoil(trainer)
     trainer.load_checkpoint(place)
@@ -365,3 +388,168 @@ def test_a_file_is_no_place_for_a_checkpoint(tiny_config: Make, tmp_path: Path) 
     with pytest.raises(CheckpointError, match=r"mine: expected a folder to write the checkpoint in, got a file"):
         trainer.save_checkpoint(tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "notes"
+
+
+def test_what_is_no_part_of_a_run_says_how_to_use_it(tiny_config: Make, tmp_path: Path) -> None:
+    trainer = create_trainer(config=tiny_config(training={"max_steps": 3}))
+    trainer.train()
+    place = trainer.save_checkpoint(tmp_path / "mine")
+    own = trainer.save_checkpoint(save_optimizer=False)
+    assert own.parent.name == "by-hand"
+    for path, newest in ((tmp_path / "mine", place), (place, place), (own, own), (own.parent, own)):
+        words = (
+            f"trainer.load_checkpoint('{newest}') and train go on from it in Python, and model.pretrained: {newest} "
+        )
+        with pytest.raises(CheckpointError, match=re.escape(words)):
+            trainer.train(resume=path)
+    model = tmp_path / "run" / "fits" / "fit" / "model"
+    with pytest.raises(CheckpointError, match=f"model.pretrained: {model} starts from its weights"):
+        trainer.train(resume=tmp_path / "run" / "model")
+    with pytest.raises(ModelError, match=f"of which {place} is the newest: name one"):
+        open_trainer(tmp_path / "mine")
+    # What it names works.
+    saved = weights(trainer)
+    trainer.load_checkpoint(place)
+    assert_same(weights(trainer), saved)
+    tree = tiny_config() | {"model": {"pretrained": str(place)}}
+    assert_same(weights(create_trainer(create_model(**tree["model"]), tree)), saved)
+
+
+SHAPELESS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "pooling": ({"model": {"pooling": "max"}}, CheckpointError, "model.pooling was 'max', is 'mean'"),
+    "pooling with tensors": ({"model": {"pooling": "cls"}}, CheckpointError, "model.pooling was 'cls', is 'mean'"),
+    "heads of attention": ({"model": {"num_attention_heads": 4}}, ModelError, "num_attention_heads 4 against 2 here"),
+}
+
+
+@pytest.mark.parametrize("kind", SHAPELESS)
+def test_weights_that_mean_something_else_in_this_model_are_refused(
+    kind: str, tiny_config: Make, tmp_path: Path
+) -> None:
+    sections, error, words = SHAPELESS[kind]
+    other = create_trainer(config=tiny_config(**sections, training={"max_steps": 2}))
+    other.train()
+    place = other.save_checkpoint(tmp_path / "other")
+    tree = tiny_config(training={"max_steps": 2}, environment={"output_dir": str(tmp_path / "mine")})
+    trained = create_trainer(config=tree)
+    trained.train()
+    untrained = create_trainer(create_model(seed=3, **tiny_config()["model"]), text="text", label="label")
+    for trainer in (trained, open_trainer(tmp_path / "mine"), untrained):
+        before = weights(trainer)
+        with pytest.raises(error, match=words):
+            trainer.load_checkpoint(place)
+        assert_same(weights(trainer), before)
+
+
+def test_rows_that_are_read_otherwise_are_named(
+    tiny_config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = create_trainer(config=tiny_config(data={"max_length": 4, "threshold": 0.3}, training={"max_steps": 2}))
+    short.train()
+    place = short.save_checkpoint(tmp_path / "short")
+    tree = tiny_config(training={"max_steps": 2}, environment={"output_dir": str(tmp_path / "mine")})
+    trained = create_trainer(config=tree)
+    trained.train()
+    texts = ["the plot and the cast was very good", "it was a dull end and a poor film"]
+    expected = short.predict(texts)
+    for trainer in (trained, open_trainer(tmp_path / "mine")):
+        caplog.clear()
+        trainer.load_checkpoint(place)
+        assert "data.max_length was 4, is 16; data.threshold was 0.3, is not set; here they are read as" in caplog.text
+        assert not np.array_equal(trainer.predict(texts), expected)
+    untrained = create_trainer(create_model(seed=3, **tiny_config()["model"]), text="text", label="label")
+    caplog.clear()
+    untrained.load_checkpoint(place)
+    np.testing.assert_array_equal(untrained.predict(texts), expected)  # it reads as the checkpoint says
+    short.load_checkpoint(place)
+    assert "otherwise" not in caplog.text
+
+
+def test_another_pooling_of_an_opened_model_is_said(
+    tiny_config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = create_trainer(config=tiny_config(training={"max_steps": 2}))
+    trainer.train()
+    expected = trainer.predict(["a good film", "a dull film"])
+    same = open_trainer(tmp_path / "run", pooling="mean", dropout=0.4)
+    np.testing.assert_array_equal(same.predict(["a good film", "a dull film"]), expected)
+    assert "trained for other outputs" not in caplog.text
+    other = open_trainer(tmp_path / "run", pooling="max")
+    assert not np.array_equal(other.predict(["a good film", "a dull film"]), expected)
+    assert "its weights were trained for other outputs: model.pooling was 'mean', is 'max'; its pred" in caplog.text
+
+
+def test_a_plugin_that_loads_a_checkpoint_of_another_model_is_refused(
+    tiny_config: Make, review_files: dict[str, Path], tmp_path: Path
+) -> None:
+    """Its shapes fit, and its weights mean something else here: nothing of it is taken over."""
+
+    class Loads:
+        def __init__(self, place: Path) -> None:
+            self.place = place
+
+        @hookimpl
+        def on_epoch_end(self, trainer: Any, state: Any) -> None:
+            before = weights(trainer)
+            try:
+                trainer.load_checkpoint(self.place)
+            except StepbusError as error:
+                said.append(str(error))
+            assert_same(weights(trainer), before)
+            assert state.epoch == 0
+
+    def saved(name: str, *rows: Any, **sections: Any) -> Path:
+        environment = {"output_dir": str(tmp_path / f"{name}-run")}
+        made = create_trainer(config=tiny_config(training=short, environment=environment, **sections))
+        made.train(*rows)
+        return made.save_checkpoint(tmp_path / name)
+
+    short, said = {"num_epochs": 1}, list[str]()
+    frame = pd.read_csv(review_files["train"]).assign(label=lambda rows: np.where(rows["label"] == 1, "b", "c"))
+    for place, words in (
+        (saved("pooled", model={"pooling": "max"}), "model.pooling was 'max', is 'mean'"),
+        (saved("attended", model={"num_attention_heads": 4}), "num_attention_heads 4 against 2 here"),
+        (saved("renamed", frame, frame), "expected the labels of this trainer's model, got those of another one"),
+    ):
+        environment = {"output_dir": str(tmp_path / f"{place.parent.name}-loads")}
+        create_trainer(config=tiny_config(training=short, environment=environment), plugins=[Loads(place)]).train()
+        assert words in said[-1]
+        assert str(place) in said[-1]
+    assert len(said) == 3
+    # One of its own model is taken over, and what is read otherwise is said.
+    hears, place = Hears(), saved("short", data={"max_length": 4})
+    environment = {"output_dir": str(tmp_path / "short-loads")}
+
+    class Begins:
+        @hookimpl
+        def on_fit_start(self, trainer: Any) -> None:
+            trainer.load_checkpoint(place)
+
+    create_trainer(config=tiny_config(environment=environment), plugins=[Begins(), hears]).train()
+    assert [text for text in hears.warnings if "data.max_length was 4, is 16; here they are read as" in text]
+
+
+def test_a_run_goes_on_with_other_rows_of_a_number_where_that_is_allowed(
+    tiny_config: Make, review_files: dict[str, Path]
+) -> None:
+    """Their mean is another one, which changes neither the head nor what its outputs are numbers of."""
+    frame = pd.read_csv(review_files["train"]).assign(label=lambda rows: rows["text"].str.len() / 2)
+
+    class Breaks:
+        @hookimpl
+        def on_epoch_start(self, state: Any) -> None:
+            if state.epoch == 1:
+                raise EOFError
+
+    tree = tiny_config(data={"validation": None})
+    with pytest.raises(StepbusError, match="EOFError"):
+        create_trainer(config=tree, plugins=[Breaks()]).train(frame)
+    hears, other = Hears(), frame.assign(label=frame["label"] + 1)
+    result = create_trainer(config=tree, plugins=[hears]).train(other, resume=True, allow_changed=True)
+    assert (result.status, hears.steps[0]) == ("ok", 12)
+    place = max(Path(result.directory).rglob("step-*"))
+    elsewhere = {"output_dir": f"{result.directory}-2"}
+    trainer = create_trainer(config=tiny_config(data={"validation": None, "label": "length"}, environment=elsewhere))
+    trainer.train(other.rename(columns={"label": "length"}))
+    with pytest.raises(CheckpointError, match="expected the labels of this trainer's model"):
+        trainer.load_checkpoint(place)

@@ -76,7 +76,8 @@ def trainer_of(tmp_path: Path, tiny_config: Callable[..., dict[str, Any]]) -> Ca
         (tmp_path / "sample.py").write_text(text)
         sample = {"use": str(tmp_path / "sample.py") + ":Breaks", "on_error": policy}
         listens = {"use": str(tmp_path / "sample.py") + ":Listens"}
-        plugins: dict[str, Any] = {"progress": False, "sample": sample, "listens": listens}
+        kept = {"keep_finished": True}  # of folds too
+        plugins: dict[str, Any] = {"progress": False, "checkpoint": kept, "sample": sample, "listens": listens}
         sections: dict[str, Any] = {"plugins": plugins}
         if hook == "combine_predictions":
             sections["data"] = {"test": str(tmp_path / "dev.csv")}

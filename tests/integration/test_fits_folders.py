@@ -28,6 +28,7 @@ def test_a_run_of_one_fit_has_a_folder_of_its_fit_and_a_link_to_its_model(run: P
     ]  # fmt: skip
     assert (run / "model").readlink() == Path("fits/fit/model")
     expected = {"fit.json", "rows.npz", "result.json", "predictions.npz", "model", "checkpoints"}
+    expected |= {"confusion_matrix.csv", "per_class.csv"}
     assert expected | {"history.jsonl", "history.csv"} == {path.name for path in (run / "fits" / "fit").iterdir()}
 
 

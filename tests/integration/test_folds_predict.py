@@ -135,7 +135,7 @@ def test_a_mean_is_not_trained(tiny_config: Make) -> None:
         BadInput, match=r"^this trainer is the mean of 3 fits, which cannot be trained as one; go on with"
     ):
         opened.train(rows("binary"))
-    with pytest.raises(BadInput, match="there is no training state to save: each fit of the run has checkpoints"):
+    with pytest.raises(BadInput, match="there is no training state to save: each fit of the run has a model"):
         opened.save_checkpoint()
     one = opened.fits[1]
     before = {name: np.array(array) for name, array in one.model.tensors().items()}

@@ -15,6 +15,7 @@ from mlx.utils import tree_flatten
 
 from stepbus import BadInput, create_model, create_trainer, hookimpl, import_module
 from stepbus.compute.forward import HeadForward
+from stepbus.storage.checkpoints import step_of
 from stepbus_plugins.multi_sample_dropout import masked, sampled
 
 weighted = import_module(str(Path(__file__).with_name("test_weighted_rows.py")))
@@ -48,8 +49,8 @@ class Steps:
             trainer.control.request_checkpoint("cut")
 
     @hookimpl
-    def on_checkpoint(self, state: Any) -> None:
-        if self.cut and state.step == self.cut:
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        if self.cut and step_of(checkpoint.name) == self.cut:
             raise KeyboardInterrupt
 
     @property
@@ -286,6 +287,24 @@ def test_all_of_them_in_any_order_and_accumulated(order: tuple[str, ...], tiny_c
         assert np.isfinite([step.loss, *step.scalars.values()]).all()
         assert step.scalars["rdrop_kl"] > 0
         assert step.scalars["adversarial_loss"] != step.loss
+
+
+def test_each_part_of_the_loss_has_its_mean_over_the_epoch(tiny_config: Config) -> None:
+    tree = tree_of(tiny_config, ["rdrop"], data={"batch_size": 8})
+    steps = Steps()
+    result = create_trainer(config=tree, plugins=[steps]).train()
+    per_epoch = len(steps.steps) // 2
+    weights = [step.weight for step in steps.steps]
+    assert len(set(weights)) == 2  # the last batch is shorter
+    for epoch, record in enumerate(result.history):
+        rows = slice(epoch * per_epoch, (epoch + 1) * per_epoch)
+        for name, values in {
+            "train_loss": steps.losses,
+            "train_rdrop_kl": [step.scalars["rdrop_kl"] for step in steps.steps],
+        }.items():
+            assert record[name] == pytest.approx(np.average(values[rows], weights=weights[rows]), rel=1e-12)
+            assert epoch == 0 or result.metrics[name] == record[name]
+        assert "train_gradient_norm" not in record
 
 
 def wrapped(tree: dict[str, Any], **sections: Any) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_it_equals_a_run_that_had_the_new_schedule_from_its_checkpoint_on(tiny_c
 
 def test_every_fold_goes_on(tiny_config: Tree) -> None:
     sections: dict[str, Any] = {
-        "plugins": {"progress": False, "cross_validation": {"folds": 2}},
+        "plugins": {"progress": False, "cross_validation": {"folds": 2}, "checkpoint": {"keep_finished": True}},
         "data": {"validation": None},
     }
     first, _ = train(tiny_config(**sections, training={"num_epochs": 1}))
@@ -94,7 +94,16 @@ def test_a_fit_that_was_stopped_does_not_train_on(tiny_config: Tree) -> None:
     assert first.status == "stopped"
     again, words = train(tiny_config(plugins=plugins, training={"num_epochs": 5}), resume=True, allow_changed=True)
     assert again.steps == first.steps and words.steps == []
-    assert any("was stopped, and does not train on: early_stopping at step 22" in text for text in words.said)
+    mend = "for a stop stays; to go on from its weights, start a new run with model.pretrained: "
+    model = first.model_path
+    said = next(text for text in words.said if text.startswith("fit was stopped by early_stopping at step 22"))
+    assert f"and does not train on to the 55 updates that are planned now, {mend}" in said
+    status = str(again).splitlines()[0]
+    assert status.startswith("status   stopped: early_stopping at step 22")
+    assert f"; notice: does not train on to the 55 updates that are planned now, {mend}" in status
+    assert again.model_path == model
+    unchanged, words = train(tiny_config(plugins=plugins, training={"num_epochs": 3}), resume=True)
+    assert unchanged.unmet == "" and not any("does not train on" in text for text in words.said)
 
 
 def test_fewer_epochs_are_nothing_to_do(tiny_config: Tree) -> None:
@@ -159,7 +168,8 @@ def test_what_had_nothing_to_do_changes_no_run(tiny_config: Tree) -> None:
 def test_a_change_that_was_allowed_is_carried_to_its_end(folds: int, tiny_config: Tree) -> None:
     sections: dict[str, Any] = {}
     if folds > 1:
-        sections = {"plugins": {"progress": False, "cross_validation": {"folds": folds}}, "data": {"validation": None}}
+        kept = {"cross_validation": {"folds": folds}, "checkpoint": {"keep_finished": True}}
+        sections = {"plugins": {"progress": False, **kept}, "data": {"validation": None}}
     per_epoch = 11 if folds == 1 else 6
     first, _ = train(tiny_config(**sections))
     assert first.steps == 2 * per_epoch * folds
@@ -205,7 +215,7 @@ def test_a_kill_between_model_and_entry_goes_on(
 
 def test_folds_of_before_and_after_have_no_mean(tiny_config: Tree, tmp_path: Path) -> None:
     sections: dict[str, Any] = {
-        "plugins": {"progress": False, "cross_validation": {"folds": 3}},
+        "plugins": {"progress": False, "cross_validation": {"folds": 3}, "checkpoint": {"keep_finished": True}},
         "data": {"validation": None},
     }
     first, _ = train(tiny_config(**sections, training={"num_epochs": 1}))

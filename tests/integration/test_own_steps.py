@@ -28,6 +28,7 @@ from stepbus import (
     mx,
     open_trainer,
 )
+from stepbus.storage.checkpoints import step_of
 from stepbus.testing import tiny_fit
 
 Make = Callable[..., dict[str, Any]]
@@ -232,8 +233,8 @@ class CutsAt:
         self.step = step
 
     @hookimpl
-    def on_checkpoint(self, state: Any) -> None:
-        if state.step == self.step:
+    def on_checkpoint(self, checkpoint: Path) -> None:
+        if step_of(checkpoint.name) == self.step:
             raise RuntimeError("cut")
 
 

@@ -127,7 +127,7 @@ def test_digits_are_learnt_and_used(make: Callable[..., Any]) -> None:
     assert result.metrics["eval_accuracy"] > 0.93
     assert [round(record["epoch"], 9) for record in result.history] == list(range(1, 11))
     found = trainer.evaluate(HELD_OUT)
-    assert found == result.metrics
+    assert found | {"train_loss": result.metrics["train_loss"]} == result.metrics
     probabilities = trainer.predict([{"images": each["images"]} for each in HELD_OUT])
     assert probabilities.shape == (360, 10)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
@@ -209,6 +209,46 @@ def test_arrays_of_any_make_are_the_same(arrays: Callable[[Any], Any], make: Cal
     given = [{"images": arrays(each["images"].tolist()), "labels": each["labels"].tolist()} for each in SMALL]
     make(num_epochs=1, plugins=[other]).train(given)
     assert plain.losses == other.losses
+
+
+def in_numpy(array: np.ndarray) -> tuple[Any, Any]:
+    held = np.empty_like(array)
+    return held, held
+
+
+def in_mlx(array: np.ndarray) -> tuple[Any, Any]:
+    held = mx.zeros(array.shape).astype(mx.array(array).dtype)
+    return held, held
+
+
+def seen_as_mlx(array: np.ndarray) -> tuple[Any, Any]:
+    """An array of MLX, and NumPy's view of its memory that is filled."""
+    held, _ = in_mlx(array)
+    mx.eval(held)
+    return np.array(held, copy=False), held
+
+
+@pytest.mark.parametrize("memory", [in_numpy, in_mlx, seen_as_mlx])
+@pytest.mark.parametrize("settings", [{}, {"training": {"gradient_accumulation_steps": 3}}])
+def test_a_loader_may_fill_the_same_memory_for_each_batch(
+    memory: Callable[[Any], Any], settings: dict[str, Any], make: Callable[..., Any]
+) -> None:
+    def reused(epoch: int) -> Iterator[dict[str, Any]]:
+        held = {name: memory(array) for name, array in SMALL[0].items()}
+        for each in SMALL:
+            for name, array in each.items():
+                held[name][0][:] = mx.array(array) if memory is in_mlx else array
+            yield {name: given for name, (_, given) in held.items()}
+            for filled, _ in held.values():
+                filled[:] = 0
+
+    heard, found = [Heard(), Heard()], []
+    for plugin, given in zip(heard, (lambda epoch: iter(SMALL), reused), strict=True):
+        trainer = make(max_steps=8, plugins=[plugin], **settings)
+        metrics = trainer.train(given, given).metrics
+        found.append((metrics["eval_loss"], trainer.evaluate(given), trainer.predict(given).tolist()))
+    assert heard[0].losses == heard[1].losses
+    assert found[0] == found[1]
 
 
 def test_two_runs_give_the_same_bits_with_dropout(make: Callable[..., Any]) -> None:
@@ -391,6 +431,38 @@ def test_labels_beyond_the_outputs_are_refused_without_a_task(name: str, make: C
         with pytest.raises(BadInput, match=said):
             call(trainer())
     assert trainer().train(SMALL, SMALL).status == "ok"
+
+
+@pytest.mark.parametrize("settings", [{}, {"data__task": "binary"}, {"data__task": "multiclass"}])
+def test_one_output_is_no_two_classes_to_look_up(settings: dict[str, Any], make: Callable[..., Any]) -> None:
+    def picked(outputs: mx.array, labels: mx.array) -> mx.array:
+        return -outputs[mx.arange(len(labels)), labels]
+
+    two = [{**each, "labels": each["labels"] % 2} for each in SMALL]
+    said = r"train: epoch 1, batch 1: labels: expected class numbers below 1, .* got 1; give it 2 outputs, or take"
+    for loss in (nn.losses.cross_entropy, picked):
+        with pytest.raises(BadInput, match=said):
+            make(nn.Linear(64, 1), loss, num_epochs=1, **settings).train(two, two)
+    if settings.get("data__task") == "binary":
+
+        def both(outputs: mx.array, labels: mx.array) -> mx.array:
+            return nn.losses.binary_cross_entropy(outputs.reshape(-1), labels)
+
+        assert make(nn.Linear(64, 1), both, num_epochs=1, **settings).train(two, two).status == "ok"
+
+
+def test_one_output_and_bare_labels_are_not_crossed(make: Callable[..., Any]) -> None:
+    def distance(outputs: mx.array, labels: mx.array) -> mx.array:
+        return mx.abs(outputs - labels).mean()
+
+    values = [{**each, "labels": each["labels"] / 10} for each in SMALL]
+    for settings in ({}, {"data__task": "regression"}):
+        with pytest.raises(
+            BadInput, match=r"^train: labels: expected the shape of the outputs, \[8, 1\], .* got \[8\]"
+        ):
+            make(nn.Linear(64, 1), distance, num_epochs=1, **settings).train(values)
+        columns = [{**each, "labels": each["labels"][:, None]} for each in values]
+        assert make(nn.Linear(64, 1), distance, num_epochs=1, **settings).train(columns, columns).status == "ok"
 
 
 def test_labels_below_0_are_refused_where_mlx_looks_them_up(make: Callable[..., Any]) -> None:

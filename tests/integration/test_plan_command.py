@@ -59,7 +59,7 @@ def test_problems_have_file_and_line_and_exit_code_2(config: Path, tmp_path: Pat
         f"{config}:{warmup}: scheduler.warmup_steps: expected a warm-up shorter than the run of 22 updates, got 22",
         f"{config}:{monitor}: training.monitor: expected a metric that this run computes, got 'eval_los' (did you mean "
         "'eval_loss'?); computed are eval_accuracy, eval_auc_pr, eval_auc_roc, eval_f1, eval_loss, eval_precision, "
-        "eval_recall",
+        "eval_recall, train_loss",
     ]
 
 

@@ -106,7 +106,7 @@ def test_a_frame_is_predicted_too_and_its_ids_are_kept(tiny_config: Make, review
     train["key"] = [f"t{row}" for row in range(len(train))]
     test = pd.DataFrame({"key": ["b", "a"], "text": ["a good film", "the plot was dull"]})
     tree = tiny_config(data={"id": "key"}, training={"num_epochs": 1})
-    result = create_trainer(config=tree).train(train, 0.2, test)
+    result = create_trainer(config=tree).train(train, 0.2, test=test)
     assert result.predictions["test"].row_ids.tolist() == ["b", "a"]
 
 
@@ -153,7 +153,7 @@ def test_batches_without_labels_are_predicted(tiny_config: Make) -> None:
     told = Told()
     tree = {"plugins": {"progress": False}, "training": {"num_epochs": 1}, "environment": tiny_config()["environment"]}
     trainer = create_trainer(nn.Linear(3, 2), tree, loss=nn.losses.cross_entropy, plugins=[told])
-    result = trainer.train(batches(5, labelled=True), batches(2, labelled=True), test)
+    result = trainer.train(batches(5, labelled=True), batches(2, labelled=True), test=test)
     assert result.predictions["test"].labels is None
     assert result.predictions["test"].values.tobytes() == trainer.predict(test).tobytes()
     assert len(told.predictions) == 1

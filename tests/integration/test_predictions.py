@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mlx.utils import tree_map
 
 from stepbus import BadInput, create_trainer, open_trainer, write_predictions
 from stepbus.cli.main import main
@@ -165,7 +166,7 @@ def test_predictions_that_are_no_number_are_said(
     train: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer = open_trainer(train(TASKS["binary"]))
-    trainer.model.load_tensors({name: array * float("nan") for name, array in trainer.model.tensors().items()})
+    trainer.model.update(tree_map(lambda array: array * float("nan"), trainer.model.parameters()))
     write_predictions(trainer, tmp_path / "test.csv", tmp_path / "p.jsonl")
     assert f"10 of 10 predictions are no finite number, the first that of {tmp_path / 'test.csv'}:2" in caplog.text
     first = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])
@@ -241,7 +242,7 @@ def test_standard_output_in_a_shell(train: Callable[..., Path], tmp_path: Path) 
     assert (tmp_path / "evaluate.err").read_text() == ""
     assert (tmp_path / "full.err").read_text().splitlines() == [
         "stepbus: standard output: expected a file that can be written, got 'No space left on device'; "
-        "mend it or name another output",
+        "make room or name another output",
         *["stepbus: standard output cannot be written: No space left on device"] * 2,
     ]
 

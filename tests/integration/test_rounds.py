@@ -85,7 +85,9 @@ def test_the_second_round_goes_on_from_the_first(rounds: Callable[..., dict[str,
 
 
 def test_the_model_of_a_fit_says_what_it_was_made_with(rounds: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    create_trainer(config=rounds(learning_rate=1e-4)).train()
+    tree = rounds(learning_rate=1e-4)
+    tree["plugins"]["checkpoint"] = {"keep_finished": True}
+    create_trainer(config=tree).train()
     folders = sorted((tmp_path / "run" / "fits" / "round-2" / "checkpoints").glob("step-*"))
     facts = json.loads((folders[-1] / "manifest.json").read_text())["facts"]
     assert facts["config"]["optimizer"]["learning_rate"] == 1e-4

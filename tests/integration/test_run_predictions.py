@@ -166,6 +166,7 @@ def test_a_description_of_other_models_is_not_taken_for_theirs(
 ) -> None:
     """What plugins learnt and decided goes with the models of then: a kill, or a copy, may leave it beside others."""
     tree = tree_of(tiny_config, files, 2)
+    tree["plugins"]["checkpoint"] = {"keep_finished": True}  # the folds train on
     run = create_trainer(config=tree).train().directory
     other = create_trainer(config=tree).train().directory
     kept, foreign = (run / "predict.json").read_bytes(), (other / "predict.json").read_bytes()

@@ -18,7 +18,7 @@ from stepbus import (
     Component,
     FitResult,
     Scheduler,
-    SchedulerConfig,
+    SchedulerSettings,
     create_model,
     create_trainer,
     hookimpl,
@@ -377,8 +377,8 @@ class Listening:
     """Offers schedules that listen."""
 
     components: ClassVar[list[Component]] = [
-        Component("scheduler", "falls", SchedulerConfig, Falls),
-        Component("scheduler", "listens", SchedulerConfig, lambda settings: Falls(settings, halves=False)),
+        Component("scheduler", "falls", SchedulerSettings, Falls),
+        Component("scheduler", "listens", SchedulerSettings, lambda settings: Falls(settings, halves=False)),
     ]
 
 

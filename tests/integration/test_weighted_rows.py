@@ -318,7 +318,7 @@ class Strict:
     components = (Right.component("right", greater_is_better=True),)
 
     @hookimpl
-    def on_run_start(self) -> None:
+    def on_fit_start(self) -> None:
         pass
 
 

@@ -105,7 +105,9 @@ def test_a_resume_is_exact(case: str, step: int, depth: int, tiny_config: Make, 
 @pytest.mark.parametrize("case", ["lora", "shifted", "averaged"])
 def test_a_checkpoint_opens_as_a_model_of_its_own(case: str, tiny_config: Make, tmp_path: Path) -> None:
     settings, plugins = CASES[case]
-    tree = tiny_config(plugins={**settings, "checkpoint": {"save_strategy": "epoch", "keep_last": 9}})
+    tree = tiny_config(
+        plugins={**settings, "checkpoint": {"save_strategy": "epoch", "keep_last": 9, "keep_whole": True}}
+    )
     trainer = create_trainer(config=tree, plugins=plugins)
     result = trainer.train()
     place, rows = result.model_path, tree["data"]["validation"]
@@ -152,8 +154,7 @@ def test_a_checkpoint_is_loaded_by_hand_and_gone_on_from(tiny_config: Make, tmp_
 def test_a_checkpoint_by_hand_after_the_end_gives_its_weights(tiny_config: Make, tmp_path: Path) -> None:
     trainer = create_trainer(config=tiny_config(plugins=LORA))
     trainer.train()
-    with pytest.raises(CheckpointError, match="the present weights are not those of step 22 of its run, because lora "):
-        trainer.save_checkpoint()
+    assert trainer.save_checkpoint().parent.name == "by-hand"  # the present weights are not those of step 22
     place = trainer.save_checkpoint(tmp_path / "mine")
     assert "training.safetensors" not in [path.name for path in place.iterdir()]
     now = arrays_of(trainer.model)

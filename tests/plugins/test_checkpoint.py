@@ -25,7 +25,7 @@ def play(
     start: int = 0,
 ) -> dict[int, list[str]]:
     """Go through a fit as the engine does; step -> reasons of the checkpoints asked for."""
-    trainer = SimpleNamespace(control=Control(asking="checkpoint"))
+    trainer = SimpleNamespace(control=Control(asking="checkpoint"), try_disk=lambda: False)
     state = TrainingState(step=start, total_steps=steps, steps_per_epoch=per_epoch)
     asked: dict[int, list[str]] = {}
 
@@ -104,9 +104,32 @@ def test_boundaries_are_announced() -> None:
     assert not any(policy().is_boundary(step) for step in range(1, 21))
 
 
+@pytest.mark.parametrize("strategy", ["epoch", "no"])
+def test_the_disk_is_tried_where_files_have_the_first_weights(strategy: Any) -> None:
+    tried: list[int] = []
+    trainer = SimpleNamespace(control=Control(asking="checkpoint"), try_disk=lambda: tried.append(trainer.step) or True)
+    for step, at_start in ((0, True), (0, False), (4, True)):
+        trainer.step = step
+        policy(save_strategy=strategy, at_start=at_start).on_fit_start(trainer, TrainingState(step=step))
+    assert tried == ([0] if strategy == "epoch" else [])
+    assert trainer.control.checkpoint == []
+
+
 def test_retention() -> None:
-    assert policy().checkpoint_retention() == Retention(last=2, best=1)
-    assert policy(keep_last=5, keep_best=3).checkpoint_retention() == Retention(last=5, best=3)
+    def wanted(alone: bool = True, **settings: Any) -> Retention:
+        return policy(**settings).checkpoint_retention(SimpleNamespace(run=SimpleNamespace(alone=alone)))
+
+    found = wanted()
+    assert (found.last, found.best, found.whole) == (None, 1, False)
+    assert found.finished == Retention(None, 1)
+    assert wanted(alone=False).finished == Retention(0, 0)
+    assert wanted(alone=False, keep_finished=True).finished == Retention(None, 1)
+    assert wanted(keep_finished=False).finished == Retention(0, 0)
+    found = wanted(keep_last=5, keep_best=3, keep_whole=True)
+    assert (found.last, found.best, found.whole) == (5, 3, True)
+    assert found.finished == Retention(5, 3, True)
+    assert wanted(alone=False, keep_last=5).finished == Retention(0, 0)
+    assert "keep_finished" in found.advice
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,18 @@ import pytest
 
 from stepbus import Trainer, hookimpl, load_config
 from stepbus.base.errors import Interrupted
-from stepbus.kernel.costs import Cost
+from stepbus.kernel.measuring import Cost
 from stepbus.testing import Recorder, play
 from stepbus_plugins.costs import Costs, report
 
-TITLE = "time in plugins' hooks"
+TITLE, PARTS = "time in plugins' hooks", "where the time of the training went"
 
 
 def test_the_table_and_the_sentences_of_known_counts() -> None:
     said: list[Any] = []
     run = SimpleNamespace(
         seconds=100.0,
+        resumed=False,
         costs={
             "cheap": Cost(0.5, 1, ()),
             "slow": Cost(3.0, 1234, ()),
@@ -31,8 +32,24 @@ def test_the_table_and_the_sentences_of_known_counts() -> None:
         report=lambda *table: said.append(table),
         message=lambda text, level="info": said.append((level, text)),
     )
-    report(run)  # type: ignore[arg-type]  # as much of a run as it reads
+    trained: list[Any] = [
+        SimpleNamespace(seconds=60.0, times={"updates": 50.0, "data": 3.0, "hooks": 4.0, "rest": 3.0}),
+        SimpleNamespace(seconds=20.0, times={"updates": 10.0, "evaluations": 6.0, "checkpoints": 4.0}),
+    ]
+    report(run, trained)  # type: ignore[arg-type]  # as much of a run as it reads
     assert said == [
+        (
+            PARTS,
+            ["at", "time", "of the training"],
+            [
+                ["updates", "60.00 s", "75.0%"],
+                ["waiting for data", "3.00 s", "3.8%"],
+                ["evaluations", "6.00 s", "7.5%"],
+                ["waiting for checkpoints", "4.00 s", "5.0%"],
+                ["plugins' hooks", "4.00 s", "5.0%"],
+                ["the rest", "3.00 s", "3.8%"],
+            ],
+        ),
         (
             TITLE,
             ["plugin", "calls", "time", "of the run"],
@@ -52,8 +69,10 @@ def test_a_large_share_of_no_time_is_worth_no_word() -> None:
     """A run of milliseconds said something else each time, of the kit's own recorder."""
     said: list[str] = []
     costs = {"quick": Cost(0.05, 3, ()), "slow": Cost(0.15, 3, ())}
-    run = SimpleNamespace(seconds=0.2, costs=costs, report=lambda *_: None, message=lambda text: said.append(text))
-    report(run)  # type: ignore[arg-type]  # as much of a run as it reads
+    run = SimpleNamespace(
+        seconds=0.2, resumed=False, costs=costs, report=lambda *_: None, message=lambda text: said.append(text)
+    )
+    report(run, [])  # type: ignore[arg-type]  # as much of a run as it reads
     assert said == ["slow spent 0.15 s, 75.0% of the run, in its hooks"]
 
 
@@ -66,17 +85,59 @@ class Counted:
 
 def test_a_run_tells_them_once_before_it_ends() -> None:
     played = play(Counted, Costs, epochs=1, steps_per_epoch=3)
-    ((title, columns, rows),) = played.reports
+    (parts, (title, columns, rows)) = played.reports
+    assert [row[0] for row in parts[2]][:2] == ["updates", "waiting for data"]
     assert (title, columns) == (TITLE, ["plugin", "calls", "time", "of the run"])
     assert [row[:2] for row in rows if row[0] == "counted"] == [["counted", "3"]]
-    assert "costs" not in [row[0] for row in rows], "its own call has not ended yet"
+    assert [row[:2] for row in rows if row[0] == "costs"] == [["costs", "1"]], "its present call has not ended yet"
     # A run of milliseconds may well be worth a word on who took one of them.
     assert [name for name in played.names if name != "on_message"][-2:] == ["on_report", "on_close"]
 
 
 def test_a_run_that_was_cut_tells_them_before_it_is_closed() -> None:
     played = play(Counted, Costs, epochs=1, steps_per_epoch=3, interrupt_at=2)
-    assert (played.status, [title for title, *_ in played.reports]) == ("interrupted", [TITLE])
+    assert (played.status, [title for title, *_ in played.reports]) == ("interrupted", [PARTS, TITLE])
+
+
+def trained_again(tree: dict[str, Any], **options: Any) -> tuple[list[str], list[list[str]], Any]:
+    """Return the titles of the tables that a run shows, the rows of the first one, and its result."""
+    heard = Recorder()
+    result = Trainer(load_config(tree), plugins=[heard]).train(**options, allow_changed="resume" in options)
+    tables = [given for given in heard.of("on_report") if "time" in given["title"]]
+    return [given["title"] for given in tables], [list(row) for row in tables[0]["rows"]], result
+
+
+def test_a_finished_run_that_is_resumed_tells_no_training(tiny_config: Any) -> None:
+    """It told the time table of the earlier process as its own."""
+    tree = tiny_config(training={"max_steps": 2})
+    assert trained_again(tree)[0] == [PARTS, TITLE]
+    assert trained_again(tree, resume=True)[0] == [f"{TITLE} since it was resumed"]
+
+
+def test_a_resumed_run_tells_of_the_fits_that_it_trained_itself(tiny_config: Any) -> None:
+    class Falls:
+        affects_result = False
+
+        @hookimpl
+        def on_epoch_start(self, trainer: Any) -> None:
+            if trainer.fit_name == "fold-2":
+                raise KeyboardInterrupt
+
+    tree = tiny_config(
+        plugins={"progress": False, "cross_validation": {"folds": 2}},
+        data={"validation": None},
+        training={"max_steps": 3},
+    )
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(load_config(tree), plugins=[Falls()]).train()
+    titles, rows, result = trained_again(tree, resume=True)
+    assert titles == [f"{PARTS} since it was resumed", f"{TITLE} since it was resumed"]
+    first, second = result.parts
+    told = sum(float(row[1].removesuffix(" s")) for row in rows)
+    assert told == pytest.approx(second.seconds, abs=0.04)
+    assert first.seconds > 0.1 and sum(first.times.values()) == pytest.approx(first.seconds)
+    assert result.seconds == first.seconds + second.seconds  # both were nothing
+    assert result.times == {name: first.times[name] + second.times[name] for name in first.times}
 
 
 def test_a_run_that_failed_does_not() -> None:

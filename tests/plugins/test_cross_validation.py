@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus import DataConfig, DataError, Fit, FitResult, LabelCodec, Predictions, Rows, create_trainer
+from stepbus import DataError, DataSettings, Fit, FitResult, LabelCodec, Predictions, Rows, create_trainer
 from stepbus_plugins.cross_validation import MAY_BE, CrossValidation
 from stepbus_plugins.cross_validation.folds import set_aside, split
 
@@ -47,7 +47,7 @@ class Run:
     ) -> None:
         self.directory = folder
         self.config = SimpleNamespace(
-            data=SimpleNamespace(settings=DataConfig(**({"label": "label"} | (data or {})))),
+            data=SimpleNamespace(settings=DataSettings(**({"label": "label"} | (data or {})))),
             training=SimpleNamespace(seed=7),
             model=SimpleNamespace(
                 settings=SimpleNamespace(head=SimpleNamespace(component=SimpleNamespace(metadata={"task": head})))

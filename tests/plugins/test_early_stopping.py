@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from stepbus import Control, Plan, StepbusError, TrainingState
+from stepbus import ConfigError, Control, Plan, StepbusError, TrainingState
+from stepbus.testing import play
 from stepbus_plugins.early_stopping import EarlyStopping, improves
 
 
@@ -143,3 +144,67 @@ def test_a_plan_it_cannot_serve_is_named(
 def test_another_monitor_without_restoring_is_fine() -> None:
     plugin, _ = fit(monitor="eval_f1", restore_best=False)
     assert not plugin.validate_plan(plan())
+
+
+def test_the_training_loss_is_watched_beside_a_validation_set() -> None:
+    played = play(
+        (EarlyStopping, {"patience": 1}), losses=[4.0, 2.0, 1.0, 1.0, 3.0, 3.0], steps_per_epoch=2, epochs=4,
+        metrics=[{"eval_loss": 0.9}, {"eval_loss": 0.8}, {"eval_loss": 0.7}], monitor="train_loss",
+    )  # fmt: skip
+    assert played.stopped_by == (
+        "early_stopping at step 6: train_loss has not improved for 1 evaluation (best 1 at step 4)"
+    )
+    assert (played.state.best.metric, played.state.best.value, played.state.best.step) == ("train_loss", 1.0, 4)
+
+
+LOSSES = [4.0, 2.0, 1.0, 1.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"monitor": "train_loss"}, {"monitor": "train_loss", "eval_strategy": "no", "metrics": [{"eval_loss": 0.9}]}],
+)
+def test_line_044_the_training_loss_decides_where_nothing_is_evaluated(settings: dict[str, Any]) -> None:
+    played = play((EarlyStopping, {"patience": 1}), losses=LOSSES, steps_per_epoch=2, epochs=4, **settings)
+    assert played.stopped_by == (
+        "early_stopping at step 6: train_loss has not improved for 1 evaluation (best 1 at step 4)"
+    )
+    assert (played.state.best.metric, played.state.best.value, played.state.best.step) == ("train_loss", 1.0, 4)
+    assert [each["train_loss"] for each in played.state.history] == [3.0, 1.0, 3.0]
+
+
+def test_line_044_one_that_restores_nothing_watches_it_by_itself() -> None:
+    played = play(
+        (EarlyStopping, {"patience": 1, "monitor": "train_loss", "restore_best": False}),
+        losses=LOSSES, steps_per_epoch=2, epochs=4,
+    )  # fmt: skip
+    assert played.stopped_by == (
+        "early_stopping at step 6: train_loss has not improved for 1 evaluation (best 1 at step 4)"
+    )
+    assert (played.state.best, played.state.history) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "training", "words"),
+    [
+        ({}, {}, "there are no validation rows; give data.validation or a split, or set training.monitor: train_loss"),
+        ({"monitor": "train_loss"}, {}, "the best weights are kept by training.monitor (eval_loss)"),
+        (
+            {"monitor": "eval_loss"},
+            {"monitor": "train_loss"},
+            "got 'eval_loss' (did you mean 'train_loss'?); computed",
+        ),
+        ({}, {"monitor": "train_loss", "max_steps": 1}, "within its first epoch of 2"),
+        (
+            {"monitor": "train_loss", "restore_best": False},
+            {"max_steps": 1},
+            "there are no validation rows; give data.validation or a split",
+        ),
+    ],
+)
+def test_line_044_what_cannot_be_watched_without_rows_is_said(
+    settings: dict[str, Any], training: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        play((EarlyStopping, settings), steps_per_epoch=2, epochs=4, **training)
+    assert words in str(refused.value)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mlx.utils import tree_flatten
 
 from stepbus import Optimizer, ParameterUpdater
-from stepbus.compute.stepping.training import all_finite
+from stepbus.compute.checks import all_finite
 from stepbus_plugins.gradient_clipping import GradientClipping
 
 

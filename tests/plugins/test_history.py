@@ -50,7 +50,7 @@ class Fit:
                 self.plugin.on_evaluate(self.state, "validation", metrics)
 
     def end(self, status: str = "ok") -> None:
-        self.plugin.on_fit_end(self.trainer, self.state, SimpleNamespace(status=status))
+        self.plugin.on_fit_end(self.trainer, self.state, SimpleNamespace(times={}, status=status))
 
 
 def test_records_arrive_in_order_and_the_clock_is_kept_apart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +15,18 @@ from hypothesis import strategies as st
 
 from stepbus import BadInput, Metric, Predictions, load_config
 from stepbus_plugins.metrics import Metrics
-from stepbus_plugins.metrics.tables import confusion, tables
+from stepbus_plugins.metrics.counts import confusion, counts
+from stepbus_plugins.metrics.tables import tables
 
 PARTS = {part.name: part for part in Metrics.components}
 TASKS = ("binary", "multiclass", "multilabel", "regression")
+LESS = {"mse", "mae", "rmse", "rmsle", "mape", "quantile_loss", "log_loss", "calibration_error"}
+
+
+def shown_of(*given: Any, **more: Any) -> Any:
+    """Return the tables of a set."""
+    found = counts(*given, **more)
+    return [] if found is None else tables(found)
 
 
 def score(name: str, labels: Any, predictions: Any, **options: Any) -> float:
@@ -47,7 +56,7 @@ def test_defaults_by_task() -> None:
     }
     for part in PARTS.values():
         assert set(part.metadata["default"]) <= set(part.metadata["tasks"])
-        assert part.metadata["greater_is_better"] is (part.name not in {"mse", "mae", "rmse", "rmsle"})
+        assert part.metadata["greater_is_better"] is (part.name not in LESS)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +168,7 @@ def test_whole_set_scores_do_not_depend_on_row_order(classes: int, rows: int, se
 
 
 def test_tables_of_classes() -> None:
-    table, each = tables(np.array([0, 0, 1, 1]), two([0.1, 0.9, 0.8, 0.7]), ["no", "yes"])
+    table, each = shown_of(np.array([0, 0, 1, 1]), two([0.1, 0.9, 0.8, 0.7]), ["no", "yes"])
     assert table == (
         "confusion (rows: true, columns: predicted)",
         ["", "no", "yes"],
@@ -173,30 +182,53 @@ def test_tables_of_classes() -> None:
 
 
 def test_tables_of_labels_of_many_classes_and_of_values() -> None:
-    (each,) = tables(np.array([[1, 0], [1, 0]]), np.array([[0.9, 0.1], [0.2, 0.2]]), ["a", "b"])
+    (each,) = shown_of(np.array([[1, 0], [1, 0]]), np.array([[0.9, 0.1], [0.2, 0.2]]), ["a", "b"])
     assert each[2] == [["a", "1.0000", "0.5000", "0.6667", "2"], ["b", "-", "-", "-", "0"]]
     names = [str(k) for k in range(13)]
-    assert [title for title, _, _ in tables(np.arange(13), np.eye(13), names)] == ["each class"]
-    assert tables(np.ones(2), np.ones(2), ["price"]) == []
-    assert tables(np.zeros(2, int), np.full((2, 2), np.nan), ["a", "b"]) == []
+    assert [title for title, _, _ in shown_of(np.arange(13), np.eye(13), names)] == ["each class"]
+    assert shown_of(np.ones(2), np.ones(2), ["price"]) == []
+    assert shown_of(np.zeros(2, int), np.full((2, 2), np.nan), ["a", "b"]) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 4), st.integers(1, 12), st.integers(0, 2**31), st.booleans())
+def test_the_mean_of_the_classes_is_what_the_metrics_say(classes: int, rows: int, seed: int, several: bool) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, (rows, classes)) if several else rng.integers(0, classes, rows)
+    predictions = rng.random((rows, classes)) if several else rng.dirichlet(np.ones(classes), rows)
+    found = counts(labels, predictions, [str(k) for k in range(classes)])
+    assert found is not None
+    for name, each in found.scores.items():
+        # Of several labels, scikit-learn counts one that is neither as 0.
+        mean = np.nan_to_num(each).mean() if several else np.nanmean(each)
+        assert score(name, labels, predictions, average="macro") == pytest.approx(mean)
 
 
 def labelled(labels: Any, values: Any) -> Predictions:
     return Predictions(np.arange(len(labels)), values, labels)
 
 
-def test_tables_are_shown_after_the_final_evaluation_only() -> None:
+def codec_of(names: list[str], task: str = "binary", thresholds: Any = None) -> Any:
+    return SimpleNamespace(names=names, task=task, thresholds=thresholds)
+
+
+def test_tables_are_shown_after_the_final_evaluation_only(tmp_path: Path) -> None:
     shown: list[str] = []
     trainer = SimpleNamespace(
-        data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
+        data=SimpleNamespace(codec=codec_of(["no", "yes"])),
+        directory=tmp_path,
+        artifact=lambda kind, path: shown.append(path.name),
         report=lambda title, columns, rows: shown.append(title),
     )
     plugin, given_set = Metrics(Metrics.Config()), labelled(np.array([0, 1]), two([0.1, 0.9]))
     plugin.on_predictions(trainer, "validation", given_set, final=False)
-    Metrics(Metrics.Config(tables=False)).on_predictions(trainer, "validation", given_set, final=True)
-    assert shown == []
-    plugin.on_predictions(trainer, "validation", given_set, final=True)
+    Metrics(Metrics.Config(tables=False, files=False)).on_predictions(trainer, "validation", given_set, final=True)
+    assert shown == [] == list(tmp_path.iterdir())
+    Metrics(Metrics.Config(files=False)).on_predictions(trainer, "validation", given_set, final=True)
     assert shown == ["validation: confusion (rows: true, columns: predicted)", "validation: each class"]
+    shown.clear()
+    Metrics(Metrics.Config(tables=False)).on_predictions(trainer, "test", given_set, final=True)
+    assert shown == ["confusion_matrix_test.csv", "per_class_test.csv"]
 
 
 class MeanMargin(Metric):
@@ -253,9 +285,41 @@ def test_a_tie_at_the_default_threshold_goes_where_written_predictions_go() -> N
     assert score("recall", [0, 1], np.full((2, 2), 0.5)) == 0.0
 
 
+CLASSES = {"binary": ("no", "yes"), "multiclass": ("a", "b", "c"), "multilabel": ("toxic", "rude")}
+
+
 @pytest.mark.parametrize(
     ("task", "metric", "said"),
     [
+        (
+            "multiclass",
+            {"type": "top_k", "k": 3},
+            ["training.metrics[1].k: expected fewer than the 3 classes, all of which are right, got 3"],
+        ),
+        ("multiclass", {"type": "top_k", "k": 2}, []),
+        (
+            "multilabel",
+            {"type": "f1_micro", "threshold": {"toxc": 0.3}},
+            ["training.metrics[1].threshold: expected a label out of toxic, rude, got 'toxc' (did you mean 'toxic'?)"],
+        ),
+        ("multilabel", {"type": "f1_micro", "threshold": {"rude": 0.3}}, []),
+        (
+            "multilabel",
+            {"type": "f1_micro", "threshold": [0.3, 0.2, 0.1]},
+            ["training.metrics[1].threshold: expected one number for each of the 2 labels, or one for all, got 3"],
+        ),
+        (
+            "binary",
+            {"type": "mcc", "threshold": [0.3]},
+            ["training.metrics[1].threshold: expected one number for two classes, from which a row is of the second, "
+             "got a list"],
+        ),
+        (
+            "binary",
+            {"type": "cohen_kappa", "weights": "linear"},
+            ["training.metrics[1].weights: expected none for two classes, where all errors count alike, got 'linear'; "
+             "leave it out"],
+        ),
         (
             "multiclass",
             {"type": "accuracy", "threshold": 0.3},
@@ -281,33 +345,40 @@ def test_a_tie_at_the_default_threshold_goes_where_written_predictions_go() -> N
     ],
 )  # fmt: skip
 def test_settings_that_mean_nothing_for_the_task(task: str, metric: dict[str, Any], said: list[str]) -> None:
-    plan: Any = SimpleNamespace(task=task, config=load_config({"training": {"metrics": ["accuracy", metric]}}))
+    plan: Any = SimpleNamespace(
+        task=task, classes=CLASSES.get(task), config=load_config({"training": {"metrics": ["accuracy", metric]}})
+    )
     found = Metrics(Metrics.Config()).validate_plan(plan)
     assert [f"{problem.path}: {problem.message}" for problem in found] == said
 
 
-def test_the_tables_decide_as_the_metrics_do() -> None:
+def test_the_tables_and_files_say_which_threshold_decided(tmp_path: Path) -> None:
     shown: list[tuple[str, Any]] = []
-    training = load_config({"training": {"metrics": [{"type": "accuracy", "threshold": 0.3}, "auc_roc"]}}).training
     trainer = SimpleNamespace(
-        config=SimpleNamespace(training=training),
-        data=SimpleNamespace(codec=SimpleNamespace(names=["no", "yes"])),
+        data=SimpleNamespace(codec=codec_of(["no", "yes"], thresholds=(0.3,))),
+        directory=tmp_path,
+        artifact=lambda kind, path: None,
         report=lambda title, columns, rows: shown.append((title, rows)),
     )
-    Metrics(Metrics.Config()).on_predictions(
-        trainer, "validation", labelled(np.array([0, 1]), two([0.1, 0.4])), final=True
-    )
+    given_set = labelled(np.array([0, 1]), two([0.1, 0.4]))
+    Metrics(Metrics.Config()).on_predictions(trainer, "validation", given_set, final=True)
     assert shown[0] == (
         "validation: confusion (rows: true, columns: predicted, from a probability of 0.3 on)",
         [["no", "1", "0"], ["yes", "0", "1"]],
     )
+    assert (tmp_path / "confusion_matrix.csv").read_text() == "true,no,yes\nno,1,0\nyes,0,1\n"
+    assert (tmp_path / "per_class.csv").read_text() == (
+        "class,threshold,precision,recall,f1,support\nno,,1.0,1.0,1.0,1\nyes,0.3,1.0,1.0,1.0,1\n"
+    )
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression", None])
-def test_labels_that_came_as_numbers_are_named_by_them(task: str | None) -> None:
+def test_labels_that_came_as_numbers_are_named_by_them(task: str | None, tmp_path: Path) -> None:
     shown: list[tuple[str, Any]] = []
     trainer = SimpleNamespace(
         data=SimpleNamespace(codec=None, task=task),
+        directory=tmp_path,
+        artifact=lambda kind, path: None,
         report=lambda title, columns, rows: shown.append((title, rows)),
     )
     predictions = np.array([1.0, 2.0]) if task == "regression" else np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]])
@@ -318,94 +389,13 @@ def test_labels_that_came_as_numbers_are_named_by_them(task: str | None) -> None
     assert shown[0][1] == [["0", "1", "0", "0"], ["1", "0", "0", "0"], ["2", "0", "0", "1"]]
 
 
-# Weights --------------------------------------------------------------------------------------------------------------
-
-
-def scored_rows(task: str, number: int = 60, seed: int = 5) -> tuple[Any, Any]:
-    """Return labels and predictions at random."""
-    draw = np.random.default_rng(seed)
-    if task == "regression":
-        return draw.gamma(2.0, 3.0, number), draw.gamma(2.0, 3.0, number)
-    if task == "multilabel":
-        return draw.integers(0, 2, (number, 3)).astype(np.float32), draw.random((number, 3))
-    classes = 2 if task == "binary" else 4
-    return draw.integers(0, classes, number), draw.dirichlet(np.ones(classes), number)
-
-
-def cases() -> list[tuple[str, str, dict[str, Any]]]:
-    """Return every metric with each of its tasks and averages."""
-    found = []
-    for name, part in PARTS.items():
-        for task in part.metadata["tasks"]:
-            averages = ["auto", "macro", "micro", "weighted"] if name in ("precision", "recall", "f1") else [None]
-            if name.startswith("auc") and task != "binary":
-                averages = ["macro", "micro", "weighted"]
-            found += [(name, task, {} if average is None else {"average": average}) for average in averages]
-    return found
-
-
-@pytest.mark.parametrize(("name", "task", "options"), cases(), ids=repr)
-def test_integer_weights_are_repeated_rows(name: str, task: str, options: dict[str, Any]) -> None:
-    """Every metric takes weights; weight 0 is no row at all."""
-    metric = PARTS[name].build(PARTS[name].config(**options))
-    labels, values = scored_rows(task)
-    weights = np.random.default_rng(8).integers(0, 4, len(labels))
-    assert 0 in weights
-    expected = metric(np.repeat(labels, weights, axis=0), np.repeat(values, weights, axis=0))
-    assert metric(labels, values, weights) == pytest.approx(expected, abs=1e-12)
-    assert metric(labels, values, weights * 2.5) == pytest.approx(expected, abs=1e-12)
-    assert metric(labels, values, np.ones(len(labels))) == pytest.approx(metric(labels, values), abs=1e-12)
-    assert abs(metric(labels, values) - expected) > 1e-6  # they do count
-
-
-def of_sklearn(name: str, task: str, labels: Any, values: Any, weights: Any) -> float:
-    """Return what scikit-learn says with sample_weight, called in its plainest way."""
-    from sklearn import metrics
-
-    if task == "regression":
-        values = np.maximum(values, 0) if name == "rmsle" else values
-        function = {
-            "mse": metrics.mean_squared_error,
-            "mae": metrics.mean_absolute_error,
-            "rmse": metrics.root_mean_squared_error,
-            "r2": metrics.r2_score,
-            "rmsle": metrics.root_mean_squared_log_error,
-        }[name]
-        return float(function(labels, values, sample_weight=weights))
-    if name.startswith("auc"):
-        # A class a row for several classes: scikit-learn's own one-against-rest.
-        truth = labels if task != "multiclass" else np.eye(4)[labels]
-        given = values[:, 1] if task == "binary" else values
-        function = metrics.roc_auc_score if name == "auc_roc" else metrics.average_precision_score
-        return float(function(truth, given, sample_weight=weights))
-    decided = values >= 0.5 if task == "multilabel" else values.argmax(axis=1)
-    if name == "accuracy":
-        return float(metrics.accuracy_score(labels, decided, sample_weight=weights))
-    kind, _, average = name.partition("_")
-    average = average or ("binary" if task == "binary" else "macro")
-    function = {"precision": metrics.precision_score, "recall": metrics.recall_score, "f1": metrics.f1_score}[kind]
-    return float(function(labels, decided, average=average, sample_weight=weights, zero_division=0.0))
-
-
-@pytest.mark.parametrize(
-    ("name", "task"), [(name, task) for name, part in PARTS.items() for task in part.metadata["tasks"]]
-)
-@given(seed=st.integers(0, 10_000))
-@settings(max_examples=5, deadline=None)
-def test_weights_as_scikit_learn_has_them(name: str, task: str, seed: int) -> None:
-    labels, values = scored_rows(task, seed=seed)
-    weights = np.random.default_rng(seed).gamma(1.0, 2.0, len(labels)) + 1e-3
-    found = PARTS[name].build(PARTS[name].config())(labels, values, weights)
-    assert found == pytest.approx(of_sklearn(name, task, labels, values, weights), abs=1e-12)
-
-
 def test_tables_count_by_weight_and_say_so() -> None:
     labels, values = np.array([0, 1, 1]), two([0.2, 0.9, 0.4])
-    (title, _, rows), (second, columns, each) = tables(labels, values, ["a", "b"], weights=np.array([2.0, 0.5, 1.0]))
+    (title, _, rows), (second, columns, each) = shown_of(labels, values, ["a", "b"], weights=np.array([2.0, 0.5, 1.0]))
     assert title == "confusion (rows: true, columns: predicted, by weight)"
     assert rows == [["a", "2", "0"], ["b", "1", "0.5"]]
     assert second == "each class, by weight"
     assert columns[-1] == "weight"
     assert each == [["a", "0.6667", "1.0000", "0.8000", "2"], ["b", "1.0000", "0.3333", "0.5000", "1.5"]]
-    (*_, (plain, columns, _)) = tables(labels, values, ["a", "b"])
+    (*_, (plain, columns, _)) = shown_of(labels, values, ["a", "b"])
     assert (plain, columns[-1]) == ("each class", "rows")

@@ -84,11 +84,11 @@ def said(fits: list[Fit], settings: dict[str, Any] | None = None, data: dict[str
 
 
 def rows(name: str, texts: list[str], **more: Any) -> Any:
-    from stepbus.config.sections import DataConfig
+    from stepbus.config.sections import DataSettings
     from stepbus.text.rows.table import read_rows
 
     frame = pd.DataFrame({"text": texts, "label": [0] * len(texts), **more})
-    return read_rows(frame, name=name, config=DataConfig())
+    return read_rows(frame, name=name, config=DataSettings())
 
 
 def test_rows_are_counted_and_named() -> None:
@@ -142,11 +142,11 @@ def test_folds_are_said_once_and_each_row_counts_once() -> None:
 
 def test_labels_and_ids_are_no_part_of_a_table() -> None:
     def table(name: str, ids: list[int], labels: list[int]) -> Any:
-        from stepbus.config.sections import DataConfig
+        from stepbus.config.sections import DataSettings
         from stepbus.text.rows.table import read_rows
 
         frame = pd.DataFrame({"key": ids, "sex": ["male", "female"], "age": [22, 38], "label": labels})
-        return read_rows(frame, name=name, config=DataConfig(id="key"))
+        return read_rows(frame, name=name, config=DataSettings(id="key"))
 
     sets = {"train": table("train", [1, 2], [0, 1]), "validation": table("validation", [3, 4], [1, 0])}
     [line] = said([Fit("fit", sets, 0)], data={"text": None, "id": "key"})

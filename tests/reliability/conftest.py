@@ -7,15 +7,28 @@ table. A case counts when its test passed; one that did not is counted as lost.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+# Scripts that fork import the modules of the programme as well, from where they lie.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "programme")]
+
 SEED = 20240607
 # Row of the table in words -> how many cases it wants.
 ROWS = {
+    "1 resume at every boundary, six": 132,
+    "1 resume at every boundary, others": 690,
+    "1 resume between boundaries and fits": 200,
+    "1 chained resumes": 40,
+    "1 negative controls": 12,
+    "2 SIGKILL before each file operation": 180,
+    "2 SIGKILL at random times": 100,
+    "3 SIGTERM and SIGINT": 48,
     "4 damaged checkpoint files": 216,
     "4 hostile safetensors headers": 500,
     "4 hostile manifests": 60,
@@ -106,11 +119,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker("full")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Count what another process of pytest-xdist has counted."""
+    for row, case, outcomes in getattr(node, "workeroutput", {}).get("counted", ()):
+        _counted.setdefault((row, case), set()).update(outcomes)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Give what was counted to the process that prints the table, where that is another."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["counted"] = [(row, case, sorted(outcomes)) for (row, case), outcomes in _counted.items()]
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the table of what ran, where all was asked for."""
     if config.option.markexpr == "full" and _counted:
         terminalreporter.write_line("")
-        for line in table():
+        for line in [*table(), *resume_line()]:
             terminalreporter.write_line(line)
 
 
@@ -122,3 +148,24 @@ def table() -> list[str]:
         numbers = [sum(outcome in outcomes for outcomes in found) for outcome in OUTCOMES]
         lines.append(f"{row:<38}{wanted:>8}{len(found):>8}{numbers[0]:>9}{numbers[1]:>9}{numbers[2]:>6}")
     return lines
+
+
+def resume_line() -> list[str]:
+    """Return the resume programme in one sentence, where it ran."""
+
+    def counted(row: str, outcome: str) -> str:
+        found = [outcomes for (where, _), outcomes in _counted.items() if where == row]
+        return f"{sum(outcome in outcomes and 'lost' not in outcomes for outcomes in found)} of {len(found)}"
+
+    rows = list(ROWS)[:8]
+    if not any(where in rows for where, _ in _counted):
+        return []
+    six, others, between, chained, controls, operations, times, signals = rows
+    return [
+        "",
+        f"resume programme: boundaries of six configurations {counted(six, 'went on')} bit-equal, of others "
+        f"{counted(others, 'went on')}, moments between {counted(between, 'went on')}; chained resumes "
+        f"{counted(chained, 'went on')}; negative controls noticed {counted(controls, 'refused')}; kills before file "
+        f"operations {counted(operations, 'went on')}, at random times {counted(times, 'went on')}; signals "
+        f"{counted(signals, 'went on')}",
+    ]

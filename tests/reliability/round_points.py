@@ -47,8 +47,8 @@ class Kills:
         self._die("on_step_end", trainer.fit_name, state.step)
 
     @hookimpl
-    def on_checkpoint(self, trainer: Any, state: Any) -> None:
-        self._die("on_checkpoint", trainer.fit_name, state.step)
+    def on_checkpoint(self, trainer: Any, checkpoint: Path) -> None:
+        self._die("on_checkpoint", trainer.fit_name, int(checkpoint.name[5:]))
 
     @hookimpl
     def on_fit_end(self, trainer: Any, state: Any) -> None:

@@ -66,6 +66,20 @@ def test_killed_before_each_operation(scenario: str, old: int | None, new: int, 
     assert seen == [before] * switch + ["new"] * (len(seen) - switch)
 
 
+@pytest.mark.parametrize(("last", "best"), [("none", 1), ("0", 0), ("2", 1)])
+def test_killed_before_each_operation_while_a_finished_fit_is_freed(last: str, best: int, tmp_path: Path) -> None:
+    results = run_script("free", last, str(best), str(tmp_path))
+    assert len(results) >= 30
+    assert [result["killed"] for result in results] == [True] * (len(results) - 1) + [False]
+    stay = {"none": {100: False, 300: True}, "0": {}, "2": {100: False, 200: True, 300: True}}[last]
+    for result in results:
+        assert result["found"] == (None if last == "0" else 300), result  # it could go on at any moment
+        names = {f"step-{step:08d}": whole for step, whole in stay.items()}
+        assert result["whole"] == names, result
+        assert result["left"] == sorted([*names, *(("BEST", "LATEST", "best") if names else ())]), result
+        assert result["same"] == [step == 100 for step in stay], result
+
+
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     results = run_script("random", "40", "20240607", str(tmp_path))
     assert len(results) == 40

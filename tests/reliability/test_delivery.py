@@ -42,7 +42,7 @@ class Cut(BaseException):
 @pytest.fixture
 def tree(tiny_config: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """A cross-validation of two folds, with a checkpoint at each second update."""
-    saves = {"save_strategy": "steps", "save_steps": 2}
+    saves = {"save_strategy": "steps", "save_steps": 2, "keep_finished": True}
     return tiny_config(
         training={"max_steps": SIX},
         data={"validation": None},

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comparing import differences, left
 
 from stepbus import StepbusError, create_trainer, hookimpl
-from stepbus.config.discovery.plugins import import_module
+from stepbus.base.refusals import REMEDIES
+from stepbus.base.terminal.streams import end_of
+from stepbus.run import folders
 from stepbus.storage import checkpoints
 
-exact = import_module(str(Path(__file__).with_name("test_exact_resume.py")))
 SAVES = {"save_strategy": "steps", "save_steps": 4, "keep_last": 3}
-# Moment -> the checkpoint that is durable by then.
+# Moment -> the checkpoint that is surely durable by then: the latest but one, for a thread may be at the latest.
 MOMENTS = {
-    "the start": None, "step 4": 0, "step 11": 8, "step 14": 12, "step 22": 20, "the last evaluation": 22,
+    "the start": None, "step 4": None, "step 11": 4, "step 14": 11, "step 22": 16, "the last evaluation": 22,
     "the end of the fit": 22,
 }  # fmt: skip
 REFUSALS = {
@@ -123,6 +125,8 @@ def test_a_disk_that_refuses_from_a_moment_on(
             except StepbusError as error:
                 assert error.exit_code in (1, 2)
                 assert os.strerror(code) in str(error), error
+                assert REMEDIES[code] in str(error), error
+                assert code == errno.ENOSPC or "room" not in str(error), error
                 seen.refused(str(error))
             except BaseException as error:
                 error.add_note("expected a sentence, got an error of the system")
@@ -137,5 +141,32 @@ def test_a_disk_that_refuses_from_a_moment_on(
         begun = (directory / "run.json").exists()
         assert begun or durable is None
         create_trainer(config=configuration(directory), plugins=[Disk("never", lambda: None)]).train(resume=begun)
-        exact.assert_same(undisturbed, directory)
+        assert not differences(left(undisturbed), left(directory))
         seen.went_on()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_each_place_of_a_run_says_what_helps(code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = OSError(code, os.strerror(code), str(tmp_path / "run.json"))
+    with pytest.raises(StepbusError) as caught, folders.writing(tmp_path / "run.json"):
+        raise refused
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'run.json'}: cannot be written ({os.strerror(code)}); {REMEDIES[code]}")
+    assert said.endswith("a folder that can be written") == (code != errno.EFBIG)
+    # What no sentence of ours was made of, on the command line.
+    end_of(OSError(code, os.strerror(code)))
+    told = capsys.readouterr().err
+    assert (REMEDIES[code] in told) == (code != errno.EROFS)
+
+
+def test_a_limit_on_the_size_of_files_before_a_run_has_begun(configuration: Any, tmp_path: Path) -> None:
+    """The first file that is too large is run.json: no room is missing."""
+    with ExitStack() as disk:
+        refuse(disk, "", errno.EFBIG)
+        with pytest.raises(StepbusError) as caught:
+            create_trainer(config=configuration(tmp_path / "run")).train()
+    assert str(caught.value) == (
+        f"{tmp_path / 'run' / 'run.json'}: cannot be written (File too large); a limit on the size of a file is in the "
+        "way: raise it (ulimit -f)"
+    )
+    assert not (tmp_path / "run").exists()

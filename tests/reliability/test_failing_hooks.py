@@ -26,7 +26,7 @@ from stepbus import Axis, PluginError, PluginFailure, StepbusError, hookimpl
 from stepbus.kernel import events
 from stepbus.kernel.fits import Fit, FitResult, Predictions
 from stepbus.kernel.hook_checks import RESULTS, SPECIFICATIONS
-from stepbus.testing.comparing import comparable
+from stepbus.testing.observing import comparable
 from stepbus.testing.playing import Played, begun
 from stepbus.testing.script import Script, Snapshot
 from stepbus.testing.scripted import scripted_config

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
+from comparing import differences, left
 
 from stepbus.cli.main import main
-from stepbus.config.discovery.plugins import import_module
 from stepbus.kernel import events
 from stepbus.storage import checkpoints
 
-exact = import_module(str(Path(__file__).with_name("test_exact_resume.py")))
 PLUGIN = """
 import sys
 from attrs import define
@@ -107,7 +106,7 @@ def test_a_plugin_that_fails(
             seen.refused(err)
         else:
             assert code == 0
-            exact.assert_same(undisturbed, directory)
+            assert not differences(left(undisturbed), left(directory))
             seen.went_on()
             return
         folder = directory / "fits" / "fit" / "checkpoints"
@@ -116,5 +115,5 @@ def test_a_plugin_that_fails(
             assert newest is not None or not checkpoints.scan(folder)
         again = ["train", "run.yaml", "--set", "plugins.sample.kind=none"]
         assert main([*again, "--resume"] if (directory / "run.json").exists() else again) == 0, capfd.readouterr()
-        exact.assert_same(undisturbed, directory)
+        assert not differences(left(undisturbed), left(directory))
         seen.went_on()

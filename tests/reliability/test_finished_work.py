@@ -44,18 +44,29 @@ OF_A_FIT = ("result.json", "predictions.npz", "fit.json", "rows.npz", *(f"model/
 SINGLE = ("run.json", "delivered.json", *(f"fits/fit/{name}" for name in OF_A_FIT))
 # Nothing reads these again when a fit is done: for people, or for a resume within the fit.
 CHECKPOINT_HINTS = ("LATEST", "BEST", "step-*/*")
+TABLES = ("fits/*/confusion_matrix.csv", "fits/*/per_class.csv")
 # How a run predicts together is written anew at its end.
 SINGLE_HINTS = (
     "config.yaml",
     "predict.json",
     "fits/*/history.*",
+    *TABLES,
     ".lock",
     *(f"fits/fit/checkpoints/{n}" for n in CHECKPOINT_HINTS),
 )
 FOLDS = ("fold-1", "fold-2")  # the third is still to do
 CROSS = ("run.json", "delivered.json", *(f"fits/{fold}/{name}" for fold in FOLDS for name in OF_A_FIT))
 # The table is written anew by the combination.
-CROSS_HINTS = ("config.yaml", "predict.json", "fits/*/history.*", "out_of_fold.csv", ".lock")
+CROSS_HINTS = (
+    "config.yaml",
+    "predict.json",
+    "fits/*/history.*",
+    *TABLES,
+    "confusion_matrix.csv",
+    "per_class.csv",
+    "out_of_fold.csv",
+    ".lock",
+)
 
 
 def settings(folder: Path, **sections: Any) -> dict[str, Any]:
@@ -232,6 +243,8 @@ def test_damaged_hints_change_no_result(kind: str, damage: str, single: Path, cr
     hints = matching(run, SINGLE_HINTS if kind == "single" else CROSS_HINTS)
     if damage.startswith(("a folder", "a link", "a pipe")):
         hints -= {".lock", "out_of_fold.csv", "predict.json"}
+    if damage.startswith(("a folder", "a link")):  # refused by name; a pipe is replaced, nobody reads it
+        hints -= {"confusion_matrix.csv", "per_class.csv"}
     assert len(hints) > 3
     for name in hints:
         DAMAGES[damage](run / name)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,12 @@ import pytest
 import yaml
 
 from stepbus.cli.main import main
+from stepbus.config.discovery.plugins import import_module
 from stepbus.config.load import load_config
 
 SEED = 20240607
 BATCH, BATCHES = 20, 30
-SECONDS = 20  # none takes a tenth of one; a loaded machine gets more
+effort: Any = import_module(str(Path(__file__).parents[1] / "fixtures" / "effort.py"))
 ROW = "5 fuzzed configurations"
 CONFIGS = Path(__file__).parents[2] / "configs"
 OWN = """\
@@ -183,22 +182,6 @@ def fuzzed(number: int) -> str:
     return text
 
 
-@contextmanager
-def at_most(seconds: int) -> Iterator[None]:
-    """Fail where the block takes longer: it hangs."""
-
-    def late(*_: Any) -> None:
-        pytest.fail(f"it was not done after {seconds} seconds")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 @pytest.mark.generated("batch", range(BATCHES), sample=3)
 def test_a_batch_of_fuzzed_configurations(
     batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tally: Any
@@ -209,7 +192,7 @@ def test_a_batch_of_fuzzed_configurations(
         text = fuzzed(number)
         Path("run.yaml").write_bytes(text.encode())
         with tally(ROW, number) as seen:
-            with at_most(SECONDS):
+            with effort.ends():
                 code = main(["config", "show", "run.yaml"])
             out, err = capsys.readouterr()
             codes.append(code)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from stepbus.api.opening import open_trainer
-from stepbus.api.prediction_files import write_predictions
+from stepbus.api.writing.prediction_files import write_predictions
 from stepbus.base import reading
 from stepbus.base.errors import BadInput, ConfigError, DataError, ModelError, PluginError
 from stepbus.base.paths import unusable

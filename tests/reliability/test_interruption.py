@@ -96,7 +96,7 @@ def test_a_signal_writes_a_checkpoint_and_says_so(
 
 
 def test_a_killed_cross_validation_goes_on_in_its_fold(prepared: Callable[..., Path], tmp_path: Path) -> None:
-    config = prepared("SIGKILL", data={"validation": None})
+    config = prepared("SIGKILL", data={"validation": None}, training={"num_epochs": 1})
     tree = yaml.safe_load(config.read_text())
     tree["plugins"] |= {"cross_validation": {"folds": 3}, "sender": {**tree["plugins"]["sender"], "step": 3}}
     # The second fold is the one that dies.

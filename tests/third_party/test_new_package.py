@@ -81,10 +81,10 @@ def test_its_own_tests_can_fail(own: Any, package: Path, tmp_path: Path, before:
     assert (done.returncode, "1 failed" in done.stdout) == (1, True), done.stdout
 
 
-def test_it_keeps_the_rules_of_this_project(package: Path) -> None:
+def test_it_keeps_the_rules_of_this_project(package: Path, mypy_cache: str) -> None:
     module(package, "ruff", "check", "--no-cache", "--extend-select", ",".join(RULES["lint"]["select"]), ".")
     module(package, "ruff", "format", "--no-cache", "--check", ".")
-    module(package, "mypy", "--cache-dir", "/dev/null", "--strict", "src", "tests")
+    module(package, "mypy", "--cache-dir", mypy_cache, "--strict", "src", "tests")
 
 
 def test_a_run_names_it_in_yaml(own: Any, package: Path, tmp_path: Path, tiny_config: Any) -> None:

@@ -51,13 +51,13 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 def test_the_wheel_holds_the_package_and_its_preset(sample: Installed) -> None:
     assert sample.wheel.name == "stepbus_sample-0.3.0-py3-none-any.whl"
     names = {name for name in zipfile.ZipFile(sample.wheel).namelist() if ".dist-info/" not in name}
-    files = ["__init__.py", "goal.py", "py.typed", "restarts.py", "restarts.yaml", "sparkline.py"]
+    files = ["__init__.py", "goal.py", "py.typed", "restarts.py", "restarts.yaml", "sparkline.py", "trainers.py"]
     assert names == {f"stepbus_sample/{file}" for file in files}
 
 
 def test_its_own_tests_pass(sample: Installed) -> None:
     shown = sample.environment.check("pytest", "-q", "stepbus-sample", folder=sample.folder)
-    assert "15 passed" in shown
+    assert "16 passed" in shown
 
 
 def test_it_is_listed_and_sound(sample: Installed, tmp_path: Path) -> None:
@@ -147,6 +147,19 @@ def test_mistakes_are_told_as_those_of_built_ins(sample: Installed, tmp_path: Pa
     assert problem in refused.stderr
 
 
+def test_stepbus_has_its_name(sample: Installed, tmp_path: Path) -> None:
+    code = (
+        "import stepbus, sys; listed = 'create_restarts_trainer' in dir(stepbus);"
+        "known = 'stepbus_sample' in sys.modules;"
+        "from stepbus import create_restarts_trainer as create; print(listed, known, create.__module__);"
+        "print(create(cycles=5).config.scheduler.settings.cycles)"
+    )
+    ran = sample.environment.check("python", "-c", code, folder=tmp_path)
+    assert ran.splitlines() == ["True False stepbus_sample.trainers", "5"]
+    listed = sample.stepbus("plugins", "list", folder=tmp_path).stdout
+    assert "create_restarts_trainer (stepbus-sample 0.3.0)" in listed
+
+
 def test_what_is_installed_and_not_named_is_not_imported(sample: Installed, tmp_path: Path, tiny_config: Any) -> None:
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(tiny_config()))
     code = (
@@ -156,12 +169,12 @@ def test_what_is_installed_and_not_named_is_not_imported(sample: Installed, tmp_
     assert sample.environment.check("python", "-c", code, folder=tmp_path) == "True False\n"
 
 
-def test_it_keeps_the_rules_of_this_project() -> None:
+def test_it_keeps_the_rules_of_this_project(mypy_cache: str) -> None:
     project = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
     for words in (
         ["ruff", "check", "--no-cache", "--extend-select", ",".join(project["select"]), "."],
         ["ruff", "format", "--no-cache", "--check", "."],
-        ["mypy", "--cache-dir", "/dev/null"],
+        ["mypy", "--cache-dir", mypy_cache],
     ):
         done = subprocess.run([sys.executable, "-m", *words], cwd=SAMPLE, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.api.create import create_trainer as create_trainer
     from stepbus.api.opening import open_trainer as open_trainer
-    from stepbus.api.output_files import find_output as find_output
-    from stepbus.api.prediction_files import write_predictions as write_predictions
+    from stepbus.api.predicting import Models as Models
+    from stepbus.api.starting import why_none as why_none
     from stepbus.api.trainer import Trainer as Trainer
+    from stepbus.api.writing import find_output as find_output
+    from stepbus.api.writing import write_predictions as write_predictions
 else:
     from stepbus.base.lazy import lazily
 
@@ -17,7 +19,8 @@ else:
         __name__,
         create="create_trainer",
         opening="open_trainer",
-        output_files="find_output",
-        prediction_files="write_predictions",
+        predicting="Models",
+        starting="why_none",
         trainer="Trainer",
+        writing="find_output write_predictions",
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from stepbus.api.arguments import flag, prefix_of, rows_of
 from stepbus.api.fits import FitModels, Said, said_of
 from stepbus.base import BadInput
 from stepbus.fit import score
@@ -122,27 +123,42 @@ class PredictionMethods:
     _models: Models | None
     _start: Start | None
 
-    def evaluate(self, data: Any, prefix: str = "eval") -> dict[str, float]:
+    def evaluate(self, data: Any = None, prefix: str = "eval", *, dataloader: Any = None) -> dict[str, float]:
         """Return the metrics of labelled rows; those of fits together have `eval_loss_mean_of_fits`, and no loss.
 
         Args:
             data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
-            prefix: What stands before each metric's name.
+            prefix: What stands before each metric's name, with an underscore between them.
+            dataloader: Another name of `data`.
+
+        Example:
+            >>> trainer.evaluate("dev.csv", prefix="test")["test_accuracy"]
+            1.0
         """
-        said = self._predicting().said_of(data, labelled=True)
+        prefix = prefix_of(prefix)
+        said = self._predicting().said_of(rows_of(data, dataloader), labelled=True)
         found, words = score(said.metrics, said.predictions, said.loss, prefix, said.loss_name)
         if words:
             log.warning("%s", words)
         return found
 
-    def predict(self, data: Any, return_logits: bool = False) -> np.ndarray[Any, Any]:
+    def predict(self, data: Any = None, return_logits: bool = False, *, dataloader: Any = None) -> np.ndarray[Any, Any]:
         """Return predictions of rows, in their order: probabilities [N, K], or values [N] in the target's unit.
 
         Args:
-            data: A file, a pandas frame, or rows; of a model that was trained on a loader, a loader.
+            data: A file, a pandas frame, rows, or a list of texts where they are one column; of a model that was
+                trained on a loader, a loader.
             return_logits: Return the model's raw outputs [N, K] instead.
+            dataloader: Another name of `data`.
+
+        Example:
+            >>> trainer.predict(["a good film", "a dull film"]).argmax(axis=1)
+            array([1, 0])
+            >>> trainer.predict("dev.csv", return_logits=True).shape
+            (16, 2)
         """
-        said = self._predicting().said_of(data, raw=return_logits)
+        return_logits = flag(return_logits, "return_logits")
+        said = self._predicting().said_of(rows_of(data, dataloader), raw=return_logits)
         return said.logits if return_logits else said.predictions.values.copy()
 
     def predict_rows(self, rows: Any) -> tuple[Predictions, np.ndarray[Any, Any]]:

@@ -86,6 +86,6 @@ def why_none(fits: int) -> str:
     if fits == 1:
         return "this model was opened from a folder, which keeps none; train, or open another folder"
     return (
-        "each fit of the run has checkpoints of its own, in fits/NAME/checkpoints; train(resume=PATH) goes on from "
-        "one, and open_trainer(PATH) opens it"
+        "each fit of the run has a model of its own, one of trainer.fits, and checkpoints, where they are kept, in "
+        "fits/NAME/checkpoints; train(resume=PATH) goes on from one, and open_trainer(PATH) opens it"
     )

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.api.checkpoints_by_hand import load_weights, named_checkpoint, save_by_hand
+from stepbus.api.arguments import by_either_name, check_epochs, flag, given_to_trainer, is_section
 from stepbus.api.fits import FitModels
-from stepbus.api.given import given_to_trainer, is_section
+from stepbus.api.naming import CheckpointMethods
 from stepbus.api.predicting import Models, PredictionMethods
-from stepbus.api.starting import Memories, model_changes, why_none
+from stepbus.api.showing import ShownTrainer
+from stepbus.api.starting import Memories, model_changes
 from stepbus.api.subclassing import HELD, StepMethods, own_steps
-from stepbus.base import BadInput, CheckpointError, Selected, from_here, usable
+from stepbus.base import BadInput, Selected
 from stepbus.compute import ModuleForward
 from stepbus.fit import FitSession, TextFits, persistence
 from stepbus.fit.loaders import LoaderFits, is_loader, is_module
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 UNTRAINED = "this trainer has not been trained: call train first, or open a trained model's folder"
 
 
-class Trainer(PredictionMethods, StepMethods):
+class Trainer(ShownTrainer, PredictionMethods, CheckpointMethods, StepMethods):
     """A model to train, any number of times; each `train` is a run with fresh state, plugins and schedule.
 
     A subclass may write `training_step(self, batch, state)`, `compute_loss_and_gradients(self, batch)` and
@@ -52,6 +52,17 @@ class Trainer(PredictionMethods, StepMethods):
             as it was: their models are in `fits`.
         result: What the latest `train` returned; None where it failed.
         fits: The trained model of each fit of the latest run; each is a trainer.
+
+    Example:
+        >>> trainer = Trainer(config="run.yaml", num_epochs=2)
+        >>> trainer.train().steps
+        16
+        >>> trainer.save_checkpoint("first").name
+        'step-00000016'
+        >>> trainer.update_config(learning_rate=1e-4, num_epochs=1)  # the next stage, from these weights
+        >>> trainer.train().steps
+        8
+        >>> trainer.load_checkpoint("first")  # and back to those of the first
     """
 
     _held = HELD | {"_here", "_given", "_made_from", "_models", "_session", "_start", "_memories"}
@@ -69,6 +80,13 @@ class Trainer(PredictionMethods, StepMethods):
         given = given_to_trainer(model, config, plugins, callbacks, loss, overrides)
         self.loss: Any = None if is_section(loss) else loss
         self._begin(given.config, given.model)
+
+    def __reduce__(self) -> Any:
+        raise BadInput(
+            f"a {type(self).__name__} cannot be copied or pickled, for it holds a model on the device and compiled "
+            "steps; make another one of trainer.config, which can, or write this one with "
+            "trainer.save_checkpoint(PATH) and open that with open_trainer(PATH)"
+        )
 
     def _begin(self, config: Config, model: Any = None) -> None:
         """Hold a configuration and a model, and nothing of a run."""
@@ -111,7 +129,8 @@ class Trainer(PredictionMethods, StepMethods):
 
     def _like(self, opened: OpenedModel, plugins: Sequence[Any] = ()) -> Trainer:
         """Return a trainer of a model that was opened, of this one's class and with what the user set on it."""
-        found = copy.copy(self)
+        found = object.__new__(type(self))
+        vars(found).update(vars(self))
         found._begin(opened.config.updated({}, plugins=plugins))
         return found._of(opened)
 
@@ -133,12 +152,14 @@ class Trainer(PredictionMethods, StepMethods):
         self,
         train: Any = None,
         validation: Any = None,
-        test: Any = None,
-        *,
         num_epochs: int | None = None,
+        *,
+        test: Any = None,
         resume: bool | str | Path | None = False,
         allow_changed: bool = False,
         trace_hooks: bool = False,
+        train_dataloader: Any = None,
+        val_dataloader: Any = None,
     ) -> FitResult:
         """Train on rows given here, or on those that the configuration names, from the present weights.
 
@@ -146,18 +167,30 @@ class Trainer(PredictionMethods, StepMethods):
             train: A file, a pandas frame, or None for `data.train`; or an iterable of batches, dictionaries of arrays
                 with `labels` among them: a list, an object (perhaps with `set_epoch`), a function (of the epoch).
             validation: The same for `data.validation`; a float is a fraction of the training rows.
-            test: The same for `data.test`: rows to predict, whose labels are not read; `result.predictions["test"]`.
             num_epochs: Epochs of this `train`; None takes `training.num_epochs`.
+            test: The same for `data.test`: rows to predict, whose labels are not read; `result.predictions["test"]`.
             resume: True to go on with the newest run of the output folder, or the path of a run or a checkpoint.
             allow_changed: Go on although something differs from what the run began with.
             trace_hooks: Print each call of a hook, with plugin and time, on the standard error.
+            train_dataloader: Another name of `train`.
+            val_dataloader: Another name of `validation`.
 
         Returns:
             The result: status, metrics, predictions of the validation and the test rows, and where the model lies.
 
         Raises:
             BadInput: Configuration, data, model or checkpoint cannot be used.
+
+        Example:
+            >>> trainer = create_trainer(config="run.yaml")
+            >>> result = trainer.train(train, validation=dev, num_epochs=6)
+            >>> result.status, result.metrics["eval_accuracy"]
+            ('ok', 1.0)
         """
+        check_epochs(num_epochs)
+        allow_changed, trace_hooks = flag(allow_changed, "allow_changed"), flag(trace_hooks, "trace_hooks")
+        train = by_either_name(train, "train", train_dataloader, "train_dataloader")
+        validation = by_either_name(validation, "validation", val_dataloader, "val_dataloader")
         config = self.config if num_epochs is None else self.config.updated({"num_epochs": num_epochs})
         steps = own_steps(self, Trainer)
         builder = self._builder(config, train=train, validation=validation, test=test)
@@ -232,47 +265,6 @@ class Trainer(PredictionMethods, StepMethods):
             **overrides: Settings by name (`learning_rate=1e-6`), or by section and name with two underscores.
         """
         self.config = self.config.updated(overrides)
-
-    # -- checkpoints --------------------------------------------------------------------------------------------------
-
-    def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
-        """Write a checkpoint now.
-
-        Args:
-            path: The folder to write it in; none takes the fit's own. `load_checkpoint` takes the same.
-            save_optimizer: Keep the optimizer's state, without which no resume is exact.
-
-        Returns:
-            The checkpoint's folder.
-
-        Raises:
-            CheckpointError: There is nothing to save yet, or the folder cannot be written.
-        """
-        folder = None if path is None else usable(path, CheckpointError)
-        return save_by_hand(self._trained("save"), folder, optimizer=save_optimizer)
-
-    def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
-        """Put back the weights of a checkpoint; the next `train` goes on with it where its plan is the same.
-
-        Args:
-            path: The checkpoint's folder, or the one that `save_checkpoint` was given, of which the newest is taken.
-            load_optimizer: Put the optimizer's state back as well.
-
-        Raises:
-            CheckpointError: There is none, it is damaged or of another model, or no model is there to put it into.
-        """
-        untrained = self._models is None and self.model is not None  # one of the caller's, as it came
-        model = self.model if untrained or is_module(self.model) else self._trained("load").model
-        place = named_checkpoint(from_here(usable(path, CheckpointError)))
-        load_weights(self._session, model, place, optimizer=load_optimizer)
-        self._start = Start(place, load_optimizer)
-
-    def _trained(self, verb: str) -> FitSession:
-        """Return the fit that the model comes from."""
-        if self._session is not None:
-            return self._session
-        into = "" if verb == "save" else " into"
-        raise CheckpointError(f"there is no training state to {verb}{into}: {why_none(len(self.fits))}")
 
 
 BaseTrainer = Trainer  # the name that subclasses of the original's extend

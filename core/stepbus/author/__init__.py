@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from stepbus.author.abilities import MEANINGS as MEANINGS
     from stepbus.author.abilities import powers as powers
     from stepbus.author.checks import problems_of as problems_of
+    from stepbus.author.declaring import declared as declared
     from stepbus.author.description import describe as describe
+    from stepbus.author.description import first_line as first_line
     from stepbus.author.description import render_description as render_description
     from stepbus.author.doctor import examine as examine
     from stepbus.author.doctor import render_report as render_report
@@ -31,7 +33,8 @@ else:
         __name__,
         abilities="MEANINGS powers",
         checks="problems_of",
-        description="describe render_description",
+        declaring="declared",
+        description="describe first_line render_description",
         doctor="examine render_report",
         hook_reference="as_markdown as_text reference timeline",
         listing="inventory named requirements table",

@@ -12,7 +12,8 @@ from stepbus.author.description import implemented
 from stepbus.author.kinds import kind_problem, trial_problem
 from stepbus.author.sample import hook_problem
 from stepbus.author.silent_hooks import silent_problem
-from stepbus.base import Component, ConfigError, PluginError, asks_of, error_words, policy_of, show
+from stepbus.base import Component, ConfigError, PluginError, asks_of, error_words, policy_of, scope_of, show
+from stepbus.base.guards import keeps_finite_of
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
@@ -33,7 +34,7 @@ def problems_of(loaded: LoadedPlugin) -> list[str]:
     if not inspect.isclass(cls):
         return [f"expected a class, got a {type(cls).__name__}"]
     hook_problems = _hook_problems(loaded)
-    problems = [*_scope_problems(loaded), *hook_problems, *_equality_problems(cls)]
+    problems = [*hook_problems, *_equality_problems(cls)]
     problems += _role_problems(loaded, hooks_known=not hook_problems)
     problems += _axis_problems(loaded)
     if loaded.config_class is not None:
@@ -46,17 +47,13 @@ def problems_of(loaded: LoadedPlugin) -> list[str]:
     return problems or [problem for problem in [hook_problem(loaded)] if problem]
 
 
-def _scope_problems(loaded: LoadedPlugin) -> list[str]:
-    if loaded.scope in ("run", "fit"):
-        return []
-    return [f'expected scope = "run" or "fit", got {loaded.scope!r}']
-
-
 def _role_problems(loaded: LoadedPlugin, *, hooks_known: bool) -> list[str]:
-    """Return what is wrong with `asks`, `averages` and `on_error`, or with saying that it only watches."""
+    """Return what is wrong with what it says of itself: `scope`, `asks`, `on_error`, or that it only watches."""
     try:
+        scope_of(loaded.cls, loaded.label)
         asks_of(loaded.cls, loaded.label)
         averages_of(loaded.cls, loaded.label)
+        keeps_finite_of(loaded.cls, loaded.label)
         policy = policy_of(loaded.cls, loaded.label)
         if hooks_known:
             watches(loaded.cls, loaded.label)

@@ -10,9 +10,10 @@ from typing import Any
 
 import attrs
 
-from stepbus.author.declared import declared
+from stepbus.author.declaring import declared
 from stepbus.author.pasting import as_yaml, yaml_block
 from stepbus.base import Selected, asks_of, claimed, listed, policy_of
+from stepbus.base.guards import TASKS
 from stepbus.config.discovery import LoadedPlugin
 
 # A Config class may hold another, and that one itself again.
@@ -70,7 +71,15 @@ def _component(part: Any, loaded: LoadedPlugin) -> dict[str, Any]:
     purpose = first_line(part.config) if alone else ""
     claims = claimed(part.kind, part.metadata)
     settings, purpose = list(_settings(part.config)), listed(claims) if claims else purpose
-    return {"kind": part.kind, "name": part.name, "purpose": purpose, "claims": claims, "settings": settings}
+    tasks = {"tasks": _tasks(part, "task") or _tasks(part, "tasks"), "unasked": _tasks(part, "default")}
+    return {"kind": part.kind, "name": part.name, "purpose": purpose, **tasks, "claims": claims, "settings": settings}
+
+
+def _tasks(part: Any, key: str) -> list[str]:
+    """Return the tasks that a component names in its metadata; [] is any, or what the doctor complains of."""
+    found = part.metadata.get(key) if isinstance(part.metadata, Mapping) else None
+    found = (found,) if isinstance(found, str) else found
+    return [each for each in found if each in TASKS] if isinstance(found, tuple | list) else []
 
 
 def first_line(cls: Any) -> str:
@@ -141,10 +150,20 @@ def render_description(description: Mapping[str, Any]) -> str:
     if description["components"]:
         lines += ["", "Components, picked with type: (a reader by what is read)"]
         for part in description["components"]:
-            lines.append(f"  {part['kind']} {part['name']}" + (f": {part['purpose']}" if part["purpose"] else ""))
+            named = f"  {part['kind']} {part['name']}{_for_tasks(part)}"
+            lines.append(f"{named}: {part['purpose']}" if part["purpose"] else named)
             lines += [f"  {line}" for line in _setting_lines(part["settings"])]
     lines += ["", "To paste", "", description["yaml"].rstrip("\n")]
     return "\n".join(lines)
+
+
+def _for_tasks(part: Mapping[str, Any]) -> str:
+    tasks, unasked = part["tasks"], part["unasked"]
+    if not tasks:
+        return ""
+    told = "any task" if len(tasks) == len(TASKS) else listed(tasks)
+    when = " (unasked)" if unasked == tasks else f" (unasked for {listed(unasked)})" if unasked else ""
+    return f", for {told}{when}"
 
 
 def _setting_lines(settings: list[dict[str, Any]]) -> list[str]:

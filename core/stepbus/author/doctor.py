@@ -16,9 +16,9 @@ from attrs import field, frozen
 from stepbus.author.listing import Named, aligned, named
 from stepbus.author.probing import TIMEOUT_SECONDS, Finding, arguments_for, probe
 from stepbus.base import ConfigError, counted
-from stepbus.config.discovery import package_commands, plugins, presets
+from stepbus.config.discovery import package_commands, package_names, plugins, presets
 
-ENTRY_POINT_GROUPS = (plugins.GROUP, package_commands.GROUP, presets.GROUP)
+ENTRY_POINT_GROUPS = (plugins.GROUP, package_commands.GROUP, presets.GROUP, package_names.GROUP)
 
 
 @frozen
@@ -77,7 +77,7 @@ class Report:
 
 
 def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Report:
-    """Import every installed plugin in a process of its own, and look at everything else that can be wrong.
+    """Import every installed plugin of others in a process of its own, and look at everything else that can be wrong.
 
     Args:
         config: A configuration whose own plugins and settings are looked at too.
@@ -92,9 +92,11 @@ def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Repo
     wanted = [arguments_for(offer.name, offer.value if offer.name in rivals else None) for offer in offers]
     wanted += [arguments_for(name, said.use, said.folder) for name, said in local.items()]
     wanted += [["--command", "--", command.value] for command in commands]
+    names = plugins.entries(package_names.GROUP)
+    wanted += [["--public", "--", name.value] for name in names]
     wanted += [["--config", "--", config]] if config is not None else []
     owners = [offer.distribution for offer in offers] + [str(said.use).rpartition(":")[0] for said in local.values()]
-    owners += [command.distribution for command in commands] + ([""] if config is not None else [])
+    owners += [each.distribution for each in (*commands, *names)] + ([""] if config is not None else [])
     findings = iter(probe(wanted, timeout, owners))
     diagnoses = [_installed(offer, next(findings), offers) for offer in offers]
     diagnoses += [_of_config(name, said, next(findings)) for name, said in local.items()]
@@ -104,7 +106,10 @@ def examine(config: str | None = None, timeout: float = TIMEOUT_SECONDS) -> Repo
             f"the command {command.name!r} of {command.distribution} {command.version} ({command.value}): {reason}"
             for reason in [*filter(None, [found.error]), *found.problems]
         ]
-    problems += package_commands.name_problems()
+    for name in names:
+        if reason := next(findings).error:
+            problems.append(f"stepbus.{name.name} of {name.distribution} {name.version} ({name.value}): {reason}")
+    problems += package_commands.name_problems() + package_names.name_problems()
     if config is not None:
         found = next(findings)
         problems += [f"{config}: {found.error}"] if found.error else found.problems

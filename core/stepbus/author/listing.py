@@ -11,9 +11,9 @@ import attrs
 from attrs import frozen
 
 from stepbus.base import Problem, counted
-from stepbus.base.trees import Node, read_tree
-from stepbus.config import Normaliser, merge, merge_all, read_layers, shown
-from stepbus.config.discovery import NAME, InstalledPlugin, configs_folder, find_module, plugins, purpose
+from stepbus.base.trees import Node
+from stepbus.config import Normaliser, merge, merge_all, read_defaults, read_layers
+from stepbus.config.discovery import NAME, InstalledPlugin, find_module, plugins, purpose
 
 
 @frozen
@@ -76,8 +76,7 @@ def named(source: Any = None, *, load: bool = False) -> tuple[dict[str, Named], 
     problems: list[Problem] = []
     layers, _ = read_layers(source, problems)
     normalise = Normaliser(plugins.installed(), problems)
-    defaults_file = configs_folder() / "defaults.yaml"
-    defaults = normalise(read_tree(defaults_file, shown(defaults_file)))
+    defaults = normalise(read_defaults())
     user = merge_all(map(normalise, layers))
     failed: dict[str, str] = {}
     if load:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from stepbus.author.declared import declared
+from stepbus.author.declaring import declared
 from stepbus.base.trees import to_yaml
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin

@@ -1,6 +1,7 @@
 """One plugin imported by itself, in a process of its own: `python -m stepbus.author.probing NAME` prints JSON.
 
-Whatever a plugin does when it is imported (raise, exit, print, hang, crash) stays in that process.
+Whatever a plugin does when it is imported (raise, exit, print, hang, crash) stays in that process. Those that stepbus
+brings share one, which begins once for all of them; only where something in it fails is each looked at by itself.
 """
 
 from __future__ import annotations
@@ -61,8 +62,13 @@ def probe(
         owners: The package of each; once an import of a package hangs, its others are not waited for as well.
     """
     hanging: dict[str, str] = {}
+    owners = owners or [""] * len(arguments)
+    ours = [words[-1] for words, owner in zip(arguments, owners, strict=True) if _is_ours(words, owner)]
+    looked_at = _one(["--several", "--", *ours], timeout).description if ours else {}
 
     def one(words: Sequence[str], owner: str) -> Finding:
+        if _is_ours(words, owner) and words[-1] in looked_at:
+            return Finding(**looked_at[words[-1]])
         if owner in hanging:
             return Finding(error=f"not looked at, because {hanging[owner]} of the same package hangs; mend that first")
         found = _one(words, timeout)
@@ -71,7 +77,11 @@ def probe(
         return found
 
     with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1)) as pool:
-        return list(pool.map(one, arguments, owners or [""] * len(arguments)))
+        return list(pool.map(one, arguments, owners))
+
+
+def _is_ours(words: Sequence[str], owner: str) -> bool:
+    return owner == "stepbus" and list(words) == arguments_for(words[-1])
 
 
 def _one(arguments: Iterable[str], timeout: float) -> Finding:
@@ -189,6 +199,11 @@ def look(answer: Answer, name: str, use: str | None = None, folder: Path | None 
     )
 
 
+def look_at_several(answer: Answer, names: Iterable[str]) -> Finding:
+    """Import installed plugins one after another; the description has what is found of each, by its name."""
+    return Finding(description={name: attrs.asdict(look(answer, name)) for name in names})
+
+
 def look_at_command(answer: Answer, value: str) -> Finding:
     """Import the function of an added command and return what is found."""
     module, _, attribute = value.partition(":")
@@ -199,6 +214,20 @@ def look_at_command(answer: Answer, value: str) -> Finding:
     return Finding(
         seconds, problems=[] if callable(function) else [f"expected a function, got {type(function).__name__}"]
     )
+
+
+def look_at_name(answer: Answer, value: str) -> Finding:
+    """Import what a package adds to stepbus's public names."""
+    from stepbus.base import PluginError
+    from stepbus.config.discovery import package_names
+
+    answer.watch()
+    start = time.perf_counter()
+    try:
+        package_names.target(value)
+    except PluginError as error:
+        return Finding(error=str(error))
+    return Finding(time.perf_counter() - start)
 
 
 def look_at_config(answer: Answer, source: str) -> Finding:
@@ -222,25 +251,32 @@ def look_at_config(answer: Answer, source: str) -> Finding:
 def main(words: Sequence[str] | None = None) -> None:
     """Print what was found, and end at once."""
     parser = argparse.ArgumentParser(prog="python -m stepbus.author.probing")
-    parser.add_argument("name", help="an installed plugin; with --command or --config, what these say")
+    parser.add_argument("names", nargs="+", help="an installed plugin; with --command and the others, what these say")
+    parser.add_argument("--several", action="store_true", help="NAMES are installed plugins")
     parser.add_argument("--use", default="", help="module:Class or file.py:Class, in place of the installed one")
     parser.add_argument("--folder", default="", help="folder that a relative path starts from")
     parser.add_argument("--command", action="store_true", help="NAME is module:function, a command")
+    parser.add_argument("--public", action="store_true", help="NAME is module:attribute, a name of the root's")
     parser.add_argument("--config", action="store_true", help="NAME is a configuration, to be loaded as a whole")
     parser.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, help="seconds that the import may take")
     chosen = parser.parse_args(words)
+    name = chosen.names[0]
     # What the plugin prints is not for the reader of the JSON.
     answer = Answer(os.dup(1), chosen.timeout)
     os.dup2(2, 1)
     from stepbus.base import error_words
 
     try:
-        if chosen.command:
-            found = look_at_command(answer, chosen.name)
+        if chosen.several:
+            found = look_at_several(answer, chosen.names)
+        elif chosen.command:
+            found = look_at_command(answer, name)
+        elif chosen.public:
+            found = look_at_name(answer, name)
         elif chosen.config:
-            found = look_at_config(answer, chosen.name)
+            found = look_at_config(answer, name)
         else:
-            found = look(answer, chosen.name, chosen.use or None, Path(chosen.folder) if chosen.folder else None)
+            found = look(answer, name, chosen.use or None, Path(chosen.folder) if chosen.folder else None)
     except BaseException as error:
         found = Finding(error=error_words(error))
     answer.give(found)

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from stepbus.base.arrays import IntArray as IntArray
     from stepbus.base.arrays import LabelArray as LabelArray
     from stepbus.base.components import KINDS as KINDS
-    from stepbus.base.components import WANTED as WANTED
     from stepbus.base.components import Component as Component
     from stepbus.base.components import Components as Components
     from stepbus.base.components import Selected as Selected
@@ -31,14 +30,13 @@ if TYPE_CHECKING:
     from stepbus.base.json_output import strict_json as strict_json
     from stepbus.base.markers import hookimpl as hookimpl
     from stepbus.base.markers import hookspec as hookspec
-    from stepbus.base.metric import Metric as Metric
-    from stepbus.base.metric import weights_argument as weights_argument
     from stepbus.base.paths import MAX_NAME as MAX_NAME
     from stepbus.base.paths import is_url as is_url
     from stepbus.base.paths import unusable as unusable
     from stepbus.base.paths import usable as usable
     from stepbus.base.problems import Problem as Problem
     from stepbus.base.quoting import one_line as one_line
+    from stepbus.base.quoting import printable as printable
     from stepbus.base.quoting import values_without_secrets as values_without_secrets
     from stepbus.base.quoting import without_secrets as without_secrets
     from stepbus.base.reading import MAX_DIGITS as MAX_DIGITS
@@ -51,6 +49,8 @@ if TYPE_CHECKING:
     from stepbus.base.reading import read_json as read_json
     from stepbus.base.reading import refuse_half_characters as refuse_half_characters
     from stepbus.base.reading import require_file as require_file
+    from stepbus.base.refusals import ON_WRITING as ON_WRITING
+    from stepbus.base.refusals import remedy_of as remedy_of
     from stepbus.base.requests import POLICIES as POLICIES
     from stepbus.base.requests import REQUESTS as REQUESTS
     from stepbus.base.requests import Asker as Asker
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from stepbus.base.requests import asks_of as asks_of
     from stepbus.base.requests import may_select as may_select
     from stepbus.base.requests import policy_of as policy_of
+    from stepbus.base.requests import scope_of as scope_of
     from stepbus.base.retention import Retention as Retention
     from stepbus.base.row_sources import SCHEME as SCHEME
     from stepbus.base.row_sources import by_scheme as by_scheme
@@ -95,19 +96,19 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         arrays="IntArray LabelArray",
-        components="Component Components KINDS Selected WANTED components_of",
+        components="Component Components KINDS Selected components_of",
         errors="BadInput CheckpointError ConfigError DataError Interrupted ModelError PluginError PluginFailure "
         "StepbusError did_you_mean error_words mention outcome raise_first",
         hook_arguments="check_arguments",
         json_output="strict_json",
         markers="hookimpl hookspec",
-        metric="Metric weights_argument",
         paths="MAX_NAME is_url unusable usable",
         problems="Problem",
-        quoting="one_line values_without_secrets without_secrets",
+        quoting="one_line printable values_without_secrets without_secrets",
         reading="MAX_DIGITS json_of once open_file parse_json read_file read_foreign read_json "
         "refuse_half_characters require_file",
-        requests="Asker Caller POLICIES REQUESTS UndeclaredError as_caller asks_of may_select policy_of",
+        refusals="ON_WRITING remedy_of",
+        requests="Asker Caller POLICIES REQUESTS UndeclaredError as_caller asks_of may_select policy_of scope_of",
         retention="Retention",
         row_sources="SCHEME by_scheme claimed possible_files reader_problem",
         settings="Location component setting show show_python words yaml_float",

@@ -8,7 +8,16 @@ from stepbus.base.markers import hookimpl
 
 
 class Callback:
-    """Base of plugins in the classic style: every method called `on_…` becomes a hook implementation."""
+    """Base of plugins in the classic style: every method called `on_…` becomes a hook implementation.
+
+    Example:
+        >>> class Says(Callback):
+        ...     def on_epoch_end(self, trainer, state):
+        ...         print("epoch", state.epoch, "ended after update", state.step)
+        >>> _ = create_trainer(config="run.yaml", callbacks=[Says()], num_epochs=2).train()
+        epoch 0 ended after update 8
+        epoch 1 ended after update 16
+    """
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -9,56 +9,14 @@ import attrs
 from attrs import evolve, field, frozen
 
 from stepbus.base.errors import PluginError, StepbusError, did_you_mean, error_words
-from stepbus.base.guards import Maker
+from stepbus.base.guards import FACTS, Maker, unheard_hooks
+from stepbus.base.guards import WANTED as WANTED
 from stepbus.base.problems import Problem
 from stepbus.base.row_sources import claimed, reader_problem
 from stepbus.base.settings import show, show_python
-from stepbus.base.wording import listed
 
-TASKS = ("binary", "multiclass", "multilabel", "regression")
 # What a section of a configuration or a setting of the section `model` or `training` picks.
 KINDS = ("model", "head", "pooling", "loss", "optimizer", "scheduler", "metric", "data", "reader")
-
-
-def _task(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and value in TASKS)
-
-
-def _tasks(value: Any) -> bool:
-    return isinstance(value, tuple | list) and all(isinstance(task, str) and task in TASKS for task in value)
-
-
-def _direction(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
-
-
-def _names(value: Any) -> bool:
-    return isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)
-
-
-_TASKS = f"a tuple out of {', '.join(TASKS)}"
-# Kind -> what its metadata must say, and how it is written.
-WANTED: dict[str, dict[str, str]] = {
-    "head": {"task": '"binary" (or multiclass, multilabel, regression, or None for any)'},
-    "loss": {"tasks": '("binary", …)'},
-    "metric": {"tasks": '("binary", …)', "greater_is_better": "True (or False, or None)"},
-}
-# Kind -> what its metadata may say: whether a value will do, and what is expected in words.
-FACTS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
-    "head": {"task": (_task, f"{listed(TASKS, 'or')}, or None for any")},
-    "loss": {"tasks": (_tasks, _TASKS)},
-    "metric": {
-        "tasks": (_tasks, _TASKS),
-        "default": (_tasks, _TASKS),
-        "greater_is_better": (_direction, "True, False or None"),
-    },
-    "optimizer": {"averages": (lambda value: isinstance(value, bool), "True or False")},
-    "model": {
-        "from_scratch": (_names, "a tuple of settings' names"),
-        "config": (callable, "a function of the settings"),
-        "shapes": (callable, "a function of the settings"),
-    },
-}
 
 
 @frozen
@@ -80,7 +38,14 @@ class Component:
             stands behind its schemes, up to the first # or ?) are False unless said.
             model: `from_scratch` (names of settings that a pretrained folder has itself), `config` (settings → the
             content of config.json, weights unread), `shapes` (settings → parameter name → shape of the encoder,
-            weights unread); all three are optional, and what none says is known once the model is built.
+            weights unread), `encoder` (settings → the encoder as it is built, weights unread, for the estimates of
+            `stepbus plan`); all four are optional, and what none says is known once the model is built.
+
+    Example:
+        >>> class Offers:  # a plugin; `scheduler: {type: plain}` picks what it offers
+        ...     components = [Component("scheduler", "plain", SchedulerSettings, Scheduler)]
+        >>> create_trainer(config={"scheduler": "plain"}, plugins=[Offers]).config.scheduler.name
+        'plain'
     """
 
     kind: str
@@ -113,7 +78,15 @@ class Component:
             if name in self.metadata and not fine(self.metadata[name]):
                 return f"{where}: metadata: {name}: expected {expected}, got {self.metadata[name]!r}"
         wrong = reader_problem(self.metadata) if self.kind == "reader" else ""
+        wrong = wrong or (self.unheard(self.build) if isinstance(self.build, type) else "")
         return f"{where}: {wrong}" if wrong else ""
+
+    def unheard(self, part: Any) -> str:
+        """Return what is wrong with the hooks of a part, or its class, that nobody would call; "" where that is fine.
+
+        One that is a plugin itself (`is_plugin` in the metadata) is called as such.
+        """
+        return "" if self.metadata.get("is_plugin") else unheard_hooks(part, self.kind)
 
     def unnamed(self) -> str:
         """Return why nobody could name it, or nothing."""
@@ -125,11 +98,17 @@ class Component:
 
 @frozen
 class Selected:
-    """A component that a configuration picked, with its settings; `provider` is who offers it, as messages name it."""
+    """A component that a configuration picked, with its settings; `provider` offers it, a metric may be `called` so.
+
+    Example:
+        >>> isinstance(load_config("production").scheduler, Selected), load_config("production").scheduler.name
+        (True, 'cosine')
+    """
 
     component: Component
     settings: Any
     provider: str = field(default="", eq=False, repr=False)
+    called: str = ""
 
     @property
     def name(self) -> str:
@@ -151,6 +130,8 @@ class Selected:
             raise self._unbuilt(f"{error_words(error)}; mend its build{told}, or pick another {kind}") from error
         if part is None:
             raise self._unbuilt("its build returned None; return the part")
+        if wrong := self.component.unheard(part):
+            raise self._unbuilt(wrong)
         return part
 
     @property
@@ -162,12 +143,20 @@ class Selected:
         return PluginError(self.maker.signed(f"{self.maker.said} cannot be built: {why}"))
 
     def build_a(self, cls: type, *args: Any, **kwargs: Any) -> Any:
-        """Build the part, which is to be an instance of a class.
+        """Build the part, which is to be an instance of a class, or what the class's `adopt` makes of it.
 
         Raises:
             PluginError: It is something else, or cannot be built.
         """
         part = self.build(*args, **kwargs)
+        if not isinstance(part, cls) and hasattr(cls, "adopt"):
+            adopted = cls.adopt(part)
+            if adopted is not None:
+                # A schedule's hooks are called where it is taken as it is, and not behind what stands for it.
+                mend = f"extend stepbus.{cls.__name__}, or have the methods that it has"
+                if adopted is not part and (wrong := unheard_hooks(part, "function", mend)):
+                    raise self._unbuilt(wrong)
+                return adopted
         if not isinstance(part, cls):
             expected = f"{cls.__module__.split('.')[0]}.{cls.__name__}"
             got = f"the class {part.__name__}" if isinstance(part, type) else show_python(part)
@@ -220,6 +209,12 @@ class Components:
         """
         key = (component.kind, component.name)
         if key in self._parts:
+            passed = all(who.endswith("(passed in Python)") for who in (self._parts[key][1], provider))
+            if component.kind == "metric" and passed:
+                raise PluginError(
+                    f"two metrics passed in Python are called '{component.name}': give one a class with a name of its "
+                    'own (name = "…"), or leave one out of metrics=[…]'
+                )
             raise PluginError(
                 f"two plugins offer the {component.kind} '{component.name}': {self._parts[key][1]} and {provider}; "
                 "switch one of them off under plugins:"

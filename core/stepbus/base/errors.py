@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
 
 class StepbusError(Exception):
-    """The root of every error that stepbus raises on purpose."""
+    """The root of every error that stepbus raises on purpose.
+
+    Example:
+        >>> try:
+        ...     create_trainer(config="quick_test", num_epochs=0)
+        ... except StepbusError as error:  # whatever stepbus raises on purpose
+        ...     print(error.exit_code, error)
+        2 training.num_epochs: expected a number of at least 1, got 0
+    """
 
     exit_code = 1
 
@@ -35,29 +43,77 @@ class StepbusError(Exception):
 
 
 class BadInput(StepbusError):
-    """Something that the user gave cannot be used; the message says what to do."""
+    """Something that the user gave cannot be used; the message says what to do.
+
+    Example:
+        >>> try:
+        ...     open_trainer("nowhere")
+        ... except BadInput as error:  # a ModelError is one, and so is every other that a user can mend
+        ...     print(type(error).__name__, error.exit_code)
+        ModelError 2
+    """
 
     exit_code = 2
 
+    def _render_traceback_(self) -> list[str]:
+        from stepbus.base.showing import short_traceback  # IPython asks, nobody else
+
+        return short_traceback(self)
+
 
 class DataError(BadInput):
-    """A row set that cannot be used."""
+    """A row set that cannot be used.
+
+    Example:
+        >>> create_trainer(config="run.yaml").train("trian.csv")
+        Traceback (most recent call last):
+        stepbus.base.errors.DataError: trian.csv: expected a file, got nothing (did you mean 'train.csv'?)
+    """
 
 
 class ModelError(BadInput):
-    """A model folder or its weights cannot be used."""
+    """A model folder or its weights cannot be used.
+
+    Example:
+        >>> read_config(Path("tokenizer"))
+        Traceback (most recent call last):
+        stepbus.base.errors.ModelError: tokenizer/config.json: the file cannot be read: No such file or directory
+    """
 
 
 class PluginError(BadInput):
-    """A plugin cannot be found, loaded or understood."""
+    """A plugin cannot be found, loaded or understood.
+
+    Example:
+        >>> import_module("my_hooks.py")
+        Traceback (most recent call last):
+        stepbus.base.errors.PluginError: there is no file my_hooks.py; paths are relative to the YAML file
+    """
 
 
 class CheckpointError(BadInput):
-    """A checkpoint cannot be written, trusted or resumed."""
+    """A checkpoint cannot be written, trusted or resumed.
+
+    Example:
+        >>> trainer.load_checkpoint("nowhere")
+        Traceback (most recent call last):
+        stepbus.base.errors.CheckpointError: nowhere: expected a checkpoint or a folder of some, found none
+    """
 
 
 class PluginFailure(StepbusError):
-    """A plugin raised while the run was under way."""
+    """A plugin raised while the run was under way.
+
+    Example:
+        >>> class Fails(Callback):
+        ...     def on_epoch_end(self):
+        ...         raise ValueError("no luck")
+        >>> try:
+        ...     create_trainer(config="run.yaml", callbacks=[Fails()]).train()
+        ... except PluginFailure as error:
+        ...     print(str(error).partition(", at ")[0])
+        Fails (passed in Python): on_epoch_end raised ValueError at step 8: no luck
+    """
 
 
 class Interrupted(StepbusError):
@@ -67,12 +123,23 @@ class Interrupted(StepbusError):
         super().__init__(message)
         self.exit_code = 128 + signal_number
 
+    def _render_traceback_(self) -> list[str]:
+        from stepbus.base.showing import short_traceback  # IPython asks, nobody else
+
+        return short_traceback(self)
+
 
 class ConfigError(BadInput):
     """Every problem of a configuration at once.
 
     Args:
         problems: What is wrong, in the order of the file.
+
+    Example:
+        >>> load_config({"training": {"num_epochs": 0, "log_steps": 0}})
+        Traceback (most recent call last):
+        stepbus.base.errors.ConfigError: training.num_epochs: expected a number of at least 1, got 0
+        training.log_steps: expected a number of at least 1, got 0
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -124,6 +191,11 @@ def outcome(error: BaseException | None, later: Iterable[BaseException]) -> Base
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the nearest known word, or nothing."""
+    """Return " (did you mean 'x'?)" for the nearest known word, or nothing.
+
+    Example:
+        >>> "got 'adamv'" + did_you_mean("adamv", ["adamw", "sgd", "lion"])
+        "got 'adamv' (did you mean 'adamw'?)"
+    """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""

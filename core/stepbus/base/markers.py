@@ -1,4 +1,13 @@
-"""The two pluggy markers of the project."""
+"""The two pluggy markers of the project.
+
+Example:
+    >>> class Says:
+    ...     @hookimpl
+    ...     def on_epoch_end(self, state):
+    ...         print("epoch", state.epoch)
+    >>> _ = create_trainer(config="run.yaml", plugins=[Says()], num_epochs=1).train()
+    epoch 0
+"""
 
 import pluggy
 

@@ -18,6 +18,10 @@ class Problem:
         message: What was expected there, what came, and what to do.
         file: The file that it is written in; found by the path where it is left out.
         line: The line there.
+
+    Example:
+        >>> print(Problem("optimizer.learning_rate", "expected a number above 0, got -1", file="run.yaml", line=7))
+        run.yaml:7: optimizer.learning_rate: expected a number above 0, got -1
     """
 
     path: str = field(converter=printable)

@@ -152,6 +152,13 @@ def parse_json(
 
     Raises:
         ValueError: It is no strict JSON: syntax, NaN or Infinity, a number beyond a float, or nested too deeply.
+
+    Example:
+        >>> parse_json('{"rate": 2e-5}', dict)
+        {'rate': 2e-05}
+        >>> parse_json('{"rate": NaN}', dict)
+        Traceback (most recent call last):
+        ValueError: expected strict JSON, got NaN
     """
     try:
         return json.loads(

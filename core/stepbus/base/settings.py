@@ -40,6 +40,14 @@ def setting(
 
     Returns:
         An attrs field.
+
+    Example:
+        >>> from attrs import define
+        >>> @define(frozen=True, kw_only=True)
+        ... class Config:  # of a plugin class
+        ...     every: int = setting(10, "updates between two lines", check=lambda n: n >= 1, expected="at least 1")
+        >>> Config().every
+        10
     """
     metadata = {"meaning": meaning, "check": check, "expected": expected, "location": location}
     if factory is not None:
@@ -57,6 +65,14 @@ def component(kind: str, default: Any = attrs.NOTHING, meaning: str = "") -> Any
 
     Returns:
         An attrs field; after structuring it holds a `stepbus.Selected` (or None).
+
+    Example:
+        >>> from attrs import define
+        >>> @define(frozen=True, kw_only=True)
+        ... class Config:
+        ...     pooling: Selected = component("pooling", "mean", "how token vectors become one vector")
+        >>> Config().pooling
+        'mean'
     """
     return attrs.field(default=default, metadata={"meaning": meaning, "component": kind})
 

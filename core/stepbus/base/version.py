@@ -1,4 +1,9 @@
-"""The version of stepbus, and that of its hooks."""
+"""The version of stepbus, and that of its hooks.
+
+Example:
+    >>> HOOKS_VERSION, __version__
+    (2, '0.1.0')
+"""
 
 __version__ = "0.1.0"
 

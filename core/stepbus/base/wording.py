@@ -13,6 +13,10 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         number: How many.
         noun: What one of them is called.
         plural: What several are called, where that is not the noun with an s.
+
+    Example:
+        >>> counted(2000, "row"), counted(1, "epoch"), counted(3, "class", "classes")
+        ('2,000 rows', '1 epoch', '3 classes')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
@@ -23,6 +27,10 @@ def listed(words: Iterable[str], last: str = "and") -> str:
     Args:
         words: The words.
         last: What stands before the last of them.
+
+    Example:
+        >>> listed(["adam", "sgd", "lion"], "or")
+        'adam, sgd or lion'
     """
     *first, end = list(words) or [""]
     return f"{', '.join(first)} {last} {end}" if first else end

@@ -37,3 +37,14 @@ class Parser(argparse.ArgumentParser):
                 for command in action.choices.values():
                     found += command._known_options()
         return found
+
+
+def at_least_one(text: str) -> int:
+    """Return a whole number that was typed.
+
+    Raises:
+        ArgumentTypeError: It is none, or below 1.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)

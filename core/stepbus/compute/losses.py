@@ -29,6 +29,11 @@ class LossFacts:
             labels, the rows in which each is true; None of a regression, and where no rows are known.
         total: What all training rows weigh together.
         order: The classes from the lowest to the highest, where the setting `order` of the head says them; else None.
+
+    Example:
+        >>> facts = LossFacts("binary", ("no", "yes"), outputs=2, counts=(80.0, 20.0), total=100.0)
+        >>> [facts.total / count for count in facts.counts]  # what balanced class weights go by
+        [1.25, 5.0]
     """
 
     task: str

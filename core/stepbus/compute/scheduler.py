@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
-from stepbus.config import SchedulerConfig
+from stepbus.config import SchedulerSettings
+from stepbus.kernel import protocols
 
 
 class Scheduler:
@@ -14,10 +17,27 @@ class Scheduler:
 
     Args:
         settings: The section `scheduler`.
+
+    Example:
+        >>> class Halves(Scheduler):
+        ...     def decayed(self, step, total_steps, base):
+        ...         return base * 0.5**step
+        >>> scheduler = Halves(SchedulerSettings(warmup_steps=2))
+        >>> [scheduler.rate(step, total_steps=10, base=1.0) for step in range(5)]
+        [0.0, 0.5, 1.0, 0.5, 0.25]
     """
 
-    def __init__(self, settings: SchedulerConfig) -> None:
+    def __init__(self, settings: SchedulerSettings) -> None:
         self.settings = settings
+
+    @classmethod
+    def adopt(cls, part: Any) -> protocols.LRScheduler | None:
+        """Return a stranger's object with a `rate`, or a function of the same arguments, as a schedule; else None."""
+        if isinstance(part, type):
+            return None
+        if isinstance(part, protocols.LRScheduler):
+            return part
+        return _OfFunction(part) if callable(part) else None
 
     def rate(self, step: int, total_steps: int, base: float) -> float:
         """Return the learning rate of one update.
@@ -37,6 +57,17 @@ class Scheduler:
         raise NotImplementedError(f"{type(self).__name__} has no decayed(step, total_steps, base); write it")
 
 
-def warmup_steps(settings: SchedulerConfig, total_steps: int) -> int:
+class _OfFunction:
+    """A function of step, total_steps and base as a schedule.
+
+    Args:
+        rate: The function.
+    """
+
+    def __init__(self, rate: Callable[[int, int, float], float]) -> None:
+        self.rate = rate
+
+
+def warmup_steps(settings: SchedulerSettings, total_steps: int) -> int:
     """Return how many updates the warm-up takes: `warmup_steps`, else `warmup_ratio` of all, rounded up."""
     return settings.warmup_steps or math.ceil(settings.warmup_ratio * total_steps)

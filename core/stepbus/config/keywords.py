@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import Components, ConfigError, PluginError, Problem, listed, show
 from stepbus.base.trees import Keys, Mark, Node, from_python, show_path
-from stepbus.config.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS, merge, nest
-from stepbus.config.suggestions import Suggestions, aliases, setting_names
+from stepbus.config.between import contradictions, off_and_set
+from stepbus.config.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS, merge, merge_all, nest
+from stepbus.config.suggestions import MOST, Suggestions, aliases, setting_names
 
 if TYPE_CHECKING:
     from stepbus.config.discovery import LoadedPlugin
@@ -28,7 +29,7 @@ def keyword_layer(
     Returns:
         A layer, and the bare names that are left for `late_keywords`.
     """
-    layer, late = Node({}), dict[str, Node]()
+    layer, late, said = Node({}), dict[str, Node](), list[tuple[str, Node]]()
     others = {alias[-1]: alias for alias in aliases()}
     for name, value in keywords.items():
         try:
@@ -46,8 +47,14 @@ def keyword_layer(
             else:
                 late[name] = node
                 continue
-        layer = merge(layer, nest(keys, node))
-    return layer, late
+        placed = nest(keys, node)
+        problems += contradictions(layer, placed)
+        said.append((name, placed))
+        layer = merge(layer, placed)
+    twice = list(off_and_set(said, aliases(), TOP_KEYS))
+    refused = {problem.path for problem in twice}
+    problems += twice
+    return merge_all(placed for name, placed in said if name not in refused), late
 
 
 def late_keywords(
@@ -100,7 +107,9 @@ def late_keywords(
         elif name in installed:
             problems.append(Problem(name, f"expected settings, true, false or null, got {show(node.value)}"))
         else:
-            near = Suggestions({**sections, **plugins}, components).keyword(name, [*TOP_KEYS, *loaded, *installed])
+            near = _of_a_type(name, node.plain(), components) or Suggestions(
+                {**sections, **plugins}, components
+            ).keyword(name, [*TOP_KEYS, *loaded, *installed])
             problems.append(Problem(name, f"expected the name of a setting, a section or a plugin{near}"))
     return layer
 
@@ -121,6 +130,17 @@ def _by_alias(name: str) -> list[Keys]:
     """Return the plugins' settings of a name that other names are known for, whether those plugins are on or not."""
     paths = dict.fromkeys(path for path in aliases().values() if path and path[0] == "plugins" and len(path) == 3)
     return [path for path in paths if path[-1] == name]
+
+
+def _of_a_type(name: str, value: Any, components: Components) -> str:
+    """Return how to pick the component that a bare `type` names, or that has a setting of a name; "" for none."""
+    parts = [part for part, _ in components if part.kind in COMPONENT_SECTIONS]
+    if name == "type":
+        ways = [f"{part.kind}={ ({'type': part.name})!r}" for part in parts if part.name == value]
+    else:
+        having = [part for part in parts if name in setting_names(part.config)]
+        ways = [f"{part.kind}={ ({'type': part.name, name: value})!r}" for part in having]
+    return f"; write {listed(ways[:MOST], 'or')}" if ways else ""
 
 
 def _ways(paths: Sequence[Keys], node: Node, plugins: Container[Keys]) -> str:

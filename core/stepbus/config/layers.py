@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 
 from stepbus.base import ConfigError, Problem, did_you_mean, show, unusable, usable
-from stepbus.base.trees import Keys, Mark, Node, from_python, parse, read_tree, resolve_place
-from stepbus.config.discovery import preset_path
+from stepbus.base.trees import FlatSettings, Keys, Mark, Node, from_python, parse, read_tree, resolve_place, show_path
+from stepbus.config.discovery import configs_folder, preset_path
 
 COMPONENT_SECTIONS = ("model", "data", "loss", "optimizer", "scheduler")
 SECTIONS = (*COMPONENT_SECTIONS, "training", "environment")
@@ -41,6 +41,25 @@ def merge(under: Node, over: Node) -> Node:
     return Node(merged, over.mark)
 
 
+def what_stays(under: Node, over: Node) -> Iterator[Problem]:
+    """Yield what a settings object, which has its default there, leaves as a layer below has it.
+
+    Args:
+        under: The layers below.
+        over: A layer of Python's.
+    """
+    for path, node in over.walk():
+        below = under
+        for key in path if node.mark.unsaid else ():
+            below = below.value.get(key, Node({})) if isinstance(below.value, dict) else Node({})
+        for name, default in node.mark.unsaid if isinstance(below.value, dict) else ():
+            kept = below.value.get(name)
+            if kept is not None and not isinstance(kept.value, dict | list) and kept.value != default:
+                usual = f"a settings object with the default ({show(default)}) does not say whether it was set"
+                mend = f"{str(path[0]).capitalize()}Config({name}=…)" if len(path) == 1 else f'{{"{name}": …}}'
+                yield Problem(show_path((*path, name)), f"it stays {show(kept.value)}: {usual}; write {mend}")
+
+
 def merge_all(layers: Iterable[Node]) -> Node:
     """Lay many trees over each other, the lowest first."""
     return reduce(merge, layers, Node({}))
@@ -65,7 +84,7 @@ def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Pr
     """Read a configuration and what it extends.
 
     Args:
-        source: A file, a preset's name, plain values, or nothing.
+        source: A file, a preset's name, plain values, classes of sections, or nothing.
         problems: Takes what is wrong with the bases.
 
     Returns:
@@ -76,6 +95,8 @@ def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Pr
     """
     if source is None:
         return [], Path.cwd()
+    if isinstance(source, FlatSettings | list | tuple):
+        source = _of_classes([source] if isinstance(source, FlatSettings) else source)
     if isinstance(source, Mapping):
         return _with_bases(from_python(source, Mark()), (), [], problems), Path.cwd()
     if isinstance(source, str) and not _names_file(source):
@@ -91,6 +112,24 @@ def read_layers(source: Path | str | Mapping[str, Any] | None, problems: list[Pr
             raise ConfigError([Problem("", f"there is no file {str(source)!r}{near}")])
         tree = read_tree(path, str(source))
     return _with_bases(tree, (path.resolve(),), [], problems), path.parent.absolute()
+
+
+def _of_classes(given: Sequence[Any]) -> dict[str, FlatSettings]:
+    """Return what classes of sections set, by section.
+
+    Args:
+        given: An object of each.
+    """
+    expected = "config: expected one object of each section (OptimizerConfig(…), TrainingConfig(…)) in the list"
+    found: dict[str, FlatSettings] = {}
+    for each in given:
+        if not isinstance(each, FlatSettings):
+            mend = "a preset or a file is config itself, with sections beside it: training=TrainingConfig(…)"
+            raise _BadPath(f"{expected}, got {type(each).__name__}; {mend}")
+        if each.section_name in found:
+            raise _BadPath(f"{expected}, got {type(each).__name__} twice; put both into one")
+        found[each.section_name] = each
+    return found
 
 
 def _names_file(text: str) -> bool:
@@ -150,6 +189,27 @@ def _problem(path: str, message: str, node: Node) -> ConfigError:
     return ConfigError([Problem(path, message, node.mark.file, node.mark.line)])
 
 
+# What defaults.yaml holds beside a configuration: what `create_model` builds where its call does not say it.
+FOR_MODELS = "create_model"
+
+
+def read_defaults() -> Node:
+    """Return configs/defaults.yaml as the layer under all others."""
+    tree = _defaults()
+    return Node({name: node for name, node in tree.value.items() if name != FOR_MODELS}, tree.mark)
+
+
+def model_defaults() -> dict[str, Any]:
+    """Return the section `model` that configs/defaults.yaml names for `create_model`."""
+    found: dict[str, Any] = _defaults().value[FOR_MODELS].plain()
+    return found
+
+
+def _defaults() -> Node:
+    file = configs_folder() / "defaults.yaml"
+    return read_tree(file, shown(file))
+
+
 def override_layer(text: str, problems: list[Problem]) -> Node:
     """Return `section.key=value` as a tree; the value is read as YAML, and the schema may still take it as text."""
     path, equals, written = text.partition("=")
@@ -169,3 +229,19 @@ def override_layer(text: str, problems: list[Problem]) -> Node:
 def nest(keys: Keys, value: Node) -> Node:
     """Return mappings around a value, one for each key."""
     return reduce(lambda node, key: Node({key: node}, value.mark), reversed(keys), value)
+
+
+def home_of(section: str, files: Sequence[Node], home: Mark) -> Mark:
+    """Return where a user would add a setting to a section: in the last file of theirs that has it, or in any."""
+    for layer in reversed(files):
+        mark = layer.value[section].mark if section in layer.value else home
+        if mark.file is not None and not mark.preset:
+            return mark
+    return home
+
+
+def in_order(problems: list[Problem]) -> list[Problem]:
+    """Return each problem once, by file in order of appearance, then by line."""
+    files = {file: place for place, file in reversed(list(enumerate(problem.file for problem in problems)))}
+    unique = dict.fromkeys(problems)
+    return sorted(unique, key=lambda problem: (problem.file is None, files[problem.file], problem.line or 0))

@@ -14,26 +14,41 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import frozen
 
-from stepbus.base import Components, ConfigError, Problem, Selected, StepbusError, counted, values_without_secrets
-from stepbus.base.trees import Given, Mark, Node, collecting, make_settings, plain, read_tree, select, show_path
+from stepbus.base import Components, ConfigError, Problem, Selected, StepbusError, values_without_secrets
+from stepbus.base.scoring import with_metrics
+from stepbus.base.trees import Given, Mark, Node, collecting, make_settings, plain, select, show_path
+from stepbus.config.between import across, contradictions, off_and_set
 from stepbus.config.choices import Loader, PluginChoice, Plugins, choice
-from stepbus.config.discovery import configs_folder
+from stepbus.config.copies import CopiedConfig
 from stepbus.config.discovery import plugins as installed_plugins
 from stepbus.config.keywords import keyword_layer, late_keywords, section_classes
-from stepbus.config.layers import COMPONENT_SECTIONS, merge, merge_all, override_layer, read_layers, shown
+from stepbus.config.layers import (
+    COMPONENT_SECTIONS,
+    TOP_KEYS,
+    home_of,
+    in_order,
+    merge,
+    merge_all,
+    override_layer,
+    read_defaults,
+    read_layers,
+    what_stays,
+)
 from stepbus.config.normaliser import Normaliser
+from stepbus.config.original import leave_out, spell_values
 from stepbus.config.sections import BASES as BASES
-from stepbus.config.sections import EnvironmentConfig, TrainingConfig
-from stepbus.config.suggestions import Suggestions, as_keyword
+from stepbus.config.sections import EnvironmentSettings, TrainingSettings
+from stepbus.config.showing import ShownConfig
+from stepbus.config.suggestions import Suggestions, aliases, as_keyword
 
-_PLACED = re.compile(rf"((?:{'|'.join(BASES)}|plugins)(?:\.\w+)*): (.*)", re.DOTALL)
+_PLACED = re.compile(rf"((?:{'|'.join(BASES)}|plugins)(?:\.\w+|\[\d+\])*): (.*)", re.DOTALL)
 
 
-@frozen(eq=False)
-class Config:
-    """A whole configuration, typed and checked.
+@frozen(eq=False, repr=False)
+class Config(ShownConfig, CopiedConfig):
+    """A whole configuration, typed and checked; `print` shows what was set, as YAML.
 
     Args:
         tree: What was written, over the defaults, as plain values; it loads again as it is.
@@ -50,6 +65,7 @@ class Config:
         components: What the plugins offer.
         base: The folder that the configuration came from.
         notes: What was written and has no effect, with file and line.
+        dropped: Those notes whose settings are in no section, and so would not be said of what is made of this one.
     """
 
     tree: dict[str, Any]
@@ -59,16 +75,17 @@ class Config:
     loss: Selected
     optimizer: Selected
     scheduler: Selected
-    training: TrainingConfig
-    environment: EnvironmentConfig
+    training: TrainingSettings
+    environment: EnvironmentSettings
     plugins: tuple[PluginChoice, ...]
     hooks: tuple[str, ...]
     components: Components
     base: Path
-    _user: Node = field(repr=False)
-    _loader: Loader = field(repr=False)
-    _extras: tuple[Any, ...] = field(repr=False)
+    _user: Node
+    _loader: Loader
+    _extras: tuple[Any, ...]
     notes: tuple[str, ...] = ()
+    dropped: tuple[Problem, ...] = ()
 
     def names_plugin(self, name: str) -> bool:
         """Return whether a plugin was named by whoever wrote the configuration, not by another plugin's `expand`."""
@@ -93,12 +110,19 @@ class Config:
             ConfigError: Every problem at once.
         """
         extras = list(self.extras)
-        for plugin in plugins:
+        for plugin in with_metrics(plugins, keywords):
             if not any(plugin is known for known in extras):
                 extras.append(plugin)
         if not (keywords or overrides or len(extras) > len(self.extras)) and loader in (None, self._loader):
             return self
-        return _assemble([self._user], self.base, overrides, keywords, tuple(extras), loader or self._loader, [])
+        return _assemble(
+            [self._user], self.base, overrides, keywords, tuple(extras), loader or self._loader, [], self.dropped
+        )
+
+    @classmethod
+    def of_written(cls, user: Node, base: Path, extras: tuple[Any, ...], dropped: Sequence[Problem], by: Any) -> Config:
+        """Return the configuration of what was written, as a copy or a pickle has it; `by` finds plugins."""
+        return _assemble([user], base, (), {}, extras, by or installed_plugins, [], dropped)
 
     @property
     def extras(self) -> tuple[Any, ...]:
@@ -122,8 +146,7 @@ class Config:
 
         Where files lie, where results go and how a value was spelt make no difference.
         """
-        values = self.deciding()
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()
 
     def deciding(self) -> dict[str, Any]:
         """Return every setting that decides what the run computes, as JSON values, without mere places."""
@@ -135,7 +158,10 @@ class Config:
         while path and path not in self.marks:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]  # of training.metrics[1] too
         mark = self.marks.get(path)
-        return problem if problem.file or mark is None else attrs.evolve(problem, file=mark.file, line=mark.line)
+        if problem.file or mark is None or " (written " in problem.path:  # it has been located
+            return problem
+        named = f"{path} (written {mark.written})" if mark.written and path == problem.path else problem.path
+        return attrs.evolve(problem, path=named, file=mark.file, line=mark.line)
 
     def place(self, error: StepbusError) -> Problem:
         """Return an error as a problem, with file and line where its words begin with a section or a setting's path."""
@@ -180,28 +206,17 @@ def load_config(
 
     Raises:
         ConfigError: Every problem at once, in the order of the files.
+
+    Example:
+        >>> load_config("run.yaml", overrides=["training.num_epochs=1"]).training.num_epochs
+        1
     """
+    extras = with_metrics(extra_plugins, source, keywords)
     if isinstance(source, Config):
-        return source.updated(keywords or {}, overrides, extra_plugins, None if loader is installed_plugins else loader)
+        return source.updated(keywords or {}, overrides, extras, None if loader is installed_plugins else loader)
     problems: list[Problem] = []
     layers, base = read_layers(source, problems)
-    return _assemble(layers, base, overrides, keywords or {}, tuple(extra_plugins), loader, problems)
-
-
-def get_trainer_config(name_or_path: str | Path) -> Config:
-    """Load a configuration by a preset's name or a file's path."""
-    return load_config(name_or_path)
-
-
-def check_schedule(config: Config, total_steps: int) -> list[Problem]:
-    """Return what is wrong with the schedule once the number of updates is known.
-
-    Args:
-        config: The configuration.
-        total_steps: Updates of one fit.
-    """
-    wrong = config.scheduler.settings.never_ends(total_steps, f"the run of {counted(total_steps, 'update')}")
-    return [config.locate(Problem("scheduler.warmup_steps", wrong))] if wrong else []
+    return _assemble(layers, base, overrides, keywords or {}, extras, loader, problems)
 
 
 def _assemble(
@@ -212,15 +227,20 @@ def _assemble(
     extras: tuple[Any, ...],
     loader: Loader,
     problems: list[Problem],
+    dropped: Iterable[Problem] = (),
 ) -> Config:
     known = loader.installed()
     normalise = Normaliser(known, problems)
+    normalise.dropped += dropped
     by_path, late = keyword_layer(keywords, known, problems)
     files = [normalise(layer) for layer in layers]
-    typed = [normalise(layer) for layer in (by_path, *(override_layer(text, problems) for text in overrides))]
+    over = [override_layer(text, problems) for text in overrides]
+    named = [text.partition("=")[0].strip() for text in overrides]
+    problems += off_and_set(list(zip(named, over, strict=True)), aliases(), TOP_KEYS)
+    typed = [normalise(layer) for layer in (by_path, *over)]
     user = merge_all([*files, *typed])
-    defaults_file = configs_folder() / "defaults.yaml"
-    defaults = normalise(read_tree(defaults_file, shown(defaults_file)))
+    normalise.dropped += what_stays(merge_all(files), typed[0])
+    defaults = normalise(read_defaults())
     # What a section lacks is missing in the user's file, not in the defaults.
     home = Mark(layers[-1].mark.file if layers and not layers[-1].mark.preset else None, None, base)
     for name in BASES:
@@ -229,17 +249,20 @@ def _assemble(
     tree = chosen.expand(defaults, user)
     components = chosen.components(extras)
     notes = chosen.check_kinds(components)
-    named = user.value["plugins"].value if "plugins" in user.value else {}
-    by_name = late_keywords(late, tree, components, chosen.loaded, known, named, BASES, problems)
+    users = user.value["plugins"].value if "plugins" in user.value else {}
+    by_name = late_keywords(late, tree, components, chosen.loaded, known, users, BASES, problems)
+    problems += contradictions(typed[0], by_name)
     user, tree = merge(user, by_name), merge(tree, by_name)
     # Structuring writes absolute paths into the tree and takes stale keys out: it gets a copy.
     tree = tree.remark(lambda mark: mark)
     for name in BASES:
-        tree.value[name] = Node(tree.value[name].value, _home_of(name, files, home))
+        tree.value[name] = Node(tree.value[name].value, home_of(name, files, home))
     plugins = tree.value["plugins"].value
     plugins |= {name: Node(node.value, home) for name, node in plugins.items() if node.mark.preset}
 
+    spell_values(tree, components.names("metric"))
     classes = section_classes(tree, components, BASES)
+    normalise.dropped += leave_out(tree, classes, components)
     classes |= {("plugins", name): each.config_class for name, each in chosen.loaded.items() if each.config_class}
     classes |= {("data", "readers", part.name): part.config for part, _ in components if part.kind == "reader"}
     root = Given(tree, components=components, near=Suggestions(classes, components).at, incomplete=chosen.failed)
@@ -251,9 +274,9 @@ def _assemble(
     choices = [choice(loaded, root, problems) for loaded in chosen.loaded.values()]
     problems += components.unpicked(BASES)
     if not problems:
-        problems += _across(sections, tree)
+        problems += across(sections, tree)
     if problems:
-        raise ConfigError(_in_order(problems))
+        raise ConfigError(in_order(problems))
     return Config(
         tree=tree.plain(),
         marks={show_path(path): node.mark for path, node in tree.walk() if path},
@@ -261,36 +284,10 @@ def _assemble(
         hooks=tuple(tree.value["hooks"].plain()),
         components=components,
         base=base,
-        notes=tuple(dict.fromkeys(map(str, [*normalise.notes, *root.notes, *notes]))),
+        notes=tuple(dict.fromkeys(map(str, [*normalise.dropped, *root.notes, *notes]))),
+        dropped=tuple(dict.fromkeys(normalise.dropped)),
         user=user,
         loader=loader,
         extras=extras,
         **sections,
     )
-
-
-def _across(sections: dict[str, Any], tree: Node) -> list[Problem]:
-    """Return what is wrong between sections."""
-    limit = sections["training"].max_steps
-    wrong = limit and sections["scheduler"].settings.never_ends(limit, f"training.max_steps ({limit})")
-    if not wrong:
-        return []
-    section = tree.value["scheduler"]
-    mark = section.value.get("warmup_steps", section).mark
-    return [Problem("scheduler.warmup_steps", wrong, mark.file, mark.line)]
-
-
-def _home_of(section: str, files: Sequence[Node], home: Mark) -> Mark:
-    """Return where a user would add a setting to a section: in the last file of theirs that has it, or in any."""
-    for layer in reversed(files):
-        mark = layer.value[section].mark if section in layer.value else home
-        if mark.file is not None and not mark.preset:
-            return mark
-    return home
-
-
-def _in_order(problems: list[Problem]) -> list[Problem]:
-    """Return each problem once, by file in order of appearance, then by line."""
-    files = {file: place for place, file in reversed(list(enumerate(problem.file for problem in problems)))}
-    unique = dict.fromkeys(problems)
-    return sorted(unique, key=lambda problem: (problem.file is None, files[problem.file], problem.line or 0))

@@ -8,7 +8,8 @@ import attrs
 
 from stepbus.base import Problem, show, unusable
 from stepbus.base.trees import Keys, Mark, Node, resolve_place, show_path
-from stepbus.config.layers import COMPONENT_SECTIONS, SECTIONS, TOP_KEYS
+from stepbus.config.layers import COMPONENT_SECTIONS, FOR_MODELS, SECTIONS, TOP_KEYS
+from stepbus.config.original import give_way
 from stepbus.config.sections import BASES
 from stepbus.config.suggestions import Suggestions, aliases, setting_names
 
@@ -24,13 +25,16 @@ class Normaliser:
     def __init__(self, known: Collection[str], problems: list[Problem]) -> None:
         self.known = known
         self.problems = problems
-        self.notes: list[Problem] = []  # what is accepted and has no effect
+        self.dropped: list[Problem] = []  # what is accepted, has no effect, and is in no tree from here on
 
     def __call__(self, layer: Node) -> Node:
         """Return a layer in canonical shape; what cannot be understood is left out and reported."""
         top = dict(layer.value)
         if "extends" in top:
             self.refuse(("extends",), "expected extends only in a file", top.pop("extends"))
+        if FOR_MODELS in top:
+            mark, message = top.pop(FOR_MODELS).mark, "it has no effect in a run, which starts from what model says"
+            self.dropped.append(Problem(FOR_MODELS, message, mark.file, mark.line))
         for name in SECTIONS:
             if name in top:
                 top[name] = self.section(name, top[name])
@@ -61,7 +65,12 @@ class Normaliser:
     def section(self, name: str, node: Node) -> Node:
         if name in COMPONENT_SECTIONS and isinstance(node.value, str):
             return Node({"type": node}, node.mark)
-        return self.mapping((name,), node, "a mapping of settings")
+        if node.mark.flat and node.mark.flat != name:
+            got, expected = (f"{each.capitalize()}Config" for each in (node.mark.flat, name))
+            self.refuse((name,), f"expected {expected}, or a mapping of settings, got {got}", node)
+            return Node({}, node.mark)
+        node = self.mapping((name,), node, "a mapping of settings")
+        return give_way(name, node, self.dropped) if node.mark.flat else node
 
     def hooks(self, node: Node) -> Node:
         """Return the hook modules as a list, files as absolute paths."""
@@ -120,15 +129,16 @@ class Normaliser:
         node = parent.value.pop(last)
         if path is None:
             message = "it has no effect: memory is unified, there is nothing to pin"
-            self.notes.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
+            self.dropped.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
             return
         node = Node(node.value, attrs.evolve(node.mark, written=show_path(alias)))
         place = tree
         for key in path[:-1]:
             inside = place.value.setdefault(key, Node({}, node.mark))
             if inside.value is False:
-                message = f"it has no effect, because {show_path(path[:2])} is switched off beside it"
-                self.notes.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
+                off = inside.mark.written or show_path(path[:2])
+                message = f"it has no effect, because {off} is false beside it; leave one of them out"
+                self.dropped.append(Problem(show_path(alias), message, node.mark.file, node.mark.line))
                 return
             if inside.value is None or inside.value is True:
                 inside = place.value[key] = Node({}, inside.mark)

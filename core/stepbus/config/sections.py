@@ -11,6 +11,7 @@ import attrs
 from attrs import define
 
 from stepbus.base import Selected, component, is_url, setting
+from stepbus.base.scoring import Threshold, is_threshold
 
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
 
@@ -33,8 +34,13 @@ def _is_here(value: object) -> bool:
 
 
 @define(frozen=True, kw_only=True)
-class ModelConfig:
-    """Section `model`: which encoder, and what stands on it."""
+class ModelSettings:
+    """Section `model`: which encoder, and what stands on it.
+
+    Example:
+        >>> ModelSettings(dropout=0.2).pooling, load_config("run.yaml").model.settings.pooling.name
+        ('mean', 'mean')
+    """
 
     pretrained: str | None = setting(
         None,
@@ -56,8 +62,13 @@ class ModelConfig:
 
 
 @define(frozen=True, kw_only=True)
-class DataConfig:
-    """Section `data`: where the rows are, what is predicted, and how rows become batches."""
+class DataSettings:
+    """Section `data`: where the rows are, what is predicted, and how rows become batches.
+
+    Example:
+        >>> DataSettings(batch_size=8, label="stars").max_length
+        128
+    """
 
     train: str | None = setting(None, "file of the training rows, or what a reader takes", location="rows")
     validation: str | float | None = setting(
@@ -72,7 +83,7 @@ class DataConfig:
     )
     label: str | list[str] | None = setting(
         None,
-        "column to predict; a list of 0/1 columns makes it multilabel",
+        "column to predict; a list of 0/1 columns, be it of one, makes it multilabel",
         check=lambda value: len(value) > 0 and (isinstance(value, str) or len(set(value)) == len(value)),
         expected="a column's name, or a list of different names",
     )
@@ -88,6 +99,13 @@ class DataConfig:
     )
     task: Task | None = setting(None, "what kind of prediction it is; none tells by the labels")
     target: Literal["none", "log1p"] = setting("none", "how a regression target is transformed before it is learnt")
+    threshold: Threshold | None = setting(
+        None,
+        "probability from which a row has a label of a multilabel task, or is of the second class of a binary one, in "
+        "metrics, tables and written predictions: a number, or one for each label in a list or by name; none is 0.5",
+        check=is_threshold,
+        expected="numbers between 0 and 1",
+    )
     id: str | None = setting(None, "column that names the rows in predictions; none counts them from 0")
     group: str | None = setting(None, "column whose rows with one value stay on one side of a split")
     stratify: bool = setting(False, "whether a split keeps the shares of the classes")
@@ -127,13 +145,23 @@ class DataConfig:
 
 
 @define(frozen=True, kw_only=True)
-class LossConfig:
-    """Section `loss`: what is made small; `auto` is the loss of the head."""
+class LossSettings:
+    """Section `loss`: what is made small; `auto` is the loss of the head.
+
+    Example:
+        >>> issubclass(load_config({"loss": "focal"}).loss.component.config, LossSettings)  # as your own has to
+        True
+    """
 
 
 @define(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """Section `optimizer`: what every optimizer has."""
+class OptimizerSettings:
+    """Section `optimizer`: what every optimizer has.
+
+    Example:
+        >>> load_config({"optimizer": "lion"}).optimizer.settings  # a class that extends OptimizerSettings
+        LionConfig(learning_rate=5e-05, weight_decay=0.01, beta1=0.9, beta2=0.99)
+    """
 
     learning_rate: float = setting(
         5e-5, "base learning rate", check=lambda value: value > 0, expected="a number above 0"
@@ -142,8 +170,13 @@ class OptimizerConfig:
 
 
 @define(frozen=True, kw_only=True)
-class SchedulerConfig:
-    """Section `scheduler`: the warm-up that every schedule has."""
+class SchedulerSettings:
+    """Section `scheduler`: the warm-up that every schedule has.
+
+    Example:
+        >>> SchedulerSettings(warmup_steps=10).never_ends(8, "a run of 8 updates")
+        'expected a warm-up shorter than a run of 8 updates, got 10'
+    """
 
     warmup_steps: int = _number(0, "updates over which the rate rises from 0", least=0)
     warmup_ratio: float = setting(
@@ -172,8 +205,13 @@ class SchedulerConfig:
 
 
 @define(frozen=True, kw_only=True)
-class TrainingConfig:
-    """Section `training`: how long, how often, by which measure."""
+class TrainingSettings:
+    """Section `training`: how long, how often, by which measure.
+
+    Example:
+        >>> load_config("production").training.num_epochs, TrainingSettings().num_epochs
+        (10, 3)
+    """
 
     num_epochs: int = _number(3, "times that the training rows are seen", least=1)
     max_steps: int | None = _number(None, "updates after which the fit ends before its epochs do", least=1)
@@ -187,8 +225,11 @@ class TrainingConfig:
         default=None,
         metadata={"meaning": "metrics to compute; none takes the task's own", "component": "metric", "many": True},
     )
-    precision: Literal["float32", "bfloat16", "float16"] = setting(
-        "float32", "number format of the computation; float16 scales the loss, and skips updates that overflow"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+        "float32",
+        "number format that training computes in; auto is bfloat16 where the device is good at it, else float32; "
+        "float16 scales the loss, and skips updates that overflow. Weights, optimizer and evaluations are float32; "
+        "from one seed, dropout may draw other masks in half precision than in float32",
     )
     pipeline_depth: int | None = _number(None, "steps the device may run ahead; none: 1 on a GPU, 0 on a CPU", least=0)
     exact: bool = setting(
@@ -222,8 +263,13 @@ class TrainingConfig:
 
 
 @define(frozen=True, kw_only=True)
-class EnvironmentConfig:
-    """Section `environment`: where results go and what computes."""
+class EnvironmentSettings:
+    """Section `environment`: where results go and what computes.
+
+    Example:
+        >>> EnvironmentSettings().output_dir
+        'runs'
+    """
 
     output_dir: str = setting(
         "runs",
@@ -233,15 +279,20 @@ class EnvironmentConfig:
         location="output",
     )
     device: Literal["auto", "cpu", "gpu"] = setting("auto", "what computes; auto takes the GPU where there is one")
+    debug: bool = setting(
+        False,
+        "whether steps run uncompiled, where print works in a plugin's functions, and stop at the first array that is "
+        "not finite; 1.5 to 5 times slower",
+    )
 
 
 # Section -> the class of its settings, or the one that those of its components extend.
 BASES: dict[str, type] = {
-    "model": ModelConfig,
-    "data": DataConfig,
-    "loss": LossConfig,
-    "optimizer": OptimizerConfig,
-    "scheduler": SchedulerConfig,
-    "training": TrainingConfig,
-    "environment": EnvironmentConfig,
+    "model": ModelSettings,
+    "data": DataSettings,
+    "loss": LossSettings,
+    "optimizer": OptimizerSettings,
+    "scheduler": SchedulerSettings,
+    "training": TrainingSettings,
+    "environment": EnvironmentSettings,
 }

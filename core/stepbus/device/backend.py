@@ -2,15 +2,20 @@
 
 `stepbus.device.before_mlx` loads what goes in front, `stepbus.device.kernel_cache` says where kernels lie. On macOS
 (Accelerate and Metal) and with MLX's CUDA wheels nothing is put in front; neither was at hand to test that here.
+
+Example:
+    >>> mx.sum(mx.array([1.0, 2.0])).item()
+    3.0
 """
 
 from __future__ import annotations
 
-import functools
+import atexit
 import os
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from typing import Any
 
 from stepbus.base import BadInput
@@ -58,14 +63,46 @@ if mx.default_device().type == mx.DeviceType.cpu:
     mx.set_cache_limit(CACHE_LIMIT)
 
 
+# A stream belongs to the thread that asked for it, and ends with it; its number is given to the next thread.
+_here = threading.local()
+_known: dict[str, mx.Stream] = {}
+_process = os.getpid()
+
+
+def finish() -> None:
+    """Wait for what the CPU's streams compute.
+
+    At the end of a process and before a fork OpenBLAS ends its threads and waits for them. A matrix product that begins
+    in that moment takes from such a thread the word that it shall end: the process then sleeps for ever.
+    """
+    if os.getpid() == _process:  # a fork has the streams and not their threads
+        # Of nothing else: to wait for a stream that computed nothing starts its thread, which a fork would miss.
+        for stream in list(_known.values()):
+            with suppress(RuntimeError):  # of what was computed, told to whoever asks for it
+                mx.synchronize(stream)
+
+
+if on_linux_cpu():
+    atexit.register(finish)
+    os.register_at_fork(before=finish)
+
+
 def cpu_streams() -> tuple[mx.Stream, ...]:
     """Return the streams over which CPU work is spread: the default one and one more; none elsewhere or on one core.
 
     A CPU stream computes on one thread, matrix products aside, so work on two streams uses two cores.
+
+    Example:
+        >>> len(cpu_streams()) in (0, 2)
+        True
     """
     if mx.default_device().type != mx.DeviceType.cpu or cores() < 2:
         return ()
-    return _cpu_streams(threading.get_ident())
+    if not hasattr(_here, "streams"):
+        _here.streams = mx.default_stream(mx.Device(mx.cpu)), mx.new_stream(mx.Device(mx.cpu))
+        _known.update({str(stream): stream for stream in _here.streams})
+    found: tuple[mx.Stream, ...] = _here.streams
+    return found
 
 
 def row_streams() -> tuple[mx.Stream, ...]:
@@ -73,6 +110,10 @@ def row_streams() -> tuple[mx.Stream, ...]:
 
     BLAS then gets its share of the cores per stream, for the rest of the process: with all of them each, its threads
     wait for each other (twice the time on two cores; more cores were not at hand).
+
+    Example:
+        >>> row_streams() == cpu_streams()
+        True
     """
     streams = cpu_streams()
     if streams and blas.set_threads is not None:
@@ -80,14 +121,13 @@ def row_streams() -> tuple[mx.Stream, ...]:
     return streams
 
 
-@functools.cache
-def _cpu_streams(thread: int) -> tuple[mx.Stream, ...]:
-    # A stream belongs to the thread that asked for it.
-    return mx.default_stream(mx.Device(mx.cpu)), mx.new_stream(mx.Device(mx.cpu))
-
-
 def describe_machine() -> dict[str, Any]:
-    """Return what `stepbus info` prints about MLX and the machine: versions, device, BLAS, cores, memory in bytes."""
+    """Return what `stepbus info` prints about MLX and the machine: versions, device, BLAS, cores, memory in bytes.
+
+    Example:
+        >>> sorted(describe_machine())
+        ['blas', 'blas_found', 'blas_threads', 'compile', 'compiled_kernels', 'cores', 'device', 'memory', 'mlx']
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     return {
         "mlx": version("mlx"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
 
 # isort: split
@@ -24,6 +26,43 @@ def chip() -> str | None:
     except (RuntimeError, TypeError, ValueError):
         return None
     return None if name is None else str(name)
+
+
+def architecture() -> str:
+    """Return what MLX calls the architecture of what it computes on now: applegpu_g13s, sm_75, x86_64; else ""."""
+    try:
+        return str(mx.device_info(mx.default_device().type).get("architecture", ""))
+    except (RuntimeError, TypeError, ValueError):
+        return ""
+
+
+def effective_precision(wanted: str) -> str:
+    """Return the number format that a training computes in here.
+
+    Args:
+        wanted: What `training.precision` says. auto is bfloat16 on Apple's M3 and newer, and on NVIDIA's Ampere and
+            newer; M1 and M2 only emulate it, and CPUs multiply it slowly: there, and on whatever is unknown, it is
+            float32. float16, whose gradients may overflow, is taken where it is named. No GPU was at hand to see it.
+
+    Example:
+        >>> effective_precision("bfloat16")  # auto goes by the device
+        'bfloat16'
+    """
+    return wanted if wanted != "auto" else "bfloat16" if has_fast_bfloat16(kind(), architecture()) else "float32"
+
+
+def has_fast_bfloat16(kind: str, architecture: str) -> bool:
+    """Say whether a device multiplies bfloat16 by itself.
+
+    Args:
+        kind: cpu, metal or cuda.
+        architecture: What MLX calls it.
+    """
+    if kind == "metal" and (apple := re.match(r"applegpu_g(\d+)", architecture)):
+        return int(apple[1]) >= 15  # the M1 is 13, the M2 14
+    if kind == "cuda" and (nvidia := re.match(r"sm_(\d+)\d", architecture)):
+        return int(nvidia[1]) >= 8
+    return False
 
 
 def choose(wanted: str) -> None:

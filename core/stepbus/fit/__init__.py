@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from stepbus.fit.builder import Exported as Exported
     from stepbus.fit.builder import FitBuilder as FitBuilder
     from stepbus.fit.builder import Fitting as Fitting
+    from stepbus.fit.computing import computing_facts as computing_facts
+    from stepbus.fit.computing import conditions_of as conditions_of
+    from stepbus.fit.effects import by_training_alone as by_training_alone
     from stepbus.fit.effects import loop_notes as loop_notes
     from stepbus.fit.effects import run_notes as run_notes
     from stepbus.fit.effects import unevaluated as unevaluated
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
     from stepbus.fit.members import run_scoped as run_scoped
     from stepbus.fit.members import source_digest as source_digest
     from stepbus.fit.members import version_of as version_of
-    from stepbus.fit.metrics import chosen_metrics as chosen_metrics
+    from stepbus.fit.metrics import CheckedMetric as CheckedMetric
+    from stepbus.fit.metrics import of_metric as of_metric
     from stepbus.fit.metrics import rehearse as rehearse
     from stepbus.fit.session import FitSession as FitSession
     from stepbus.fit.switched_off import disabled_of as disabled_of
@@ -45,10 +49,11 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         builder="Exported FitBuilder Fitting",
-        effects="loop_notes run_notes unevaluated",
+        computing="computing_facts conditions_of",
+        effects="by_training_alone loop_notes run_notes unevaluated",
         evaluation="joined metric_values predict score unweighed",
         members="PASSED Prototype exclusions for_fit make plugin_table prototypes run_scoped source_digest version_of",
-        metrics="chosen_metrics rehearse",
+        metrics="CheckedMetric of_metric rehearse",
         session="FitSession",
         switched_off="disabled_of keep_disabled",
         texts="TextFits config_model known_config new_encoder text_of",

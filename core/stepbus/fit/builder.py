@@ -43,6 +43,7 @@ class Fitting(Session, Protocol):
         prepared: What it does, with the rows that plugins made of the fit's own.
         averages: Whether others than the present weights are evaluated: averages, see `stepbus.fit.using`.
         cut: Whether a signal ended it, with a checkpoint.
+        unsaved: Whether the checkpoint that was asked for last was refused.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
         before: Which rows the weights had seen before this fit.
         disk: What keeps it: checkpoints and its model.
@@ -61,6 +62,7 @@ class Fitting(Session, Protocol):
     averages: bool
     cut: bool
     not_of_step: str
+    unsaved: bool
     before: Lineage
     disk: Checkpointer
     origin: Origin
@@ -98,6 +100,8 @@ class FitBuilder(Protocol):
 
     @property
     def config(self) -> Config: ...
+    @property
+    def begins_anew(self) -> bool: ...  # whether the first weights are in files, or follow from settings
 
     @property
     def control(self) -> Callable[[], Control]: ...

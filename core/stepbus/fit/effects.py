@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from stepbus.base import Problem, counted
 
 if TYPE_CHECKING:
-    from stepbus.config import Config, TrainingConfig
+    from stepbus.config import Config, TrainingSettings
     from stepbus.kernel import Fit
 
 
-def unevaluated(training: TrainingConfig, monitored: bool, steps_per_epoch: int, total_steps: int) -> str:
+def unevaluated(training: TrainingSettings, monitored: bool, steps_per_epoch: int, total_steps: int) -> str:
     """Return why nothing is evaluated during training and what to do about it, or "" where something is.
 
     Args:
@@ -20,19 +20,25 @@ def unevaluated(training: TrainingConfig, monitored: bool, steps_per_epoch: int,
         steps_per_epoch: Updates of one epoch.
         total_steps: Updates of the fit.
     """
-    if not monitored:
-        return "there are no validation rows; give data.validation or a split"
-    if training.eval_strategy == "no":
+    by_training = by_training_alone(training, monitored)
+    if not monitored and not by_training:
+        return "there are no validation rows; give data.validation or a split, or set training.monitor: train_loss"
+    if training.eval_strategy == "no" and not by_training:
         return "training.eval_strategy is no; set it to epoch or steps"
     updates = counted(total_steps, "update")
-    if training.eval_strategy == "epoch" and steps_per_epoch > total_steps:
+    if (training.eval_strategy == "epoch" or by_training) and steps_per_epoch > total_steps:
         return (
             f"training.max_steps ends the fit after {updates}, within its first epoch of {steps_per_epoch:,}; "
             "raise it, or set eval_strategy: steps with eval_steps"
         )
-    if training.eval_strategy == "steps" and (training.eval_steps or 0) > total_steps:
+    if training.eval_strategy == "steps" and (training.eval_steps or 0) > total_steps and not by_training:
         return f"training.eval_steps is {training.eval_steps:,} and the fit has {updates}; lower eval_steps"
     return ""
+
+
+def by_training_alone(training: TrainingSettings, monitored: bool) -> bool:
+    """Return whether the means of each epoch's training rows decide, without any rows to evaluate."""
+    return training.monitor.startswith("train_") and (not monitored or training.eval_strategy == "no")
 
 
 def loop_notes(config: Config, monitored: bool, steps_per_epoch: int, total_steps: int) -> list[tuple[str, str]]:
@@ -56,6 +62,13 @@ def loop_notes(config: Config, monitored: bool, steps_per_epoch: int, total_step
                 "a larger training.num_epochs trains longer",
             )
         )
+    if config.environment.debug:
+        words = (
+            "steps run uncompiled, 1.5 to 5 times slower, every array is looked at, and the first that is not finite "
+            "ends the run"
+        )
+        ahead = "; training.pipeline_depth has no effect" if training.pipeline_depth else ""
+        found.append(("environment.debug", words + ahead))
     why = unevaluated(training, monitored, steps_per_epoch, total_steps)
     if why and monitored and training.eval_strategy != "no":
         path = "training.eval_steps" if training.eval_strategy == "steps" else "training.max_steps"

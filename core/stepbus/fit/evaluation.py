@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import DataError, listed, weights_argument
-from stepbus.base.guards import as_read_only
+from stepbus.base import DataError, listed
+from stepbus.base.guards import Scores
+from stepbus.base.scoring import weights_argument
 from stepbus.fit import best_weights
+from stepbus.fit.computing import spoiled
 from stepbus.fit.metrics import metric_values as metric_values
 from stepbus.fit.predicting import combined, seen_otherwise, views_of
 from stepbus.fit.using import weights_in_use
@@ -81,7 +83,9 @@ def score(
     """
     found = metric_values(metrics, predictions.labels, predictions.values, predictions.weights)
     undefined = [name for name, value in found.items() if value != value]
-    words = f"undefined on these rows: {', '.join(undefined)} (a class may be absent)" if undefined else ""
+    finite = np.isfinite(np.asarray(predictions.values)).all()
+    why = "a class may be absent" if finite else "the predictions are no finite numbers"
+    words = f"undefined on these rows: {', '.join(undefined)} ({why})" if undefined else ""
     before = f"{prefix}_" if prefix else ""
     return {f"{before}{loss_name}": loss} | {f"{before}{name}": value for name, value in found.items()}, words
 
@@ -118,19 +122,19 @@ def score_set(session: Fitting, name: str, prefix: str, said: set[str]) -> tuple
 
 
 def evaluate_monitored(session: Fitting, reason: str) -> None:
-    """Evaluate the set that decides, keep the best, and let the plugins decide.
+    """Evaluate the set that decides, where there is one, keep the best, and let the plugins decide.
 
     Args:
         session: The fit, at a boundary.
-        reason: epoch, steps, or who asked.
+        reason: epoch, steps, training for the means of the training rows alone, or who asked.
     """
     name, state = session.fit.monitored, session.state
-    assert name is not None
-    metrics = evaluate_set(session, name, "eval", reason)
+    scored = {} if name is None or reason == "training" else evaluate_set(session, name, "eval", reason)
+    metrics = Scores({**state.train_means, **scored})
     state.metrics.update(metrics)
     _update_best(session, metrics)
     best_weights.keep(session)
-    state.history.append(as_read_only({"step": state.step, "epoch": state.epoch_progress, **metrics}))
+    state.history.append(Scores({"step": state.step, "epoch": state.epoch_progress, **metrics}))
     session.bus.hook.on_metrics(trainer=session, state=state, metrics=metrics)
     session.steps.restart_clock()
 
@@ -155,7 +159,7 @@ def evaluate_set(session: Fitting, name: str, prefix: str, reason: str, *, final
     if fresh or name not in session.scored:
         with weights_in_use(session):
             predictions, metrics = session.builder.score(session, name, prefix)
-        session.scored[name] = predictions, as_read_only(metrics)
+        session.scored[name] = predictions, Scores(metrics)
         state.evaluated[name] = state.step
     if views:
         session.scored[name] = _with_views(session, views, *session.scored[name], prefix)
@@ -178,7 +182,7 @@ def _with_views(
     found, words = score(session.metrics, predictions, metrics.get(loss, float("nan")), prefix)
     if words:
         session.message(words, "warning")
-    return predictions, as_read_only({**metrics, **found, **kept})
+    return predictions, Scores({**metrics, **found, **kept})
 
 
 def _in_all_views(session: Fitting, views: Sequence[View], plain: Predictions) -> Predictions:
@@ -227,4 +231,7 @@ def _update_best(session: Fitting, metrics: Mapping[str, float]) -> None:
         return
     best = session.state.best
     if best is None or (value > best.value if greater else value < best.value):
+        if words := spoiled(session):  # of which a metric of classes may still be a number
+            session.message(f"step {session.state.step} does not count as the best, because {words}", "warning")
+            return
         session.state.best = Best(session.monitor, value, session.state.step)

@@ -20,6 +20,7 @@ from stepbus.base import (
     asks_of,
     error_words,
     policy_of,
+    scope_of,
     snake_case,
     values_without_secrets,
 )
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 # How to do without a plugin that was handed over in Python.
-LEFT_OUT = "leave it out of plugins=[…]"
+LEFT_OUT = "leave it out of plugins=[…] or callbacks=[…]"
 PASSED = "(passed in Python)"
 
 
@@ -78,7 +79,8 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
     for choice in config.plugins:
         loaded = choice.loaded
         plugin = make(loaded.cls, choice.settings, loaded.label)
-        if not hooks_of(plugin, loaded.label, loaded.scope) and not loaded.components:
+        scope = scope_of(loaded.cls, loaded.label)
+        if not hooks_of(plugin, loaded.label, scope) and not loaded.components:
             raise PluginError(f"{loaded.label}: it has neither hooks nor components; write @hookimpl above its methods")
         version = version_of(loaded)
         prototype = Prototype(
@@ -86,7 +88,7 @@ def prototypes(config: Config, extras: Iterable[Any] = ()) -> list[Prototype]:
             loaded.label,
             plugin,
             choice.on_error,
-            scope=loaded.scope,
+            scope=scope,
             settings=choice.settings,
             distribution=loaded.distribution,
             version=version,
@@ -200,14 +202,16 @@ def _extra(extra: Any, config: Config) -> Prototype:
     if inspect.isclass(extra):
         settings = _default_settings(cls, label)
         plugin = make(cls, settings, label)
-        found = Prototype(name, label, plugin, policy, scope=getattr(cls, "scope", "fit"), settings=settings)
+        found = Prototype(name, label, plugin, policy, scope=scope_of(cls, label), settings=settings)
     else:
         # An object is the caller's own and stays one, unless it holds the settings to build another from.
         settings = getattr(extra, "config", None)
         if not isinstance(settings, getattr(cls, "Config", ())):
             settings = None
-        found = Prototype(name, label, extra, policy, scope="run" if settings is None else "fit", settings=settings)
+        scope = scope_of(cls, label)
+        found = Prototype(name, label, extra, policy, scope="run" if settings is None else scope, settings=settings)
     check_policy(found)
+    hooks_of(found.plugin, label, found.scope)  # an instance of each fit would never hear those of the run
     found.distribution, found.version, found.mend = cls.__name__, source_digest(cls), LEFT_OUT
     return found
 

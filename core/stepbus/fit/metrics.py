@@ -1,30 +1,19 @@
-"""The metrics of a task, picked from what the plugins offer."""
+"""What metrics say of predictions: each is called with whole sets, and what it gives is looked at."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.base import (
-    ConfigError,
-    PluginError,
-    PluginFailure,
-    Problem,
-    Selected,
-    StepbusError,
-    error_words,
-    listed,
-    show,
-    show_python,
-    weights_argument,
-)
+from stepbus.base import BadInput, ConfigError, PluginFailure, Problem, StepbusError, error_words, show_python
 from stepbus.base.guards import Maker, as_read_only
+from stepbus.base.scoring import weights_for
 
 if TYPE_CHECKING:
-    from stepbus.config import Config
     from stepbus.kernel import Fit, FitData
 
 
@@ -38,15 +27,32 @@ class CheckedMetric:
     Args:
         metric: The function of labels and predictions.
         maker: Whose it is.
+        where: Which one of training.metrics it is, for messages.
     """
 
-    def __init__(self, metric: Any, maker: Maker) -> None:
-        self.metric, self.maker = metric, maker
+    def __init__(self, metric: Any, maker: Maker, where: str = "training.metrics") -> None:
+        self.metric, self.maker, self.where = metric, maker, where
         self.__wrapped__ = metric  # what `inspect.signature` asks
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Return what the metric says of a whole set."""
-        return self.metric(*arguments, **keywords)
+        try:
+            return self.metric(*arguments, **keywords)
+        except BadInput as error:
+            if (found := of_metric(error, self.where)) is None:
+                raise
+            raise ConfigError([found]) from error
+
+
+def of_metric(error: StepbusError, where: str) -> Problem | None:
+    """Return what a metric says of a setting of its own, at its place; None where it speaks of something else.
+
+    Args:
+        error: Its words begin with "training.metrics: ", for it does not know which one it is.
+        where: Which one it is: "training.metrics[1]".
+    """
+    found = re.fullmatch(r"training\.metrics: (?:(\w+): )?(.*)", str(error), re.DOTALL)
+    return None if found is None else Problem(f"{where}.{found[1]}" if found[1] else where, found[2])
 
 
 def metric_values(
@@ -58,7 +64,8 @@ def metric_values(
         metrics: Name -> what computes it; one that gives a mapping gives several.
         labels: [N] or [N, K].
         predictions: [N, K] probabilities, or [N] values.
-        weights: What each row counts, [N], for the metrics that take weights; None counts all alike.
+        weights: What each row counts, [N], for the metrics that take weights; None counts all alike, and a metric that
+            must have weights gets ones.
 
     Raises:
         PluginFailure: A metric raised, `sys.exit` included, or gave no number, or a name that another one has.
@@ -68,9 +75,8 @@ def metric_values(
     for name, metric in metrics:
         provider = metric.maker.provider if isinstance(metric, CheckedMetric) else ""
         maker = Maker(f"the metric {name!r}", provider, "mend it, or leave it out of training.metrics")
-        argument = "" if weights is None else weights_argument(metric)
         try:
-            value = metric(labels, predictions, **({argument: weights} if argument else {}))
+            value = metric(labels, predictions, **weights_for(metric, labels, weights))
         except (KeyboardInterrupt, MemoryError, StepbusError):
             raise
         except BaseException as error:
@@ -86,7 +92,7 @@ def metric_values(
 
 
 def rehearse(metrics: Sequence[tuple[str, Any]], data: FitData, fit: Fit) -> None:
-    """Ask each metric once before the training, on real labels and made-up predictions: what it says is thrown away.
+    """Ask each metric once before the training, on real rows and made-up predictions: what it says is thrown away.
 
     A metric that raises or gives no number would otherwise end a run at its first evaluation, hours later.
 
@@ -98,19 +104,21 @@ def rehearse(metrics: Sequence[tuple[str, Any]], data: FitData, fit: Fit) -> Non
     Raises:
         PluginFailure: A metric raised, or gave no number.
     """
-    found = [data.sets[name].targets for name in fit.with_role("score") if name in data.sets]
-    labels = next((labels for labels in found if labels is not None), None)
+    sets = [data.sets[name] for name in fit.with_role("score") if name in data.sets]
+    labels, weights = next(((rows.targets, rows.weights) for rows in sets if rows.targets is not None), (None, None))
     if labels is None or not len(labels):
         return
     draw = np.random.default_rng(0)
     places = np.sort(draw.permutation(len(labels))[:REHEARSED])
     labels = np.asarray(labels)[places]
+    weights = None if weights is None else np.asarray(weights)[places]
     if data.task in ("binary", "multiclass"):
         said = draw.uniform(0.1, 1.0, size=(len(labels), data.codec.outputs))
         said /= said.sum(axis=1, keepdims=True)
     else:
         said = draw.permutation(labels) if data.task == "regression" else draw.uniform(0.1, 0.9, size=labels.shape)
-    metric_values([pair for pair in metrics if isinstance(pair[1], CheckedMetric)], labels, said.astype(np.float32))
+    checked = [pair for pair in metrics if isinstance(pair[1], CheckedMetric)]
+    metric_values(checked, labels, said.astype(np.float32), weights)
 
 
 def _number(score: Any, value: Any, maker: Maker) -> float:
@@ -120,54 +128,3 @@ def _number(score: Any, value: Any, maker: Maker) -> float:
     if isinstance(score, np.ndarray) or not hasattr(score, "shape") or score.shape != ():
         raise maker.fault(f"expected a number, or numbers by name, from it, got {show_python(value)}")
     return float(score)  # an array of the device
-
-
-def chosen_metrics(config: Config, task: str | None) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
-    """Return the metrics of a task, built, and the direction of everything that will be computed.
-
-    Args:
-        config: The configuration; `training.metrics` names them, or the task's own are taken.
-        task: binary, multiclass, multilabel or regression; without one there is the loss alone.
-
-    Raises:
-        ConfigError: A metric is not for the task, or there is none that it could be for.
-    """
-    if task is None and config.training.metrics:
-        words = (
-            "expected data.task beside it (binary, multiclass, multilabel or regression), because batches do not say "
-            "what their labels are, got none; set it, or leave metrics out"
-        )
-        raise ConfigError([config.locate(Problem("training.metrics", words))])
-    providers = [(part, who) for part, who in config.components if part.kind == "metric"]
-    offered = [part for part, _ in providers]
-    usual = [Selected(part, part.config(), who) for part, who in providers if task in part.metadata.get("default", ())]
-    chosen = usual if config.training.metrics is None else config.training.metrics
-    directions: dict[str, bool | None] = {"eval_loss": False}
-    built: list[tuple[str, Any]] = []
-    for place, selected in enumerate(chosen):
-        if task not in selected.component.metadata["tasks"]:
-            tasks = ", ".join(selected.component.metadata["tasks"])
-            words = f"{selected.name} is for {tasks}, and this data is {task}; leave it out"
-            raise ConfigError([config.locate(Problem("training.metrics", words))])
-        if any(name == selected.name for name, _ in built):
-            others = [part.name for part in offered if part.name.startswith(f"{selected.name}_")]
-            instead = f", or take {listed(others, 'or')}" if others else ""
-            words = f"expected each metric once, for its name is that of its score, got {selected.name} again"
-            raise ConfigError(
-                [config.locate(Problem(f"training.metrics[{place}]", f"{words}; leave one out{instead}"))]
-            )
-        metric = selected.build()
-        if not callable(metric):
-            words = f"expected its build to return a function of labels and predictions, got {show_python(metric)}"
-            raise selected.maker.fault(words, PluginError)
-        built.append((selected.name, CheckedMetric(metric, selected.maker)))
-        directions[f"eval_{selected.name}"] = selected.component.metadata["greater_is_better"]
-    monitor, wished = config.training.monitor, config.training.greater_is_better
-    if wished is not None:
-        known = directions.get(monitor)
-        if known is not None and known != wished:
-            better = "more" if known else "less"
-            words = f"expected {show(known)}, because {better} {monitor} is better, got {show(wished)}; leave it out"
-            raise ConfigError([config.locate(Problem("training.greater_is_better", words))])
-        directions[monitor] = wished
-    return built, directions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,15 @@ from stepbus.base import (
     values_without_secrets,
 )
 from stepbus.compute import folders
-from stepbus.device import conditions
+from stepbus.compute.watching import note_masks
 from stepbus.fit import best_weights, exporting
 from stepbus.fit.builder import Exported
+from stepbus.fit.computing import computing_facts, spoiled_arrays
 from stepbus.fit.members import plugin_table
 from stepbus.fit.opened import prediction_tree
 from stepbus.fit.plugins import restore_state, state_of
 from stepbus.fit.predicting import STATES, fit_states
+from stepbus.fit.saving import check_suits, ranked, to_use
 from stepbus.fit.seen import BEFORE, before_in, lineage_in, packed, put_lineage
 from stepbus.fit.switched_off import disabled_of, keep_disabled
 from stepbus.fit.using import begin_averages, tensors_in_use
@@ -58,9 +61,12 @@ def checkpoint_folder(session: Fitting) -> Path:
     return session.directory / "checkpoints"
 
 
-def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True) -> Path:
-    """Write a checkpoint of everything that an exact resume needs, and return its folder."""
+def snapshot(session: Fitting, *, optimizer: bool = True) -> Snapshot:
+    """Return everything that an exact resume needs, arrays by reference."""
     exported = session.builder.exported(session)
+    # The weights are what a fit is for: they are kept, whatever a plugin follows them with.
+    if words := spoiled_arrays(session):
+        session.message(f"the checkpoint of step {session.state.step} keeps what is no number: {words}", "warning")
     plain: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     labels = {member.name: member.label for member in session.bus.members}
@@ -72,13 +78,12 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
         stems["optimizer"] = session.optimizer.arrays()
     if arrays:
         stems["plugins"] = arrays
-    best = session.state.best
     if kept := best_weights.differing(session):
         stems["best"] = kept
     if session.averages:
         stems[_AVERAGED] = exporting.exported_tensors(session, tensors_in_use(session))
     mx.eval(stems)
-    snapshot = Snapshot(
+    return Snapshot(
         step=session.state.step,
         arrays=stems,
         documents={
@@ -95,33 +100,35 @@ def save(session: Fitting, folder: Path | None = None, *, optimizer: bool = True
         },
         copies={**exported.files, LINEAGE: packed(session.lineage), BEFORE: packed(session.before)},
         facts=facts(session),
+        lacks=() if optimizer else ("optimizer.safetensors",),
     )
-    written = checkpoints.write_checkpoint(folder or checkpoint_folder(session), snapshot)
-    if backend.kernels is not None:
-        backend.kernels.keep()  # a process that is killed keeps none at its end
-    if best is not None and best.step == session.state.step and folder is None:
-        checkpoints.mark_best(checkpoint_folder(session), best.step)
-    return written.path
 
 
-def retire(session: Fitting, retention: Retention | None) -> None:
-    """Remove the checkpoints that need not stay; the best are ranked by the monitored metric."""
-    monitor, greater = session.monitor, session.directions.get(session.monitor)
-    values = {record["step"]: record[monitor] for record in session.state.history if monitor in record}
-    numbers = [step for step, value in values.items() if value == value and greater is not None]
+def retire(session: Fitting, retention: Retention | None, empty: Callable[[Path], object]) -> None:
+    """Remove the checkpoints that need not stay; the best are ranked by the monitored metric.
+
+    Args:
+        session: The fit.
+        retention: How many stay.
+        empty: Removes the files of one whose name is gone, now or later.
+    """
     checkpoints.retire(
         checkpoint_folder(session),
         retention or Retention(),
-        best=sorted(numbers, key=lambda step: -values[step] if greater else values[step]),
+        best=ranked(session),
         say=lambda text: session.message(text, "warning"),
+        thinning=to_use,
+        empty=empty,
     )
 
 
 def load(session: Fitting, path: Path, *, optimizer: bool = True) -> Checkpoint:
     """Put back what a checkpoint holds, before the step is compiled."""
     checkpoint = checkpoints.verify(path)
+    check_suits(checkpoint, session.model, session.data, session.builder.exported(session).state, session.run.id)
     source = str(path / "model.safetensors")
     put_tensors(session.model, _training_tensors(session, checkpoint), source=source, strict=True)
+    note_masks(session.model)
     session.had_seen(before_in(path))
     saved = checkpoints.read_document(checkpoint, "state.json")
     try:
@@ -254,5 +261,5 @@ def facts(session: Fitting) -> dict[str, Any]:
         "config_digest": session.config.digest(),
         "plugins": plugin_table(session.members),
         "data": session.data.digests(),
-        "conditions": conditions.current(),
+        **computing_facts(session.config),
     }

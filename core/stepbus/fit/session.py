@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import REQUESTS, raise_first
 from stepbus.base.guards import AssignedByCore, ReadOnlyDict, hand_over
-from stepbus.fit import best_weights, ending, evaluation, exporting
+from stepbus.fit import best_weights, checkpointing, ending, evaluation, exporting
+from stepbus.fit.computing import explained, steps_ahead
 from stepbus.fit.members import for_fit
 from stepbus.fit.predicting import prepared_fit
+from stepbus.fit.saving import SavesByHand
 from stepbus.fit.seen import lineage_of, put_lineage, trained_on, watch_reading
 from stepbus.fit.switched_off import disabled_of
 from stepbus.fit.using import settle_at_last
-from stepbus.kernel import Bus, FitResult, Lineage, TrainingState, run_fit
+from stepbus.kernel import Bus, FitResult, Lineage, Times, TrainingState, run_fit
 
 if TYPE_CHECKING:
     from pluggy import HookRelay
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from stepbus.kernel import Checkpointer, Fit, FitData, LoopSettings, Meter, Predictions, Run, Steps
 
 
-class FitSession(AssignedByCore):
+class FitSession(SavesByHand, AssignedByCore):
     """One fit, from description to result. The order of making is that of the methods.
 
     What hooks read of it is listed in `stepbus.Session`; core alone assigns any of it.
@@ -80,9 +82,9 @@ class FitSession(AssignedByCore):
         self.best_arrays: dict[str, Any] = {}
         self.scored: dict[str, tuple[Predictions, dict[str, float]]] = {}
         self.averages, self.not_of_step = False, ""
-        self.origin = exporting.Origin()
-        self.before = Lineage()
-        self.traces = 0  # of the phases before the present one
+        self.origin, self.before = exporting.Origin(), Lineage()
+        self.traces, self.times = 0, Times(self.bus.meter)  # traces of the phases before the present one
+        self.unsaved = False  # whether the checkpoint that was asked for last was refused
         self.cut = False  # whether a signal ended the loop, with a checkpoint
         self.late: list[BaseException] = []  # what plugins raised when a fit that was cut had ended
 
@@ -181,25 +183,6 @@ class FitSession(AssignedByCore):
         """Say that a file worth keeping was written, of this fit."""
         self.run.artifact(kind, path, self.fit)
 
-    def save_checkpoint(self, path: str | Path | None = None, save_optimizer: bool = True) -> Path:
-        """Write a checkpoint now, in a folder or the fit's own, and return where it lies.
-
-        Args:
-            path: The folder to write it in; none takes the fit's own.
-            save_optimizer: Keep the optimizer's state, without which no resume is exact.
-        """
-        return self.disk.save(self, None if path is None else Path(path), optimizer=save_optimizer)
-
-    def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
-        """Put back what a checkpoint holds.
-
-        Args:
-            path: The checkpoint's folder.
-            load_optimizer: Put the optimizer's state back as well.
-        """
-        self.disk.load(self, Path(path), optimizer=load_optimizer)
-        self.control.decide()  # which weights to go on with
-
     # -- what the engine calls ----------------------------------------------------------------------------------------
 
     @property
@@ -216,17 +199,16 @@ class FitSession(AssignedByCore):
     @property
     def asked(self) -> bool:
         """Whether anybody asked for something at the next boundary."""
-        return self.control.pending or self.interrupted
+        return self.control.pending or self.interrupted or self.disk.failed
 
     @property
     def pipeline_depth(self) -> int:
         """How many steps the device may run ahead of the host."""
-        depth: int | None = self.config.training.pipeline_depth
-        if depth is not None:
-            return depth
-        from stepbus.device import choice
+        return steps_ahead(self.config)
 
-        return int(choice.kind() != "cpu")
+    def explain_step(self) -> Any:
+        """Return a `stepbus.Diagnosis` of the latest update, computed once more; None where all is finite."""
+        return explained(self)
 
     def cut_short(self) -> bool:
         """Return whether a signal ends the loop here; a checkpoint is asked for then."""
@@ -240,26 +222,25 @@ class FitSession(AssignedByCore):
         evaluation.evaluate_monitored(self, reason)
 
     def serve_checkpoint(self) -> None:
-        """Write a checkpoint if one was asked for, and retire those that need not stay."""
-        if not self.control.checkpoint:
-            return
-        self.control.checkpoint.clear()
-        path = self.disk.save(self)
-        self.disk.retire(self, self.bus.hook.checkpoint_retention(trainer=self))
-        self.bus.hook.on_checkpoint(trainer=self, state=self.state, checkpoint=path)
-        self.steps.restart_clock()
+        """Tell of a checkpoint that became durable, and begin to write another if one was asked for."""
+        checkpointing.serve(self)
+
+    def settle_checkpoint(self) -> None:
+        """Wait for the checkpoint that is being written, and tell of it."""
+        checkpointing.settle(self)
 
     # -- the fit ------------------------------------------------------------------------------------------------------
 
     def run_to_end(self) -> FitResult:
         """Run the engine, put the best weights back if that was asked for, score what is to be scored."""
-        result = FitResult(self.fit, status="failed", directory=self.directory)
+        result = FitResult(self.fit, status="failed", directory=self.directory, resumed_at=self.state.step)
         try:
-            began = time.perf_counter()
+            began, self.times = time.perf_counter(), Times(self.bus.meter)
             self.control.refused = {"best": why} if (why := best_weights.why_never(self)) else {}
             put_lineage(self.model, self.lineage)
             run_fit(self)
             result.seconds = time.perf_counter() - began
+            result.times = self.times.of_loop(result.seconds)
             result.status = "interrupted" if self.cut else "stopped" if self.control.stop else "ok"
             result.reason = self.control.why("stop")
             if result.reason:
@@ -287,9 +268,11 @@ class FitSession(AssignedByCore):
     def _end(self, result: FitResult) -> list[BaseException]:
         """Complete a result and tell every plugin that the fit has ended; return what they raised."""
         state = self.state
-        late = settle_at_last(self) + exporting.unwrap_at_last(self)
+        late = checkpointing.settle_at_last(self) + settle_at_last(self) + exporting.unwrap_at_last(self)
         result.traces = self.traces + (self.steps.traces if "steps" in vars(self) else 0)
         ending.fill(self, result)
+        if result.status != "failed":
+            ending.count_skipped(self)
         if not self.cut and result.status != "failed":
             for text in self.control.unserved():
                 self.message(text, "warning")

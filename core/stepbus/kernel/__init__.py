@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from stepbus.kernel.bus import Bus as Bus
     from stepbus.kernel.control import Control as Control
     from stepbus.kernel.control import Request as Request
-    from stepbus.kernel.costs import Cost as Cost
-    from stepbus.kernel.costs import Meter as Meter
     from stepbus.kernel.engine import run_fit as run_fit
     from stepbus.kernel.events import BUILD_HOOKS as BUILD_HOOKS
     from stepbus.kernel.events import FIRST_DECIDES as FIRST_DECIDES
@@ -26,19 +24,23 @@ if TYPE_CHECKING:
     from stepbus.kernel.hook_checks import RESULTS as RESULTS
     from stepbus.kernel.hook_checks import SPECIFICATIONS as SPECIFICATIONS
     from stepbus.kernel.hook_checks import hooks_of as hooks_of
+    from stepbus.kernel.measuring import LOGGED as LOGGED
+    from stepbus.kernel.measuring import Cost as Cost
+    from stepbus.kernel.measuring import Meter as Meter
+    from stepbus.kernel.measuring import Times as Times
     from stepbus.kernel.member import Member as Member
     from stepbus.kernel.member import check_policy as check_policy
-    from stepbus.kernel.protocols import Batch as Batch
-    from stepbus.kernel.protocols import Checkpointer as Checkpointer
-    from stepbus.kernel.protocols import FitData as FitData
-    from stepbus.kernel.protocols import LoopSettings as LoopSettings
+    from stepbus.kernel.parts import Batch as Batch
+    from stepbus.kernel.parts import Checkpointer as Checkpointer
+    from stepbus.kernel.parts import FitData as FitData
+    from stepbus.kernel.parts import LoopSettings as LoopSettings
+    from stepbus.kernel.parts import ScoredSet as ScoredSet
+    from stepbus.kernel.parts import StepResult as StepResult
+    from stepbus.kernel.parts import Steps as Steps
     from stepbus.kernel.protocols import Plan as Plan
     from stepbus.kernel.protocols import Run as Run
-    from stepbus.kernel.protocols import ScoredSet as ScoredSet
     from stepbus.kernel.protocols import Session as Session
-    from stepbus.kernel.protocols import Steps as Steps
     from stepbus.kernel.state import Best as Best
-    from stepbus.kernel.state import StepResult as StepResult
     from stepbus.kernel.state import TrainingState as TrainingState
 else:
     from stepbus.base.lazy import lazily
@@ -46,13 +48,14 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         bus="Bus",
-        costs="Cost Meter",
         engine="run_fit",
         events="BUILD_HOOKS FIRST_DECIDES PREDICTION_HOOKS RUN_HOOKS",
         fits="AXES Axis Fit FitResult Lineage Predictions groups_along grown_axes",
         hook_checks="RESULTS SPECIFICATIONS hooks_of",
+        measuring="Cost LOGGED Meter Times",
         member="Member check_policy",
-        protocols="Batch Checkpointer FitData LoopSettings Plan Run ScoredSet Session Steps",
+        parts="Batch Checkpointer FitData LoopSettings ScoredSet StepResult Steps",
+        protocols="Plan Run Session",
         control="Control Request",
-        state="Best StepResult TrainingState",
+        state="Best TrainingState",
     )

@@ -12,6 +12,7 @@ from typing import Any
 import pluggy
 
 from stepbus.base import (
+    ON_WRITING,
     Asker,
     BadInput,
     ConfigError,
@@ -19,13 +20,14 @@ from stepbus.base import (
     Problem,
     StepbusError,
     asks_of,
+    remedy_of,
     without_secrets,
 )
-from stepbus.base.guards import Maker, as_read_only, raised_at, signed
+from stepbus.base.guards import Maker, as_read_only, keeps_finite_of, raised_at, signed
 from stepbus.kernel import events
 from stepbus.kernel.control import Control
-from stepbus.kernel.costs import Meter
 from stepbus.kernel.hook_checks import WrongReturn, checked, hooks_of, placed
+from stepbus.kernel.measuring import Meter
 from stepbus.kernel.member import Member
 
 # Calls of one implementation within each other: one that logs in on_log would go on without end.
@@ -79,7 +81,9 @@ class Bus:
         """Wrap one implementation: attribution, cost, trace, blame and policy."""
         control, meter, cost, name = self.control, self.meter, self.meter.of(member.name), member.name
         caller, asker = control.caller, Asker.of(member.plugin, name, member.label, hook)
-        clock, maker = time.perf_counter, Maker(f"{member.label}: {hook}", mend=_switch_off(member))
+        clock = time.perf_counter
+        keeps = hook == "transform_gradients" and keeps_finite_of(member.plugin, member.label)
+        maker = Maker(f"{member.label}: {hook}", mend=_switch_off(member), keeps_finite=keeps)
 
         def watch(inner: Callable[..., Any]) -> Callable[..., Any]:
             depth = 0
@@ -240,11 +244,12 @@ def _failure(member: Member, what: str, error: BaseException) -> StepbusError:
     """Return an error of a plugin as the user sees it; `what` is "on_log raised {} at step 3", {} the error's type."""
     if isinstance(error, StepbusError):
         return error  # what was said on purpose keeps its words
-    if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
-        return BadInput(
-            f"{error.filename}: {member.label} cannot read or write here: {error.strerror}; make room or give access, "
-            f"or {_switch_off(member)}"
-        )
+    if isinstance(error, OSError) and error.errno in (_REFUSED if error.filename is not None else ON_WRITING):
+        cannot = f"{member.label} cannot write a file"
+        if error.filename is not None:
+            cannot = f"{error.filename}: {member.label} cannot read or write here"
+        remedy = remedy_of(error, otherwise="name a file that can be written")
+        return BadInput(f"{cannot}: {error.strerror}; {remedy}, or {_switch_off(member)}")
     return PluginFailure(_raised(member, what, error, raised_at(error)))
 
 

@@ -50,6 +50,15 @@ class Control:
         selected: Set -> who decided first after it was evaluated, and when: "early_stopping at step 12".
         settled: Whether the weights are chosen, so that nothing is decided any more.
         handed_over: Whether plugins see it, so that core alone may assign.
+
+    Example:
+        >>> control = Control("my_plugin")  # a plugin's own is `trainer.control`
+        >>> control.request_stop("the loss is low enough")
+        >>> control.request_best("later weights are worse")
+        >>> control.request_evaluation(), control.request_checkpoint("before the weekend")
+        (None, None)
+        >>> control.why("stop")
+        'my_plugin at step 0: the loss is low enough'
     """
 
     named: ClassVar[str] = "trainer.control"

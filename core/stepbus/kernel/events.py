@@ -22,11 +22,15 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
         parameter_groups
         after_update
         transform_export
+        if it is the first that this process does:
+            checkpoint_retention
         wrap_loss
         wrap_gradient
         transform_gradients
         training_step
         on_fit_start
+        if the disk is tried:
+            transform_export
         if a checkpoint was asked for at the start:
             transform_export
             checkpoint_retention
@@ -46,15 +50,22 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
                     on_metrics
                 if the epoch ended:
                     on_epoch_end
-                if a checkpoint was asked for:
-                    transform_export
+                if a checkpoint became durable:
                     checkpoint_retention
                     on_checkpoint
+                if a checkpoint was asked for:
+                    if the one before it had to be waited for:
+                        checkpoint_retention
+                        on_checkpoint
+                    transform_export
                 if a phase begins and more updates come:
                     wrap_loss
                     wrap_gradient
                     transform_gradients
                     training_step
+        if a checkpoint was still being written:
+            checkpoint_retention
+            on_checkpoint
         transform_export
         for each set that is scored or predicted at the end:
             prediction_views
@@ -68,6 +79,8 @@ The order of a run, held true by a test (`for` repeats its lines, `if` may skip 
         if it came to its end:
             export_files
         on_fit_end
+        if its result is kept:
+            checkpoint_retention
         on_fit_result
     for each axis that the plan grew along:
         combine_results
@@ -104,8 +117,9 @@ from stepbus.base import hookspec
 if TYPE_CHECKING:
     from stepbus.base import Problem
     from stepbus.kernel.fits import Fit, FitResult, Predictions
+    from stepbus.kernel.parts import StepResult
     from stepbus.kernel.protocols import Plan, Run, Session
-    from stepbus.kernel.state import StepResult, TrainingState
+    from stepbus.kernel.state import TrainingState
 
 # ---------------------------------------------------------------------------------------------------------------------
 # BUILD: before the compiled step exists; may change the computation
@@ -293,7 +307,8 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
         numbers, texts; None is equal to nothing): the promise that its hooks give the same there. A function that holds
         arrays of the model has the values of when the hook was asked, which after a resume are those of the resume; the
         weights of the start belong into the arrays of `after_update`, and present ones are read from `trainer.model`
-        inside the function.
+        inside the function. An update whose gradients it makes to no finite numbers changes nothing, as where they came
+        so; a class that says `keeps_finite = True` promises finite gradients for finite ones, and spares that look.
     """
 
 
@@ -540,7 +555,10 @@ def on_epoch_start(trainer: Session, state: TrainingState) -> None:
 
 @hookspec
 def on_epoch_end(trainer: Session, state: TrainingState) -> None:
-    """Fires after the last step of an epoch and its evaluation, before its checkpoint; `state.epoch` is that epoch."""
+    """Fires after the last step of an epoch and its evaluation, before its checkpoint; `state.epoch` is that epoch.
+
+    `state.metrics` has `train_loss` of the epoch, whether or not anything was evaluated.
+    """
 
 
 @hookspec
@@ -623,29 +641,35 @@ def on_metrics(trainer: Session, state: TrainingState, metrics: dict[str, float]
     Args:
         trainer: The session of this fit.
         state: Where it stands; `state.best` already knows this cycle.
-        metrics: Its metrics.
+        metrics: Its metrics, and of the training the means by weight over the rows of the epoch so far: `train_loss`,
+            and `train_NAME` of each part of the loss.
     """
 
 
 @hookspec(firstresult=True)
 def checkpoint_retention(trainer: Session) -> Any:
-    """Say which checkpoints stay, each time one was written.
+    """Say which checkpoints stay, each time one has become durable, and at last of a fit that is done.
+
+    It is asked before the first fit too, and by `stepbus plan`, to hold what a run takes on disk against what is free.
 
     Args:
         trainer: The session of this fit.
 
     Returns:
-        A `stepbus.Retention`; the first plugin that returns one decides.
+        A `stepbus.Retention`; the first plugin that returns one decides. Its `finished` counts at last.
     """
 
 
 @hookspec
 def on_checkpoint(trainer: Session, state: TrainingState, checkpoint: Path) -> None:
-    """Fires after a checkpoint is durable and was read back.
+    """Fires at the first boundary after a checkpoint is durable and was read back.
+
+    Training goes on while it is written: that may be any boundary after its own, or the end of the fit. A plugin's
+    state must not depend on which.
 
     Args:
         trainer: The session of this fit.
-        state: Where it stands.
+        state: Where it stands now; the checkpoint is of an earlier step, which its name says.
         checkpoint: The checkpoint's folder.
     """
 

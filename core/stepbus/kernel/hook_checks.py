@@ -29,9 +29,11 @@ def hooks_of(plugin: Any, label: str, scope: str = "run") -> dict[str, Callable[
     """
     found = {}
     for name in dir(plugin):
+        if name.startswith("__"):
+            continue  # most of them, and each takes its time to look up
         function = inspect.getattr_static(plugin, name, None)
         function = getattr(function, "__func__", function)
-        if name.startswith("__") or not callable(function):
+        if not callable(function):
             continue
         options = getattr(function, "stepbus_impl", None)
         if options is None:

@@ -1,142 +1,120 @@
 """What the loop and the hooks see of everything else: its types, without its code.
 
-A fit is a `Session` over parts that know no plugin: `FitData` (what to train on and to score), `Steps` (what
-computes), a model, and a `Checkpointer` (what lasts). Rows of text on a device are one set of parts; any iterable of
-batches, and the scripts of `stepbus.testing`, are others.
+The first six are those of the original module, as `stepbus.protocols` shows them: what a stranger's object has to have.
+A fit is a `Session` over parts that know no plugin: `FitData` (what to train on and to score), `Steps` (what computes),
+a model, a `Checkpointer` (what lasts). Rows of text are one set of parts, any iterable of batches is another.
+
+Example:
+    >>> isinstance(model, stepbus.protocols.Model), isinstance([], stepbus.protocols.Model)
+    (True, False)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    import numpy as np
     from pluggy import HookRelay
 
     from stepbus.kernel.control import Control
-    from stepbus.kernel.costs import Cost
     from stepbus.kernel.fits import Fit, FitResult
-    from stepbus.kernel.state import StepResult, TrainingState
-
-    Array = np.ndarray[Any, Any]
-
-
-class LoopSettings(Protocol):
-    """Section `training`, as far as the loop reads it."""
-
-    @property
-    def log_steps(self) -> int: ...  # updates of a log interval
-    @property
-    def eval_strategy(self) -> str: ...  # when the set that decides is evaluated: epoch, steps or no
-    @property
-    def eval_steps(self) -> int | None: ...  # updates between two evaluations, with eval_strategy: steps
+    from stepbus.kernel.measuring import Cost, Times
+    from stepbus.kernel.parts import FitData, LoopSettings, Steps
+    from stepbus.kernel.state import TrainingState
 
 
-class Batch(Protocol):
-    """Rows of one shape, collated."""
+@runtime_checkable
+class Model(Protocol):
+    """What is trained: any `mlx.nn.Module` with a call.
 
-    @property
-    def rows(self) -> Array: ...  # place of each row in its set, int [B]; -1 in padding rows
-    @property
-    def sequences(self) -> int: ...  # real rows
-    @property
-    def tokens(self) -> int: ...  # real tokens; rows, where there are no tokens
-    @property
-    def arrays(self) -> Mapping[str, Any]:
-        """Name -> array [B, …] as the device takes it; labels and weights among them, None where there are none."""
+    Example:
+        >>> isinstance(model, stepbus.protocols.Model)
+        True
+    """
 
-
-class ScoredSet(Protocol):
-    """A named set of a fit that is not trained on; what it knows of its rows, it knows once its batches were read."""
-
-    @property
-    def row_ids(self) -> Array: ...  # what names each row, [N]
-    @property
-    def targets(self) -> Array | None: ...  # labels in their own unit, [N] or [N, K]; None without
-    @property
-    def weights(self) -> Array | None: ...  # what each row counts, [N]; None counts all alike
-    @property
-    def weight(self) -> float: ...  # sum of the rows' weights
-
-    def batches(self) -> AbstractContextManager[Iterator[Batch]]:
-        """Give every row once, in batches."""
-
-    def to_units(self, values: Array) -> Array:
-        """Return what the model says, [N, K], in the unit of the targets."""
+    def __call__(self, *batch: Any, **entries: Any) -> Any: ...  # outputs, or loss and outputs
+    def parameters(self) -> Any: ...  # a tree of arrays
+    def update(self, parameters: Any) -> Any: ...  # puts arrays in their places
+    def save_weights(self, file: Any) -> None: ...
+    def load_weights(self, file_or_weights: Any) -> Any: ...
 
 
-class FitData(Protocol):
-    """What a fit trains on and scores."""
+@runtime_checkable
+class DataLoader(Protocol):
+    """Batches: dictionaries of arrays with `labels` among them; one without a length wants `training.max_steps`.
 
-    @property
-    def sets(self) -> Mapping[str, ScoredSet]: ...  # name -> a set to score, in order
-    @property
-    def notes(self) -> Sequence[str]: ...  # what a user should know of it, a sentence each
-    @property
-    def codec(self) -> Any: ...  # turns labels into numbers and back; None where the batches came with numbers
-    @property
-    def task(self) -> str | None: ...  # binary, multiclass, multilabel or regression; None where nobody said it
-    @property
-    def rows(self) -> Mapping[str, int]: ...  # set name -> rows, the training set's too, as far as they are known
+    Example:
+        >>> batches = [{"x": np.zeros((4, 3)), "labels": np.zeros(4, int)}]
+        >>> isinstance(batches, stepbus.protocols.DataLoader)
+        True
+    """
 
-    def describe(self) -> dict[str, str]:
-        """Return what a user wants to see of it before the first step, in words, by name."""
-
-    def count_steps(self) -> tuple[int, int]:
-        """Return the updates of an epoch, and those of the whole fit."""
-
-    def windows(self, epoch: int, start: int) -> AbstractContextManager[Iterator[Sequence[Batch]]]:
-        """Give the accumulation windows of an epoch, without the first `start`; the epoch ends when they do."""
-
-    def digests(self) -> Mapping[str, str]:
-        """Return set name -> a digest of all that training sees of it, for a later resume to compare."""
-
-    def progress(self) -> Mapping[str, Any]:
-        """Return what a checkpoint keeps of where the data stands, as JSON values."""
-
-    def resume(self, saved: Mapping[str, Any]) -> None:
-        """Take over what `progress` returned; what is read again has to be the same."""
-
-    def other(self, source: Any, name: str, *, labelled: bool) -> ScoredSet:
-        """Return further rows as a set to score, or without labels to predict; `name` is what messages call it."""
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
 
 
-class Steps(Protocol):
-    """What computes: updates that are launched and come home later, and evaluations."""
+@runtime_checkable
+class Optimizer(Protocol):
+    """How one parameter is updated, by pure functions that a component of kind `optimizer` builds.
 
-    @property
-    def traces(self) -> int: ...  # how often a function was traced for this fit
+    Example:
+        >>> isinstance(load_config().optimizer.build(), stepbus.protocols.Optimizer)
+        True
+    """
 
-    def launch(self, window: Any, number: int) -> Any:
-        """Start the update of a window of batches, counted from 1, and return a ticket; the host does not wait."""
-
-    def read(self, ticket: Any) -> StepResult:
-        """Wait for an update and return its numbers."""
-
-    def evaluate(self, batch: Any) -> tuple[float, Array, Array]:
-        """Return a batch's loss sum by weight, predictions [B, K] and logits [B, K]."""
-
-    def restart_clock(self) -> None:
-        """Leave what was not training out of the next update's time."""
+    def init(self, parameter: Any) -> Any: ...  # its state, arrays by name
+    def update(self, parameter: Any, gradient: Any, state: Any, scalars: Any) -> Any: ...  # parameter and state
 
 
-class Checkpointer(Protocol):
-    """What keeps a fit: checkpoints to go on from, and a model to use."""
+@runtime_checkable
+class LRScheduler(Protocol):
+    """The learning rate of an update; a component of kind `scheduler` builds it, or a function like its `rate`.
 
-    def save(self, session: Any, folder: Path | None = None, *, optimizer: bool = True) -> Path:
-        """Write a checkpoint, in the fit's own folder or another one, and return where it lies."""
+    Example:
+        >>> scheduler = load_config({"scheduler": "linear"}).scheduler.build()
+        >>> isinstance(scheduler, stepbus.protocols.LRScheduler), scheduler.rate(step=5, total_steps=10, base=1.0)
+        (True, 0.5)
+    """
 
-    def load(self, session: Any, path: Path, *, optimizer: bool = True) -> Any:
-        """Put back what a checkpoint holds, before the step is compiled."""
+    def rate(self, step: int, total_steps: int, base: float) -> float: ...
 
-    def retire(self, session: Any, retention: Any) -> None:
-        """Remove the checkpoints that need not stay."""
 
-    def export(self, session: Any) -> Path:
-        """Write the model, and return its folder."""
+@runtime_checkable
+class Trainer(Protocol):
+    """What trains, scores, predicts, saves and loads.
+
+    Example:
+        >>> isinstance(create_trainer(config="run.yaml"), stepbus.protocols.Trainer)
+        True
+    """
+
+    def train(self, train: Any = None, validation: Any = None, num_epochs: int | None = None) -> Any: ...
+    def evaluate(self, data: Any = None, prefix: str = "eval") -> dict[str, float]: ...
+    def predict(self, data: Any = None, return_logits: bool = False) -> Any: ...
+    def save_checkpoint(self, path: Any = None, save_optimizer: bool = True) -> Path: ...
+    def load_checkpoint(self, path: Any, load_optimizer: bool = True) -> None: ...
+
+
+@runtime_checkable
+class TrainingHook(Protocol):
+    """What listens: an object with a method `on_…`, or with one that `@hookimpl` marks.
+
+    Example:
+        >>> class Says:
+        ...     def on_epoch_end(self, trainer, state): ...
+        >>> isinstance(Says(), stepbus.protocols.TrainingHook)
+        True
+    """
+
+    def on_epoch_end(self, trainer: Any, state: Any) -> Any: ...
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        methods = {name: getattr(other, name, None) for name in dir(other)}
+        hooks = (each for name, each in methods.items() if name.startswith("on_") or hasattr(each, "stepbus_impl"))
+        return any(map(callable, hooks))
 
 
 class Voice(Protocol):
@@ -150,7 +128,15 @@ class Voice(Protocol):
 
 
 class Session(Voice, Protocol):
-    """One fit in progress: what hooks get as `trainer`. Read-only, but for `control` and the optimizer's rate."""
+    """One fit in progress: what hooks get as `trainer`. Read-only, but for `control` and the optimizer's rate.
+
+    Example:
+        >>> class Says(Callback):
+        ...     def on_fit_start(self, trainer):  # a Session
+        ...         print(trainer.fit_name, trainer.monitor, trainer.state.total_steps)
+        >>> _ = create_trainer(config="run.yaml", callbacks=[Says()], num_epochs=1).train()
+        fit eval_loss 8
+    """
 
     mode: str  # train; predict of an opened folder, which has config, data, model, steps, directory and fit_name alone
     fit: Fit  # what it does: name, sets, seed, place on each axis
@@ -163,6 +149,7 @@ class Session(Voice, Protocol):
     monitor: str  # the metric that says which evaluation is the best
     directions: dict[str, bool | None]  # metric -> whether greater is better; None: it has no direction
     phases: Mapping[int, Sequence[str]]  # updates before each phase -> the parameters that it trains
+    times: Times  # where its time went
 
     @property
     def fit_name(self) -> str: ...  # the name of its fit: "fit", "fold-1"
@@ -197,11 +184,20 @@ class Session(Voice, Protocol):
     def load_checkpoint(self, path: str | Path, load_optimizer: bool = True) -> None:
         """Put back what a checkpoint holds."""
 
+    def try_disk(self) -> bool:
+        """Write a checkpoint and remove it again; return false where one has to stay, so that a resume is exact."""
+
     def evaluate_monitored(self, reason: str) -> None:
         """Evaluate the set that decides, keep the best, and let the plugins decide."""
 
     def serve_checkpoint(self) -> None:
-        """Write a checkpoint if one was asked for, and retire those that need not stay."""
+        """Tell of a checkpoint that became durable, and begin to write another if one was asked for."""
+
+    def settle_checkpoint(self) -> None:
+        """Wait for the checkpoint that is being written, and tell of it."""
+
+    def explain_step(self) -> Any:
+        """Return a `stepbus.Diagnosis` of the latest update, computed once more; None where all is finite."""
 
     def begin_phase(self) -> None:
         """Build the computation anew where a phase begins with the next update."""
@@ -211,7 +207,15 @@ class Session(Voice, Protocol):
 
 
 class Run(Voice, Protocol):
-    """The outer loop: a plan of fits in one folder."""
+    """The outer loop: a plan of fits in one folder.
+
+    Example:
+        >>> class Says(Callback):
+        ...     def on_run_end(self, run, result):  # a Run, and a FitResult
+        ...         print([fit.name for fit in run.fits], result.status)
+        >>> _ = create_trainer(config="run.yaml", callbacks=[Says()], num_epochs=1).train()
+        ['fit'] ok
+    """
 
     id: str  # its own number
     config: Any  # the configuration
@@ -265,6 +269,7 @@ class Plan(Protocol):
     rows: dict[str, int]  # set name -> rows of the first fit
     has_validation: bool  # whether anything is evaluated during training
     unevaluated: str  # why nothing is, and what to do about it; "" where something is
+    classes: Sequence[str] | None  # the classes or labels; None of a regression, or where they came as numbers
 
     def unknown_metric(self, name: str, path: str) -> Any:
         """Return the problem of a metric that is watched and never computed."""

@@ -35,9 +35,9 @@ class Estimate:
 
     Args:
         parameters: Numbers that are trained; a count, not bytes.
-        weights: These, in float32.
+        weights: All of the model's, in float32.
         optimizer: The optimizer's state, and averages of the weights that a plugin keeps.
-        gradients: One gradient of each weight; two with accumulation.
+        gradients: One gradient of each weight that is trained; two with accumulation.
         kept: What the largest batch keeps for backpropagation.
         update: New weights and new state beside the old ones, while an update is made.
         best: The best weights, where they are kept.
@@ -60,6 +60,7 @@ def estimate(
     shapes: Shapes,
     *,
     optimizer: int,
+    trained: Shapes | None = None,
     kept: int,
     fits: int = 1,
     accumulates: bool = False,
@@ -72,6 +73,7 @@ def estimate(
     Args:
         shapes: Shape of each parameter.
         optimizer: Bytes of the optimizer's state.
+        trained: Shape of each parameter that is trained; None: all of them.
         kept: Bytes that the largest batch keeps.
         fits: How many fits there are.
         accumulates: Whether gradients of several batches are added.
@@ -79,14 +81,14 @@ def estimate(
         averages: Whether a plugin keeps an average of each weight.
         precision: The number format of the computation.
     """
-    parameters = sum(math.prod(shape) for shape in shapes.values())
-    weights = 4 * parameters
-    optimizer += weights if averages else 0
-    sums = weights if accumulates else 0
+    parameters = sum(math.prod(shape) for shape in (shapes if trained is None else trained).values())
+    weights, changing = 4 * sum(math.prod(shape) for shape in shapes.values()), 4 * parameters
+    optimizer += changing if averages else 0
+    sums = changing if accumulates else 0
     cast = 0 if precision == "float32" else weights // 2
-    update, best, first = weights + optimizer, weights if keeps_best else 0, weights + optimizer if fits > 1 else 0
-    peak = weights + optimizer + best + first + sums + max(update, weights + cast + kept)
-    return Estimate(parameters, weights, optimizer, weights + sums, kept, update, best, first, peak)
+    update, best, first = changing + optimizer, weights if keeps_best else 0, weights + optimizer if fits > 1 else 0
+    peak = weights + optimizer + best + first + sums + max(update, changing + cast + kept)
+    return Estimate(parameters, weights, optimizer, changing + sums, kept, update, best, first, peak)
 
 
 def check_room(parameters: int, source: str) -> None:
@@ -98,6 +100,9 @@ def check_room(parameters: int, source: str) -> None:
 
     Raises:
         ModelError: It does not fit.
+
+    Example:
+        >>> check_room(22_700_000, "model.size")  # 91 MB of weights: nothing to say
     """
     from stepbus.device import backend
 
@@ -128,8 +133,8 @@ def kept_by(bucket: Bucket, config: Mapping[str, Any], precision: str) -> int:
     return int(layers * one * BYTES_KEPT.get(precision, 4))
 
 
-def state_bytes(optimizer: Optimizer, shapes: Shapes) -> int:
-    """Return the bytes of an optimizer's state; MLX's arrays are lazy, so that nothing is allocated.
+def state_sizes(optimizer: Optimizer, shapes: Shapes) -> dict[str, int]:
+    """Return the bytes of each array of an optimizer's state; MLX's arrays are lazy, so that nothing is allocated.
 
     Args:
         optimizer: Any optimizer.
@@ -137,12 +142,12 @@ def state_bytes(optimizer: Optimizer, shapes: Shapes) -> int:
     """
     import mlx.core as mx
 
-    total = 0
+    found: dict[str, int] = {}
     for name, shape in shapes.items():
         parameter = mx.zeros(shape)
         state = optimizer.for_parameter(name, parameter).init(parameter)
-        total += sum(array.nbytes for array in state.values())
-    return total
+        found |= {f"parameters.{name}.{part}": array.nbytes for part, array in state.items()}
+    return found
 
 
 def as_shapes(said: Any, name: str) -> Shapes:
@@ -174,6 +179,10 @@ def file_shapes(folder: Path, beside: Collection[str] = ()) -> Shapes:
 
     Raises:
         ModelError: A file's head does not describe the file.
+
+    Example:
+        >>> file_shapes(find_folder("runs/model"))["bert.embeddings.word_embeddings.weight"]
+        (21, 16)
     """
     from safetensors import safe_open
 

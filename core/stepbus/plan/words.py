@@ -29,6 +29,8 @@ def render(plan: Mapping[str, Any], width: int = 100) -> str:
         blocks += [_sets(plan["fits"], width), _batches(plan["fits"], width)]
     if plan["memory"]:
         blocks.append(_memory(plan["memory"]))
+    if plan["disk"]:
+        blocks.append(_disk(plan["disk"], len(plan["fits"])))
     if plan["notes"]:
         blocks.append("\n".join(["NOTES", *plan["notes"]]))
     return "\n\n".join([*blocks, _problems(plan["problems"])])
@@ -66,6 +68,7 @@ def _head(plan: Mapping[str, Any], width: int) -> str:
         *((name, words) for name, words in plan["told"].items() if name != "task"),
         ("monitor", f"{best}{arrows[plan['metrics'].get(best)]}" if best else None),
         ("metrics", ", ".join(rest)),
+        ("precision", plan["precision"]),
     ]
     return "\n".join(table([(name, str(value)) for name, value in pairs if value] or [("plan", "")], width))
 
@@ -172,7 +175,7 @@ def _batches(fits: Sequence[Mapping[str, Any]], width: int) -> str:
 def _memory(memory: Mapping[str, Any]) -> str:
     batch = memory["largest_batch"]
     rows = [
-        ("weights", memory["weights"], f"{memory['parameters'] / 1e6:.1f} M parameters"),
+        ("weights", memory["weights"], _parameters(memory)),
         ("optimizer", memory["optimizer"], f"{memory['optimizer'] / memory['parameters']:.1f} bytes a parameter"),
         ("gradients", memory["gradients"], ""),
         ("activations", memory["kept"], f"of the largest batch, {batch['rows']} x {batch['tokens']}"),
@@ -188,7 +191,37 @@ def _memory(memory: Mapping[str, Any]) -> str:
     return "\n".join(["MEMORY OF A FIT, AN ESTIMATE", *lines])
 
 
+def _parameters(memory: Mapping[str, Any]) -> str:
+    """Return how many parameters there are, and how many of them are trained where that is not all."""
+    every, trained = memory["weights"] / 4, memory["parameters"]
+    few = "" if trained == every else f", of which {trained / 1e6:.2f} M are trained"
+    return f"{every / 1e6:.1f} M parameters{few}"
+
+
+def _disk(disk: Mapping[str, Any], fits: int) -> str:
+    rows = [
+        ("model", disk["model"], "as it is exported" + (f", of each of {fits} fits" if fits > 1 else "")),
+        ("checkpoint", disk["checkpoint"], "one that is whole, to go on from"),
+        ("at most", disk["most"], "while it runs" + _from(disk["most_least"], disk["most"])),
+        (
+            "at the end",
+            disk["end"],
+            "the same weights lie once, where the file system has hard links" + _from(disk["end_least"], disk["end"]),
+        ),
+        ("free", disk["free"], "now"),
+    ]
+    said = (f"{name:<13}{_size(size):>9}  {meaning}" for name, size, meaning in rows if size is not None)
+    return "\n".join(["DISK OF THE RUN, AN ESTIMATE", *said])
+
+
+def _from(least: int, most: int) -> str:
+    """Return from where a figure goes that depends on which evaluation turns out to be the best."""
+    return f"; {_size(least)} if each evaluation is better than the one before" if most > 1.02 * least else ""
+
+
 def _size(number: float) -> str:
+    if number < 10e6:
+        return f"{number / 1e6:.2f} MB"
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 

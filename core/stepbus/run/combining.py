@@ -12,6 +12,7 @@ from attrs import evolve
 from stepbus.base import PluginFailure, as_written
 from stepbus.base.guards import as_read_only, hand_over
 from stepbus.kernel import Run, groups_along, grown_axes
+from stepbus.kernel.fits import with_parts
 from stepbus.run.keeping import tell_combined
 from stepbus.run.plans import declared, ranked
 
@@ -48,7 +49,7 @@ def combine(run: Combined) -> FitResult:
         ]
     (result,) = results
     # Also of one fit alone, what a run gives lies in the run's folder.
-    return evolve(result, directory=run.directory)
+    return evolve(result, directory=run.directory, next_command=run.next_command)
 
 
 @contextmanager
@@ -89,19 +90,4 @@ def _combined(run: Combined, grown: Grown, group: Sequence[FitResult]) -> FitRes
     whole = with_parts(evolve(result, fit=evolve(result.fit, scope=scope)), group)
     hand_over(whole)
     tell_combined(run, axis, whole)
-    return whole
-
-
-def with_parts(whole: FitResult, parts: Sequence[FitResult]) -> FitResult:
-    """Return a combined result, whose weights have seen whatever those of its parts have.
-
-    Args:
-        whole: What was made of them.
-        parts: The results that were combined.
-    """
-    for part in parts:
-        whole.lineage |= part.lineage
-        whole.selected = {**part.selected, **whole.selected}
-        whole.seen = {**part.seen, **whole.seen}
-    whole.parts = tuple(parts)
     return whole

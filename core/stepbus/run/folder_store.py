@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import BadInput, CheckpointError, ConfigError, counted, from_here
+from stepbus.base import BadInput, ConfigError, counted, from_here
 from stepbus.base.trees import to_yaml
-from stepbus.device import choice, conditions
-from stepbus.fit import digest_at_start, plugin_table
+from stepbus.device import choice
+from stepbus.fit import computing_facts, conditions_of, digest_at_start, plugin_table
 from stepbus.run import files as run_files
 from stepbus.run import folders as run_folders
-from stepbus.run import keeping, ledger, opened, resume
+from stepbus.run import keeping, ledger, opened, resume, room
 from stepbus.run.interruption import signals_after
 from stepbus.run.keeping import Deliveries
 from stepbus.run.resume import Past, Start
@@ -75,6 +75,8 @@ class FolderStore:
             run.directory = run_folders.free_folder(self.wanted)
             return
         run.directory, which = run_folders.find_run(self.given, self.wanted)
+        if isinstance(which, Path):
+            keeping.refuse_partial(which)
         self.resumed, self.named = True, which if isinstance(which, Path) else None
         run.id = run_folders.read_run(run.directory)["id"]
 
@@ -110,7 +112,7 @@ class FolderStore:
             said |= {"auxiliary": True} if fit.auxiliary else {}
         config = wheel_cache.with_digests(run.config.deciding())
         facts = {"fits": fits, "config": config, "plugins": plugin_table(run.members)}
-        facts["conditions"] = conditions.current()
+        facts |= computing_facts(run.config)
         # Between them the sets of the first fit hold every row, and the other fits share them out by the same settings.
         facts["rows"] = {name: told[:16] for name, told in run.first.data.digests().items()}
         # A fit that begins after a resume is to start as the others did.
@@ -162,9 +164,10 @@ class FolderStore:
             return None
         keeping.refuse_other_needs(run, fit)
         resume.check_finished(run, self.past, known)
-        if self.past.may_grow and _goes_on(run, session(), known):
+        if self.past.may_grow and keeping.goes_on(run, session(), known):
             return None
-        self._show_model(run, known)  # a kill may have come before it
+        self._free(run, known)  # a kill may have come before it, and before this
+        self._show_model(run, known)
         unused = self.named is not None and self.named.is_relative_to(directory.resolve())
         said = f"{fit.name} is already done, after {counted(known.steps, 'update')}: {directory}"
         run.message(said + (f"; {self.named} is not used" if unused else ""))
@@ -182,21 +185,31 @@ class FolderStore:
             keeping.refuse_trained_before(run, session.fit)
             resume.restore(run, session, self.past, self.named)
             resume.accept_changes(run, self.past)
-            _reopen(run, session.fit)
+            with run_folders.writing(session.directory):
+                keeping.reopen(run, session.fit)
             keeping.forget_from(run, self.deliveries, session.fit)
         elif self.start is not None:
             resume.begin_with(session, self.start)
         with run_folders.writing(session.directory):
             keeping.write(run, session, self._plans)
+        room.look(session)
 
     def keep(self, run: Run, result: FitResult) -> None:
         """Keep the result of a fit in the ledger, unless a signal cut it."""
-        result.conditions = conditions.current()
+        result.conditions = conditions_of(run.config)
         if result.status != "interrupted":
+            stays = keeping.staying(run.sessions[result.fit.name])
             with run_folders.writing(result.directory):
                 self.deliveries.note_end(run.bus, result.fit.name)
-                ledger.write(result.directory, result, run.id, keeping.digest_of(result.directory))
+                ledger.write(result.directory, result, run.id, keeping.digest_of(result.directory), stays)
+            self._free(run, result)
             self._show_model(run, result)
+
+    def _free(self, run: Run, result: FitResult) -> None:
+        """Remove what of the checkpoints of a finished fit need not stay."""
+        stays = (ledger.entry_of(result.directory, result.fit.name, run.id) or {}).get("checkpoints")
+        with run_folders.writing(result.directory):
+            keeping.free(result.directory, stays, lambda text: run.message(text, "warning"))
 
     def is_told(self, what: str) -> bool:
         """Return whether plugins were told of a result."""
@@ -219,42 +232,3 @@ class FolderStore:
     def complete(self, run: Run, result: FitResult) -> None:
         """Keep how the models predict together, and what they said of the rows to predict."""
         opened.keep(run, result)
-
-
-def _reopen(run: Run, begun: Fit) -> None:
-    """Take back that a fit which goes on is done, and that the later ones are: they are asked for more as well.
-
-    A kill from here on finds them unfinished, each to go on from its last checkpoint; nobody takes its old model, or
-    one whose entry was not written yet, for what the run is now.
-    """
-    if not ledger.is_kept(run.directory_of(begun)):
-        return
-    for fit in run.fits[run.fits.index(begun) :]:
-        directory = run.directory_of(fit)
-        known = ledger.read(directory, fit, run.id)
-        # One that was stopped stays so, and one without a checkpoint would begin anew: each is asked in its turn.
-        if known is not None and known.status == "ok" and checkpoints.scan(directory / run_folders.CHECKPOINTS):
-            with run_folders.writing(directory):
-                ledger.take_back(directory)
-
-
-def _goes_on(run: Run, session: FitSession, known: FitResult) -> bool:
-    """Say whether a finished fit has more to do, because the epochs or steps were raised and that was allowed.
-
-    Raises:
-        CheckpointError: It has, and no checkpoint is left to go on from.
-    """
-    total = session.state.total_steps
-    if total <= known.steps:
-        return False
-    if known.status == "stopped":
-        run.message(f"{known.fit.name} was stopped, and does not train on: {known.reason}")
-        return False
-    folder = run.directory_of(known.fit) / run_folders.CHECKPOINTS
-    if not checkpoints.scan(folder):
-        raise CheckpointError(
-            f"{folder}: expected a checkpoint to go on from, since {total:,} updates are planned and {known.steps:,} "
-            f"done, got none; start a new run from the finished weights with model.pretrained: {known.model_path}"
-        )
-    run.message(f"{known.fit.name} was done after {counted(known.steps, 'update')}, and goes on to {total:,}")
-    return True

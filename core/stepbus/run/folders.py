@@ -17,11 +17,11 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from stepbus.base import CheckpointError, from_here, read_file, usable
+from stepbus.base import CheckpointError, from_here, read_file, remedy_of, usable
 from stepbus.run.files import ADVICE, FITS, WRITTEN, strangers
 from stepbus.run.files import CHECKPOINTS as CHECKPOINTS
 from stepbus.run.files import RUN_FILE as RUN_FILE
-from stepbus.run.keeping import BEGUN, ROWS
+from stepbus.run.keeping import BEGUN, ROWS, without_run
 from stepbus.storage import (
     LOCK,
     FolderHeld,
@@ -124,8 +124,8 @@ def writing(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{place}: cannot be written ({error.strerror or error}); make room or set environment.output_dir to a "
-            "folder that can be written"
+            f"{place}: cannot be written ({error.strerror or error}); "
+            + remedy_of(error, "set environment.output_dir to a folder that can be written")
         ) from error
 
 
@@ -164,7 +164,9 @@ def find_run(given: bool | str | Path, wanted: Path) -> tuple[Path, bool | Path]
     for folder in real.parents:
         if _has_run(folder):
             return folder, _inside(path, folder, real)
-    raise CheckpointError(f"{path}: expected a run's folder or one of its checkpoints, found no {RUN_FILE}")
+    raise CheckpointError(
+        f"{path}: expected a run's folder or one of its checkpoints, found no {RUN_FILE}{without_run(real)}"
+    )
 
 
 def _inside(path: Path, run: Path, real: Path) -> bool | Path:
@@ -179,7 +181,7 @@ def _inside(path: Path, run: Path, real: Path) -> bool | Path:
     fit = f"{run}/{FITS}/{fits[0] if len(fits) == 1 else 'NAME'}"
     raise CheckpointError(
         f"{path}: nothing to resume from; expected a run ({run}), a fit's folder ({fit}), or a checkpoint "
-        f"({fit}/{CHECKPOINTS}/step-NNNNNNNN)"
+        f"({fit}/{CHECKPOINTS}/step-NNNNNNNN){without_run(real)}"
     )
 
 

@@ -88,4 +88,5 @@ def interrupted(number: int, directory: Path, *, saved: bool) -> Interrupted:
     kept = "a checkpoint was written" if saved else "what is finished is kept"
     name = signal.Signals(number).name
     command = f"stepbus train … --resume {shlex.quote(as_written(str(directory)))}"
-    return Interrupted(f"interrupted by {name}; {kept}: go on with `{command}`", int(number))
+    words = f"interrupted by {name}; {kept}: go on with `{command}`, or in Python with trainer.train(…, resume=True)"
+    return Interrupted(words, int(number))

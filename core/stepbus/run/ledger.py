@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from attrs import asdict
 
-from stepbus.base import CheckpointError, read_file
+from stepbus.base import CheckpointError, read_file, remedy_of
 from stepbus.fit.seen import lineage_in
 from stepbus.kernel import Best, Fit, FitResult, Lineage, Predictions
 from stepbus.storage import (
@@ -40,7 +40,9 @@ RESULT = "result.json"
 PREDICTIONS = "predictions.npz"
 
 
-def write(directory: Path, result: FitResult, run_id: str, begun: str = "") -> None:
+def write(
+    directory: Path, result: FitResult, run_id: str, begun: str = "", stays: Mapping[str, Any] | None = None
+) -> None:
     """Keep the result of a finished fit: the predictions first, what says that it is finished last.
 
     Args:
@@ -48,6 +50,7 @@ def write(directory: Path, result: FitResult, run_id: str, begun: str = "") -> N
         result: Its result.
         run_id: The run's number.
         begun: The digest of what it was begun with.
+        stays: What shall stay of its checkpoints; None: all.
 
     Raises:
         CheckpointError: It cannot be written.
@@ -66,22 +69,29 @@ def write(directory: Path, result: FitResult, run_id: str, begun: str = "") -> N
             "metrics": result.metrics,
             "best": asdict(result.best) if result.best else None,
             "history": result.history,
+            "logged": result.logged,
+            "epoch_means": result.epoch_means,
             "steps": result.steps,
+            "skipped": result.skipped,
+            "first_skipped": result.first_skipped,
             "reason": result.reason,
             "traces": result.traces,
             "seconds": result.seconds,
+            "times": result.times,
+            "resumed_at": result.resumed_at,
             "conditions": result.conditions,
             "disabled": result.disabled,
             "selected": result.selected,
             "seen": result.seen,
             "predictions": asdict(Written(len(content), hashlib.sha256(content).hexdigest())),
             "model": {"folder": model.name, "digest": check_export(model)[1]} if model else None,
+            "checkpoints": stays,
         }
         write_json_atomically(directory / RESULT, sealed(entry))
     except OSError as error:
         raise CheckpointError(
             f"{error.filename or directory}: the result of {result.fit.name} cannot be written ({error.strerror}); "
-            "mend that and resume"
+            f"{remedy_of(error)} and resume"
         ) from error
 
 
@@ -114,9 +124,15 @@ def read(directory: Path, fit: Fit, run_id: str) -> FitResult | None:
             saved["seconds"],
             dict(saved.get("conditions", {})),
             dict(saved.get("disabled", {})),
+            times=dict(saved.get("times", {})),
+            resumed_at=saved.get("resumed_at", 0),
             lineage=Lineage() if model is None else lineage_in(model),
             selected=dict(saved.get("selected", {})),
             seen=dict(saved.get("seen", {})),
+            logged=list(saved.get("logged", [])),
+            epoch_means=list(saved.get("epoch_means", [])),
+            skipped=saved.get("skipped", 0),
+            first_skipped=saved.get("first_skipped", 0),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(place, error) from error

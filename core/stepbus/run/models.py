@@ -21,6 +21,19 @@ def is_run(folder: Path) -> bool:
     return os.path.lexists(folder / RUN_FILE)
 
 
+def fits_of(run: Path) -> dict[str, Path]:
+    """Return the folders of the fits of a run, by name, auxiliary ones left out.
+
+    Args:
+        run: The run's folder.
+
+    Raises:
+        CheckpointError: The run file is damaged.
+    """
+    names = [fit["name"] for fit in read_run(run)["facts"]["fits"] if not fit.get("auxiliary")]
+    return {name: run if is_of_before(run, names) else run / FITS / name for name in names}
+
+
 def models_of(run: Path) -> dict[str, Path]:
     """Return the model folders of a run, by the name of their fit, auxiliary ones left out; "" for that of one alone.
 
@@ -33,10 +46,8 @@ def models_of(run: Path) -> dict[str, Path]:
         ModelError: A fit is not done, or its model is not the one that it wrote.
         CheckpointError: The run file, or the entry of a fit, is damaged.
     """
-    said = read_run(run)
-    names = [fit["name"] for fit in said["facts"]["fits"] if not fit.get("auxiliary")]
-    alone = len(names) == 1
-    places = {name: run if is_of_before(run, names) else run / FITS / name for name in names}
+    said, places = read_run(run), fits_of(run)
+    names, alone = list(places), len(places) == 1
     done, unfinished = {}, []
     for name, place in places.items():
         kept = ledger.kept_model(place, name, said["id"])

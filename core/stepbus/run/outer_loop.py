@@ -228,7 +228,7 @@ class Run(AssignedByCore):
                 self.results.append(self._do_fit(fit))
                 hand_over(self.results[-1])
                 if self.results[-1].status == "interrupted":
-                    self._heed_signal(saved=True)
+                    self._heed_signal(saved=not self.sessions[fit.name].unsaved)
                 tell_fit(self, self.results[-1])
             self._heed_signal()
             with goes_on_from_fits(self):

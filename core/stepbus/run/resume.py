@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from stepbus.base import CheckpointError, counted, listed
 from stepbus.base.trees import to_yaml
 from stepbus.device import conditions
-from stepbus.fit import keep_disabled, persistence
+from stepbus.fit import conditions_of, keep_disabled, persistence
 from stepbus.fit.plugins import compare_watchers
 from stepbus.kernel import Fit, FitResult
 from stepbus.run import keeping, ledger
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from stepbus.run.outer_loop import Run
 
 # Names of a run and where it writes change nothing of what it computes; modules of hooks stand in the plugins' table.
-# `training.exact` says what is compared here.
-HARMLESS = ("environment.output_dir", "training.exact", "run", "config_digest", "hooks")
+# `training.exact` says what is compared here, and what `environment.debug` changes stands among the conditions.
+HARMLESS = ("environment.output_dir", "environment.debug", "training.exact", "run", "config_digest", "hooks")
 
 
 @define(eq=False)
@@ -82,7 +82,9 @@ def begin_with(session: FitSession, start: Start) -> None:
 
 
 def _over(checkpoint: checkpoints.Checkpoint, session: FitSession) -> list[str]:
-    """Return why a fit that goes on from a checkpoint would have nothing to do."""
+    """Return why a fit cannot go on from a checkpoint, or would have nothing to do."""
+    if lacking := [name for name in checkpoint.lacks if name != "optimizer.safetensors"]:
+        return [f"it has only what its use needs, and lacks {listed(lacking)}"]
     state, control = persistence.standing(checkpoint)
     if control.stop:
         return [f"its fit was stopped by {control.why('stop')}"]
@@ -256,7 +258,7 @@ def check_finished(run: Run, past: Past, result: FitResult) -> None:
     Raises:
         CheckpointError: There are some, and `training.exact` asks for the same.
     """
-    differences = conditions.compare(result.conditions, conditions.current()) if result.conditions else []
+    differences = conditions.compare(result.conditions, conditions_of(run.config)) if result.conditions else []
     if not differences:
         return
     was, now = (", ".join(getattr(each, side) for each in differences) for side in ("was", "now"))

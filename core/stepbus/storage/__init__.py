@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from stepbus.storage.plugin_state import decode_state as decode_state
     from stepbus.storage.plugin_state import encode_state as encode_state
     from stepbus.storage.plugin_state import frozen_state as frozen_state
+    from stepbus.storage.tables import TableFiles as TableFiles
     from stepbus.storage.tensor_files import check_tensors as check_tensors
+    from stepbus.storage.tensor_files import hold as hold
     from stepbus.storage.tensor_files import read_tensors as read_tensors
     from stepbus.storage.tensor_files import write_tensors as write_tensors
 else:
@@ -58,5 +60,6 @@ else:
         leftovers="is_leftover put_back",
         locks="FolderHeld LOCK lock_folder remove_made",
         plugin_state="decode_state encode_state frozen_state",
-        tensor_files="check_tensors read_tensors write_tensors",
+        tables="TableFiles",
+        tensor_files="check_tensors hold read_tensors write_tensors",
     )

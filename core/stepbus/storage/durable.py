@@ -96,6 +96,11 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
 
     Raises:
         OSError: The file system refuses; the old content stays.
+
+    Example:
+        >>> write_bytes_atomically(Path("weights.bin"), b"12")
+        >>> Path("weights.bin").read_bytes()
+        b'12'
     """
     beside = path.with_name(f".tmp-{uuid.uuid4().hex}-{path.name}")
     try:
@@ -109,7 +114,13 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Replace a text file's content, as UTF-8, like `write_bytes_atomically`."""
+    """Replace a text file's content, as UTF-8, like `write_bytes_atomically`.
+
+    Example:
+        >>> write_text_atomically(Path("note.txt"), "done")
+        >>> Path("note.txt").read_text()
+        'done'
+    """
     write_bytes_atomically(path, text.encode())
 
 

@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stepbus.base import CheckpointError
+from stepbus.base import CheckpointError, remedy_of
 from stepbus.storage import checkpoints
 from stepbus.storage.durable import fsync_folder
 
@@ -49,7 +49,8 @@ def sweep(run: Path, say: Callable[[str], None] = lambda text: None) -> None:
                 checkpoints.sweep(folder / "checkpoints")
     except OSError as error:
         raise CheckpointError(
-            f"{error.filename or run}: what a killed run left cannot be removed ({error.strerror or error})"
+            f"{error.filename or run}: what a killed run left cannot be removed ({error.strerror or error}); "
+            + remedy_of(error)
         ) from error
 
 

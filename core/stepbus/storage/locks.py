@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stepbus.base import CheckpointError
+from stepbus.base import CheckpointError, remedy_of
 
 LOCK = ".lock"
 _MOST_TRIES = 100  # each means that somebody removed the folder in the same moment
@@ -43,8 +43,8 @@ def lock_folder(path: Path, *, create: bool = True) -> Iterator[list[Path]]:
         remove_made(made)
         got = "a file, or a link that leads nowhere" if isinstance(error, FileExistsError) else f"'{error.strerror}'"
         raise CheckpointError(
-            f"{path}: expected a folder that can be written, got {got}; mend it or set "
-            "environment.output_dir to another"
+            f"{path}: expected a folder that can be written, got {got}; "
+            + remedy_of(error, "set environment.output_dir to another", "mend it")
         ) from error
     except BaseException:
         remove_made(made)

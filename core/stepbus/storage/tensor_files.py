@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import frozen
 
 from stepbus.base import CheckpointError, open_file
 from stepbus.storage.durable import Written, write_file
@@ -42,12 +43,66 @@ DTYPES = {
 }
 
 
+@frozen(eq=False)
+class HeldArray:
+    """What an array held at a moment, for a thread that must not call MLX.
+
+    Args:
+        dtype: The name of its kind of numbers, MLX's or NumPy's.
+        shape: Its shape.
+        itemsize: Bytes of a number.
+        data: Its bytes in row-major order; nobody writes to them.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    itemsize: int
+    data: memoryview
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all numbers."""
+        return self.data.nbytes
+
+
+def hold(stems: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, HeldArray]]:
+    """Return what arrays hold now, whatever is done to them afterwards; MLX's share their memory, NumPy's are copied.
+
+    Call it where MLX may be called; what it returns may be read and dropped in any thread.
+
+    Args:
+        stems: File stem -> name -> array.
+    """
+    found: dict[str, dict[str, Any]] = {stem: dict(arrays) for stem, arrays in stems.items()}
+    own = [(arrays, name) for arrays in found.values() for name, array in arrays.items() if _is_mlx(array)]
+    if own:
+        import mlx.core as mx
+
+        # An item of an array can be set in place: another array over the same memory stays as it is.
+        for arrays, name in own:
+            arrays[name] = mx.contiguous(arrays[name])
+        mx.eval([arrays[name] for arrays, name in own])
+    return {stem: {name: _held(array) for name, array in arrays.items()} for stem, arrays in found.items()}
+
+
+def _held(array: Any) -> HeldArray:
+    content: memoryview = memoryview(array) if _is_mlx(array) else np.array(array, order="C").data
+    # NumPy takes the bytes of formats that memoryview cannot cast, such as MLX's bfloat16.
+    data = np.frombuffer(content, np.uint8).data if content.nbytes else memoryview(b"")
+    return HeldArray(str(array.dtype), tuple(array.shape), array.itemsize, data)
+
+
+def _is_mlx(array: Any) -> bool:
+    return type(array).__module__ == "mlx.core"
+
+
 def write_tensors(path: Path, arrays: Mapping[str, Any]) -> Written:
     """Write arrays to a new file and bring it to the disk.
 
     Args:
         path: A name that does not exist yet, ending in .safetensors.
-        arrays: MLX or NumPy arrays of any shape by name; the same arrays give the same bytes.
+        arrays: MLX or NumPy arrays of any shape by name, or what `hold` made of them; the same arrays give the same
+            bytes.
 
     Returns:
         Size and digest of the file.
@@ -93,6 +148,8 @@ def as_bytes(arrays: Mapping[str, Any]) -> bytes:
 
 def _bytes_of(array: Any) -> bytes | memoryview:
     """Return an array's bytes in row-major order, without a copy where it lies so already."""
+    if isinstance(array, HeldArray):
+        return array.data
     view = memoryview(array)
     if not view.nbytes:
         return b""

@@ -89,6 +89,14 @@ def assert_conforms(
 
     Raises:
         AssertionError: A rule is broken; the message names plugin and rule and says what was seen.
+
+    Example:
+        >>> class Says:
+        ...     'Say when an epoch ended.'
+        ...     @hookimpl
+        ...     def on_epoch_end(self, state):
+        ...         print("epoch", state.epoch)
+        >>> assert_conforms(Says)
     """
     if not inspect.isclass(plugin):
         raise TypeError(f"expected the class of a plugin, got {show_python(plugin)}")

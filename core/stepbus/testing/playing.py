@@ -18,7 +18,8 @@ from stepbus.run.plans import plan_run
 from stepbus.testing.recorder import Recorder, Told
 from stepbus.testing.script import Heard, Script, Snapshot
 from stepbus.testing.scripted import MemoryStore, scripted_config
-from stepbus.testing.scripted_fits import ScriptedFits, frozen_states
+from stepbus.testing.scripted_checkpoints import frozen_states
+from stepbus.testing.scripted_fits import ScriptedFits
 
 # How the recorder of a scripted run is called on the bus; no plugin can have such a name.
 RECORDER = "(recorder)"
@@ -43,8 +44,8 @@ def play(
 ) -> Played:
     """Play a run of plugins: `stepbus.kernel.engine.run_fit` with a script in place of the compiled step.
 
-    Every hook fires as in a real run. The model has NumPy arrays as parameters, which nothing updates, and what
-    `transform_gradients` returns is not called: `tiny_fit` does that.
+    Every hook fires as in a real run; a checkpoint is durable at the boundary after its own. The model has NumPy arrays
+    as parameters, which nothing updates, and what `transform_gradients` returns is not called: `tiny_fit` does that.
 
     Args:
         *plugins: Classes, instances, modules, or (class, settings by name or as its Config), in call order; classes
@@ -72,6 +73,15 @@ def play(
         ConfigError: A setting cannot be used, or a plugin found a problem of the plan.
         PluginError: A plugin cannot be used.
         PluginFailure: A plugin raised.
+
+    Example:
+        >>> class Stops(Callback):
+        ...     asks = ("stop",)
+        ...     def on_step_end(self, trainer, step):
+        ...         if step.loss < 0.3:
+        ...             trainer.control.request_stop("low enough")
+        >>> play(Stops(), losses=[0.5, 0.4, 0.2]).stopped_by
+        'stops at step 3: low enough'
     """
     script = Script(losses, scalars, metrics, seconds, interrupt_at)
     if problems := script.problems(steps_per_epoch, training.get("num_epochs", epochs), resume_from):
@@ -112,6 +122,10 @@ def planned(
 
     Raises:
         ConfigError: Every problem of the plan.
+
+    Example:
+        >>> [fit.name for fit in planned()]
+        ['fit']
     """
     settings = {"batch_size": 4, "label": "label", **(data or {})}
     config, extras = scripted_config(
@@ -168,6 +182,11 @@ class Played(Told):
         moves: What was launched and read: "launch 1", "read 1".
         result: The result, combined; None for an interrupted run.
         late: What plugins raised when the run was over already, which changed nothing.
+
+    Example:
+        >>> played = play(metrics=[{"eval_loss": 0.7}, {"eval_loss": 0.6}], epochs=2)  # a Played
+        >>> played.status, played.names.count("on_step_end"), played.state.best.value
+        ('ok', 10, 0.6)
     """
 
     def __init__(self, run: Run, heard: Heard, recorder: Recorder) -> None:
@@ -235,6 +254,13 @@ def bus_of(*plugins: Any, control: Control | None = None) -> Bus:
     Args:
         *plugins: What `play` takes.
         control: Where requests go.
+
+    Example:
+        >>> class Says(Callback):
+        ...     def on_epoch_end(self, state):
+        ...         print("epoch", state.epoch)
+        >>> _ = bus_of(Says()).hook.on_epoch_end(trainer=None, state=TrainingState(epoch=3))
+        epoch 3
     """
     config, extras = scripted_config(plugins, {}, {}, Path("runs"))
     return Bus(for_fit(prototypes(config, extras), [], alone=True, extras=extras), control)

@@ -18,6 +18,10 @@ class Event(NamedTuple):
     Args:
         name: The hook.
         arguments: Everything that the hook gives, by name. States, records and metrics are copies, as they were.
+
+    Example:
+        >>> [event.name for event in play(epochs=1, steps_per_epoch=1).events][-2:]  # each is an Event
+        ['on_run_end', 'on_close']
     """
 
     name: str
@@ -29,6 +33,10 @@ class Told:
 
     Args:
         events: Every hook call, in order.
+
+    Example:
+        >>> play(epochs=1, steps_per_epoch=1, losses=[0.5], log_steps=1).records[0]["loss"]  # what Told holds
+        0.5
     """
 
     def __init__(self, events: list[Event]) -> None:
@@ -65,7 +73,14 @@ class Told:
 
 
 class Recorder(Told):
-    """Write down every hook call in order; hand an instance over with the plugins and read it afterwards."""
+    """Write down every hook call in order; hand an instance over with the plugins and read it afterwards.
+
+    Example:
+        >>> recorder = Recorder()
+        >>> _ = create_trainer(config="run.yaml", plugins=[recorder], num_epochs=1).train()
+        >>> recorder.names.count("on_step_end"), recorder.records[-1]["step"]
+        (8, 8)
+    """
 
     scope: ClassVar[str] = "run"
     affects_result: ClassVar[bool] = False
@@ -98,7 +113,12 @@ class Recorder(Told):
 
 
 class LateRecorder(Recorder):
-    """The same after all others: it sees what they left of the arguments."""
+    """The same after all others: it sees what they left of the arguments.
+
+    Example:
+        >>> issubclass(LateRecorder, Recorder), LateRecorder.late
+        (True, True)
+    """
 
     late: ClassVar[bool] = True
 

@@ -15,11 +15,18 @@ from stepbus.base.trees import plain, structure
 from stepbus.kernel import BUILD_HOOKS, FIRST_DECIDES, RUN_HOOKS
 from stepbus.run.plans import grows_of
 from stepbus.storage import from_json, to_json
-from stepbus.testing.comparing import class_values, comparable, difference, is_array, without
+from stepbus.testing.observing import (
+    class_values,
+    comparable,
+    device_calls,
+    difference,
+    files_touched,
+    is_array,
+    without,
+)
 from stepbus.testing.playing import Played, play
 from stepbus.testing.recorder import LateRecorder, Recorder
 from stepbus.testing.subject import Subject
-from stepbus.testing.watching import device_calls, files_touched
 
 # What any plugin may cause at any time.
 TOLD = frozenset({"on_message", "on_report", "on_artifact", "on_log"})

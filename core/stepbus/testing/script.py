@@ -90,7 +90,16 @@ def at(values: Sequence[Any], index: int) -> Any:
 
 @frozen
 class Asked:
-    """A request to the engine, as it was made: kind is stop, evaluation, checkpoint or best."""
+    """A request to the engine, as it was made: kind is stop, evaluation, checkpoint or best.
+
+    Example:
+        >>> class Asks(Callback):
+        ...     asks = ("evaluation",)
+        ...     def on_step_end(self, trainer, state):
+        ...         trainer.control.request_evaluation("just so")
+        >>> play(Asks(), metrics=[{"eval_loss": 0.5}], epochs=1, steps_per_epoch=1).asked
+        [Asked(kind='evaluation', request=Request(plugin='asks', reason='just so', step=1))]
+    """
 
     kind: str
     request: Request
@@ -111,6 +120,11 @@ class Snapshot:
         disabled: The plugins that an error had switched off, with the error.
         best: The best weights, if they are kept.
         done: The results of the fits before this one.
+
+    Example:
+        >>> first = play(interrupt_at=7)
+        >>> play(resume_from=first.checkpoints[-1]).state.step  # each checkpoint is a Snapshot
+        10
     """
 
     fit: str

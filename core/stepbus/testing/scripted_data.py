@@ -64,6 +64,10 @@ class ScriptedData:
         """Return nothing."""
         return {}
 
+    def named_rows(self, batch: Any) -> list[Any]:
+        """Return nothing: what is trained on is scripted."""
+        return []
+
     def count_steps(self) -> tuple[int, int]:
         """Return the updates of an epoch, and those of the whole fit."""
         training = self.config.training

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stepbus.fit import Exported, best_weights, disabled_of, exporting, keep_disabled
+from stepbus.fit import Exported
 from stepbus.fit.computing import phases_of
-from stepbus.fit.plugins import restore_state, state_of
 from stepbus.kernel import FitData, Lineage, Predictions, StepResult
-from stepbus.storage import from_json, frozen_state, to_json
 from stepbus.testing.script import (
     Heard,
     ListeningControl,
     Script,
     ScriptedRows,
-    Snapshot,
     at,
 )
-from stepbus.testing.scripted import ScriptedModel, ScriptedOptimizer, check_arrays, flat, uncomputed
+from stepbus.testing.scripted import (
+    ScriptedModel,
+    ScriptedOptimizer,
+    check_arrays,
+    flat,
+    uncomputed,
+)
+from stepbus.testing.scripted_checkpoints import ScriptedCheckpoints
 from stepbus.testing.scripted_data import ScriptedData, ScriptedSet
 
 if TYPE_CHECKING:
@@ -78,66 +81,14 @@ class ScriptedSteps:
         """Say nothing: whole sets are scripted."""
         return 0.0, np.zeros((0, 1)), np.zeros((0, 1))
 
+    def diagnose(self) -> None:
+        """Say nothing: what would be computed once more is scripted."""
+
+    def spoiled(self, averages: Any = None) -> None:
+        """Say nothing: there are no weights."""
+
     def restart_clock(self) -> None:
         """Wall time is scripted."""
-
-
-class ScriptedCheckpoints:
-    """In place of checkpoints on disk: snapshots are kept in memory, and only their folders are made.
-
-    Args:
-        heard: Where they are kept.
-    """
-
-    def __init__(self, heard: Heard) -> None:
-        self.heard = heard
-
-    def save(self, session: Fitting, folder: Path | None = None, *, optimizer: bool = True) -> Path:
-        """Take a snapshot; the folder holds nothing but its training state."""
-        from stepbus.storage.checkpoints import checkpoint_path
-
-        exporting.stored_tensors(session)
-        state = to_json(session.state.state_dict())
-        path = checkpoint_path(folder or session.directory / "checkpoints", session.state.step)
-        snapshot = Snapshot(
-            fit=session.fit.name,
-            step=session.state.step,
-            path=path,
-            state=from_json(state),
-            control=from_json(to_json(session.control.state_dict())),
-            plugins=frozen_states(state_of(session.bus)),
-            learning_rate=float(session.optimizer.learning_rate),
-            best=dict(session.best_arrays),
-            done=tuple(session.run.results),
-            disabled=disabled_of(session.bus.members),
-        )
-        self.heard.checkpoints.append(snapshot)
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "state.json").write_text(state, encoding="utf-8")
-        return path
-
-    def load(self, session: Fitting, path: Path, *, optimizer: bool = True) -> None:
-        """Put the snapshot back that was taken for a folder."""
-        kept = self.heard.snapshot(path)
-        session.state.load_state_dict(from_json(to_json(kept.state)))
-        session.control.load_state_dict(from_json(to_json(kept.control)))
-        session.control.step = session.state.step
-        restore_state(session.bus, frozen_states(kept.plugins))
-        session.optimizer.learning_rate = kept.learning_rate
-        session.model.step = kept.step
-        best_weights.take_back(session, kept.best or None)
-        keep_disabled(session.bus, kept.disabled)
-
-    def retire(self, session: Fitting, retention: Any) -> None:
-        """Keep all."""
-
-    def export(self, session: Fitting) -> Path:
-        """Make the folder of the model, with nothing in it."""
-        exporting.files_of_plugins(session, ())
-        folder = session.directory / "model"
-        folder.mkdir(parents=True, exist_ok=True)
-        session.artifact("model", folder)
-        return folder
 
 
 class ScriptedFits:
@@ -152,6 +103,8 @@ class ScriptedFits:
         directions: Metric -> whether greater is better; None tells it by the names.
         parts: Name on the bus -> what builds a component with hooks.
     """
+
+    begins_anew = False  # so that checkpoints at the start are heard of
 
     def __init__(
         self,
@@ -203,6 +156,7 @@ class ScriptedFits:
         """Return the share of rows that are predicted rightly, and the directions of what is scripted."""
         names = {"eval_loss": None} | {name: None for metrics in self.script.metrics for name in metrics}
         directions = dict(self.given_directions or {name: not name.endswith("loss") for name in names})
+        directions.setdefault("train_loss", False)
         if self.config.training.greater_is_better is not None:
             directions[self.config.training.monitor] = self.config.training.greater_is_better
         return [("accuracy", _accuracy)], directions
@@ -254,7 +208,7 @@ class ScriptedFits:
         history = session.state.history
         known = [record for record in history if record["step"] == session.model.step]
         found = known[-1] if known else at(self.script.metrics, len(history))
-        metrics = {key: float(value) for key, value in found.items() if key not in ("step", "epoch")}
+        metrics = {key: float(value) for key, value in found.items() if key.startswith("eval_")}
         said = session.data.sets[name]
         named = {f"{prefix}_{key.removeprefix('eval_')}": value for key, value in metrics.items()}
         assert isinstance(said, ScriptedSet)
@@ -277,15 +231,3 @@ class ScriptedFits:
 def _accuracy(labels: Any, predictions: Any) -> dict[str, float]:
     """Return the share of rows that are predicted rightly; nothing for values."""
     return {"accuracy": float((predictions.argmax(-1) == labels).mean())} if predictions.ndim > labels.ndim else {}
-
-
-def frozen_states(states: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plugin states as a checkpoint gives them back; see `stepbus.storage.plugin_state` for what is allowed.
-
-    Args:
-        states: Name -> what `state_dict` returned.
-
-    Raises:
-        CheckpointError: A state holds something else.
-    """
-    return {name: frozen_state(name, state) for name, state in states.items()}

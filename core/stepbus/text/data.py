@@ -16,7 +16,7 @@ from stepbus.text.rows import read_rows, refuse_weightless, rows_that_count, wei
 
 if TYPE_CHECKING:
     from stepbus.base import IntArray
-    from stepbus.config import Config, DataConfig
+    from stepbus.config import Config, DataSettings
     from stepbus.text.batches import ShapePlan
     from stepbus.text.encoder import RowEncoder
     from stepbus.text.labels import LabelCodec
@@ -68,7 +68,7 @@ class TextSet:
         self,
         tokens: Tokens,
         encoder: RowEncoder,
-        settings: DataConfig,
+        settings: DataSettings,
         targets: Array | None = None,
         weights: Array | None = None,
     ) -> None:
@@ -194,6 +194,11 @@ class TextData:
     def told(self) -> dict[str, str]:
         """Return what the training rows told of themselves, and what they count, in words."""
         return {**self.encoder.told(), **weights_in_words(self.config, self.encoded["train"], self.left_out)}
+
+    def named_rows(self, batch: Batch) -> list[Any]:
+        """Return what names each row of a training batch; None for a padding row."""
+        ids = self.tokens["train"].row_ids.tolist()
+        return [ids[row] if row >= 0 else None for row in batch.rows.tolist()]
 
     def count_steps(self) -> tuple[int, int]:
         """Return the updates of an epoch, and those of the whole fit."""

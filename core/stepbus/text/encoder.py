@@ -10,7 +10,7 @@ from attrs import evolve
 
 from stepbus.base import DataError, IntArray, ModelError, StepbusError, error_words, show
 from stepbus.base.guards import Maker
-from stepbus.config import DataConfig
+from stepbus.config import DataSettings
 from stepbus.text.labels import ClassCounts, LabelCodec
 from stepbus.text.rows import Rows
 from stepbus.text.source_checks import check_source, checked_state, checked_texts
@@ -31,7 +31,18 @@ VERSION = 1
 class TextSource(Protocol):
     """What a component of kind `data` builds: it turns rows into texts.
 
-    It may also have `describe()`: what it was told by the training rows, in words, by name, for the head of a run.
+    It may also have `describe()`: what it was told by the training rows, in words, by name, for the head of a run; and
+    `columns`, the names of those that it reads: where there is only one, `trainer.predict` takes bare texts for it.
+
+    Example:
+        >>> class Quotes:  # what a component of kind `data` builds
+        ...     def fit(self, rows): ...
+        ...     def texts(self, rows):
+        ...         return [f'"{text}"' for text in rows.cells("text")], None
+        ...     def state_dict(self): ...
+        ...     def load_state_dict(self, saved): ...
+        >>> isinstance(Quotes(), TextSource)
+        True
     """
 
     def fit(self, rows: Rows) -> None:
@@ -75,7 +86,7 @@ class RowEncoder:
         source: TextSource,
         folder: Path,
         codec: LabelCodec,
-        config: DataConfig,
+        config: DataSettings,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         maker: Maker | None = None,
     ) -> None:

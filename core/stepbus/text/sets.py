@@ -10,7 +10,16 @@ import numpy as np
 
 from stepbus.base import DataError
 from stepbus.text.labels import LabelCodec
-from stepbus.text.rows import Rows, read_rows, refuse_weightless, rows_that_count, set_aside, split_rows, weighed
+from stepbus.text.rows import (
+    Rows,
+    as_texts,
+    read_rows,
+    refuse_weightless,
+    rows_that_count,
+    set_aside,
+    split_rows,
+    weighed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,6 +63,9 @@ def read_sets(config: Config, train: Any = None, validation: Any = None, test: A
         sets["validation"] = weighed(read_rows(held_out, name="validation", config=settings), settings)
         _warn_of_the_same(sets["train"], sets["validation"], settings.id)
     if (predicted := test if test is not None else settings.test) is not None:
+        column = getattr(settings, "text", None)
+        if isinstance(column, str) and (texts := as_texts(predicted)) is not None:  # bare ones are those of the column
+            predicted = {column: texts}
         sets["test"] = read_rows(predicted, name="test", config=settings)
         _say_unread(sets["test"], LabelCodec.of(config).columns)
     return sets

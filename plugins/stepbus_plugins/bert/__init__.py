@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from attrs import define
 
-from stepbus import Component, ModelConfig, ModelError, Selected, setting
+from stepbus import Component, ModelError, ModelSettings, Selected, setting
 from stepbus_plugins.bert.checked import (
     REQUIRED,
     check_config,
@@ -39,7 +39,7 @@ def _dropout(meaning: str) -> Any:
 
 
 @define(frozen=True, kw_only=True)
-class BertConfig(ModelConfig):
+class BertConfig(ModelSettings):
     size: Literal["tiny", "mini", "small", "medium", "base"] | None = setting(
         None, "from scratch: layers, width and heads of Google's BERT miniatures"
     )
@@ -110,6 +110,17 @@ def shapes(settings: BertConfig) -> dict[str, tuple[int, ...]]:
     return encoder_shapes(config) if folder is None else file_shapes(folder, BESIDE)
 
 
+def unread(settings: BertConfig) -> Any:
+    """Return the encoder as it is built, its weights unread.
+
+    Raises:
+        ModelError: The folder or its config.json cannot be used.
+    """
+    from stepbus_plugins.bert.encoder import Encoder
+
+    return Encoder(_described(settings)[1])
+
+
 def _described(settings: BertConfig) -> tuple[Path | None, dict[str, Any]]:
     """Return the folder that the model comes from, if there is one, and its config.json."""
     from stepbus import find_folder, read_config, vocabulary_rows
@@ -178,6 +189,6 @@ class Bert:
             "bert",
             BertConfig,
             build,
-            {"from_scratch": FROM_SCRATCH, "config": model_config, "shapes": shapes},
+            {"from_scratch": FROM_SCRATCH, "config": model_config, "shapes": shapes, "encoder": unread},
         )
     ]

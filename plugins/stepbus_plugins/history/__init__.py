@@ -96,12 +96,23 @@ class History:
         )
 
     @hookimpl
+    def on_epoch_end(self, state: TrainingState) -> None:
+        """Write the means over the rows of an epoch, of the loss and of each part of it."""
+        epoch = float(state.epoch + 1)
+        self._append(self.path, {"kind": "epoch", "step": state.step, "epoch": epoch, **state.train_means})
+
+    @hookimpl
     def on_fit_end(self, trainer: Any, state: TrainingState, result: Any) -> None:
         """Write how the fit ended and who asked for it, and make the table from all lines."""
         path, self.path = self.path, None
         if path is None or (result.status == "failed" and not state.step and not self.written):
             return  # no fit, or one that failed before it began
         end = {"kind": "end", "step": state.step, "status": str(result.status)}
+        end |= {f"{what}_seconds": seconds for what, seconds in result.times.items()}
+        if result.times and result.resumed_at:  # what an earlier process took is not in them
+            end["seconds_since_step"] = result.resumed_at
+        if state.step_in_epoch and result.status in ("ok", "stopped"):  # within an epoch, which has no line of its own
+            end |= state.train_means
         if why := trainer.control.why("stop"):
             end["why"] = why
         self._append(path, end)

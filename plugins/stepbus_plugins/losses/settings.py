@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define
 
-from stepbus import LossConfig, setting
+from stepbus import LossSettings, setting
 
 Weights = str | list[float] | dict[str, float]
 BALANCED = "balanced, a number for each, or a mapping of their names to numbers; finite and at least 0, one above 0"
@@ -21,7 +21,7 @@ def _weights(value: Any) -> bool:
 
 
 @define(frozen=True, kw_only=True)
-class ClassLossConfig(LossConfig):
+class ClassLossConfig(LossSettings):
     """What a loss of classes that exclude each other has."""
 
     class_weights: Weights | None = setting(
@@ -35,7 +35,7 @@ class ClassLossConfig(LossConfig):
 
 
 @define(frozen=True, kw_only=True)
-class AutoConfig(LossConfig):
+class AutoConfig(LossSettings):
     """The head's own: cross-entropy of classes, binary cross-entropy of labels, squared error of values."""
 
 
@@ -76,7 +76,7 @@ class FocalConfig(ClassLossConfig):
 
 
 @define(frozen=True, kw_only=True)
-class BinaryCrossEntropyConfig(LossConfig):
+class BinaryCrossEntropyConfig(LossSettings):
     """Binary cross-entropy of several labels, averaged over them, with weights of what is true."""
 
     positive_weights: float | Weights | None = setting(
@@ -89,17 +89,17 @@ class BinaryCrossEntropyConfig(LossConfig):
 
 
 @define(frozen=True, kw_only=True)
-class SquaredErrorConfig(LossConfig):
+class SquaredErrorConfig(LossSettings):
     """Squared error: the prediction becomes the mean."""
 
 
 @define(frozen=True, kw_only=True)
-class AbsoluteErrorConfig(LossConfig):
+class AbsoluteErrorConfig(LossSettings):
     """Absolute error: the prediction becomes the median."""
 
 
 @define(frozen=True, kw_only=True)
-class HuberConfig(LossConfig):
+class HuberConfig(LossSettings):
     """Squared error of small errors, absolute error of large ones."""
 
     delta: float = setting(
@@ -111,7 +111,7 @@ class HuberConfig(LossConfig):
 
 
 @define(frozen=True, kw_only=True)
-class QuantileConfig(LossConfig):
+class QuantileConfig(LossSettings):
     """Pinball loss: the prediction becomes a quantile of the target."""
 
     quantile: float = setting(
@@ -123,7 +123,7 @@ class QuantileConfig(LossConfig):
 
 
 @define(frozen=True, kw_only=True)
-class OrdinalConfig(LossConfig):
+class OrdinalConfig(LossSettings):
     """Binary cross-entropy of lying above each class but the highest, averaged over them."""
 
     order: list[str] | None = setting(

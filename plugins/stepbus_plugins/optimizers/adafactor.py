@@ -13,6 +13,8 @@ from stepbus_plugins.optimizers.settings import AdafactorConfig
 
 State = dict[str, mx.array]
 
+LEAST_SCALE = 1e-3  # of a parameter, by which the rate is multiplied
+
 
 class Adafactor(Optimizer):
     """A second moment of row and column means, an update clipped by its root mean square, decoupled weight decay.
@@ -43,7 +45,8 @@ class Adafactor(Optimizer):
         settings, rate, beta2 = self.settings, scalars["learning_rate"], scalars["beta2"]
         new: State = {}
         if settings.scale_parameter:
-            rate = hoist(rate * mx.maximum(_root_mean_square(parameter), settings.epsilon_scale))
+            least = LEAST_SCALE if settings.epsilon_scale is None else settings.epsilon_scale
+            rate = hoist(rate * mx.maximum(_root_mean_square(parameter), least))
         square = gradient * gradient + settings.epsilon
         if parameter.ndim >= 2:
             row = beta2 * state["row"] + (1 - beta2) * square.mean(axis=-1)

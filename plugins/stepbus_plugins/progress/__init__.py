@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -14,7 +13,7 @@ from stepbus_plugins.progress.bar import bar_words
 from stepbus_plugins.progress.evaluations import Evaluations
 from stepbus_plugins.progress.pace import Pace
 from stepbus_plugins.progress.summary import fit_summary
-from stepbus_plugins.progress.words import log_line, metric_rows, number, place, places, rate, took, whole_title
+from stepbus_plugins.progress.words import duration, log_line, metric_rows, number, place, places, rate, whole_title
 
 if TYPE_CHECKING:
     from stepbus_plugins.progress.screen import Screen
@@ -30,7 +29,9 @@ class Progress:
     @define(frozen=True, kw_only=True)
     class Config:
         summary: bool = setting(True, "whether the run begins with what it is about to do: model, rows, labels, steps")
-        bar: Literal["auto", "always", "never"] = setting("auto", "the live bar; auto draws it on a terminal only")
+        bar: Literal["auto", "always", "never"] = setting(
+            "auto", "the live bar; auto draws it on a terminal and in a notebook"
+        )
         refresh_per_second: float = setting(
             4.0, "how often the bar is drawn at most", check=lambda value: value > 0, expected="a number above 0"
         )
@@ -42,7 +43,8 @@ class Progress:
         self.record: dict[str, Any] = {}
         self.evaluations = Evaluations()
         self.introduced = not config.summary
-        self.began = self.fit_began = 0.0
+        self.begun = False
+        self.first = 0  # the step that this process began a fit at
         self.pace = Pace()
         self.kept: dict[str, list[Path]] = {}
         self.reports: list[str] = []
@@ -51,8 +53,8 @@ class Progress:
 
     @hookimpl
     def on_run_start(self) -> None:
-        """Start the clock."""
-        self.began = time.monotonic()
+        """Note that the plan stands."""
+        self.begun = True
         self._open()
 
     @hookimpl
@@ -63,19 +65,22 @@ class Progress:
         if title := whole_title(run, result, self.reports):
             screen.table(f"  {title}", ["metric", "value"], [[name, number(v)] for name, v in result.metrics.items()])
         screen.line()
+        if not all(path.exists() for path in self.kept.get("checkpoints", ())):
+            del self.kept["checkpoints"]  # a fold's are gone once it is done
         kept = [(kind, places(paths)) for kind, paths in self.kept.items()]
         screen.pairs([*kept, ("try next", run.next_command)])
 
     @hookimpl
-    def on_close(self, status: str) -> None:
-        """Take the bar away and say how long it took."""
+    def on_close(self, run: Any, status: str) -> None:
+        """Take the bar away and say how long it took, by the clock that shares of the run are told of."""
         if self.screen is None:
             return
         self.screen.clear()
         style = {"ok": "green", "stopped": "green"}.get(status, "yellow")
         word = "finished" if status in ("ok", "stopped") else status
-        if self.began:  # a plan that was refused has said so in its error
-            self.screen.line((f"  {word}", style), f" after {took(self.began)}")
+        if self.begun:  # a plan that was refused has said so in its error
+            now = " since it was resumed" if run.resumed else ""
+            self.screen.line((f"  {word}", style), f" after {duration(run.seconds)}{now}")
         self.screen = None
 
     @hookimpl
@@ -110,7 +115,7 @@ class Progress:
         screen = self._open()
         fits = [fit.name for fit in trainer.run.fits]
         self.label = place(trainer.fit_name, fits)
-        self.fit_began = time.monotonic()
+        self.first = state.step
         self.pace.clear()
         self.evaluations.clear()
         self.record, self.status = {}, "preparing the first step"
@@ -169,12 +174,16 @@ class Progress:
     def on_fit_end(self, trainer: Any, state: TrainingState, result: Any) -> None:
         """Write how the fit ended, and its metrics beside the best of each."""
         screen = self._open()
+        self._draw(state)  # how far it came, which a notebook keeps
         screen.clear()
         if result.status == "failed":
             return
         pace = self.pace
         speed = f", {rate(pace.sequences)} sequences/s, {rate(pace.tokens)} tokens/s" if pace else ""
-        screen.line(("  trained ", "dim"), f"{counted(state.step, 'step')} in {took(self.fit_began)}{speed}")
+        steps = counted(state.step, "step")
+        if self.first:  # the others are an earlier process's
+            steps = f"{state.step - self.first:,} of {steps}"
+        screen.line(("  trained ", "dim"), f"{steps} in {duration(result.seconds)}{speed}")
         if result.metrics and len(trainer.run.fits) == 1:
             rows = metric_rows(result.metrics, state.history, trainer.directions)
             screen.table("  Metrics", ["metric", "final", "best", "at step"], rows)
@@ -196,4 +205,5 @@ class Progress:
         screen.draw(self.label or "training", state.step, state.total_steps, right, lines)
 
     def _evaluation(self, state: TrainingState, metrics: dict[str, float], note: str) -> None:
-        self.evaluations.write(self._open(), state, metrics, note, self.record.get("loss"))
+        loss = None if "train_loss" in metrics else self.record.get("loss")
+        self.evaluations.write(self._open(), state, metrics, note, loss)

@@ -39,7 +39,7 @@ class Evaluations:
             return
         shown = ({} if loss is None else {"train loss": loss}) | metrics
         # As many columns as the terminal has room for; the history file has them all.
-        room, heads = screen.console.width - 30, list[str]()
+        room, heads = min(screen.console.width, 120) - 30, list[str]()  # a notebook's lines are not folded
         for name in shown:
             room -= max(len(name), 8) + 2
             if room < 0:

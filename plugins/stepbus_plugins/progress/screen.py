@@ -1,4 +1,6 @@
-"""Where progress is drawn: a bar below permanent lines on a terminal, plain lines anywhere else."""
+"""Where progress is drawn: a bar below permanent lines on a terminal, one that changes in its place in a notebook, and
+plain lines anywhere else.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from stepbus_plugins.progress.notebook import NotebookArea, in_notebook
 from stepbus_plugins.progress.stream import TolerantFile
 
 Pairs = Sequence[tuple[str, str]]
 
 
 class Screen:
-    """Permanent lines and tables, and on a terminal a live part below them.
+    """Permanent lines and tables, and on a terminal or in a notebook a live part.
 
     Args:
-        bar: Whether there is a live part: auto (on a terminal), always or never.
+        bar: Whether there is a live part: auto (on a terminal and in a notebook), always or never.
         refresh_per_second: How often the live part is drawn at most.
         file: The stream; standard output when not given.
     """
@@ -37,14 +40,16 @@ class Screen:
         stream = file or sys.stdout
         output = TolerantFile(stream)
         terminal = output.isatty() and os.environ.get("TERM") != "dumb"
-        self.live = bar == "always" or (bar == "auto" and terminal)
-        output.strip = not self.live
+        self._area = NotebookArea() if bar != "never" and in_notebook(stream) else None
+        self.styled = self._area is None and (bar == "always" or (bar == "auto" and terminal))
+        self.live = self.styled or self._area is not None
+        output.strip = not self.styled
         self.console = Console(
             file=output,  # type: ignore[arg-type]  # a stream as far as rich looks
-            force_terminal=self.live,
+            force_terminal=self.styled,
             force_jupyter=False,
             # Lines of a log are never folded.
-            width=None if self.live else 1000,
+            width=None if self.styled else 1000,
             highlight=False,
             markup=False,
             emoji=False,
@@ -56,7 +61,7 @@ class Screen:
     def line(self, *parts: tuple[str, str] | str) -> None:
         """Write one permanent line of words, or of (words, style)."""
         text = self._text(*parts)
-        if self.live:
+        if self.styled:
             self.console.print(text, soft_wrap=True)
         else:  # nothing to style: rich would take a hundred times as long, at every log interval
             self.console.file.write(f"{text.plain}\n")
@@ -88,7 +93,7 @@ class Screen:
             self._part([columns[at] for at in part], [[row[at] for at in part] for row in rows])
 
     def _part(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        table = Table(box=box.SIMPLE_HEAD if self.live else None, header_style="dim")
+        table = Table(box=box.SIMPLE_HEAD if self.styled else None, header_style="dim")
         for at, column in enumerate(columns):
             cells = [row[at] for row in rows if row[at]]
             numbers = bool(cells) and all(re.match(r"[-+]?[\d.]|nan$|-$", cell) for cell in cells)
@@ -114,6 +119,9 @@ class Screen:
         if not self.live:
             return
         self._drawn = time.monotonic()
+        if self._area is not None:
+            self._area.draw(label, done, total, right, lines)
+            return
         grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(no_wrap=True)
         grid.add_column(ratio=1)
@@ -123,7 +131,9 @@ class Screen:
         self._show(Group(grid, *(self._named(pairs) for pairs in lines)))
 
     def clear(self) -> None:
-        """Take the live part away."""
+        """Take the live part away; in a notebook its bar stays."""
+        if self._area is not None:
+            self._area.clear()
         if self._live is not None:
             live, self._live = self._live, None
             live.stop()
@@ -148,5 +158,5 @@ class Screen:
         text = Text()
         for part in parts:
             words, style = (part, "") if isinstance(part, str) else part
-            text.append(words, style if self.live else "")
+            text.append(words, style if self.styled else "")
         return text

@@ -34,6 +34,7 @@ def fit_summary(trainer: Session) -> dict[str, str]:
     return {
         "model": f"{named}, {size} parameters",
         "device": f"{machine['device']}, BLAS {machine['blas']}",
+        "precision": precision_in_words(config.training.precision),
         **({"rows": rows} if rows else {}),
         **told,
         "steps": steps_in_words(config.training.num_epochs, state.steps_per_epoch, state.total_steps),
@@ -43,6 +44,19 @@ def fit_summary(trainer: Session) -> dict[str, str]:
         "folder": str(trainer.directory),
         **cut,
     }
+
+
+def precision_in_words(wanted: str) -> str:
+    """Return what a training computes in: "bfloat16 (auto), weights and evaluations in float32".
+
+    Args:
+        wanted: What `training.precision` says.
+    """
+    from stepbus import effective_precision
+
+    found = effective_precision(wanted)
+    said = found if wanted != "auto" else f"{found} (auto)"
+    return said if found == "float32" else f"{said}, weights and evaluations in float32"
 
 
 def steps_in_words(epochs: int, steps_per_epoch: int, total_steps: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +59,9 @@ def log_line(state: TrainingState, record: dict[str, Any], left: float) -> str:
     for name, value in record.items():
         if name.endswith("_per_second"):
             words.append(f"{rate(float(value))} {name.removesuffix('_per_second')}/s")
-        elif name not in ("step", "epoch"):
+        elif name not in ("step", "epoch") and not name.endswith("_seconds"):  # what waited is told at the end
             words.append(f"{name} {number(value)}")
     return "  ".join([*words, f"{duration(left)} left"] if left else words)
-
-
-def took(began: float) -> str:
-    """Return the time since a moment of the monotonic clock."""
-    return duration(time.monotonic() - began)
 
 
 def place(name: str, fits: list[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from attrs import define
 
-from stepbus import SchedulerConfig, setting
+from stepbus import SchedulerSettings, setting
 
 
 def _min_lr() -> Any:
@@ -16,12 +16,12 @@ def _min_lr() -> Any:
 
 
 @define(frozen=True, kw_only=True)
-class ConstantConfig(SchedulerConfig):
+class ConstantConfig(SchedulerSettings):
     """The base rate after the warm-up."""
 
 
 @define(frozen=True, kw_only=True)
-class DecayConfig(SchedulerConfig):
+class DecayConfig(SchedulerSettings):
     """From the base rate to min_lr at the end of the fit."""
 
     min_lr: float = _min_lr()

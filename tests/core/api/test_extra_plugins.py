@@ -170,3 +170,25 @@ def test_a_changed_model_is_built_anew_and_opens_as_what_it_is(
     assert opened.config.model.settings.pooling.name == "max"
     dev = tree["data"]["validation"]
     assert np.array_equal(trainer.predict(dev), opened.predict(dev))
+
+
+class Quiet:
+    @hookimpl
+    def on_epoch_end(self, trainer: Any) -> None: ...
+
+
+def test_one_object_passed_twice_is_refused() -> None:
+    """Its hooks were called once, without a word."""
+    quiet = Quiet()
+    for passed in ({"callbacks": [quiet, quiet]}, {"plugins": [quiet], "callbacks": [quiet]}):
+        with pytest.raises(BadInput, match=r"^plugins: expected each object once, got one Quiet twice, whose hooks"):
+            create_trainer(**passed)
+
+
+def test_messages_speak_of_the_argument_that_was_written() -> None:
+    with pytest.raises(BadInput, match=r"^callbacks: expected a list .* got an int; write callbacks=\[…\]$"):
+        create_trainer(callbacks=3)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"^callbacks: expected classes, instances and modules, got 'ema'"):
+        create_trainer(callbacks=["ema"])
+    with pytest.raises(BadInput, match=r"two metrics passed in Python are called 'odd': .* leave one out of metrics="):
+        create_trainer(metrics=[Odd(), Odd()])

@@ -9,7 +9,7 @@ import attrs
 import pytest
 import yaml
 
-from stepbus.author.declared import declared
+from stepbus.author.declaring import declared
 from stepbus.author.description import describe, render_description
 from stepbus.base.trees.python_tree import plain
 from stepbus.cli.main import main
@@ -37,6 +37,7 @@ def test_settings_have_type_default_and_meaning() -> None:
 def test_hooks_come_in_the_order_of_the_code_with_their_arguments() -> None:
     assert describe(load_class("early_stopping"))["hooks"] == [
         {"name": "validate_plan", "arguments": ["plan"]},
+        {"name": "on_epoch_end", "arguments": ["trainer", "state"]},
         {"name": "on_metrics", "arguments": ["trainer", "state", "metrics"]},
     ]
 
@@ -50,6 +51,24 @@ def test_components_have_settings_of_their_own() -> None:
     assert {part["purpose"] for part in heads if part["name"] != "ordinal"} == {""}, (
         "a class that all share says nothing of one"
     )
+
+
+def test_components_say_which_tasks_they_are_for() -> None:
+    text = render_description(describe(load_class("metrics")))
+    for line in (
+        "metric accuracy, for binary, multiclass and multilabel (unasked)",
+        "metric f1, for binary, multiclass and multilabel (unasked for binary)",
+        "metric mcc, for binary and multiclass: A metric of decisions where each row has one class.",
+        "metric rmse, for regression (unasked)",
+        "metric pearson, for regression",
+    ):
+        assert f"\n  {line}\n" in f"{text}\n"
+    (kappa,) = [part for part in describe(load_class("metrics"))["components"] if part["name"] == "quadratic_kappa"]
+    assert (kappa["tasks"], kappa["unasked"]) == (["multiclass"], [])
+    text = render_description(describe(load_class("losses"))) + render_description(describe(load_class("heads")))
+    assert "  loss auto, for any task: The head's own" in text
+    assert "  loss bce, for multilabel: " in text and "  head regression, for regression\n" in text
+    assert "  head auto\n" in text
 
 
 def test_required_nested_and_component_settings() -> None:

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from attrs import define
 
-from stepbus import Component, OptimizerConfig, hookimpl, setting
+from stepbus import Component, OptimizerSettings, hookimpl, setting
 from stepbus.author import probing
 from stepbus.author.checks import problems_of, settings_problems
 from stepbus.author.description import describe
@@ -180,14 +180,14 @@ def test_components_that_are_wrong() -> None:
     class Offers:
         components: ClassVar[list[Any]] = [
             Component("optimizer", "mine", Alone, lambda settings: None),
-            Component("optimizer", "fine", OptimizerConfig, build),
-            Component("optimizer", "fine", OptimizerConfig, build),
-            Component("metric", "flat", OptimizerConfig, "no function"),  # type: ignore[arg-type]
+            Component("optimizer", "fine", OptimizerSettings, build),
+            Component("optimizer", "fine", OptimizerSettings, build),
+            Component("metric", "flat", OptimizerSettings, "no function"),  # type: ignore[arg-type]
             "adamw",
         ]
 
     assert problems(Offers) == [
-        "the optimizer 'mine': its settings must extend stepbus.OptimizerConfig",
+        "the optimizer 'mine': its settings must extend stepbus.OptimizerSettings",
         "Alone.rate: expected a number above 0, and its own default is -1.0",
         "the optimizer 'fine' is offered twice",
         "the metric 'flat': expected a function as build, got 'no function'",
@@ -262,6 +262,32 @@ def test_a_package_that_hangs_is_waited_for_once_and_others_go_on(tmp_path: Path
     assert (found[5].error, found[5].problems) == ("", [])
 
 
+def test_ours_share_a_process_and_each_is_told_of_as_if_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    def run(words: list[str], timeout: float, one: Any = probing._one) -> Finding:
+        begun.append(words)
+        return one(words, timeout)
+
+    monkeypatch.setattr(probing, "_one", run)
+    wanted = [arguments_for(name) for name in ("metrics", "no_such_plugin", "swa")]
+    together = probe(wanted, owners=["stepbus"] * 3)
+    assert begun == [["--several", "--", "metrics", "no_such_plugin", "swa"]]
+    alone = probe(wanted[1:])
+    assert [bool(each.error) for each in together] == [False, True, False]
+    for one, other in zip(together[1:], alone, strict=True):
+        assert attrs.evolve(one, seconds=0.0) == attrs.evolve(other, seconds=0.0)
+
+
+def test_where_anything_fails_in_the_process_of_ours_each_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(words: list[str], timeout: float) -> Finding:
+        return Finding(error="it crashed" if "--several" in words else f"{words[-1]} by itself")
+
+    monkeypatch.setattr(probing, "_one", run)
+    found = probe([arguments_for("swa"), arguments_for("ema")], owners=["stepbus"] * 2)
+    assert [each.error for each in found] == ["swa by itself", "ema by itself"]
+
+
 HANGS = """import time
 from stepbus import hookimpl
 
@@ -303,7 +329,7 @@ def test_components_of_two_plugins() -> None:
 
 def test_what_readers_of_two_plugins_share() -> None:
     def offers(name: str, **facts: Any) -> Diagnosis:
-        cls = type(name, (), {"components": [Component("reader", name, OptimizerConfig, build, facts)]})
+        cls = type(name, (), {"components": [Component("reader", name, OptimizerSettings, build, facts)]})
         found = Finding(description=describe(LoadedPlugin(name, cls, f"{name}-pack", "1.0")))
         return _installed(InstalledPlugin(name, f"{name}:Offers", f"{name}-pack", "1.0"), found, [])
 

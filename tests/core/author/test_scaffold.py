@@ -127,7 +127,7 @@ def test_a_failure_on_the_way_leaves_nothing(here: Path, monkeypatch: pytest.Mon
     write = Path.write_text
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(
-        BadInput, match="stepbus-mine cannot be written: No space left on device; choose another folder"
+        BadInput, match="stepbus-mine cannot be written: No space left on device; make room or choose another folder"
     ):
         scaffold.write_distribution(scaffold.names("mine"), here)
     assert len(written) == 3

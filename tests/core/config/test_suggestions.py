@@ -116,7 +116,7 @@ def test_keywords_of_paths() -> None:
 
 OFFERS = """
 from attrs import define
-from stepbus import Component, SchedulerConfig, hookimpl, setting
+from stepbus import Component, SchedulerSettings, hookimpl, setting
 
 @define(frozen=True, kw_only=True)
 class Settings:
@@ -124,7 +124,7 @@ class Settings:
     adjusted: bool = setting(False, "less chance")
 
 @define(frozen=True, kw_only=True)
-class Wsd(SchedulerConfig):
+class Wsd(SchedulerSettings):
     decay: float = setting(0.5, "a part")
 
 facts = {"tasks": ("binary",), "greater_is_better": None}

@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -142,6 +144,23 @@ def test_work_is_spread_over_streams():
     streams = backend.row_streams()
     assert len(streams) == (2 if backend.cores() > 1 else 0)
     assert streams == backend.cpu_streams()
+
+
+@linux_cpu
+def test_each_thread_has_streams_of_its_own() -> None:
+    """Also one that has the number of a thread which has ended."""
+
+    def compute() -> None:
+        for stream in backend.cpu_streams():
+            with mx.stream(stream):
+                found.append(mx.array([1.0, 2.0]).sum().item())
+
+    found: list[Any] = []
+    for _ in range(12):
+        thread = threading.Thread(target=compute)
+        thread.start()
+        thread.join()
+    assert found == [3.0] * 12 * len(backend.cpu_streams())
 
 
 CORE = Path(machine.__file__).parents[1]

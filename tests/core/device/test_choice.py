@@ -87,3 +87,37 @@ def test_training_evaluation_and_prediction_pad_to_the_same_multiple(
         assert found
         assert all(length % 4 == 0 for length in found)
         assert any(length % 8 for length in found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture", "fast"),
+    [
+        ("cpu", "x86_64", False),
+        ("cpu", "arm64", False),
+        ("metal", "applegpu_g13s", False),  # M1, which emulates it, as the M2 does
+        ("metal", "applegpu_g14g", False),
+        ("metal", "applegpu_g15d", True),  # M3 Max
+        ("metal", "applegpu_g16s", True),
+        ("metal", "applegpu_g17p", True),
+        ("metal", "", False),
+        ("metal", "something new", False),
+        ("cuda", "sm_70", False),
+        ("cuda", "sm_75", False),  # T4
+        ("cuda", "sm_80", True),  # A100
+        ("cuda", "sm_89", True),
+        ("cuda", "sm_90", True),
+        ("cuda", "sm_120", True),
+        ("cuda", "", False),
+    ],
+)
+def test_where_auto_is_bfloat16(kind: str, architecture: str, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device.has_fast_bfloat16(kind, architecture) == fast
+    monkeypatch.setattr(device, "kind", lambda: kind)
+    monkeypatch.setattr(device, "architecture", lambda: architecture)
+    assert device.effective_precision("auto") == ("bfloat16" if fast else "float32")
+    for named in ("float32", "bfloat16", "float16"):
+        assert device.effective_precision(named) == named
+
+
+def test_mlx_says_what_it_computes_on() -> None:
+    assert device.architecture() == mx.device_info(mx.default_device().type)["architecture"]

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepbus import Component, OptimizerConfig, PluginError, PluginFailure, Scheduler, SchedulerConfig, create_trainer
+from stepbus import (
+    Component,
+    OptimizerSettings,
+    PluginError,
+    PluginFailure,
+    Scheduler,
+    SchedulerSettings,
+    create_trainer,
+)
 
 
 class Own(Scheduler):
@@ -25,10 +33,10 @@ class Own(Scheduler):
 
 class Offers:
     components = (
-        Component("scheduler", "mine", SchedulerConfig, Own),
-        Component("scheduler", "bare", SchedulerConfig, type("Bare", (Scheduler,), {})),
-        Component("scheduler", "no_schedule", SchedulerConfig, lambda settings: 5),
-        Component("optimizer", "no_optimizer", OptimizerConfig, lambda settings: 5),
+        Component("scheduler", "mine", SchedulerSettings, Own),
+        Component("scheduler", "bare", SchedulerSettings, type("Bare", (Scheduler,), {})),
+        Component("scheduler", "no_schedule", SchedulerSettings, lambda settings: 5),
+        Component("optimizer", "no_optimizer", OptimizerSettings, lambda settings: 5),
     )
 
 

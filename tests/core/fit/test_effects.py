@@ -155,7 +155,8 @@ def test_an_alias_alone_switches_its_plugin_on(alias: str, plugin: str, name: st
 def test_an_alias_beside_its_plugin_switched_off_is_said() -> None:
     config = load_config({"training": {"early_stopping": False, "early_stopping_patience": 10}})
     assert config.notes == (
-        "training.early_stopping_patience: it has no effect, because plugins.early_stopping is switched off beside it",
+        "training.early_stopping_patience: it has no effect, because training.early_stopping is false beside it; leave "
+        "one of them out",
     )
 
 

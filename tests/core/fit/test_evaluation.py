@@ -64,6 +64,13 @@ def test_a_fit_and_its_run_score_alike() -> None:
     assert said == "undefined on these rows: nothing (a class may be absent)"
 
 
+def test_predictions_that_are_not_finite_are_the_cause_that_is_said() -> None:
+    """It was laid to an absent class."""
+    values = np.full((4, 2), np.nan)
+    said = score(METRICS, Predictions(np.arange(4), values, LABELS), 0.5, "dev")[1]
+    assert said == "undefined on these rows: nothing (the predictions are no finite numbers)"
+
+
 def test_batches_are_joined_where_their_rows_have_one_shape() -> None:
     assert joined([np.zeros((2, 3)), np.ones((1, 3))], "predictions").shape == (3, 3)
     with pytest.raises(

@@ -14,6 +14,7 @@ from attrs import define
 from stepbus import Component, PluginError, hookimpl, load_config
 from stepbus.base.components import Components
 from stepbus.fit.members import Prototype, for_fit, plugin_table, prototypes, run_scoped
+from stepbus.kernel import Bus
 from stepbus.kernel.member import Member
 
 
@@ -71,6 +72,40 @@ def test_each_fit_has_instances_of_its_own(members: Callable[..., Any]) -> None:
 def test_a_built_component_with_hooks_joins_under_its_name(members: Callable[..., Any]) -> None:
     found = for_fit(members(), [("scheduler.mine", Plain()), ("scheduler.quiet", object())], alone=True)
     assert [member.name for member in found][-1] == "scheduler.mine"
+
+
+class HearsTheRun(Remembers):
+    @hookimpl
+    def finish_predictions(self, predictions: Any) -> None: ...
+
+
+class ServesTheRun(HearsTheRun):
+    scope = "run"
+
+
+class Nowhere(Plain):
+    scope = "runs"
+
+
+def test_a_hook_of_the_run_is_heard_or_refused_however_it_was_passed(members: Callable[..., Any]) -> None:
+    words = r'HearsTheRun \(passed in Python\): finish_predictions belongs to the run; write scope = "run" in the class'
+    for passed in (HearsTheRun, HearsTheRun(HearsTheRun.Config())):
+        with pytest.raises(PluginError, match=words):
+            members(passed)
+    for passed in (ServesTheRun, ServesTheRun(ServesTheRun.Config())):
+        assert len(run_scoped(members(passed)[-1:])) == 1
+        assert Bus(run_scoped(members(passed))).hears("finish_predictions")
+
+
+def test_another_scope_is_refused_wherever_it_comes_from(members: Callable[..., Any], tmp_path: Path) -> None:
+    for passed in (Nowhere, Nowhere()):
+        with pytest.raises(PluginError, match=r'Nowhere \(.*\): expected scope = "run" or "fit", got \'runs\''):
+            members(passed)
+    file = tmp_path / "nowhere.py"
+    hook = "from stepbus import hookimpl\nclass Nowhere:\n    scope = None\n    @hookimpl\n"
+    file.write_text(hook + "    def on_step_end(self): ...\n")
+    with pytest.raises(PluginError, match=r'nowhere\.py: expected scope = "run" or "fit", got None'):
+        prototypes(load_config({"plugins": {"mine": {"use": f"{file}:Nowhere"}}}))
 
 
 def test_what_listens_to_nothing_is_refused(members: Callable[..., Any]) -> None:

@@ -17,8 +17,8 @@ from attrs import define, evolve
 from stepbus import BadInput, Control, Fit, PluginError, PluginFailure, Retention, StepbusError, hookimpl
 from stepbus.base.callback import Callback
 from stepbus.kernel.bus import Bus
-from stepbus.kernel.costs import Cost, Meter
 from stepbus.kernel.hook_checks import SPECIFICATIONS, hooks_of
+from stepbus.kernel.measuring import Cost, Meter
 from stepbus.kernel.member import Member, check_policy
 
 
@@ -588,8 +588,19 @@ def test_telling_all_reaches_wrappers_too_and_gathers_what_they_raise() -> None:
     ]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES])
-def test_what_a_file_system_refuses_is_bad_input_that_names_the_file(number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "a disk quota is used up: remove files that count towards it, have it raised"),
+        (errno.EFBIG, "a limit on the size of a file is in the way: raise it (ulimit -f)"),
+        (errno.EROFS, "the file system is mounted read-only: mount it for writing"),
+        (errno.EACCES, "give access"),
+        (errno.EIO, "the disk may be failing: look at the system's log"),
+        (errno.EISDIR, "name a file that can be written"),
+    ],
+)
+def test_what_a_file_system_refuses_is_bad_input_that_names_the_file(number: int, remedy: str) -> None:
     class Writes:
         @hookimpl
         def on_step_end(self) -> None:
@@ -598,8 +609,8 @@ def test_what_a_file_system_refuses_is_bad_input_that_names_the_file(number: int
     with pytest.raises(BadInput) as caught:
         end_step(Bus([member(Writes())]))
     assert str(caught.value) == (
-        f"runs/notes.txt: sample, some-package 1.2 cannot read or write here: {os.strerror(number)}; make room or give "
-        "access, or switch the plugin off with plugins: {sample: false}"
+        f"runs/notes.txt: sample, some-package 1.2 cannot read or write here: {os.strerror(number)}; {remedy}, "
+        "or switch the plugin off with plugins: {sample: false}"
     )
     bus = Bus([member(Writes(), on_error="disable")])
     bus.on_disabled = lambda text: None
@@ -607,8 +618,25 @@ def test_what_a_file_system_refuses_is_bad_input_that_names_the_file(number: int
     assert "on_step_end raised" in bus.members[0].disabled
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_library_that_names_no_file_is_told_apart_all_the_same(number: int) -> None:
+    class Writes:
+        @hookimpl
+        def on_step_end(self) -> None:
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(BadInput, match=f"^sample, some-package 1.2 cannot write a file: {os.strerror(number)}; "):
+        end_step(Bus([member(Writes())]))
+
+
 @pytest.mark.parametrize(
-    "error", [ConnectionRefusedError(111, "refused"), FileNotFoundError(2, "none", "x"), OSError("?")]
+    "error",
+    [
+        ConnectionRefusedError(111, "refused"),
+        FileNotFoundError(2, "none", "x"),
+        OSError("?"),
+        OSError(errno.EACCES, "of something that is no file"),
+    ],
 )
 def test_other_errors_of_the_system_are_the_plugins_own(error: OSError) -> None:
     class Asks:

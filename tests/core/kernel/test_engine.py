@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stepbus import DataError, TrainingState, hookimpl
+from stepbus.storage.checkpoints import step_of
 from stepbus.testing import Played, play
 from stepbus.testing.scripted_data import ScriptedData
 
@@ -35,8 +37,8 @@ class Teller:
         trainer.run.builder.heard.moves.append(f"evaluate {state.step} {reason}")
 
     @hookimpl
-    def on_checkpoint(self, trainer: Any, state: TrainingState) -> None:
-        trainer.run.builder.heard.moves.append(f"checkpoint {state.step} {state.epoch}.{state.step_in_epoch}")
+    def on_checkpoint(self, trainer: Any, state: TrainingState, checkpoint: Path) -> None:
+        trainer.run.builder.heard.moves.append(f"checkpoint {step_of(checkpoint.name)} told at {state.step}")
 
 
 def told(*plugins: Any, per_epoch: int = 3, depth: int = 0, **script: Any) -> Played:
@@ -99,8 +101,12 @@ def test_a_plugin_can_have_a_boundary_of_its_own() -> None:
             if state.step % 2 == 0:
                 trainer.control.request_checkpoint()
 
-    # The epoch of 3 updates: the checkpoint at its end already stands at the start of the next one.
-    assert only(told(Save, depth=2), "checkpoint") == ["checkpoint 2 0.2", "checkpoint 4 1.1", "checkpoint 6 2.0"]
+    played = told(Save, depth=2)
+    # Each is told at the next boundary: the epochs end after 3 and 6 updates, and the fit with the second.
+    assert only(played, "checkpoint") == ["checkpoint 2 told at 3", "checkpoint 4 told at 6", "checkpoint 6 told at 6"]
+    # The checkpoint at the end of an epoch already stands at the start of the next one.
+    stood = [(kept.state["epoch"], kept.state["step_in_epoch"]) for kept in played.checkpoints]
+    assert stood == [(0, 2), (1, 1), (2, 0)]
 
 
 def test_evaluation_by_steps() -> None:
@@ -123,7 +129,8 @@ def test_an_asked_for_evaluation_says_who_asked() -> None:
 def test_an_interrupt_writes_a_checkpoint_and_ends() -> None:
     played = told(interrupt_at=2)
     assert played.state.step == 2
-    assert played.moves[-1] == "checkpoint 2 0.2"
+    assert played.moves[-1] == "checkpoint 2 told at 2"
+    assert played.checkpoints[-1].state["step_in_epoch"] == 2
 
 
 def test_a_stopped_fit_does_not_train_on_when_resumed() -> None:
@@ -185,3 +192,41 @@ def test_an_evaluation_that_has_no_rows_is_said_and_delays_nothing() -> None:
         "launch 4",
         "launch 5",
     ]
+
+
+class Means:
+    """Keeps what is known of the training loss when an epoch or an evaluation ends."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int, float | None]] = []
+
+    @hookimpl
+    def on_metrics(self, state: TrainingState, metrics: dict[str, float]) -> None:
+        self.seen.append(("metrics", state.step, metrics["train_loss"]))
+
+    @hookimpl
+    def on_epoch_end(self, state: TrainingState) -> None:
+        self.seen.append(("epoch", state.step, state.metrics.get("train_loss")))
+
+
+def test_the_mean_loss_of_the_epoch_is_known_before_anybody_decides() -> None:
+    means = Means()
+    played = play(means, losses=[4.0, 2.0, 1.0, 5.0], steps_per_epoch=2, epochs=2, metrics=[{"eval_loss": 0.5}])
+    assert means.seen == [("metrics", 2, 3.0), ("epoch", 2, 3.0), ("metrics", 4, 3.0), ("epoch", 4, 3.0)]
+    assert [record["train_loss"] for record in played.state.history] == [3.0, 3.0]
+    assert played.state.metrics["train_loss"] == 3.0
+
+
+def test_the_mean_loss_is_known_without_anything_to_evaluate() -> None:
+    means = Means()
+    played = play(means, losses=[4.0, 2.0, 1.0, 7.0], steps_per_epoch=2, epochs=2)
+    assert means.seen == [("epoch", 2, 3.0), ("epoch", 4, 4.0)]
+    assert (played.trainer.directions["train_loss"], played.state.metrics["train_loss"]) == (False, 4.0)
+
+
+def test_within_an_epoch_the_mean_is_that_of_its_updates_so_far() -> None:
+    means = Means()
+    by_steps = {"eval_strategy": "steps", "eval_steps": 2, "max_steps": 4, "metrics": [{"eval_loss": 0.5}]}
+    played = play(means, losses=[4.0, 2.0, 9.0, 1.0], steps_per_epoch=3, epochs=2, **by_steps)
+    assert means.seen == [("metrics", 2, 3.0), ("epoch", 3, 5.0), ("metrics", 4, 1.0)]
+    assert played.state.metrics["train_loss"] == 1.0

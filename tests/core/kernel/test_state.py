@@ -52,6 +52,16 @@ def test_what_are_no_requests_is_refused(saved: Any) -> None:
         Control().load_state_dict(saved)
 
 
+def test_a_state_from_before_the_first_skipped_update_was_kept_does_not_know_it() -> None:
+    saved = TrainingState(step=9, skipped=3, first_skipped=4).state_dict()
+    state = TrainingState()
+    state.load_state_dict(saved)
+    assert (state.skipped, state.first_skipped) == (3, 4)
+    del saved["first_skipped"]
+    state.load_state_dict(saved)
+    assert (state.skipped, state.first_skipped) == (3, 0)
+
+
 def test_the_interval_is_a_mean_by_weight() -> None:
     state = TrainingState(learning_rate=0.1)
     state.add_to_interval(StepResult(1.0, 1.0, 1, 5, 0.1, {"gradient_norm": 3.0}, 0.5))
@@ -82,6 +92,29 @@ def test_an_interval_without_weight_has_no_loss() -> None:
     state = TrainingState()
     state.add_to_interval(StepResult(math.nan, 0.0, 0, 0, 0.1))
     assert math.isnan(state.close_interval()["loss"])
+
+
+def test_the_means_of_an_epoch_are_by_weight_and_without_what_was_skipped() -> None:
+    state = TrainingState()
+    assert math.isnan(state.train_means["train_loss"])
+    kept = {"of_loss": ("entropy",)}
+    state.add_to_interval(StepResult(1.0, 1.0, 1, 5, 0.1, {"entropy": 8.0, "gradient_norm": 3.0}, **kept))
+    state.close_interval()  # a log interval may end within the epoch
+    state.add_to_interval(StepResult(4.0, 3.0, 3, 7, 0.1, {"entropy": 4.0, "gradient_norm": 2.0}, **kept))
+    state.add_to_interval(StepResult(math.inf, 3.0, 3, 7, 0.1, {"entropy": math.nan}, skipped=True, **kept))
+    state.add_to_interval(StepResult(math.nan, 0.0, 3, 7, 0.1, {"entropy": math.nan}, **kept))  # rows of weight 0
+    other = TrainingState()
+    other.load_state_dict(json.loads(json.dumps(state.state_dict())))
+    for each in (state, other):
+        each.add_to_interval(StepResult(6.0, 4.0, 4, 7, 0.1))  # a phase whose loss has no such part
+        assert each.train_means == {"train_loss": (1 + 12 + 24) / 8, "train_entropy": (8 + 12) / 4}
+
+
+def test_rows_of_weight_0_leave_the_loss_of_an_interval_a_number() -> None:
+    state = TrainingState()
+    state.add_to_interval(StepResult(math.nan, 0.0, 3, 5, 0.1))
+    state.add_to_interval(StepResult(2.0, 1.0, 1, 5, 0.1))
+    assert state.close_interval()["loss"] == 2.0
 
 
 def test_requests_latch_and_survive_json() -> None:

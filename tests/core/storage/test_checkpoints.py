@@ -20,8 +20,10 @@ from stepbus.storage.checkpoints import (
     MANIFEST,
     Checkpoint,
     Snapshot,
+    best_of,
     checkpoint_path,
     compare_facts,
+    discard,
     latest_valid,
     mark_best,
     read_arrays,
@@ -29,7 +31,10 @@ from stepbus.storage.checkpoints import (
     retire,
     scan,
     set_aside,
+    share_files,
     step_of,
+    sweep,
+    trial_place,
     verify,
     write_checkpoint,
 )
@@ -305,8 +310,10 @@ def test_quarantined_ones_alone_are_no_fresh_start(tmp_path: Path) -> None:
 def test_killed_between_the_two_renames(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, snapshot(100, "old"))
     replaced = (tmp_path / "step-00000100").rename(tmp_path / f".replaced-step-00000100-{'a' * 32}")
-    retire(tmp_path, Retention())  # nothing took its place, so it stays
-    assert replaced.is_dir()
+    retire(tmp_path, Retention())  # nothing took its place, so it gets its name back
+    assert not replaced.exists()
+    assert [path.name for path in scan(tmp_path)] == ["step-00000100"]
+    (tmp_path / "step-00000100").rename(replaced)
     found = latest_valid(tmp_path, pytest.fail)
     assert found is not None
     assert found.path == tmp_path / "step-00000100"
@@ -373,6 +380,160 @@ def test_roles_are_disjoint(
     assert all(verify(path) for path in scan(tmp_path))
     assert retire(tmp_path, keep, best) == []
     assert names(tmp_path) == ["LATEST", *(f"step-{step:08d}" for step in stays)]
+
+
+def to_use(names: Any) -> dict[str, str]:
+    return {name: name for name in names if name != "state.json"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "best", "finished", "stays", "whole"),
+    [
+        (Retention(), [], False, [40, 50], [40, 50]),
+        (Retention(), [50], False, [40, 50], [40, 50]),
+        (Retention(), [10], False, [10, 40, 50], [40, 50]),
+        (Retention(best=2), [20, 10], False, [10, 20, 40, 50], [40, 50]),
+        (Retention(best=2), [20, 40], False, [20, 40, 50], [40, 50]),
+        (Retention(whole=True), [10], False, [10, 40, 50], [10, 40, 50]),
+        (Retention(last=2), [50], False, [30, 40, 50], [30, 40, 50]),
+        (Retention(last=1), [50], False, [30, 40, 50], [30, 40, 50]),
+        (Retention(last=3), [10], False, [10, 30, 40, 50], [30, 40, 50]),
+        (Retention(), [10], True, [10, 50], [50]),
+        (Retention(), [50], True, [50], [50]),
+        (Retention(), [], True, [50], [50]),
+        (Retention(last=1), [50], True, [40, 50], [40, 50]),
+        (Retention(last=2), [10], True, [10, 40, 50], [40, 50]),
+        (Retention(last=0, best=1), [10], True, [10], []),
+        (Retention(last=0, best=1), [50], True, [50], []),
+        (Retention(last=0, best=0), [10], True, [], []),
+    ],
+)
+def test_the_best_is_kept_to_use_and_the_newest_whole(
+    keep: Retention, best: list[int], finished: bool, stays: list[int], whole: list[int], tmp_path: Path
+) -> None:
+    filled(tmp_path, range(10, 60, 10))
+    for _ in range(2 if stays else 1):  # nothing changes when it is asked again
+        retire(tmp_path, keep, best, thinning=to_use, finished=finished)
+        found = [verify(path) for path in scan(tmp_path)]
+        assert [each.step for each in found] == stays
+        assert [each.step for each in found if not each.lacks] == whole
+        assert all(each.lacks in ((), ("state.json",)) for each in found)
+    assert tmp_path.exists() == bool(stays)
+
+
+@pytest.mark.parametrize("keep", [Retention(), Retention(last=2), Retention(last=1, best=3)])
+def test_the_only_ones_stay_whole(keep: Retention, tmp_path: Path) -> None:
+    """Where the best is all that there is, or one of two, it is what a resume goes on from."""
+    for step in (10, 20):
+        write_checkpoint(tmp_path, snapshot(step))
+        retire(tmp_path, keep, [10], thinning=to_use)
+        assert not any(verify(path).lacks for path in scan(tmp_path))
+
+
+def test_a_thinned_one_is_made_of_the_same_files_and_says_what_it_lacks(tmp_path: Path) -> None:
+    filled(tmp_path, range(10, 40, 10))
+    inode = (tmp_path / "step-00000010" / "model.safetensors").stat().st_ino
+    retire(tmp_path, Retention(), [10], thinning=to_use)
+    thinned = verify(tmp_path / "step-00000010")
+    assert thinned.lacks == ("state.json",) and thinned.facts == FACTS
+    assert names(thinned.path) == [MANIFEST, "model.safetensors"]
+    assert (thinned.path / "model.safetensors").stat().st_ino == inode
+    found = latest_valid(tmp_path, pytest.fail)
+    assert found is not None and found.step == 30
+    for step in (20, 30):
+        spoil(tmp_path / f"step-000000{step}")
+    with pytest.raises(CheckpointError, match="none of the 2 checkpoints can be trusted"):
+        latest_valid(tmp_path, lambda text: None)
+
+
+def test_without_links_files_are_copied_and_held_against_their_digests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: Any, **__: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(os, "symlink", no_links)
+    filled(tmp_path, range(10, 40, 10))
+    mark_best(tmp_path, 10)
+    retire(tmp_path, Retention(), [10], thinning=to_use)
+    assert verify(tmp_path / "step-00000010").lacks == ("state.json",)
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "step-00000010" / "model.safetensors").read_bytes())
+    share_files(tmp_path, tmp_path / "model.safetensors")
+    assert names(tmp_path) == ["BEST", "LATEST", "model.safetensors", *(f"step-000000{step}" for step in (10, 20, 30))]
+
+
+def test_the_hints_follow_what_stays(tmp_path: Path) -> None:
+    filled(tmp_path, range(10, 60, 10))
+    mark_best(tmp_path, 20)
+    assert (tmp_path / "best").readlink() == Path("step-00000020")
+    assert best_of(tmp_path) == tmp_path / "step-00000020"
+    retire(tmp_path, Retention(), [10, 20])
+    assert (tmp_path / "BEST").read_text() == "step-00000010\n" and (tmp_path / "best").readlink() == Path(
+        "step-00000010"
+    )
+    retire(tmp_path, Retention(last=2, best=0), [], finished=True)
+    assert names(tmp_path) == ["LATEST", "step-00000040", "step-00000050"]
+    assert best_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "link"])
+def test_what_stands_where_the_link_would_be_stays(what: str, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "run", snapshot(10))
+    place, mine = tmp_path / "run" / "best", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "x").write_text("mine")
+    if what == "file":
+        place.write_text("mine")
+    elif what == "folder":
+        mine.rename(place)
+    else:
+        place.symlink_to(mine)
+    before = place.lstat()
+    mark_best(tmp_path / "run", 10)
+    retire(tmp_path / "run", Retention(last=0, best=0), [10], finished=True)
+    assert place.lstat().st_ino == before.st_ino
+    assert not (tmp_path / "run" / "BEST").exists()
+
+
+def test_what_leads_nowhere_is_no_best(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, snapshot(10))
+    for content in (b"step-00000099\n", b"../step-00000010\n", b"\xff", b"x" * 1000, b""):
+        (tmp_path / "BEST").write_bytes(content)
+        assert best_of(tmp_path) is None
+    (tmp_path / "BEST").unlink()
+    (tmp_path / "BEST").symlink_to(tmp_path / "LATEST")
+    assert best_of(tmp_path) is None
+
+
+def test_a_trial_leaves_nothing_and_is_swept(tmp_path: Path) -> None:
+    for finished in (True, False):
+        place = trial_place(tmp_path)
+        write_checkpoint(place, snapshot(0))
+        if finished:
+            discard(place)
+        else:
+            (place / f".tmp-0-{'a' * 32}").mkdir()
+            (place / f".tmp-0-{'a' * 32}" / "model.safetensors").write_bytes(b"x")
+            sweep(tmp_path)
+        assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("last", [None, 0, 1, 3])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_the_two_newest_stay_whole_while_a_fit_runs(last: int | None, number: int, tmp_path: Path) -> None:
+    """Whichever of them is the best: what a fit goes on from is never thinned."""
+    for best in range(1, number + 1):
+        folder = tmp_path / str(best)
+        filled(folder, range(1, number + 1))
+        retire(folder, Retention(last=last), [best], thinning=lambda names: {name: name for name in sorted(names)[1:]})
+        whole = [step_of(path.name) for path in scan(folder) if not verify(path).lacks]
+        assert set(whole) >= {number, max(1, number - 1)}
+    thinning = {"thinning": lambda names: {name: name for name in sorted(names)[1:]}, "finished": True}
+    for keep, stays in ((1, True), (0, False)):  # and what a finished one may go on from, where one is asked for
+        filled(folder := tmp_path / f"finished-{keep}", range(1, 2))
+        retire(folder, Retention(last=keep), [1], **thinning)  # type: ignore[arg-type]
+        assert [not verify(path).lacks for path in scan(folder)] == [stays]
 
 
 def test_damaged_ones_take_no_role(tmp_path: Path) -> None:
@@ -525,3 +686,13 @@ def test_another_plan_of_fits_is_told_by_their_names() -> None:
     assert compare_facts({"fits": [{"name": "fit", "scope": {}}]}, folds) == [
         "fits was fit, is fold-0, fold-1 and fold-2"
     ]
+
+
+def test_a_limit_on_the_size_of_a_file_is_no_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, arrays: object) -> None:
+        raise OSError(27, "File too large", str(path))
+
+    monkeypatch.setattr("stepbus.storage.checkpoints.writing.write_tensors", refused)
+    with pytest.raises(CheckpointError, match=r"step 3: File too large; a limit .* raise it \(ulimit -f\)$") as caught:
+        write_checkpoint(tmp_path / "checkpoints", Snapshot(3, arrays={"model": {}}))
+    assert "make room" not in str(caught.value) and ".tmp-" not in str(caught.value)

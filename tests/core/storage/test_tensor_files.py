@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from stepbus import CheckpointError
-from stepbus.storage.tensor_files import check_tensors, read_tensors, write_tensors
+from stepbus.storage.tensor_files import check_tensors, hold, read_tensors, write_tensors
 
 DTYPES = (
     "bool_ uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 complex64".split()  # noqa: SIM905 - reads better
@@ -34,6 +35,56 @@ def test_every_dtype_and_shape_comes_back(dtype: str, shape: tuple[int, ...], tm
     assert again.dtype == array.dtype
     assert again.shape == array.shape
     assert bits(again) == bits(array)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3, 4)])
+def test_what_is_held_gives_the_same_file(dtype: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    array = (mx.random.normal(shape, key=mx.random.key(0)) * 100).astype(getattr(mx, dtype))
+    arrays: dict[str, Any] = {"a": array, "turned": array.transpose(), "lazy": mx.where(array == 0, array, array)}
+    if dtype != "bfloat16":
+        arrays["numpy"] = np.array(array)
+    held = hold({"model": arrays})["model"]
+    for name, content in (("now", arrays), ("held", held)):
+        write_tensors(tmp_path / f"{name}.safetensors", content)
+    assert (tmp_path / "held.safetensors").read_bytes() == (tmp_path / "now.safetensors").read_bytes()
+    assert sum(each.nbytes for each in held.values()) == sum(each.nbytes for each in arrays.values())
+
+
+def test_what_is_held_stays_as_it_was(tmp_path: Path) -> None:
+    """A hook may set items in place, or add to an array; and training lets go of the old ones, whose memory is used."""
+    weight, moments = mx.arange(1_000_000).astype(mx.float32), np.arange(6.0, dtype=np.float32)
+    mx.eval(weight)
+    held = hold({"model": {"weight": weight}, "plugins": {"moments": moments}})
+    weight[3] = -1.0
+    weight += 5.0
+    moments *= 0
+    mx.eval(weight)
+    del weight
+    others = [mx.full((1_000_000,), value) for value in range(20)]
+    mx.eval(others)
+    for stem, arrays in held.items():
+        write_tensors(tmp_path / f"{stem}.safetensors", arrays)
+    np.testing.assert_array_equal(load_file(tmp_path / "model.safetensors")["weight"], np.arange(1e6, dtype=np.float32))
+    np.testing.assert_array_equal(load_file(tmp_path / "plugins.safetensors")["moments"], np.arange(6.0))
+
+
+def test_holding_takes_no_memory() -> None:
+    arrays = {str(number): mx.full((1000, 1000), number) for number in range(10)}
+    mx.eval(arrays)
+    before = mx.get_active_memory()
+    held = hold({"model": arrays})
+    assert mx.get_active_memory() - before < 1_000_000  # of 40 MB
+    assert len(held["model"]) == 10
+
+
+def test_another_thread_writes_what_is_held(tmp_path: Path) -> None:
+    """It calls nothing of MLX, whose lazy arrays belong to the thread that made them."""
+    lazy = mx.arange(100) * 2
+    held = hold({"model": {"a": lazy}})["model"]
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(write_tensors, tmp_path / "x.safetensors", held).result()
+    assert read_tensors(tmp_path / "x.safetensors")["a"].tolist() == list(range(0, 200, 2))
 
 
 def test_special_numbers_come_back(tmp_path: Path) -> None:

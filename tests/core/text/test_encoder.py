@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from stepbus.base.errors import DataError, PluginFailure
-from stepbus.config.sections import DataConfig
+from stepbus.config.sections import DataSettings
 from stepbus.text.encoder import RowEncoder, TextSource
 from stepbus.text.labels.codec import LabelCodec
 from stepbus.text.rows.table import Rows, read_rows
@@ -46,12 +46,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def encoder(folder: Path, source: TextSource) -> RowEncoder:
-    config = DataConfig(label="label", max_length=8, cache=str(folder / "cache"))
+    config = DataSettings(label="label", max_length=8, cache=str(folder / "cache"))
     return RowEncoder(source, folder, LabelCodec("label"), config)
 
 
 def rows(name: str = "train", **columns: list[Any]) -> Rows:
-    return read_rows(pd.DataFrame(columns), name=name, config=DataConfig())
+    return read_rows(pd.DataFrame(columns), name=name, config=DataSettings())
 
 
 def test_rows_become_labelled_tokens(folder: Path) -> None:
@@ -107,7 +107,7 @@ def pairs(number: int) -> dict[str, list[Any]]:
 
 def test_every_part_of_a_source_comes_from_one_file_and_is_as_if_read_by_itself(folder: Path) -> None:
     source = rows(**pairs(20))
-    by_itself = DataConfig(label="label", max_length=8, cache=False)
+    by_itself = DataSettings(label="label", max_length=8, cache=False)
     for parts in ([[3, 1, 2], [0, 19, 7]], [list(range(10)), list(range(10, 20))], [[5], [2, 2]]):
         for indices in parts:
             part = source.take(indices)

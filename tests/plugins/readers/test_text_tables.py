@@ -10,7 +10,7 @@ import pytest
 
 from stepbus import load_config
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig
+from stepbus.config.sections import DataSettings
 from stepbus.text.rows.table import read_rows
 
 
@@ -79,7 +79,7 @@ def test_the_line_that_tells_excel_the_separator_is_no_header(tmp_path: Path) ->
 def test_a_separator_is_one_character(value: str) -> None:
     import attrs
 
-    check = attrs.fields(DataConfig).separator.metadata["check"]
+    check = attrs.fields(DataSettings).separator.metadata["check"]
     assert not check(value)
     assert check(";")
     assert check("tab")

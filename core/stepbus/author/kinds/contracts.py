@@ -11,7 +11,8 @@ from attrs import frozen
 
 from stepbus.author.kinds.docstrings import line, sections, wrapped
 from stepbus.author.kinds.members import Member, members
-from stepbus.base import WANTED, BadInput, Component, did_you_mean
+from stepbus.base import BadInput, Component, did_you_mean
+from stepbus.base.guards import WANTED
 from stepbus.config import BASES
 
 
@@ -45,10 +46,11 @@ class Contract:
 
 def classes() -> dict[str, Any]:
     """Return every class that a contract speaks of, by name."""
-    from stepbus.base import Metric
+    from stepbus.base.scoring import Metric
     from stepbus.compute import LossFacts, LossFunction, Optimizer, ParameterUpdater, Scheduler
     from stepbus.compute.models import Classifier, Encoder, Head, Pooling
     from stepbus.compute.stepping import StepOptimizer
+    from stepbus.compute.watching import Diagnosis
     from stepbus.kernel import (
         Control,
         Fit,
@@ -65,6 +67,7 @@ def classes() -> dict[str, Any]:
     from stepbus.text.rows import Reader, Source
 
     kinds = (
+        Diagnosis,
         Classifier,
         Encoder,
         Pooling,
@@ -118,10 +121,12 @@ CONTRACTS = {
             "build(settings)", "a stepbus.Scheduler", "Scheduler",
         ),
         Contract(
-            "metric", "training: {metrics: [NAME]}", "training: {metrics: [{type: NAME, SETTING: VALUE}]}",
+            "metric", "training: {metrics: [NAME]}",
+            "training: {metrics: [{type: NAME, name: ITS_OTHER_NAME, SETTING: VALUE}]}",
             "build(settings)",
             "a function of labels and predictions of a whole set, such as a stepbus.Metric; it gives a number, or "
-            "several by name", "Metric",
+            "several by name; a `build` that has an argument `codec` is given what knows the labels and their "
+            "thresholds, None where labels came as numbers", "Metric",
         ),
         Contract(
             "reader", "the ending or the scheme of a source, data: {train: FILE.ENDING}, data: {train: SCHEME:REST}",
@@ -145,6 +150,7 @@ GIVEN = {
     "Predictions": "`result.predictions[NAME]`",
     "TrainingState": "`state`, `trainer.state`",
     "StepResult": "`step` of on_step_end",
+    "Diagnosis": "`trainer.explain_step()`, which may be asked in on_step_end",
     "Control": "`trainer.control`; what a plugin asks for stands in its class, in `asks`",
     "FitData": "`trainer.data`",
     "Classifier": "`trainer.model`, where a configuration describes it",

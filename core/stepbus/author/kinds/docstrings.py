@@ -8,7 +8,7 @@ import textwrap
 
 def sections(doc: str) -> dict[str, str]:
     """Split a docstring at its "Args:" and "Returns:"; what stands before them is under ""."""
-    first, *pieces = re.split(r"^(Args|Attributes|Returns|Raises):\n", doc, flags=re.MULTILINE)
+    first, *pieces = re.split(r"^(Args|Attributes|Returns|Raises|Example):\n", doc, flags=re.MULTILINE)
     found, texts = {}, [first]
     for name, text in zip(pieces[::2], pieces[1::2], strict=True):
         # Paragraphs that follow are not indented.

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from attrs import frozen
 
-from stepbus.base import BadInput, did_you_mean, is_url, snake_case
+from stepbus.base import BadInput, did_you_mean, is_url, remedy_of, snake_case
 from stepbus.config.discovery import NAME, find_module, installed, offering
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -198,5 +198,6 @@ def _place(files: Mapping[str, str], target: Path) -> Path:
                 path.write_text(text, encoding="utf-8")
             Path(folder, target.name).rename(target)
     except OSError as error:
-        raise BadInput(f"{target} cannot be written: {error.strerror}; choose another folder with --output") from error
+        remedy = remedy_of(error, "choose another folder with --output")
+        raise BadInput(f"{target} cannot be written: {error.strerror}; {remedy}") from error
     return target

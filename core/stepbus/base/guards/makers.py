@@ -19,11 +19,13 @@ class Maker:
         said: What it is: "the optimizer 'mine'".
         provider: The plugin that offers it, with distribution and version; "" where nobody knows.
         mend: What to do without it, as the end of a sentence.
+        keeps_finite: Whether it promises that its function of gradients gives finite ones for finite ones.
     """
 
     said: str
     provider: str = ""
     mend: str = ""
+    keeps_finite: bool = False
 
     def sentence(self, words: str) -> str:
         """Return a sentence about the part, with whom it comes from."""
@@ -65,5 +67,5 @@ def _read_a_value(what: str, error: BaseException, place: str) -> str:
     return (
         f"{what} reads the value of an array{place.lstrip(',')} (print, item, float, if, a text with it), and in a "
         "compiled step none is known: compute with arrays, mx.where in place of if, and return named scalars to see "
-        "them in the log"
+        "them in the log; or run it uncompiled, where each is known: environment.debug: true"
     )

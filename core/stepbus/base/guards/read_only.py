@@ -75,16 +75,17 @@ for _name in (
     setattr(ReadOnlyList, _name, _guarded(list, _name, "this list", "change a copy: list(…)"))
 
 
-def as_read_only(value: Any) -> Any:
+def as_read_only(value: Any, mapping: type[ReadOnlyDict] = ReadOnlyDict) -> Any:
     """Return a plain dictionary, list or array as one that core alone changes; anything else as it is.
 
     Args:
         value: What is given to plugins. An array is a view, so that whoever made it may still fill it.
+        mapping: What a dictionary becomes, also one in a list.
     """
     if type(value) is dict:
-        return ReadOnlyDict(value)
+        return mapping(value)
     if type(value) is list:
-        return ReadOnlyList(ReadOnlyDict(each) if type(each) is dict else each for each in value)
+        return ReadOnlyList(mapping(each) if type(each) is dict else each for each in value)
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray) and value.flags.writeable:
         value = value.view()
@@ -117,7 +118,8 @@ def hand_over(thing: Any) -> None:
         thing: What plugins are about to be given; until now its maker could change it.
     """
     for field in type(thing).__attrs_attrs__:
-        object.__setattr__(thing, field.name, as_read_only(getattr(thing, field.name)))
+        value = as_read_only(getattr(thing, field.name), field.metadata.get("mapping", ReadOnlyDict))
+        object.__setattr__(thing, field.name, value)
     object.__setattr__(thing, "handed_over", True)
 
 
@@ -132,4 +134,4 @@ def unless_handed_over(thing: Any, attribute: Any, value: Any) -> Any:
     if not thing.handed_over:
         return value
     core_only(f"{type(thing).named}.{attribute.name}", "who watches changes nothing: keep numbers of your own", 2)
-    return as_read_only(value)
+    return as_read_only(value, attribute.metadata.get("mapping", ReadOnlyDict))

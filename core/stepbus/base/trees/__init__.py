@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.base.trees.flat_settings import UNSET as UNSET
+    from stepbus.base.trees.flat_settings import FlatSettings as FlatSettings
     from stepbus.base.trees.python_tree import from_python as from_python
     from stepbus.base.trees.python_tree import plain as plain
     from stepbus.base.trees.saved_state import as_list as as_list
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from stepbus.base.trees.saved_state import named as named
     from stepbus.base.trees.saved_state import number as number
     from stepbus.base.trees.saved_state import text as text
+    from stepbus.base.trees.single_precision import LARGEST as LARGEST
     from stepbus.base.trees.structuring import make_settings as make_settings
     from stepbus.base.trees.structuring import select as select
     from stepbus.base.trees.structuring import structure as structure
@@ -34,8 +37,10 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        flat_settings="FlatSettings UNSET",
         python_tree="from_python plain",
         saved_state="as_list built count fields_of named number text",
+        single_precision="LARGEST",
         structuring="make_settings select structure",
         typed_values="Given Invalid collecting resolve_place show_path typed",
         yaml_tree="Keys Mark Node parse read_tree",

@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 
 from stepbus.base import ConfigError, Problem, Selected, yaml_float
+from stepbus.base.scoring import metric_given
+from stepbus.base.trees.flat_settings import FlatSettings
 from stepbus.base.trees.yaml_tree import LONE_SURROGATE, MAX_DEPTH, Mark, Node
 
 # A file behind a scheme: rows are told by what they hold, wherever they lie.
@@ -33,20 +35,28 @@ def from_python(value: Any, mark: Mark, path: str = "", depth: int = 0) -> Node:
         return value
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
+    elif (metric := metric_given(value)) is not None:
+        value = metric.called()
     elif isinstance(value, Selected):
-        value = {"type": value.name, **_given(value.settings)}
+        value = {"type": value.name, **_called(value), **_given(value.settings)}
     elif attrs.has(type(value)):
-        value = _given(value)
+        settings, value = value, _given(value)
+        names = {each.alias or each.name: each.name for each in attrs.fields(type(settings)) if each.init}
+        unsaid = tuple((name, getattr(settings, names[name])) for name in names if name not in value)
+        mark = attrs.evolve(mark, unsaid=unsaid)
     elif isinstance(value, enum.Enum):
         value = value.value
     elif hasattr(value, "tolist") and not isinstance(value, type):
         value = value.tolist()  # a number or an array of NumPy's, columns of a frame
+    if isinstance(value, FlatSettings):
+        mark = attrs.evolve(mark, flat=value.section_name)
     if isinstance(value, Mapping):
         wrong = next((key for key in value if not isinstance(key, str) or key == ""), None)
         if wrong is not None:
             raise ConfigError([Problem(path, f"expected names as keys, got {wrong!r}", mark.file)])
+        inner = attrs.evolve(mark, unsaid=())
         return Node(
-            {key: from_python(item, mark, f"{path}.{key}".strip("."), depth + 1) for key, item in value.items()}, mark
+            {key: from_python(item, inner, f"{path}.{key}".strip("."), depth + 1) for key, item in value.items()}, mark
         )
     if isinstance(value, list | tuple):
         return Node([from_python(item, mark, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)], mark)
@@ -54,8 +64,16 @@ def from_python(value: Any, mark: Mark, path: str = "", depth: int = 0) -> Node:
         return Node(value, mark)
     if isinstance(value, str) and not LONE_SURROGATE.search(value):
         return Node(str(value), mark)
-    message = f"expected a number, text, true, false, None, a list or a mapping, got {type(value).__name__}"
+    got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    message = f"expected a number, text, true, false, None, a list or a mapping, got {got}"
+    if "metrics" in path and callable(value):
+        message += "; a metric of your own is a class that extends stepbus.Metric, or an instance of it"
     raise ConfigError([Problem(path, message, mark.file)])
+
+
+def _called(picked: Selected) -> dict[str, str]:
+    """Return the name that a metric has besides, where it was given one."""
+    return {"name": picked.called} if picked.called else {}
 
 
 def _given(settings: Any) -> dict[str, Any]:
@@ -81,7 +99,7 @@ def plain(value: Any, *, places: bool = True, finite: bool = False) -> Any:
     if isinstance(value, enum.Enum):
         value = value.value
     if isinstance(value, Selected):
-        return {"type": value.name, **plain(value.settings, places=places, finite=finite)}
+        return {"type": value.name, **_called(value), **plain(value.settings, places=places, finite=finite)}
     if attrs.has(type(value)):
         kept = [each for each in attrs.fields(type(value)) if each.init and (places or not _is_mere_place(value, each))]
         value = {each.alias or each.name: getattr(value, each.name) for each in kept}

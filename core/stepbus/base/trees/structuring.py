@@ -16,7 +16,8 @@ from cattrs.gen.typeddicts import make_dict_structure_fn as make_typed_dict_fn
 
 from stepbus.base import Components, ConfigError, PluginError, Problem, Selected, did_you_mean, error_words, show
 from stepbus.base.trees.python_tree import from_python
-from stepbus.base.trees.typed_values import CONVERTER, Given, Invalid, Near, collecting, near_name, typed
+from stepbus.base.trees.single_precision import beyond_float32
+from stepbus.base.trees.typed_values import CONVERTER, Given, Invalid, Near, called_here, collecting, near_name, typed
 from stepbus.base.trees.yaml_tree import Mark, Node
 
 T = TypeVar("T")
@@ -128,7 +129,9 @@ def select(given: Given, kind: str, base: type | None = None) -> Selected:
     if problem := part.unfit(base):
         raise Invalid([given.components.misfit(part, problem)])
     inner = attrs.evolve(given, node=node if nested else Node({}, node.mark), label=label)
-    return Selected(part, make_settings(inner, part.config, ignore=("type",)), label)
+    called = called_here(inner, part.config) if kind == "metric" else ""
+    ignore = ("type", "name") if called else ("type",)
+    return Selected(part, make_settings(inner, part.config, ignore), label, called)
 
 
 @frozen(eq=False)
@@ -222,6 +225,8 @@ def _checked(given: Given, setting: _Setting) -> Any:
         raise given.refused(f"its check raised {error_words(error)}") from error
     if not fine:
         raise given.refused(f"expected {about.get('expected')}, got {show(given.node.value)}")
+    if wrong := beyond_float32(value, setting.hint, setting.field.default):
+        raise given.refused(wrong)
     return value
 
 

@@ -160,6 +160,16 @@ def typed(given: Given, hint: Any) -> Any:
     return CONVERTER.structure(given, hint)
 
 
+def called_here(given: Given, config: type) -> str:
+    """Return the name that a metric is given besides; a setting of that name is its own."""
+    if "name" not in given.node.value or any(each.alias == "name" for each in attrs.fields(config)):
+        return ""
+    found: str = typed(name := given.inner("name"), str)
+    if not re.fullmatch(r"[A-Za-z][\w.-]*", found):
+        raise name.refused(f"expected letters, digits, _, . and -, a letter first, got {show(found)}")
+    return found
+
+
 def _scalar(given: Given, hint: Any) -> Any:
     value = given.node.value
     if hint in (int, bool, None, types.NoneType):

@@ -51,6 +51,8 @@ class Mark:
         written: The path that the user wrote, where an alias moved the value.
         stale: The value was meant for another `type:` of its section.
         preset: The file is a preset, which is not the user's.
+        unsaid: Of a settings object the settings that have their default, set or not, with that default.
+        flat: The section whose flat class set the value in Python, which has the settings of all types; else "".
     """
 
     file: str | None = None
@@ -60,6 +62,8 @@ class Mark:
     written: str | None = None
     stale: bool = False
     preset: bool = False
+    flat: str = ""
+    unsaid: tuple[tuple[str, Any], ...] = ()
 
 
 @frozen

@@ -15,12 +15,14 @@ def config_schema(arguments: argparse.Namespace) -> None:
 
     chosen = named(arguments.config)[0] if arguments.config is not None else {}
     own = {name: said for name, said in chosen.items() if said.use is not None}
-    names = list(dict.fromkeys([*installed(), *own]))
+    known = installed()
+    names = list(dict.fromkeys([*known, *own]))
     wanted = [
         arguments_for(name, own[name].use, own[name].folder) if name in own else arguments_for(name) for name in names
     ]
+    owners = ["" if name in own else known[name].distribution for name in names]
     fragments = []
-    for name, found in zip(names, probe(wanted), strict=True):
+    for name, found in zip(names, probe(wanted, owners=owners), strict=True):
         use = str(own[name].use) if name in own else ""
         if found.error:
             print(f"stepbus: {name} is left open in the schema: {found.error}", file=sys.stderr)

@@ -24,4 +24,8 @@ def plugins_list(arguments: argparse.Namespace) -> None:
 
         show(strict_json([attrs.asdict(row) for row in rows]))
     else:
+        from stepbus.config.discovery import package_names
+
         show(table(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+        if names := package_names.listing():
+            show(names)

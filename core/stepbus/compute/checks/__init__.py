@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stepbus.compute.checks.gradients import check_name as check_name
     from stepbus.compute.checks.gradients import transformed as transformed
+    from stepbus.compute.checks.kept import check_kept as check_kept
+    from stepbus.compute.checks.numbers import all_finite as all_finite
+    from stepbus.compute.checks.numbers import before_and_after as before_and_after
+    from stepbus.compute.checks.numbers import still_finite as still_finite
+    from stepbus.compute.checks.numbers import still_numbers as still_numbers
+    from stepbus.compute.checks.numbers import sums_are_finite as sums_are_finite
     from stepbus.compute.checks.parts import called as called
     from stepbus.compute.checks.parts import encoded as encoded
     from stepbus.compute.checks.parts import handed_out as handed_out
@@ -27,6 +33,8 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         gradients="check_name transformed",
+        kept="check_kept",
+        numbers="all_finite before_and_after still_finite still_numbers sums_are_finite",
         parts="called encoded handed_out kind_of maker_of pooled_by pooled_width shape_of shown",
         updates="GROUP_SETTINGS check_groups checked_scalars checked_state checked_update",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -32,7 +32,10 @@ CALL = "its function of gradients"
 
 
 def transformed(
-    transforms: Sequence[Any], gradients: Any, named: Mapping[str, Maker] | None = None
+    transforms: Sequence[Any],
+    gradients: Any,
+    named: Mapping[str, Maker] | None = None,
+    saw: Callable[[Maker, Any], None] | None = None,
 ) -> tuple[Any, dict[str, mx.array]]:
     """Return gradients after all functions, and their named numbers; called where a step is traced.
 
@@ -40,6 +43,7 @@ def transformed(
         transforms: The functions, in order; one may say in `maker` who made it.
         gradients: A tree of arrays; each function gets containers of its own.
         named: The named numbers that there are already, with who gave them.
+        saw: Told what each of them gave.
 
     Raises:
         PluginFailure: One of them raised, or gave other gradients than it was given, or a name that is taken.
@@ -53,6 +57,8 @@ def transformed(
         found, own = changed if isinstance(changed, tuple) and len(changed) == 2 else (changed, {})
         _check_gradients(maker, gradients, found)
         gradients = found
+        if saw is not None:
+            saw(maker, gradients)
         if not isinstance(own, Mapping):
             raise maker.fault(
                 f"expected (gradients, {{name: scalar array}}), got {show_python(own)} beside the gradients"

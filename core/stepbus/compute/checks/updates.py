@@ -14,6 +14,7 @@ import mlx.core as mx
 
 from stepbus.base import PluginError, did_you_mean, show_python
 from stepbus.base.guards import Maker
+from stepbus.base.trees import LARGEST
 from stepbus.compute.checks.parts import kind_of
 
 Arrays = dict[str, mx.array]
@@ -41,8 +42,8 @@ def check_groups(groups: Mapping[str, Mapping[str, float]], known: Collection[st
                 near = did_you_mean(setting, GROUP_SETTINGS) if isinstance(setting, str) else ""
                 raise PluginError(f"{who} gives {name!r} a {setting!r}{near}, expected {' or '.join(GROUP_SETTINGS)}")
             number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value < 0:
-                expected = "expected a finite number of at least 0"
+            if not number or not math.isfinite(value) or value < 0 or value > LARGEST:
+                expected = f"expected a finite number of at least 0 (float32 ends at {LARGEST:.2g})"
                 raise PluginError(f"{who} gives {name!r} a {setting}: {expected}, got {show_python(value)}")
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from stepbus.compute.models.head_check import check_loss as check_loss
     from stepbus.compute.models.head_labels import keys_of as keys_of
     from stepbus.compute.models.head_labels import meaning_in as meaning_in
+    from stepbus.compute.models.layers import depths_of as depths_of
+    from stepbus.compute.models.layers import layers_of as layers_of
     from stepbus.compute.models.loading import LoadReport as LoadReport
     from stepbus.compute.models.model import Classifier as Classifier
     from stepbus.compute.models.model_keys import check_keys as check_keys
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from stepbus.compute.models.pooling import build_pooling as build_pooling
     from stepbus.compute.models.pooling_check import check_models_pooling as check_models_pooling
     from stepbus.compute.models.pooling_check import check_pooling as check_pooling
+    from stepbus.compute.models.showing import model_in_words as model_in_words
     from stepbus.compute.models.starting_values import initialise as initialise
 else:
     from stepbus.base.lazy import lazily
@@ -36,11 +39,13 @@ else:
         head_adoption="adopt_head",
         head_check="check_head check_loss",
         head_labels="keys_of meaning_in",
+        layers="depths_of layers_of",
         loading="LoadReport",
         model="Classifier",
         model_keys="check_keys",
         part_state="built_part",
         pooling="build_pooling",
         pooling_check="check_models_pooling check_pooling",
+        showing="model_in_words",
         starting_values="initialise",
     )

@@ -25,6 +25,10 @@ def layers_of(model: Any) -> list[nn.Module]:
 
     Raises:
         ModelError: It has none.
+
+    Example:
+        >>> len(layers_of(model))
+        1
     """
     for part in _offering(model):
         if offered := _layers(getattr(part, "layers", None)):
@@ -53,6 +57,11 @@ def depths_of(model: Any) -> dict[str, int]:
 
     Raises:
         ModelError: It has no layers.
+
+    Example:
+        >>> depths = depths_of(model)
+        >>> depths["encoder.embeddings.word_embeddings.weight"], max(depths.values())
+        (0, 2)
     """
     layers = layers_of(model)
     waiting: dict[int, list[int]] = {}

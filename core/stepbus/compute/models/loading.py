@@ -8,6 +8,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 
 # isort: split
 import mlx.core as mx
+import numpy as np
 from attrs import frozen
 
 from stepbus.base import ModelError
@@ -38,6 +39,28 @@ class LoadReport:
         if self.unexpected:
             lines.append(f"in the file but not used: {', '.join(self.unexpected)}")
         return [*lines, *self.notes]
+
+
+def check_finite(name: str, array: mx.array, source: str) -> None:
+    """Refuse a tensor of a file with numbers that no model can be trained from.
+
+    Args:
+        name: Its name in the file.
+        array: The tensor.
+        source: The file.
+
+    Raises:
+        ModelError: It holds NaN or infinity; minus infinity may be meant, as in a mask.
+    """
+    if mx.isfinite(array).all().item():
+        return
+    nan, infinite = (int(np.array(flags.sum())) for flags in (mx.isnan(array), mx.isposinf(array)))
+    if nan or infinite:
+        parts = " and ".join(f"{number} {word}" for number, word in ((nan, "NaN"), (infinite, "infinite")) if number)
+        raise ModelError(
+            f"{source}: tensor {name!r}: expected finite numbers, got {parts} of {array.size:,}; the file is damaged, "
+            "or its training had diverged: take other weights"
+        )
 
 
 def match_names(

@@ -13,19 +13,20 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from stepbus.base import ModelError, Selected
-from stepbus.base.guards import Maker
+from stepbus.base.guards import Maker, unheard_hooks
 from stepbus.compute.checks import called, encoded, pooled_by, pooled_width
 from stepbus.compute.models.head_labels import PROBLEM_TYPES as PROBLEM_TYPES
 from stepbus.compute.models.head_labels import HeadMeaning, keys_of, meaning_in
 from stepbus.compute.models.head_labels import label_keys as label_keys
 from stepbus.compute.models.layers import count_layers
 from stepbus.compute.models.loading import LoadReport as LoadReport
-from stepbus.compute.models.loading import match_names
+from stepbus.compute.models.loading import check_finite, match_names
 from stepbus.compute.models.model_keys import check_keys
 from stepbus.compute.models.part_state import built_part, check_kinds
 from stepbus.compute.models.pooling import build_pooling, check_reads
+from stepbus.compute.models.showing import model_in_words
 from stepbus.compute.models.starting_values import initialise
-from stepbus.config import ModelConfig
+from stepbus.config import ModelSettings
 
 
 class Classifier(nn.Module):
@@ -83,6 +84,9 @@ class Classifier(nn.Module):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ModelError(f"two parts of the model share the tensor name {twice[0]!r}: rename one part's parameters")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {model_in_words(self)}>"  # that of `model.encoder` has a line for each layer
 
     def __call__(self, batch: Mapping[str, mx.array]) -> mx.array:
         """Return logits [B, K] of a batch: input_ids, attention_mask and, where used, token_type_ids, each [B, L]."""
@@ -186,6 +190,8 @@ class Classifier(nn.Module):
                     f"{source}: tensor {spelt!r}: expected floating-point numbers, got {array.dtype}; "
                     "quantised weights cannot be trained"
                 )
+            if not strict:
+                check_finite(spelt, array, source)
             updates.append((path, array.astype(parameter.dtype)))
         self.update(tree_unflatten(updates))
         self.loaded = LoadReport(tuple(unexpected), tuple(initialised), tuple(initialised.values()), tuple(grown))
@@ -198,7 +204,7 @@ def _flat(module: nn.Module) -> list[tuple[str, mx.array]]:
 
 
 def compose(
-    settings: ModelConfig,
+    settings: ModelSettings,
     encoder: Any,
     config: Mapping[str, Any],
     *,
@@ -233,9 +239,18 @@ def compose(
     Raises:
         ModelError: The weights do not fit the encoder, a key of the configuration holds what no model can use, or a
             part holds what no file can keep, see `stepbus.compute.models.part_state`.
+
+    Example:
+        >>> parts, own = load_config({"model": {"head": "regression"}}).model.settings, model.config
+        >>> whole = compose(parts, model.encoder, own, outputs=1, head=parts.head, seed=42, architecture="Bert")
+        >>> whole.task, whole.outputs
+        ('regression', 1)
     """
     check_keys(config, source)
-    check_kinds(Maker(f"the encoder {type(encoder).__name__}", type(encoder).__module__), encoder)
+    maker = Maker(f"the encoder {type(encoder).__name__}", type(encoder).__module__)
+    check_kinds(maker, encoder)
+    if wrong := unheard_hooks(encoder, "model"):
+        raise maker.fault(wrong, ModelError)
     pooling = build_pooling(settings.pooling, encoder.hidden_size, count_layers(encoder))
     check_reads(encoder, settings.pooling, pooling)
     dropout = settings.dropout

@@ -88,6 +88,12 @@ def check_keys(config: Mapping[str, Any], source: str, required: Collection[str]
 
     Raises:
         ModelError: A key is missing or holds another kind of value.
+
+    Example:
+        >>> check_keys({"hidden_size": 384}, "config.json", required=["hidden_size"])  # nothing to say
+        >>> check_keys({"hidden_act": 5}, "model")
+        Traceback (most recent call last):
+        stepbus.base.errors.ModelError: model.hidden_act: expected the name of an activation, got 5; set another value
     """
     for name, (fits, expected) in RULES.items():
         value = config.get(name)
@@ -108,6 +114,10 @@ def wrong_key(source: str, name: str, expected: str, got: Any) -> ModelError:
         name: The key.
         expected: What it should be.
         got: What it is.
+
+    Example:
+        >>> str(wrong_key("model", "num_layers", "an even number", 3))
+        'model.num_layers: expected an even number, got 3; set another value'
     """
     if type(got) is int and got > MOST and expected.startswith("a whole number of at least"):
         expected += f" and at most {MOST:,}"

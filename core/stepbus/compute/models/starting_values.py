@@ -44,6 +44,12 @@ def starting_value(name: str, array: mx.array, seed: int, std: float = 0.02) -> 
         array: The parameter, for its shape and number format.
         seed: The run's seed, 0 or more.
         std: Standard deviation of a matrix.
+
+    Example:
+        >>> starting_value("head.bias", mx.ones(3), seed=42)
+        array([0, 0, 0], dtype=float32)
+        >>> starting_value("norm.weight", mx.ones(3), seed=42) is None
+        True
     """
     if array.ndim >= 2:
         generator = np.random.default_rng([seed, zlib.crc32(name.encode())])

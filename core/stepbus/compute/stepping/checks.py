@@ -15,6 +15,7 @@ from stepbus.base.guards import Maker
 from stepbus.compute.checks import check_name, handed_out, kind_of, shape_of, shown
 from stepbus.compute.stepping.naming import Givers
 from stepbus.compute.stepping.parts import MOST_NAMED
+from stepbus.compute.watching import watching
 
 
 class Misnamed(PluginError):
@@ -54,6 +55,8 @@ def checked_loss(given: Any, givers: Givers | None = None) -> Callable[..., Any]
             raise maker.fault(f"{expected}, row losses {list(wanted)} here, got {shown(rows)}")
         if not mx.issubdtype(rows.dtype, mx.floating):
             raise maker.fault(f"{expected}, row losses as floating-point numbers, got {kind_of(rows)}")
+        if (watch := watching()) is not None:
+            watch.saw_losses(rows, by=maker.said)
         return rows.astype(mx.float32), _checked_named(maker, named, wanted, givers, inside)
 
     return inner_loss(loss)
@@ -101,6 +104,8 @@ def checked_gradient(given: Any, givers: Givers | None = None) -> Callable[..., 
                 raise maker.fault(f"{expected}, that of {name!r} {list(own.shape)}, got {shown(gradient)}")
             if gradient.dtype != mx.float32:
                 raise maker.fault(f"{expected}, that of {name!r} as float32, got {kind_of(gradient)}")
+        if (watch := watching()) is not None:
+            watch.saw_tree("gradient", gradients, by=maker.said)
         checked = {name: gradients[name] for name in parameters}
         return total, weight, _checked_named(maker, named, None, givers, inside), checked
 
@@ -115,7 +120,10 @@ def inner_loss(loss: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(forward) or not isinstance(batch, Mapping):
             got = f"loss({type(forward).__name__}, {type(batch).__name__})"
             raise TypeError(f"the inner loss is called as loss(forward, batch), got {got}")
-        return loss(forward, batch)
+        found = loss(forward, batch)
+        if (watch := watching()) is not None and isinstance(found, tuple):
+            watch.saw_losses(found[0])
+        return found
 
     return inner
 

@@ -12,9 +12,10 @@ import mlx.core as mx
 
 from stepbus.base import PluginError, show_python
 from stepbus.base.guards import Maker
-from stepbus.compute.checks import check_name, handed_out, shape_of, shown, transformed
-from stepbus.compute.stepping.training import all_finite, check_tree
+from stepbus.compute.checks import all_finite, check_name, handed_out, shape_of, shown, still_finite, transformed
+from stepbus.compute.stepping.training import check_tree
 from stepbus.compute.stepping.updater import ParameterUpdater
+from stepbus.compute.watching import saw_changed, saw_update, watching
 
 Arrays = dict[str, mx.array]
 
@@ -90,10 +91,16 @@ class StepOptimizer:
             check_tree(model.trainable_parameters(), gradients)
         except PluginError as error:
             raise self._maker.fault(str(error)) from None
-        self._finite = all_finite(gradients, *(total for _, total in self._sums))
-        changed, scalars = transformed(self._transforms, gradients, dict.fromkeys(self._named, Maker("the loss")))
+        if (watch := watching()) is not None:
+            watch.saw_tree("gradient", gradients, by=self._maker.said)
+        finite = self.came_finite = all_finite(gradients, *(total for _, total in self._sums))
+        known = dict.fromkeys(self._named, Maker("the loss"))
+        changed, scalars = transformed(self._transforms, gradients, known, saw_changed)
+        finite = still_finite(finite, self._transforms, changed)
         self._named |= scalars
-        model.update(self._updater.apply(changed, model.trainable_parameters(), self._finite))
+        new, self._finite = self._updater.applied(changed, model.trainable_parameters(), finite)
+        model.update(new)
+        saw_update(model)
 
     def _done(self, loss: mx.array, weight: mx.array) -> tuple[mx.array, Arrays, mx.array]:
         """Return the sum of the loss by weight, named numbers, and whether the update was done.
@@ -147,6 +154,8 @@ def own_step(
         if shape_of(value) != ():
             got = shown(value) if isinstance(value, mx.array) else show_python(value)
             raise maker.fault(f"expected the scalar {name!r} as an array of one number, got {got}")
+    if (watch := watching()) is not None:
+        watch.saw_losses(loss, by=maker.said)
     total, known, finite = optimizer._done(loss, weight)
     if twice := sorted(named.keys() & known.keys()):
         raise maker.fault(f"expected a name of its own for a scalar, got {twice[0]!r}, which there is already")

@@ -19,45 +19,20 @@ from mlx.utils import tree_flatten, tree_map, tree_map_with_path, tree_unflatten
 
 from stepbus.base import ModelError, PluginError, did_you_mean, listed
 from stepbus.base.guards import Maker
-from stepbus.compute import Arrays, Forward, HeadForward, hoist
-from stepbus.compute.checks import handed_out, transformed
+from stepbus.compute import Arrays, Forward, HeadForward, detach, hoist, lowered, references
+from stepbus.compute.checks import all_finite, handed_out, still_finite, transformed
 from stepbus.compute.stepping.checks import Misnamed
-from stepbus.compute.stepping.held_arrays import detach, references
 from stepbus.compute.stepping.own_step import StepOptimizer, maker_of_step, own_step
 from stepbus.compute.stepping.parts import StepParts, packed, summed
-from stepbus.compute.stepping.training import all_finite, set_trained, trainable_names
+from stepbus.compute.stepping.training import set_trained, trainable_names
 from stepbus.compute.stepping.updater import ParameterUpdater
+from stepbus.compute.watching import saw_changed, saw_update, watching
 
 # What MLX says of an array that stands for a value of a trace which is over.
 _OF_ANOTHER_TRACE = (
     "[eval] Attempting to eval an array without a primitive",
     "[compile] Attempting to compile a function with uncaptured",
 )
-
-
-def lowered(model: nn.Module, precision: mx.Dtype) -> Callable[[], None]:
-    """Let a model compute in a lower precision; its own arrays come back, the frozen ones bit by bit.
-
-    Args:
-        model: The model; arrays that are no floating-point numbers stay as they are.
-        precision: The number format of the computation; float32 changes nothing.
-
-    Returns:
-        What puts the own arrays back. One that the computation has replaced meanwhile, such as a running mean, keeps
-        its new value, in its own number format.
-    """
-    if precision == mx.float32:
-        return lambda: None
-    own = {name: array for name, array in _flat(model.parameters()) if mx.issubdtype(array.dtype, mx.floating)}
-    low = {name: array.astype(precision) for name, array in own.items()}
-    model.update(tree_unflatten(list(low.items())))
-
-    def put_back() -> None:
-        now = [(name, array) for name, array in _flat(model.parameters()) if name in own]
-        back = [(name, own[name] if array is low[name] else array.astype(own[name].dtype)) for name, array in now]
-        model.update(tree_unflatten(back))
-
-    return put_back
 
 
 def _flat(tree: Any) -> list[tuple[str, mx.array]]:
@@ -77,6 +52,7 @@ class Traced:
         parts: What plugins make of the step.
         precision: The number format of the computation; every weight, trained or frozen, keeps its own.
         forward: What the model makes of a batch.
+        debug: Whether steps run uncompiled.
     """
 
     def __init__(
@@ -86,38 +62,59 @@ class Traced:
         parts: StepParts,
         precision: str = "float32",
         forward: Forward | None = None,
+        *,
+        debug: bool = False,
     ) -> None:
-        self.model, self.updater, self.parts = model, updater, parts
+        self.model, self.updater, self.parts, self.debug = model, updater, parts, debug
         self.precision, self.forward = getattr(mx, precision), forward or HeadForward()
         if parts.gradient is not None:
             parts.gradient.function = self._value_and_grad
         self.traces = 0
         self.named: list[str] = []  # numbers of the loss, which are sums by weight
         self.names: list[str] = []  # numbers of the update
+        self._totals: list[mx.array] = []  # of each computation of the batch: the first is of the weights as they are
         state = [model.state, updater.state, mx.random.state]
         self._traced: set[tuple[Any, ...]] = set()
-        compiled = partial(mx.compile, inputs=state, outputs=state)
-        self.train = compiled(self._train_step)
-        self.micro = compiled(self._micro_step)
-        self.apply = compiled(self._apply_step)
-        self.evaluate = mx.compile(self._eval_step, inputs=[model.state])
+        self.plain: dict[str, Callable[..., Any]] = {
+            "train": self._train_step,
+            "micro": self._micro_step,
+            "apply": self._apply_step,
+        }
+        compiled = partial(self._compiled, inputs=state, outputs=state)
+        self.train, self.micro, self.apply = map(compiled, self.plain.values())
+        self.evaluate = self._compiled(self._eval_step, inputs=[model.state])
 
-    def _loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, Arrays]:
+    def _compiled(self, function: Callable[..., Any], **captured: Any) -> Callable[..., Any]:
+        """Return a function compiled, so that its traces are counted; where steps run uncompiled, as it is."""
+        if self.debug:
+            return function
+
+        def traced(*arguments: Any) -> Any:
+            self.traces += 1
+            return function(*arguments)
+
+        return mx.compile(traced, **captured)
+
+    def loss_sums(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, Arrays]:
         """Return the sum of the row losses by weight, the sum of the weights, and the sums of named numbers."""
-        put_back = lowered(model, self.precision)
+        put_back, watch = lowered(model, self.precision), watching()
+        if watch is not None:
+            watch.computes()
         loss = self.parts.loss or self.forward.loss_of(model)
         rows, named = loss(self.forward.calling(model), handed_out(batch))
+        if watch is not None:
+            watch.saw_losses(rows, whole=True)
         sums = (rows * batch["weights"]).sum(), batch["weights"].sum(), summed(named, batch["weights"])
         put_back()
         return sums
 
     def _mean_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array, Arrays]:
-        total, weight, named = self._loss(model, batch)
+        total, weight, named = self.loss_sums(model, batch)
         # Dividing here and not after the gradient saves one pass over all parameters.
         return self._scaled(total / mx.maximum(weight, 1e-12)), total, weight, named
 
     def _sum_loss(self, model: Any, batch: Arrays) -> tuple[mx.array, mx.array, mx.array, Arrays]:
-        total, weight, named = self._loss(model, batch)
+        total, weight, named = self.loss_sums(model, batch)
         # A sum would leave float16 long before the mean of as many rows does.
         return self._scaled(total, len(batch["weights"])), total, weight, named
 
@@ -132,7 +129,9 @@ class Traced:
 
     def _value_and_grad(self, parameters: Arrays, batch: Arrays) -> tuple[mx.array, mx.array, Arrays, Arrays]:
         """Return total, weight, named sums and gradients of a batch at other values of parameters, which go back."""
-        flat, trained = dict(_flat(self.model.parameters())), trainable_names(self.model)
+        flat, trained, watch = dict(_flat(self.model.parameters())), trainable_names(self.model), watching()
+        if watch is not None:
+            watch.saw_tree("weight", parameters, by="wrap_gradient")
         for name in parameters.keys() - flat.keys():
             near = did_you_mean(name, flat) if isinstance(name, str) else ""
             raise Misnamed(name, f"value_and_grad: expected a parameter's name, got {name!r}{near}")
@@ -148,15 +147,20 @@ class Traced:
         finally:
             set_trained(self.model, trained)
         self.model.update(tree_unflatten([(name, flat[name]) for name in parameters]))
+        self._totals.append(total)
         gradients = {name: array.astype(mx.float32) for name, array in gradients.items()}
-        return total, weight, named, self._unscaled(gradients, len(batch["weights"]))
+        gradients = self._unscaled(gradients, len(batch["weights"]))
+        if watch is not None:
+            watch.saw_tree("gradient", gradients)
+        return total, weight, named, gradients
 
-    def _gradients(self, batch: Arrays, mean: bool) -> tuple[mx.array, mx.array, Arrays, Any]:
+    def gradients(self, batch: Arrays, mean: bool) -> tuple[mx.array, mx.array, Arrays, Any]:
         """Return total, weight, named sums and the gradients, of the mean loss or of the total, with all wrappers."""
         master = self.model.trainable_parameters()
         if self.parts.wrapped is None:
             gradient = nn.value_and_grad(self.model, self._mean_loss if mean else self._sum_loss)
             (_, total, weight, named), gradients = gradient(self.model, batch)
+            self._totals.append(total)
             gradients = self._unscaled(gradients, 1 if mean else len(batch["weights"]))
         else:
             total, weight, named, flat = self.parts.wrapped(handed_out(dict(_flat(master))), handed_out(batch))
@@ -164,6 +168,8 @@ class Traced:
             if mean:
                 gradients = self._divided(gradients, weight)
         self.model.update(master)
+        if (watch := watching()) is not None:
+            watch.saw_tree("gradient", gradients)
         self.named = list(named)
         return total, weight, named, gradients
 
@@ -172,23 +178,24 @@ class Traced:
         return self.updater.map(lambda array: array * scale, gradients)
 
     def _train_step(self, batch: Arrays) -> mx.array:
-        self.traces += 1
+        self._totals.clear()
         if self.parts.own is not None:
             return self._own_step(batch)
-        total, weight, named, gradients = self._gradients(batch, mean=True)
+        total, weight, named, gradients = self.gradients(batch, mean=True)
         finite = all_finite(gradients, total, over=self.updater.map)
         return self._update(gradients, [total, weight, *named.values()], finite)
 
     def _micro_step(self, batch: Arrays, sums: Any) -> Any:
         """Add one batch's gradient sums, loss sum, weight and named sums to `sums`."""
-        self.traces += 1
-        total, weight, named, gradients = self._gradients(batch, mean=False)
+        self._totals.clear()
+        total, weight, named, gradients = self.gradients(batch, mean=False)
         found = {"gradients": gradients, "total": total, "weight": weight, "named": packed(named)}
+        found["first"] = (self._totals or [total])[0]
         return tree_map(lambda a, b: a + b, sums, found)
 
     def _apply_step(self, _: Arrays, sums: Any) -> mx.array:
         """Update the parameters from the sums of a whole accumulation window."""
-        self.traces += 1
+        self._totals[:] = [sums["first"]]
         finite = all_finite(sums["gradients"], sums["total"], over=self.updater.map)
         gradients = self._divided(sums["gradients"], sums["weight"])
         named = mx.split(sums["named"], len(sums["named"]))[: len(self.named)]
@@ -196,27 +203,34 @@ class Traced:
 
     def _update(self, gradients: Any, numbers: list[mx.array], finite: mx.array) -> mx.array:
         givers = {name: self.parts.givers.get(name, Maker("the loss")) for name in self.named}
-        gradients, scalars = transformed(self.parts.transforms, gradients, givers)
-        self.model.update(self.updater.apply(gradients, self.model.trainable_parameters(), finite))
-        return self._committed(numbers, scalars, finite)
+        gradients, scalars = transformed(self.parts.transforms, gradients, givers, saw_changed)
+        still = still_finite(finite, self.parts.transforms, gradients, self.updater.map)
+        new, done = self.updater.applied(gradients, self.model.trainable_parameters(), still)
+        self.model.update(new)
+        saw_update(self.model)
+        return self._committed(numbers, scalars, done, finite)
 
     def _own_step(self, batch: Arrays) -> mx.array:
         """Do the step that a plugin gave."""
-        step, model, gradients = self.parts.own, self.model, partial(self._gradients, mean=True)
+        step, model, gradients = self.parts.own, self.model, partial(self.gradients, mean=True)
         optimizer = StepOptimizer(maker_of_step(step), self.updater, model, self.parts.transforms, gradients)
         total, weight, scalars, finite = own_step(step, model, optimizer, batch)
         self.named = []
-        return self._committed([total, weight], scalars, finite)
+        return self._committed([total, weight], scalars, finite, optimizer.came_finite)
 
-    def _committed(self, numbers: list[mx.array], scalars: Arrays, finite: mx.array) -> mx.array:
-        """Let what follows an update follow it, and return all that the host reads, as one vector."""
+    def _committed(self, numbers: list[mx.array], scalars: Arrays, done: mx.array, finite: mx.array) -> mx.array:
+        """Let what follows an update follow it, and return all that the host reads; `finite` is before any change."""
+        # A scale multiplies the loss: none mends one that is not finite itself. A later loss of the batch may come of
+        # weights that were moved by a gradient which overflowed.
+        overflowed = ~finite & mx.isfinite((self._totals or numbers)[0])
         scale = [] if self.updater.scale is None else [self.updater.scale.value]
-        self.updater.follow(self.model.parameters(), finite)
+        self.updater.follow(self.model.parameters(), done, overflowed)
+        self._totals.clear()
         self.names = list(scalars)
-        return mx.stack([finite.astype(mx.float32), *scale, *numbers, *scalars.values()])
+        how = done.astype(mx.float32) - overflowed.astype(mx.float32) if scale else done.astype(mx.float32)
+        return mx.stack([how, *scale, *numbers, *scalars.values()])
 
     def _eval_step(self, batch: Arrays) -> tuple[mx.array, mx.array, mx.array]:
-        self.traces += 1
         losses, predictions, logits = self.forward.outputs(self.model, batch)
         return (losses * batch["weights"]).sum(), predictions, logits
 
@@ -229,6 +243,8 @@ class Traced:
             *more: Further arguments.
         """
         # Two loops in C: this stands in the way of every step.
+        if self.debug:
+            return self._first_call(function, batch, *more)
         key = (function, *batch, *[array.shape for array in batch.values()], *[array.dtype for array in batch.values()])
         if key in self._traced:
             return function(batch, *more)

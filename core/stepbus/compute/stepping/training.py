@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -10,7 +10,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 # isort: split
 import mlx.core as mx
 import mlx.nn as nn
-from mlx.utils import tree_flatten, tree_map
+from mlx.utils import tree_flatten
 
 from stepbus.base import PluginError
 from stepbus.compute.checks import kind_of, shape_of, shown
@@ -53,26 +53,6 @@ def _of_arrays(value: Any) -> list[str]:
         return []
     inner = value.items() if isinstance(value, dict) else enumerate(value)
     return [f".{key}{end}" for key, each in inner for end in ([""] if isinstance(each, mx.array) else _of_arrays(each))]
-
-
-def all_finite(gradients: Any, *more: mx.array, over: Callable[[Any, Any], Any] = tree_map) -> mx.array:
-    """Return whether all of these arrays hold finite numbers only, 0-d.
-
-    A sum of squares is finite where every number is: infinities and NaN stay, and numbers whose square leaves float32
-    are as good as infinite. Clipping by the norm takes the same sums, and `mx.compile` computes them once for both.
-
-    Args:
-        gradients: A tree of arrays.
-        *more: Further numbers, 0-d.
-        over: Maps a function over a tree of arrays.
-    """
-    sums: Any = tree_flatten(over(_sum_of_squares, gradients))
-    return mx.isfinite(mx.stack([*more, *(each for _, each in sums)])).all()
-
-
-def _sum_of_squares(array: mx.array) -> mx.array:
-    square = mx.square(array.astype(mx.float32))
-    return (square.sum(axis=0) if square.ndim > 1 else square).sum()
 
 
 def check_tree(parameters: Any, gradients: Any) -> None:

@@ -13,14 +13,20 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
-from stepbus.base import CheckpointError, PluginError
 from stepbus.base.guards import Maker
-from stepbus.compute import Optimizer, Scalars, hoist
-from stepbus.compute.checks import check_groups, checked_scalars, checked_state, checked_update, handed_out
+from stepbus.compute import LossScale, Optimizer, Scalars, hoist, shared_out
+from stepbus.compute.checks import (
+    check_groups,
+    check_kept,
+    checked_scalars,
+    checked_state,
+    checked_update,
+    handed_out,
+    still_numbers,
+)
 from stepbus.compute.stepping.averages import Averages
 from stepbus.compute.stepping.following import Follower, Followers
-from stepbus.compute.stepping.scaling import LossScale
-from stepbus.compute.stepping.streams import shared_out
+from stepbus.compute.watching import saw_new
 
 
 class ParameterUpdater:
@@ -33,6 +39,10 @@ class ParameterUpdater:
         groups: Parameter name -> settings of its own, of GROUP_SETTINGS.
         maker: How messages name the optimizer.
         scaled: Whether the loss is scaled, as float16 needs it.
+
+    Example:
+        >>> ParameterUpdater(load_config().optimizer.build(), 1e-3).learning_rate  # `trainer.optimizer.learning_rate`
+        0.001
     """
 
     def __init__(
@@ -69,7 +79,7 @@ class ParameterUpdater:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         if not (math.isfinite(value) and value >= 0):
-            raise PluginError(f"expected a finite base learning rate of at least 0, got {value!r}")
+            raise ValueError(f"expected a finite base learning rate of at least 0, got {value!r}")
         before, self._learning_rate = self._learning_rate, float(value)
         if self._learning_rate != before:
             self.on_change()
@@ -162,12 +172,21 @@ class ParameterUpdater:
         return tree_map_with_path(placed, gradients)
 
     def apply(self, gradients: Any, parameters: Any, finite: mx.array | None = None) -> Any:
-        """Return the parameters after one update; called inside the compiled step, which captures `state`.
+        """Return the parameters after one update; see `applied`."""
+        return self.applied(gradients, parameters, finite)[0]
+
+    def applied(self, gradients: Any, parameters: Any, finite: mx.array | None = None) -> tuple[Any, mx.array]:
+        """Do one update; called inside the compiled step, which captures `state`.
+
+        What an optimizer gives that does not keep values itself is looked at before any of it is taken over.
 
         Args:
             gradients: A tree of arrays.
             parameters: A tree that has at least the same arrays.
-            finite: Whether the update is done, 0-d; else parameters and state keep their values. None: it is.
+            finite: Whether the gradients are, 0-d; else parameters and state keep their values. None: they are.
+
+        Returns:
+            The parameters after it, and whether it was done, 0-d.
         """
         finite = mx.array(True) if finite is None else hoist(finite)
         rate = self.state["learning_rate"]
@@ -178,50 +197,62 @@ class ParameterUpdater:
         flat, states, maker = _flat(parameters), self.state["parameters"], self._maker
         shared: dict[tuple[int, str, float, float, str], Scalars] = {}
 
-        def updated(name: str, gradient: mx.array) -> mx.array:
-            group, parameter, optimizer = self._groups.get(name, {}), flat[name], self._optimizers[name]
+        def given(name: str, gradient: mx.array, done: mx.array) -> tuple[mx.array, mx.array, dict[str, mx.array]]:
+            group, optimizer = self._groups.get(name, {}), self._optimizers[name]
             scale = float(group.get("learning_rate_scale", 1.0))
             decay = float(group.get("weight_decay", self._weight_decay))
             counted = self._counted.get(name, "")
             key = (id(optimizer), str(self._streams.get(name)), scale, decay, counted)
-            with self.on_stream(name):
-                if key not in shared:
-                    with maker.calling("scalars"):
-                        number = numbers[counted].astype(mx.float32)
-                        found = optimizer.scalars(rate[...] if scale == 1 else rate * scale, decay, number)
-                    shared[key] = {word: hoist(scalar) for word, scalar in checked_scalars(maker, found).items()}
-                    if optimizer.keeps_itself():
-                        shared[key]["finite"] = finite
-                before, state = parameter.astype(mx.float32), states[name]
-                with maker.calling("update"):
-                    own = handed_out(state), handed_out(shared[key])
-                    given = optimizer.update(before[...], gradient.astype(mx.float32), *own)
-                new, after = checked_update(maker, name, before, state, given)
+            if key not in shared:
+                with maker.calling("scalars"):
+                    number = numbers[counted].astype(mx.float32)
+                    found = optimizer.scalars(rate[...] if scale == 1 else rate * scale, decay, number)
+                shared[key] = {word: hoist(scalar) for word, scalar in checked_scalars(maker, found).items()}
                 if optimizer.keeps_itself():
-                    states[name] = after
-                    return new.astype(parameter.dtype)
-                states[name] = {word: mx.where(finite, array, state[word]) for word, array in after.items()}
-                return mx.where(finite, new, before).astype(parameter.dtype)
+                    shared[key]["finite"] = done
+            before, state = flat[name].astype(mx.float32), states[name]
+            with maker.calling("update"):
+                own = handed_out(state), handed_out(shared[key])
+                answer = optimizer.update(before[...], gradient.astype(mx.float32), *own)
+            return before, *checked_update(maker, name, before, state, answer)
+
+        looked_at: dict[str, Any] = {}
+        for name, gradient in _flat(gradients).items():
+            if not self._optimizers[name].keeps_itself():
+                with self.on_stream(name):
+                    before, new, after = looked_at[name] = given(name, gradient, finite)
+                    saw_new(name, before, new, states[name], after, finite)
+        done = hoist(finite & still_numbers(looked_at, states, self.on_stream)) if looked_at else finite
+
+        def updated(name: str, gradient: mx.array) -> mx.array:
+            with self.on_stream(name):
+                before, new, after = looked_at.get(name) or given(name, gradient, done)
+                if name in looked_at:
+                    after = {word: mx.where(done, array, states[name][word]) for word, array in after.items()}
+                    new = mx.where(done, new, before)
+                states[name] = after
+                return new.astype(flat[name].dtype)
 
         new = tree_map_with_path(updated, gradients)
-        self.state["step"] = mx.where(finite, numbers.pop(""), self.state["step"])
+        self.state["step"] = mx.where(done, numbers.pop(""), self.state["step"])
         for word, number in numbers.items():
-            self.state["counts"][word] = mx.where(finite, number, self.state["counts"][word])
-        return new
+            self.state["counts"][word] = mx.where(done, number, self.state["counts"][word])
+        return new, done
 
     def _late(self, gradients: Any) -> list[str]:
         """Return the parameters among those that are trained now which are not trained in all phases."""
         return [name for name in _flat(gradients) if name in self._counted] if self._counted else []
 
-    def follow(self, parameters: Any, finite: mx.array) -> None:
+    def follow(self, parameters: Any, finite: mx.array, overflowed: mx.array) -> None:
         """Let loss scale and arrays of plugins follow an update.
 
         Args:
             parameters: The tree of all parameters after it.
             finite: Whether it was done, 0-d.
+            overflowed: Whether it was not because a scaled gradient was not finite, 0-d.
         """
         if self.scale is not None:
-            self.scale.follow(finite)
+            self.scale.follow(finite, overflowed)
         if self.followers.given:
             flat = _flat(parameters)
             self.followers.follow({name: flat[name] for name in self.state["parameters"]}, hoist(finite))
@@ -256,16 +287,7 @@ class ParameterUpdater:
         Raises:
             CheckpointError: An array is missing, of another shape or type, or belongs to no parameter.
         """
-        here = self.arrays()
-        _check_plugins({*here}, {*arrays})
-        wrong = [_mismatch(name, own, arrays.get(name)) for name, own in here.items()]
-        wrong += [f"{name}: unexpected" for name in arrays if name not in here]
-        wrong = [text for text in wrong if text]
-        if wrong:
-            more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-            raise CheckpointError(
-                f"the optimizer's state fits neither this optimizer nor this model: {'; '.join(wrong[:5])}{more}"
-            )
+        check_kept(self.arrays(), arrays)
         for name, holder, key in self.places():
             holder[key] = arrays[name]
         mx.eval(self.state)
@@ -274,22 +296,3 @@ class ParameterUpdater:
 def _flat(tree: Any) -> dict[str, mx.array]:
     named: Any = tree_flatten(tree)
     return dict(named)
-
-
-def _check_plugins(here: set[str], given: set[str]) -> None:
-    """Refuse arrays of a plugin that is off now, and none of one that is on now, by the names of all arrays."""
-    on, was_on = ({name.split(".")[1] for name in names if name.startswith("plugins.")} for names in (here, given))
-    for name in sorted(on ^ was_on):
-        found, mend = ("none of", f"switch {name} off") if name in on else ("some of", f"switch {name} on")
-        raise CheckpointError(
-            f"expected what the plugins keep beside the weights, got {found} {name}; {mend} as it was, or begin anew "
-            "with these weights, by model.pretrained"
-        )
-
-
-def _mismatch(name: str, own: mx.array, given: mx.array | None) -> str:
-    if given is None:
-        return f"{name}: missing"
-    if given.shape != own.shape or given.dtype != own.dtype:
-        return f"{name}: expected {own.dtype} {list(own.shape)}, got {given.dtype} {list(given.shape)}"
-    return ""

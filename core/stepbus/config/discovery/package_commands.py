@@ -9,7 +9,7 @@ from stepbus.base import PluginError, error_words
 from stepbus.config.discovery.entry_points import Entry, entries
 
 GROUP = "stepbus.commands"
-BUILTIN = ("train", "plan", "evaluate", "predict", "plugins", "hooks", "contracts", "config", "info")
+BUILTIN = ("train", "plan", "profile", "evaluate", "predict", "plugins", "hooks", "contracts", "config", "info")
 Command = Callable[[Sequence[str]], int | None]
 
 

@@ -12,7 +12,7 @@ from stepbus.config.discovery import plugins
 
 GROUP = "stepbus.presets"
 # They lie in configs/ too, but are laid under every configuration instead of being picked.
-_NO_PRESETS = {"defaults", "aliases", "suggestions"}
+_NO_PRESETS = {"defaults", "aliases", "suggestions", "original"}
 
 
 @cache

@@ -24,7 +24,10 @@ from stepbus.compute.stepping import (
     inner_loss,
     set_trained,
 )
+from stepbus.compute.watching import note_masks
+from stepbus.device import choice
 from stepbus.fit.computing.alike import trace_keys
+from stepbus.fit.computing.explaining import told
 from stepbus.fit.computing.phases import late_ones, phase_at, union
 from stepbus.fit.exporting import thaw
 from stepbus.fit.seen import watched_rate
@@ -58,7 +61,7 @@ def new_optimizer(config: Config, session: Fitting) -> ParameterUpdater:
     trained = [(name, flat[name]) for name in union(phases)]
     settings, optimizer = config.optimizer.settings, config.optimizer.build_a(Optimizer)
     maker = config.optimizer.maker
-    scaled = config.training.precision == "float16"
+    scaled = choice.effective_precision(config.training.precision) == "float16"
     made = ParameterUpdater(optimizer, settings.learning_rate, settings.weight_decay, groups, maker, scaled=scaled)
     made.init(tree_unflatten(trained), frozen=known, late=late_ones(phases))
     return made
@@ -108,19 +111,24 @@ def _new_steps(config: Config, session: Fitting, forward: Forward, shared: Share
     session.model.train()
     total = state.total_steps
     rate = watched_rate(lambda step, base: _rate(scheduler, step, total, base, maker), scheduler, session.bus, total)
+    if "steps" not in vars(session):  # of its first phase: what training makes of weights is no mask
+        note_masks(session.model)
     traced = None
-    if shared is not None:
+    debug, precision = config.environment.debug, choice.effective_precision(config.training.precision)
+    if shared is not None and not debug:
         keys = trace_keys(session.bus, session)
-        traced = shared.traced(parts, (phase, session.phases[phase]), config.training.precision, forward, keys)
+        traced = shared.traced(parts, (phase, session.phases[phase]), precision, forward, keys)
     return CompiledSteps(
         session.model,
         optimizer,
         parts,
         rate=lambda step: rate(step, optimizer.learning_rate),
         seed=session.fit.seed,
-        precision=config.training.precision,
+        precision=precision,
         forward=forward,
         traced=traced,
+        debug=debug,
+        tell=lambda found: told(session, found),
     )
 
 

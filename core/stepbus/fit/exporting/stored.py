@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stepbus.fit import Fitting
 
 TRAINING = "training"  # the stem of the file
-TRAINING_FILE = f"{TRAINING}.safetensors"
+TRAINING_FILE: str = f"{TRAINING}.safetensors"
 
 
 def stored_tensors(session: Fitting) -> dict[str, dict[str, Any]]:
@@ -29,6 +29,18 @@ def stored_tensors(session: Fitting) -> dict[str, dict[str, Any]]:
     found = exported_tensors(session, own)
     other = {name: array for name, array in own.items() if found.get(name) is not array}
     return {"model": found} | ({TRAINING: other} if other else {})
+
+
+def check_export(session: Fitting) -> None:
+    """Refuse before the first update what could not be exported after the last, and note how large it is.
+
+    Args:
+        session: The fit, its model in place.
+    """
+    stored = stored_tensors(session)  # those of a scripted fit are plain numbers
+    session.origin.stored = {
+        stem: {name: getattr(array, "nbytes", 0) for name, array in arrays.items()} for stem, arrays in stored.items()
+    }
 
 
 def training_tensors(

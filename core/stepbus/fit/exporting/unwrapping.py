@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, field
 
 from stepbus.base import ModelError, PluginFailure, did_you_mean, error_words, listed
 from stepbus.fit import put_tensors, tensors_of
@@ -31,11 +31,13 @@ class Origin:
         model: The model as it was before plugins changed it; None where they do not.
         frozen: Each module with the names of its parameters that were frozen before.
         done: Whether the session has the model of the export.
+        stored: The tensors of a checkpoint, by the stem of their file: name -> bytes.
     """
 
     model: Any = None
     frozen: tuple[tuple[Any, set[str]], ...] = ()
     done: bool = False
+    stored: dict[str, dict[str, int]] = field(factory=dict)
 
 
 def set_apart(session: Fitting, model: Any, *, kept: bool) -> Any:
@@ -151,15 +153,6 @@ def _kind(value: Any) -> str:
 
 def _transforming(session: Fitting) -> str:
     return listed(member.label for member in session.bus.members_with(TRANSFORM)) or "a plugin"
-
-
-def check_export(session: Fitting) -> None:
-    """Refuse before the first update what could not be exported after the last.
-
-    Args:
-        session: The fit, its model in place.
-    """
-    exported_tensors(session)
 
 
 def thaw(session: Fitting) -> None:

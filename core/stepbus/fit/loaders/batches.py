@@ -149,6 +149,12 @@ def check_labels(labels: Array, task: str | None, where: str) -> Array:
             wrong = labels[~((labels >= 0) & (labels <= 1))][0]
             raise DataError(f"{where}: labels: expected 0, 1 or a probability between, {because}, got {wrong:g}")
         return np.asarray(labels >= 0.5, dtype=labels.dtype)
+    if task == "regression" and not (finite := np.isfinite(labels)).all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise DataError(
+            f"{where}: labels: row {row + 1}: expected a finite number as regression target, got {labels[row]:g}; "
+            "leave the row out"
+        )
     return labels
 
 
@@ -165,17 +171,18 @@ def _likely(soft: Array, task: str, expected: str) -> Array:
 
 
 def _array(value: Any, place: str, *, words: bool) -> Any:
-    """Return a value as an array of MLX or NumPy, in numbers of at most single precision."""
+    """Return a value as an array of MLX or NumPy of its own, in numbers of at most single precision."""
     if isinstance(value, mx.array):
-        found: Any = value
+        found: Any = _copied(value)
     else:
         try:
-            found = np.asarray(value)
+            # Batches are read ahead, and a loader may fill the same memory for each: what was given is copied now.
+            found = np.asarray(value) if isinstance(value, list | tuple) else np.asarray(value).copy()
         except (ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition(".")[0]
             raise DataError(f"{place}: expected an array, got {a_thing(value)} that makes none ({reason})") from None
         if found.dtype.kind == "f" and found.dtype.itemsize > 4:
-            found = found.astype(np.float32)
+            found = _single(found, place)
         if words and found.dtype.kind in "USO":
             found = found.astype(object) if found.dtype.kind == "S" else found
         elif found.dtype.kind not in NUMBERS:
@@ -186,6 +193,28 @@ def _array(value: Any, place: str, *, words: bool) -> Any:
     if found.ndim == 0:
         raise DataError(f"{place}: expected an array with one entry for each row, got a single value; write [value]")
     return found
+
+
+def _single(given: Array, place: str) -> Array:
+    """Return numbers in single precision, once each is known to have a place in it."""
+    with np.errstate(over="ignore"):
+        found = given.astype(np.float32)
+    lost = np.isinf(found) & np.isfinite(given)
+    if lost.any():
+        at = np.argwhere(lost)[0]
+        row = f"row {at[0] + 1}: " if len(at) else ""
+        raise DataError(
+            f"{place}: {row}expected numbers of at most {np.finfo(np.float32).max:.2g}, which single precision holds, "
+            f"got {given[tuple(at)]:g}; scale them"
+        )
+    return found
+
+
+def _copied(array: mx.array) -> mx.array:
+    """Return an array of MLX in memory of its own, by way of the host: NumPy may look at the memory of the other."""
+    if array.dtype == mx.bfloat16:
+        return mx.array(as_numpy(array)).view(mx.bfloat16)
+    return mx.array(np.array(array))
 
 
 def _rows(arrays: Mapping[str, Any], where: str) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import closing, contextmanager
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from stepbus.base import CheckpointError, DataError, counted
 from stepbus.fit.loaders.batches import LoaderBatch, as_values, digest_of
 from stepbus.fit.loaders.sets import Check, LoaderSet, Reader
+from stepbus.fit.loaders.shared import reading
 from stepbus.fit.loaders.sources import Loader
 from stepbus.fit.loaders.trail import Expected, Trail
 
@@ -76,6 +77,11 @@ class LoaderData:
         said = "as many as the loader gives" if batches is None else f"{counted(batches, 'batch', 'batches')} an epoch"
         return {"labels": self.task or "as the batches have them", "batches": said}
 
+    def named_rows(self, batch: LoaderBatch) -> list[Any]:
+        """Return what names each row of a training batch: its id, else its place among the rows of the epoch."""
+        named: list[Any] = (batch.rows if batch.ids is None else batch.ids).tolist()
+        return named
+
     def count_steps(self) -> tuple[int, int]:
         """Return the updates of an epoch, 0 where the loader does not say, and those of the whole fit.
 
@@ -138,9 +144,12 @@ class LoaderData:
     def _read(self, epoch: int) -> Generator[LoaderBatch]:
         """Give the batches of an epoch, and keep their digests."""
         self.trail.begin()
-        for batch in self.readers["train"].epoch(epoch):
-            self.trail.add(batch)
-            yield batch
+        with closing(self.readers["train"].epoch(epoch)) as batches:
+            first = next(batches)  # by now the loader was told its epoch
+            with reading(self.loaders["train"].source):
+                for batch in chain([first], batches):
+                    self.trail.add(batch)
+                    yield batch
         self.trail.end()
         told, found = self.loaders["train"].count(), self.trail.batches
         if told not in (None, found) and not self._length_told:

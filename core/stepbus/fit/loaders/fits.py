@@ -13,11 +13,11 @@ from stepbus.compute.models import Classifier, tell_classes
 from stepbus.device import choice
 from stepbus.fit import (
     Exported,
-    chosen_metrics,
     evaluation,
     loop_notes,
     persistence,
 )
+from stepbus.fit.checkpointing import DiskCheckpoints
 from stepbus.fit.computing import (
     followed_optimizer,
     head_forward,
@@ -31,7 +31,9 @@ from stepbus.fit.computing import (
 from stepbus.fit.loaders.data import LoaderData
 from stepbus.fit.loaders.given import code_of, is_written, makers_of_fits, only_once, words_of
 from stepbus.fit.loaders.index_checks import Classes, token_check
+from stepbus.fit.loaders.shared import check_apart
 from stepbus.fit.loaders.sources import WANTED, Loader, is_loader
+from stepbus.fit.scoring import chosen_metrics
 from stepbus.fit.seen import lineage_of
 from stepbus.kernel import Control
 from stepbus.text.rows import a_thing
@@ -64,6 +66,7 @@ class LoaderFits:
     """
 
     control = Control
+    begins_anew = False  # the first weights are those of the caller's module
 
     def __init__(
         self,
@@ -78,8 +81,7 @@ class LoaderFits:
         self.config, self.given, self.loss = config, model, loss
         self._sources = {"train": train, "validation": validation, "test": test}
         self._said: set[str] = set()
-        by_task = self.task in ("binary", "multiclass")
-        self._classes = Classes() if by_task else Classes.of_loss(model, loss)
+        self._classes = Classes.of_loss(model, loss, self.task)
 
     def for_config(self, config: Config) -> LoaderFits:
         """Return what makes the parts of a fit of the same run under another configuration."""
@@ -121,6 +123,8 @@ class LoaderFits:
                 raise DataError(self._no_loader(name, source))
             found[name] = Loader(source, name)
             problems += only_once(found[name], self.config)
+            if name != "train":
+                check_apart(found["train"].source, source, name)
         problems += makers_of_fits(self.config)
         if problems:
             raise ConfigError(problems)
@@ -169,7 +173,7 @@ class LoaderFits:
 
     def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
         """Return what scores predictions, by name, and the direction of everything that will be computed."""
-        return chosen_metrics(self.config, data.task)
+        return chosen_metrics(self.config, data.task, data.codec)
 
     def notes(self, session: Fitting, fits: Sequence[Fit]) -> list[str]:
         """Return what was set and has no effect."""
@@ -257,7 +261,7 @@ class LoaderFits:
             facts = model_facts(self.config, self.given)
             tell_classes(self.given.head, facts.classes)
             return head_forward(self.config, facts)
-        precision = self.config.training.precision
+        precision = choice.effective_precision(self.config.training.precision)
         learn = self._classes.learn if self._classes is not None else None
         return ModuleForward(self.given, self.loss, self.task, precision, say=say, weighted=weighted, learn=learn)
 
@@ -280,7 +284,7 @@ class LoaderFits:
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""
-        return persistence
+        return DiskCheckpoints()
 
     def exported(self, session: Fitting) -> Exported:
         """Return what a model's folder holds beside weights: who made the model, because nothing here can."""

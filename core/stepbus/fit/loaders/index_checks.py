@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepbus.base import DataError
 from stepbus.fit.loaders.batches import LoaderBatch, as_values
+from stepbus.fit.loaders.look_ups import LookUps, look_ups
 from stepbus.text.tokens import Limits
 
 if TYPE_CHECKING:
@@ -27,64 +28,128 @@ class Classes:
     Args:
         axis: The axis of the outputs that the classes are on.
         only: Whether labels are nothing but class numbers, so that none may be below 0.
+        loss: What gets outputs and labels, to see whether it looks labels up; None where the module has its own.
+        named: Whether its code, or the module's, names a loss of MLX that looks them up.
+        told: Whether labels are classes, whatever the loss does with them.
 
     Attributes:
         known: How many there are; None before.
     """
 
-    def __init__(self, axis: int = -1, *, only: bool = False) -> None:
-        self.axis, self.only = axis, only
+    def __init__(
+        self, axis: int = -1, *, only: bool = False, loss: Any = None, named: bool = False, told: bool = True
+    ) -> None:
+        self.axis, self.only, self.loss, self.named, self.told = axis, only, loss, named, told
         self.known: int | None = None
         self._largest, self._where = -1, ""
+        self._seen: tuple[str, tuple[int, ...], str] | None = None  # the last batch with labels
+        self._lowest: int | None = None  # MLX counts from the end below 0, and reads before the beginning
+        self._smallest, self._where_smallest = 0, ""
+        self._traced: tuple[Any, LookUps | None] = None, None
 
     @classmethod
-    def of_loss(cls, model: Any, loss: Any) -> Classes | None:
+    def of_loss(cls, model: Any, loss: Any, task: str | None = None) -> Classes | None:
         """Return what checks the labels of a loss that looks them up among outputs; None for any other loss.
 
         Args:
             model: The module.
             loss: Its loss, or None where the module computes it.
+            task: What the labels are, or None; where they are classes, there is always something to check.
         """
         import mlx.nn as nn
 
+        given = loss
         settings: dict[str, Any] = {}
         while isinstance(loss, partial):
             settings, loss = {**loss.keywords, **settings}, loss.func
         if any(loss is getattr(nn.losses, name) for name in _LOOK_UPS):
             axis = settings.get("axis", -1)
-            return cls(axis, only=True) if isinstance(axis, int) else None
-        return cls() if _names(type(model).__call__ if loss is None else loss, _LOOK_UPS, set()) else None
+            return cls(axis, only=True, loss=given, named=True) if isinstance(axis, int) else None
+        named = _names(type(model).__call__ if loss is None else loss, _LOOK_UPS, set())
+        classes = task in ("binary", "multiclass")
+        return cls(loss=given, named=named, told=classes) if named or classes or given is not None else None
 
     def check(self, batch: LoaderBatch, where: str) -> None:
         """Refuse labels beyond the classes; those of the first batches are held against them later."""
         if "labels" not in batch.arrays:
             return
         labels = as_values(batch.arrays["labels"])
+        self._seen = where, labels.shape, labels.dtype.kind
+        if self.only and labels.ndim == 1 and labels.dtype.kind not in "iu":
+            raise _not_whole(where, str(labels.dtype))
         if labels.dtype.kind not in "iu" or not labels.size:
             return  # probabilities
         if self.only and labels.min() < 0:
-            raise DataError(
-                f"{where}: labels: expected class numbers from 0, which the loss looks up, got {labels.min()}; leave "
-                "such rows out, or give them any class and the weight 0"
-            )
+            raise _below_0(where, int(labels.min()))
         largest = int(labels.max())
         if largest > self._largest:
             self._largest, self._where = largest, where
+        if (smallest := int(labels.min())) < self._smallest:
+            self._smallest, self._where_smallest = smallest, where
         self._compare()
 
     def learn(self, outputs: tuple[int, ...]) -> None:
         """Take over the shape [B, …] of the module's outputs."""
         width = outputs[self.axis] if -len(outputs) <= self.axis < len(outputs) and len(outputs) > 1 else 1
-        self.known = max(width, 2)
+        found = self._look_ups(outputs)
+        if found is not None and found.places is not None:
+            self.known = found.places
+        elif (self.only and width == 1) or (found is not None and found.computed == 1):
+            self.known = 1
+        elif self.named and found is None:
+            self.known = width
+        else:
+            self.known = max(width, 2) if self.named or self.told else None
+        if found is not None and found.places is not None:
+            self._lowest = -found.places
         self._compare()
 
+    def _look_ups(self, outputs: tuple[int, ...]) -> LookUps | None:
+        """Return how the loss looks labels up; None where it cannot be said."""
+        if self.loss is None or self._seen is None:
+            return None
+        where, shape, kind = self._seen
+        whole = kind in "iub"
+        shapes = outputs, (outputs[0], *shape[1:])
+        if self._traced[0] != (shapes, whole):
+            self._traced = (shapes, whole), look_ups(self.loss, *shapes, whole=whole)
+        found = self._traced[1]
+        if found is not None and found.crossed:
+            raise DataError(
+                f"{where.partition(':')[0]}: labels: expected the shape of the outputs, {list(outputs)}, which the "
+                f"loss holds them against, got {list(shapes[1])}: each label would meet the outputs of all rows; give "
+                "both one shape: outputs.reshape(labels.shape) in the loss"
+            )
+        if kind == "b" and found is not None and found.places is not None:
+            raise _not_whole(where, "bool")
+        return found
+
     def _compare(self) -> None:
+        if self._lowest is not None and self._smallest < self._lowest:
+            smallest, self._smallest = self._smallest, 0
+            raise _below_0(self._where_smallest, smallest)
         if self.known is not None and self._largest >= self.known:
             largest, self._largest = self._largest, -1
+            one = ", among which the loss looks them up" if self.known == 1 else ""
+            mend = "; give it 2 outputs, or take a loss such as nn.losses.binary_cross_entropy" if one else ""
             raise DataError(
-                f"{self._where}: labels: expected class numbers below {self.known}, for the model has so many outputs, "
-                f"got {largest}"
+                f"{self._where}: labels: expected class numbers below {self.known}, for the model has so many outputs"
+                f"{one}, got {largest}{mend}"
             )
+
+
+def _not_whole(where: str, kind: str) -> DataError:
+    return DataError(
+        f"{where}: labels: expected class numbers from 0, which the loss looks up, got {kind} values; turn them into "
+        "whole numbers"
+    )
+
+
+def _below_0(where: str, label: int) -> DataError:
+    return DataError(
+        f"{where}: labels: expected class numbers from 0, which the loss looks up, got {label}; leave such rows out, "
+        "or give them any class and the weight 0"
+    )
 
 
 def _names(function: Any, names: Collection[str], seen: set[Any]) -> bool:

@@ -38,7 +38,7 @@ class Reader:
         self.weighted = False  # whether a batch came with weights
         self._shapes: set[Any] = set()
 
-    def epoch(self, epoch: int, *, numbered: bool = True) -> Iterator[LoaderBatch]:
+    def epoch(self, epoch: int, *, numbered: bool = True) -> Generator[LoaderBatch]:
         """Give the batches of an epoch, at least one.
 
         Args:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from stepbus.base import DataError
+from stepbus.fit.loaders.shared import check_free
 from stepbus.text.rows import Rows, a_thing
 
 WANTED = "an iterable of batches: a list of dictionaries of arrays, a function that yields them, an object to iterate"
@@ -122,7 +123,7 @@ class Loader:
             epoch: The epoch, from 0.
 
         Raises:
-            DataError: There is nothing to iterate over.
+            DataError: There is nothing to iterate over, or a training reads it and would be moved.
         """
         source = self.source
         if self._called:
@@ -134,6 +135,7 @@ class Loader:
                 )
             return iter(source)
         if callable(set_epoch := getattr(source, "set_epoch", None)):
+            check_free(source, self.name)
             set_epoch(epoch)
         if hasattr(source, "__iter__") or self.count() is None:
             return iter(source)

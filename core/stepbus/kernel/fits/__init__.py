@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepbus.kernel.fits.results import FitResult as FitResult
     from stepbus.kernel.fits.results import Predictions as Predictions
     from stepbus.kernel.fits.results import groups_along as groups_along
+    from stepbus.kernel.fits.results import with_parts as with_parts
 else:
     from stepbus.base.lazy import lazily
 
@@ -20,5 +21,5 @@ else:
         __name__,
         fit="AXES Axis Fit grown_axes",
         lineage="Lineage",
-        results="FitResult Predictions groups_along",
+        results="FitResult Predictions groups_along with_parts",
     )

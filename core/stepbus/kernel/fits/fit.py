@@ -24,6 +24,12 @@ class Axis:
         combined_by: The plugin, by its name in the configuration, that combines what lies along it; "" is the one that
             grows it.
         after: The axis that a new one comes after, which is combined before it.
+
+    Example:
+        >>> class GrowsEras:  # a plugin whose fits lie along a direction of its own, combined after the rounds
+        ...     grows = (Axis("era", after="round"),)
+        >>> GrowsEras.grows[0].name
+        'era'
     """
 
     name: str
@@ -48,6 +54,11 @@ class Fit:
             the configuration says.
         after: The fits, by name, whose results it needs.
         auxiliary: Whether it serves another purpose than the run's predictions and is combined with no other.
+
+    Example:
+        >>> fit = Fit("fit", {"train": train, "validation": dev}, seed=42)
+        >>> fit.with_role("train"), fit.with_role("score"), fit.monitored
+        (['train'], ['validation'], 'validation')
     """
 
     name: str

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from stepbus.run.keeping.beginnings import digest_of as digest_of
     from stepbus.run.keeping.delivery import DELIVERED as DELIVERED
     from stepbus.run.keeping.delivery import Deliveries as Deliveries
+    from stepbus.run.keeping.finished import free as free
+    from stepbus.run.keeping.finished import goes_on as goes_on
+    from stepbus.run.keeping.finished import refuse_partial as refuse_partial
+    from stepbus.run.keeping.finished import reopen as reopen
+    from stepbus.run.keeping.finished import staying as staying
+    from stepbus.run.keeping.finished import without_run as without_run
     from stepbus.run.keeping.holding import Differences as Differences
     from stepbus.run.keeping.holding import differences as differences
     from stepbus.run.keeping.holding import planned as planned
@@ -29,6 +35,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         beginnings="BEGUN ROWS digest_of",
+        finished="free goes_on refuse_partial reopen staying without_run",
         holding="Differences differences planned refuse_mixtures refuse_other_needs refuse_trained_before write",
         linking="is_of_before link_model",
         delivery="DELIVERED Deliveries",

@@ -50,6 +50,12 @@ def grow(fits: Iterable[Fit], make: Callable[[Fit], Sequence[Fit]]) -> list[Fit]
 
     Returns:
         The new plan. Where none of the copies has the same place on the new axes, `after` names all of them.
+
+    Example:
+        >>> from attrs import evolve
+        >>> seeds = lambda fit: [evolve(fit, name=f"seed-{n}", seed=n, scope={"member": n}) for n in range(3)]
+        >>> [fit.name for fit in grow([Fit("fit", {"train": train}, seed=42)], seeds)]
+        ['seed-0', 'seed-1', 'seed-2']
     """
     copies = {fit.name: (fit, [fit] if fit.auxiliary else list(make(fit))) for fit in fits}
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from stepbus.base import Problem, did_you_mean
+from stepbus.base import Problem, did_you_mean, listed
 from stepbus.base.guards import as_read_only
 from stepbus.config import check_schedule
-from stepbus.fit import unevaluated
+from stepbus.fit import by_training_alone, unevaluated
 
 if TYPE_CHECKING:
     from stepbus.config import Config
@@ -32,6 +33,15 @@ class Plan:
         has_validation: Whether anything is evaluated during training.
         unevaluated: Why nothing is, and what to do about it; "" where something is.
         steps_per_epoch: Updates of an epoch of the first fit; 0 where nobody can count them.
+        classes: The classes or labels; None of a regression, and where labels came as numbers.
+
+    Example:
+        >>> class Looks(Callback):
+        ...     @hookimpl
+        ...     def validate_plan(self, plan):  # a Plan
+        ...         print(plan.task, plan.total_steps, plan.monitor, plan.rows)
+        >>> _ = create_trainer(config="run.yaml", plugins=[Looks()], num_epochs=1).train()
+        binary 8 eval_loss {'train': 64, 'validation': 16}
     """
 
     config: Config
@@ -44,6 +54,7 @@ class Plan:
     has_validation: bool
     unevaluated: str = "eval_strategy is no or there are no validation rows; give data.validation or a split"
     steps_per_epoch: int = 0
+    classes: Sequence[str] | None = None
 
     def unknown_metric(self, name: str, path: str) -> Problem:
         """Return what is wrong with a metric that is watched and never computed.
@@ -52,7 +63,10 @@ class Plan:
             name: What is watched.
             path: The setting that says so; those who find the same there say it once.
         """
-        expected = f"expected a metric that this run computes, got {name!r}{did_you_mean(name, self.metrics)}"
+        near = did_you_mean(name, self.metrics)
+        if meant := [each for each in sorted(self.metrics) if each.endswith(f"_{name}")]:  # loss: of which rows?
+            near = f" (did you mean {listed([*map(repr, meant)], 'or')}?)"
+        expected = f"expected a metric that this run computes, got {name!r}{near}"
         return Problem(path, f"{expected}; computed are {', '.join(sorted(self.metrics))}")
 
 
@@ -63,19 +77,24 @@ def make_plan(session: FitSession, fits: list[Fit]) -> Plan:
         session: The first fit, its data prepared.
         fits: All of them.
     """
-    state, training = session.state, session.config.training
-    why = unevaluated(training, session.fit.monitored is not None, state.steps_per_epoch, state.total_steps)
+    state, training, codec = session.state, session.config.training, session.data.codec
+    monitored = session.fit.monitored is not None
+    metrics = session.directions
+    if by_training_alone(training, monitored):
+        metrics = {name: greater for name, greater in metrics.items() if name.startswith("train_")}
+    why = unevaluated(training, monitored, state.steps_per_epoch, state.total_steps)
     return Plan(
         config=session.config,
         fits=fits,
         task=session.data.task,
-        metrics=session.directions,
+        metrics=metrics,
         monitor=session.monitor,
         total_steps=state.total_steps,
         rows=dict(session.data.rows),
         has_validation=not why,
         unevaluated=why,
         steps_per_epoch=state.steps_per_epoch,
+        classes=None if codec is None or codec.task == "regression" else tuple(codec.names),
     )
 
 
@@ -88,7 +107,8 @@ def plan_problems(plan: Plan) -> list[Problem]:
         from stepbus.device import conditions
 
         problems += [Problem("training.exact", reason) for reason in conditions.unpromised()]
-    if plan.monitor not in plan.metrics and plan.fits[0].monitored is not None:
+    watched = plan.fits[0].monitored is not None or by_training_alone(training, False)
+    if plan.monitor not in plan.metrics and watched:
         problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
     if training.eval_strategy == "steps" and plan.fits[0].monitored is None:
         problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))

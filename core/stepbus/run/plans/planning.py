@@ -115,7 +115,6 @@ def prepare_first(run: Planned) -> None:
     session = run.session_of(run.main)
     # Rows that plugins prepare are looked at when they are: before that they may lack what their texts need.
     session.builder.check([run.main] if session.bus.has("prepare_data") else _groups(run)[0], session.data)
-    rehearse(session.metrics, session.data, session.fit)
 
 
 def _groups(run: Planned) -> list[list[Fit]]:
@@ -146,6 +145,11 @@ def plan_problems(run: Planned) -> list[Problem]:
         problems += [evolve(problem, message=problem.message + words) for problem in found if problem not in problems]
         run.notes += [note for note in variant.builder.notes(session, group) if note not in run.notes]
     run.notes += seen_rows.sentences(run.fits, lambda fit: run.variants.of(fit).builder.start())
+    if not problems:  # settings that mean nothing are told as such, before a metric is asked with them
+        try:
+            rehearse(run.first.metrics, run.first.data, run.first.fit)
+        except ConfigError as error:  # a setting that only predictions tell to be wrong
+            problems += [run.config.locate(problem) for problem in error.problems]
     return list(dict.fromkeys(problems))
 
 

@@ -15,8 +15,9 @@ def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequ
     The trees under "config" and "conditions" are compared one by one, under their own names. The table under "plugins",
     name -> {"distribution": …, "version": …}, is compared plugin by plugin, and by the order in which they are called.
     The digests of the configuration and of a plugin's settings are skipped: the tree says more, and what may differ in
-    the tree differs in its digest. So is whether a plugin only watches, which decides what may differ. Every other
-    fact goes by its key.
+    the tree differs in its digest. The precision in use is compared where the setting is the same: `auto` may choose
+    another one on another device. Skipped is also whether a plugin only watches, which decides what may differ. Every
+    other fact goes by its key.
 
     Args:
         saved: Facts of the checkpoint.
@@ -33,9 +34,10 @@ def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequ
         for name in sorted({*before, *after})
         if _is_plugin(name) and (name in before) != (name in after)  # its settings came or went with it
     ]
+    follows = _follows(before, after)
     lines = []
     for name in sorted({*before, *after}):
-        if name.startswith(tuple(switched)) or _ignored(name, ignore):
+        if name.startswith(tuple(switched)) or _ignored(name, [*ignore, *follows]):
             continue
         if not _same(before.get(name, _ABSENT), after.get(name, _ABSENT)):
             lines.append(f"{name} was {_words(name, before)}, is {_words(name, after)}")
@@ -44,6 +46,13 @@ def compare_facts(saved: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequ
     if orders[0] != orders[1]:
         lines.append("the order of the plugins was {}, is {}".format(*(", ".join(order) for order in _moved(*orders))))
     return lines
+
+
+def _follows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the facts that need no sentence of their own: the precision in use, where another one was set."""
+    setting, fact = "training.precision", "precision"
+    same = before.get(setting) == after.get(setting)
+    return [] if same and fact in before and fact in after else [fact]
 
 
 def _ignored(name: str, ignore: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,8 +24,15 @@ def ours(path: Path) -> Checkpoint | None:
     return checkpoint
 
 
-def remove(path: Path) -> None:
+Emptying = Callable[[Path], object]  # removes a trashed checkpoint, now or later: `empty_trash`
+
+
+def remove(path: Path, empty: Emptying | None = None) -> None:
     """Take a checkpoint's name away, then remove its files, the manifest last: it says which files are ours.
+
+    Args:
+        path: The checkpoint.
+        empty: What removes the files; None does it now.
 
     Raises:
         OSError: The file system refuses.
@@ -33,7 +41,7 @@ def remove(path: Path) -> None:
     trash = path.with_name(f".trash-{name}-{uuid.uuid4().hex}")
     path.rename(trash)
     fsync_folder(path.parent)
-    empty_trash(trash)
+    (empty or empty_trash)(trash)
 
 
 def empty_trash(trash: Path) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import stat
+import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from attrs import evolve
 
-from stepbus.base import CheckpointError, Retention
+from stepbus.base import CheckpointError, Retention, listed, remedy_of
 from stepbus.storage import fsync_folder
-from stepbus.storage.checkpoints.removal import clear, empty_trash, ours, remove
+from stepbus.storage.checkpoints.hints import follow, forget
+from stepbus.storage.checkpoints.removal import Emptying, ours, remove
+from stepbus.storage.checkpoints.sweeping import hidden, sweep
+from stepbus.storage.checkpoints.thinning import Thinning, thin
 from stepbus.storage.checkpoints.verification import (
     Checkpoint,
     checkpoint_path,
@@ -22,16 +24,6 @@ from stepbus.storage.checkpoints.verification import (
     step_of,
     verify,
 )
-
-_ID = "[0-9a-f]{32}"
-_HIDDEN = re.compile(rf"\.(tmp|(?:replaced|trash|quarantine)-step)-([0-9]+)-{_ID}")
-_HINT = re.compile(rf"\.tmp-{_ID}-(LATEST|BEST)")
-
-
-def _hidden(folder: Path, kind: str) -> list[tuple[int, Path]]:
-    """Return our hidden entries of one kind (tmp, replaced, trash, quarantine) as (step, path)."""
-    matches = [(_HIDDEN.fullmatch(path.name), path) for path in folder.iterdir()]
-    return sorted((int(match[2]), path) for match, path in matches if match and match[1].partition("-")[0] == kind)
 
 
 def latest_valid(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
@@ -51,16 +43,22 @@ def latest_valid(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
         return None
     # One that gave way to another of its step stands in for it, should that one be missing or damaged.
     candidates = [(step_of(path.name) or 0, True, path) for path in scan(folder)]
-    candidates += [(step, False, path) for step, path in _hidden(folder, "replaced")]
+    candidates += [(step, False, path) for step, path in hidden(folder, "replaced")]
     damaged: list[tuple[int, Path, CheckpointError]] = []
+    partial: list[Checkpoint] = []
     for step, _, path in sorted(candidates, reverse=True):
         try:
             checkpoint = verify(path)
-            break
         except CheckpointError as error:
             damaged.append((step, path, error))
+            continue
+        if not checkpoint.lacks:
+            break
+        partial.append(checkpoint)
     else:
-        if damaged or (set_aside_before := _hidden(folder, "quarantine")):
+        if partial and not damaged:
+            raise CheckpointError(f"{folder}: no checkpoint is left to go on from: {without(partial[0])}")
+        if damaged or (set_aside_before := hidden(folder, "quarantine")):
             reasons = [str(error) for _, _, error in damaged] or [f"{path}: damaged" for _, path in set_aside_before]
             none = "the only checkpoint cannot" if len(reasons) == 1 else f"none of the {len(reasons)} checkpoints can"
             raise CheckpointError(
@@ -73,6 +71,8 @@ def latest_valid(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
         say(f"{reason}; set aside as {away.name}, the checkpoint of step {checkpoint.step} is taken")
     wanted = checkpoint_path(folder, checkpoint.step)
     if checkpoint.path != wanted:
+        if os.path.lexists(wanted):  # what was thinned of it, by a process that was killed before it removed the rest
+            remove(wanted)
         checkpoint.path.rename(wanted)
         checkpoint = evolve(checkpoint, path=wanted)
         remember(checkpoint)
@@ -81,11 +81,19 @@ def latest_valid(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     return checkpoint
 
 
+def without(checkpoint: Checkpoint) -> str:
+    """Return in words what a checkpoint lacks that is there to be used only."""
+    return (
+        f"{checkpoint.path.name} has only what its use needs, and lacks {listed(checkpoint.lacks)} (open_trainer opens "
+        "it, and model.pretrained begins a new run with its weights)"
+    )
+
+
 def _rename(path: Path, kind: str, step: int) -> Path:
     try:
         return path.rename(path.with_name(f".{kind}-step-{step:08d}-{uuid.uuid4().hex}"))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be set aside ({error.strerror})") from error
+        raise CheckpointError(f"{path}: cannot be set aside ({error.strerror}); {remedy_of(error)}") from error
 
 
 def set_aside(folder: Path, after: int, say: Callable[[str], None]) -> None:
@@ -108,18 +116,29 @@ def set_aside(folder: Path, after: int, say: Callable[[str], None]) -> None:
 
 
 def retire(
-    folder: Path, keep: Retention, best: Sequence[int] = (), say: Callable[[str], None] = lambda text: None
+    folder: Path,
+    keep: Retention,
+    best: Sequence[int] = (),
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    thinning: Thinning | None = None,
+    finished: bool = False,
+    empty: Emptying | None = None,
 ) -> list[Path]:
-    """Remove the checkpoints that have no role left, and what dead writers left behind.
+    """Remove the checkpoints that have no role left, thin those that are only to be used, and sweep.
 
-    Pinned, best and last are disjoint: a checkpoint has the first of them that it qualifies for. Only ones that verify
-    count, so two sound ones and the best always stay. What does not prove to be ours is left alone.
+    Only ones that verify count, so two sound and whole ones and the best always stay while a fit runs. What does not
+    prove to be ours is left alone.
 
     Args:
         folder: Where checkpoints lie; the caller holds its lock, so no other writer is alive.
         keep: How many stay.
         best: Steps by the monitored metric, the best first; those without a checkpoint are passed over.
         say: Takes one sentence for each checkpoint that was found damaged.
+        thinning: What stays of a checkpoint that is only to be used; None leaves it whole.
+        finished: Whether the fit is done, its result durable: then nothing stays that `keep` does not name, and the
+            folder goes with its last checkpoint.
+        empty: What removes the files of a checkpoint whose name is gone; None does it now.
 
     Returns:
         The checkpoints that were removed.
@@ -130,47 +149,55 @@ def retire(
     try:
         sweep(folder)
         known = {path: checkpoint for path in scan(folder) if (checkpoint := ours(path)) is not None}
-        newest_first = list(reversed(known))
-        kept = {path for path, checkpoint in known.items() if checkpoint.pinned}
-        damaged: set[Path] = set()
-        by_rank = [path for step in best if (path := checkpoint_path(folder, step)) in known]
-        for order, count in ((by_rank, max(keep.best, 1)), (newest_first, max(keep.last, 2))):
-            for path in order:
-                if count == 0:
-                    break
-                if path in kept or path in damaged:
-                    continue
-                if is_sound(known[path]):
-                    kept.add(path)
-                    count -= 1
-                else:
-                    damaged.add(path)
-                    say(f"{path}: damaged since it was written; left in place, and no longer counted as one that stays")
-        leaving = [path for path in known if path not in kept | damaged]
+        roles = _Roles(known, say)
+        pinned = {path for path, checkpoint in known.items() if checkpoint.pinned}
+        newest = [path for path in reversed(known) if not known[path].lacks]
+        ranked = [path for step in best if (path := checkpoint_path(folder, step)) in known]
+        least = 1 if finished else 2
+        to_use = roles.take(ranked, keep.best if finished else max(keep.best, 1), pinned)
+        if keep.last is None:
+            whole = roles.take(newest, least, pinned)
+        else:
+            whole = roles.take(newest, keep.last if finished else max(keep.last, least), pinned | to_use)
+            # The best among the newest stay whole as well: a resume takes the newest, which may be the only one.
+            whole |= to_use & roles.take(newest, least if keep.last or not finished else 0)
+        kept = pinned | to_use | whole
+        leaving = [path for path in known if path not in kept | roles.damaged]
         for path in leaving:
-            remove(path)
+            remove(path, empty)
+        if thinning is not None and not keep.whole:
+            for path in sorted(to_use - whole - pinned):
+                thin(known[path], thinning, empty)
+        follow(folder, next((path for path in ranked if path in kept), None))
+        if finished and not kept | roles.damaged:
+            forget(folder)
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot remove old checkpoints ({error.strerror or error})") from error
+        raise CheckpointError(
+            f"{folder}: cannot remove old checkpoints ({error.strerror or error}); {remedy_of(error)}"
+        ) from error
     return leaving
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed writer left; what does not prove to be ours is left alone, and no link is followed.
+class _Roles:
+    """Gives out roles to checkpoints that are sound, and says which are not."""
 
-    Args:
-        folder: Where checkpoints lie; the caller holds its lock, so no other writer is alive.
+    def __init__(self, known: dict[Path, Checkpoint], say: Callable[[str], None]) -> None:
+        self.known, self.say, self.damaged = known, say, set[Path]()
 
-    Raises:
-        OSError: The file system refuses.
-    """
-    for path in folder.iterdir():
-        if _HINT.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
-            path.unlink()
-    for kind, remove_one in (("tmp", clear), ("trash", empty_trash)):
-        for _, path in _hidden(folder, kind):
-            if stat.S_ISDIR(path.lstat().st_mode):
-                remove_one(path)
-    for step, path in _hidden(folder, "replaced"):
-        successor = ours(checkpoint_path(folder, step))
-        if successor is not None and is_sound(successor) and ours(path) is not None:
-            remove(path)
+    def take(self, order: Iterable[Path], count: int, apart: Iterable[Path] = ()) -> set[Path]:
+        """Return the first sound ones of an order, as many as asked for, without those of other roles."""
+        taken: set[Path] = set()
+        passed = set(apart)
+        for path in order:
+            if len(taken) >= count:
+                break
+            if path in passed or path in self.damaged:
+                continue
+            if is_sound(self.known[path]):
+                taken.add(path)
+            else:
+                self.damaged.add(path)
+                self.say(
+                    f"{path}: damaged since it was written; left in place, and no longer counted as one that stays"
+                )
+        return taken

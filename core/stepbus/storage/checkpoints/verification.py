@@ -45,7 +45,8 @@ class Checkpoint:
         pinned: Whether retirement leaves it alone.
         facts: What its snapshot gave for a resume to compare.
         files: File name -> size and digest.
-        digest: SHA-256 over everything above but the path.
+        digest: SHA-256 over everything else but the path.
+        lacks: Names of files that a whole checkpoint has and this one does not: it is to be used, not to go on from.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Checkpoint:
     facts: dict[str, Any]
     files: dict[str, Written]
     digest: str
+    lacks: tuple[str, ...] = ()
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -141,6 +143,9 @@ def read_manifest(path: Path) -> Checkpoint:
             )
         files = written_table(manifest["files"])
         step, pinned, facts = manifest["step"], manifest["pinned"], manifest["facts"]
+        lacks = manifest.get("lacks", [])
+        if not (isinstance(lacks, list) and all(isinstance(name, str) and name not in files for name in lacks)):
+            raise ValueError("lacks names something else than files that are not there")
         if not (type(step) is int and step >= 0 and type(pinned) is bool and type(facts) is dict):
             raise ValueError("step, pinned or facts are of another type")
         if MANIFEST in files:
@@ -151,7 +156,7 @@ def read_manifest(path: Path) -> Checkpoint:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file}: expected a whole manifest, got a damaged one ({error})") from error
-    return Checkpoint(path, step, pinned, facts, files, manifest["digest"])
+    return Checkpoint(path, step, pinned, facts, files, manifest["digest"], tuple(lacks))
 
 
 def check_listing(checkpoint: Checkpoint) -> None:

@@ -1,11 +1,13 @@
 """Writing a checkpoint: whole or not at all, and never at the cost of an older one.
 
 A hidden folder beside, every file synced, the manifest last, read back and verified, then renamed. When one is read,
-the truth is a scan plus verification; `LATEST` and `BEST` are hints for people. Whoever writes, resumes or retires
-holds the run's folder (`stepbus.storage.lock_folder`). Hidden names in a folder of checkpoints, N a step:
+the truth is a scan plus verification; `LATEST`, `BEST` and the link `best` are hints for people. Whoever writes,
+resumes or retires holds the run's folder (`stepbus.storage.lock_folder`). Hidden names in a folder of checkpoints, N a
+step:
 
     .tmp-N-ID                being written; removed at the next retirement, or when the run is started again
-    .replaced-step-N-ID      gave its name to a new checkpoint of the same step; removed once that one stands
+    .tmp-ID-NAME             a hint or a file's link that was to replace NAME; removed likewise
+    .replaced-step-N-ID      gave its name to a new or thinned one of the same step; removed once that one stands
     .trash-step-N-ID         being removed
     .quarantine-step-N-ID    found damaged; never removed
     .superseded-step-N-ID    later than the checkpoint that a run was told to resume from; never removed
@@ -13,22 +15,24 @@ holds the run's folder (`stepbus.storage.lock_folder`). Hidden names in a folder
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, evolve, field, frozen
 
-from stepbus.base import CheckpointError
+from stepbus.base import CheckpointError, remedy_of
 from stepbus.storage import (
     BLOCK,
     PLAIN_NAME,
     Written,
     fsync_folder,
+    hold,
     sealed,
     to_json,
     write_file,
@@ -50,6 +54,7 @@ class Snapshot:
         copies: File name -> its content, or the file to copy (a tokenizer's).
         facts: JSON values that a resume compares: run id, configuration, plugins with distribution and version, data
             digest (see `compare_facts`).
+        lacks: Names of the files that it does without, so that nobody takes it for one to go on from.
     """
 
     step: int
@@ -57,6 +62,30 @@ class Snapshot:
     documents: Mapping[str, Any] = field(factory=dict)
     copies: Mapping[str, Path | bytes] = field(factory=dict)
     facts: Mapping[str, Any] = field(factory=dict)
+    lacks: Sequence[str] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for arrays in self.arrays.values() for array in arrays.values())
+
+
+def held(folder: Path, snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot that stays as it is, whatever becomes of what it was taken of: for a thread to write.
+
+    Args:
+        folder: Where it is going to lie, for messages.
+        snapshot: The snapshot.
+
+    Raises:
+        CheckpointError: A document is no JSON value.
+    """
+    try:
+        documents = {name: _document(name, value) for name, value in snapshot.documents.items()}
+    except ValueError as error:
+        raise CheckpointError(f"{_what(folder, snapshot)}: {error}") from error
+    copies = {**documents, **snapshot.copies}
+    return evolve(snapshot, arrays=hold(snapshot.arrays), documents={}, copies=copies)
 
 
 def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) -> Checkpoint:
@@ -75,7 +104,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) 
     Raises:
         CheckpointError: It cannot be written or does not read back; every older one stands.
     """
-    what = f"{folder}: cannot write the checkpoint of step {snapshot.step}"
+    what = _what(folder, snapshot)
     _check_names(what, snapshot)
     beside = folder / f".tmp-{snapshot.step}-{uuid.uuid4().hex}"
     path = checkpoint_path(folder, snapshot.step)
@@ -92,14 +121,26 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) 
         write_text_atomically(folder / "LATEST", f"{path.name}\n")
     except OSError as error:
         clear(beside)
+        free = _free(folder) if error.errno == errno.ENOSPC else ""
         raise CheckpointError(
-            f"{what}: {error.strerror or error}{_free(folder)}; make room or set environment.output_dir to a folder "
-            "that can be written"
+            f"{what}: {error.strerror or error}{free}; "
+            + remedy_of(error, "set environment.output_dir to a folder that can be written")
         ) from error
     except (ValueError, CheckpointError) as error:
         clear(beside)
         raise CheckpointError(f"{what}: {error}") from error
     return checkpoint
+
+
+def _what(folder: Path, snapshot: Snapshot) -> str:
+    return f"{folder}: cannot write the checkpoint of step {snapshot.step}"
+
+
+def _document(name: str, value: Any) -> bytes:
+    try:
+        return to_json(value).encode()
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _check_names(what: str, snapshot: Snapshot) -> None:
@@ -119,11 +160,7 @@ def _write_files(folder: Path, snapshot: Snapshot, pinned: bool) -> None:
     for stem, arrays in snapshot.arrays.items():
         files[f"{stem}.safetensors"] = write_tensors(folder / f"{stem}.safetensors", arrays)
     for name, value in snapshot.documents.items():
-        try:
-            text = to_json(value)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        files[name] = write_file(folder / name, [text.encode()])
+        files[name] = write_file(folder / name, [_document(name, value)])
     for name, source in snapshot.copies.items():
         files[name] = write_file(folder / name, _blocks_of(source))
     manifest = {
@@ -133,6 +170,7 @@ def _write_files(folder: Path, snapshot: Snapshot, pinned: bool) -> None:
         "files": {name: asdict(written) for name, written in files.items()},
         "facts": snapshot.facts,
     }
+    manifest |= {"lacks": list(snapshot.lacks)} if snapshot.lacks else {}
     fsync_folder(folder)
     write_file(folder / MANIFEST, [to_json(sealed(manifest)).encode()])
     fsync_folder(folder)
@@ -158,18 +196,6 @@ def _give_name(beside: Path, path: Path) -> Path | None:
     # Killed here, the folder holds no checkpoint of this name: reading and retiring take `.replaced` for it.
     beside.rename(path)
     return old
-
-
-def mark_best(folder: Path, step: int) -> None:
-    """Leave a hint in `BEST` which checkpoint is the best.
-
-    Raises:
-        CheckpointError: The file system refuses.
-    """
-    try:
-        write_text_atomically(folder / "BEST", f"{checkpoint_path(folder, step).name}\n")
-    except OSError as error:
-        raise CheckpointError(f"{folder / 'BEST'}: cannot be written ({error.strerror})") from error
 
 
 def _free(folder: Path) -> str:

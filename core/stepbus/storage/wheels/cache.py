@@ -19,7 +19,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,13 @@ def _locked(root: Path, source: Source) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.warning("%s: waiting for another process that fetches a model", source.text)
+            number = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            who = f"process {number}" if number.isdecimal() else "another process"
+            log.warning("%s: waiting for %s, which fetches a model", source.text, who)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # a full disk: who waits is told no number
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         for left in root.glob(".tmp-*"):
             cache_folder.remove(left)  # of a process that was killed
         yield

@@ -34,6 +34,11 @@ class TinyFit(Told):
         result: What `train` returned: status, metrics, predictions, steps, model_path.
         events: Every hook call, in order.
         directory: The folder of the run; a temporary one lasts as long as this object.
+
+    Example:
+        >>> done = tiny_fit(num_epochs=1)  # a TinyFit
+        >>> done.result.status, done.trainer.predict([{"text": "good"}]).shape
+        ('ok', (1, 2))
     """
 
     def __init__(self, trainer: Trainer, result: FitResult, events: list[Event], directory: Path) -> None:
@@ -79,6 +84,11 @@ def tiny_fit(
 
     Raises:
         StepbusError: What a run raises: a wrong setting, a plugin that cannot be used or raised.
+
+    Example:
+        >>> done = tiny_fit(optimizer={"type": "sgd", "learning_rate": 1e-2}, num_epochs=2)
+        >>> done.result.status, done.names.count("on_epoch_end")
+        ('ok', 2)
     """
     folder = Path(tempfile.mkdtemp(prefix="stepbus-")) if directory is None else Path(directory)
     try:
@@ -128,7 +138,7 @@ def _fit(
     train = None if own_rows else tiny_rows(rows, 1)
     held_out = None if own_rows or not validation else tiny_rows(VALIDATION_ROWS, 2)
     unlabelled = {name: cells for name, cells in tiny_rows(TEST_ROWS, 3).items() if name in ("id", "text")}
-    result = trainer.train(train, held_out, unlabelled if test else None, resume=resume)
+    result = trainer.train(train, held_out, test=unlabelled if test else None, resume=resume)
     found = TinyFit(trainer, result, recorder.events, folder / "run")
     if temporary:
         weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)

@@ -18,6 +18,10 @@ def class_order(classes: Sequence[str], order: Sequence[str] | None, setting: st
 
     Raises:
         DataError: It names others, or nothing says the order of words.
+
+    Example:
+        >>> class_order(["high", "low", "middle"], ["low", "middle", "high"], "model.head.order")
+        (1, 2, 0)
     """
     if order is None:
         if len(classes) > 2 and any(as_number(name) is None for name in classes):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stepbus.base import DataError, LabelArray, did_you_mean
+from stepbus.base.scoring import Threshold, thresholds_of
 from stepbus.config import Task
 from stepbus.text.labels.checks import refuse_gaps
 from stepbus.text.labels.columns import Column, distinct
@@ -15,6 +16,7 @@ from stepbus.text.labels.decoding import decoded_columns, in_words
 from stepbus.text.labels.reading import flags, hard_names, numbers, present, spread
 from stepbus.text.labels.soft import UNNAMED, aligned, soft_names
 from stepbus.text.labels.state import checked_labels
+from stepbus.text.labels.strata import strata_of
 from stepbus.text.labels.words import one_word, spelt_otherwise, told_by
 from stepbus.text.rows import Kind, Rows
 
@@ -41,10 +43,17 @@ class LabelCodec:
         reason: What the task was told by, in words; empty where the user said it.
         names: Class names (sorted, numbers by value), or the columns; `[column]` for a regression.
         kind: What class labels are: number, boolean or words.
+        threshold: From which probability on a row is of the second of two classes, or has a label, as it was written.
+        thresholds: That of each label, or of the second class; None is 0.5.
+
+    Example:
+        >>> trainer.codec.task, trainer.codec.names  # a LabelCodec
+        ('binary', ['0', '1'])
     """
 
     def __init__(self, label: str | Sequence[str] | None, task: Task | None = None, target: str = "none") -> None:
         self.columns: tuple[str, ...] = () if label is None else (label,) if isinstance(label, str) else tuple(label)
+        self.several = not (label is None or isinstance(label, str))  # a list, be it of one column
         self.named = bool(self.columns)  # whether there is a column of labels, and not only soft ones
         self.asked: Task | None = task
         self.task: Task | None = task
@@ -54,6 +63,8 @@ class LabelCodec:
         self.kind: Kind = "words"
         self.mean = 0.0
         self.sd = 1.0
+        self.threshold: Threshold | None = None
+        self.thresholds: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, config: Config) -> LabelCodec:
@@ -69,7 +80,9 @@ class LabelCodec:
                 f"data.soft_labels: expected a column for each label of a multilabel task, where none has the rest of "
                 f"others, got null for {rest[0]!r}"
             )
-        return cls(data.label, asked, data.target)
+        codec = cls(data.label, asked, data.target)
+        codec.threshold = data.threshold
+        return codec
 
     @property
     def outputs(self) -> int:
@@ -109,21 +122,17 @@ class LabelCodec:
                 )
         elif rows.soft is not None:
             written = rows.origin.cells(self.columns[0]) if self._are_written(rows) else []
-            self.kind, self.names = soft_names(rows, {cell for cell in written if cell is not None})
-            if len(self.names) < 2 or (task == "binary" and len(self.names) != 2):
-                wanted = "two" if task == "binary" else "at least two"
-                raise DataError(
-                    f"{rows.source}: soft labels: expected {wanted} classes for {task}, got {len(self.names)}"
-                )
+            self.kind, self.names = soft_names(rows, {cell for cell in written if cell is not None}, task)
         else:
             everywhere = set(self._cells(rows.origin))
             self.kind, self.names = hard_names(
                 rows, self.columns[0], everywhere, set(self._cells(rows)), task, told=bool(self.reason)
             )
+        self.thresholds = thresholds_of(self.threshold, task, self.names, "data.threshold")
 
     def _infer(self, rows: Rows) -> Task:
         """Return the task that all labels of the source suggest, so that each of its parts has the same."""
-        if len(self.columns) > 1:
+        if len(self.columns) > 1 or (self.several and rows.soft is None):
             return "multilabel"
         if rows.soft is not None:
             number = max(2, len(rows.classes))
@@ -143,18 +152,7 @@ class LabelCodec:
         Returns:
             int64 [N]: the classes, combinations of labels, or tenths of a regression target.
         """
-        labels = self.encode(rows)
-        if self.task == "regression":
-            ranks = np.argsort(np.argsort(labels, kind="stable"), kind="stable")
-            return np.asarray(ranks * min(10, max(1, len(labels) // least)) // len(labels), np.int64)
-        if self.task == "multilabel":
-            _, classes, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
-            classes = classes.reshape(-1)
-            common = int(counts.argmax())
-            rare = counts[classes] < least
-            # Where even all rare ones together are too few, they go with the most common combination.
-            return np.asarray(np.where(rare, -1 if rare.sum() >= least else common, classes), np.int64)
-        return labels.astype(np.int64)
+        return strata_of(self.task, self.encode(rows), least)
 
     def encode(self, rows: Rows) -> LabelArray:
         """Return labels as splits and metrics want them, and the loss where no row has soft ones.
@@ -220,7 +218,7 @@ class LabelCodec:
         return distinct(self.decoded_columns(predictions))[0]
 
     def decoded_columns(self, predictions: FloatArray, decided: LabelArray | None = None) -> list[Column]:
-        """Name predictions as columns of a table; nothing is computed but which class has the greatest probability.
+        """Name predictions as columns of a table; nothing is computed but what the probabilities come to.
 
         Args:
             predictions: Probabilities [N, K], or values [N] in the target's own unit, as `Predictions` has them.
@@ -233,7 +231,7 @@ class LabelCodec:
         Raises:
             ValueError: Another shape, such as that of a model's standardised outputs, [N, 1].
         """
-        return decoded_columns(self.task, self.columns, self.names, predictions, decided)
+        return decoded_columns(self.task, self.columns, self.names, predictions, decided, self.thresholds)
 
     def in_words(self, labels: LabelArray) -> list[Column]:
         """Return labels, as `targets_in_units` returns them, as the columns that they would be written in."""
@@ -252,6 +250,7 @@ class LabelCodec:
             "kind": self.kind,
             "mean": self.mean,
             "sd": self.sd,
+            **({} if self.thresholds is None else {"thresholds": list(self.thresholds)}),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -267,6 +266,7 @@ class LabelCodec:
         self.task = self.asked = state["task"]
         self.target, self.kind = state["target"], state["kind"]
         self.mean, self.sd = state["mean"], state["sd"]
+        self.thresholds = state["thresholds"]
 
     def _are_written(self, rows: Rows) -> bool:
         """Whether rows with soft labels have columns of others beside them."""

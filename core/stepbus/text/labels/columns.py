@@ -16,6 +16,11 @@ class Column:
         name: Its name.
         values: Its cells, [N].
         own: Whether the name is the user's, which stays; a name that we made up gives way to it.
+
+    Example:
+        >>> notes = write_columns("ids.csv", [Column("id", [7, 8]), Column("label", ["good", "bad"])])
+        >>> Path("ids.csv").read_text().splitlines()
+        ['id,label', '7,good', '8,bad']
     """
 
     name: str

@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from stepbus.base.scoring import decide
 from stepbus.text.labels.columns import Column
 
 Array = np.ndarray[Any, Any]
 
 
 def decoded_columns(
-    task: str | None, columns: Sequence[str], names: Sequence[str], predictions: Array, decided: Array | None = None
+    task: str | None,
+    columns: Sequence[str],
+    names: Sequence[str],
+    predictions: Array,
+    decided: Array | None = None,
+    thresholds: Sequence[float] | None = None,
 ) -> list[Column]:
     """Name predictions as columns of a table; see `LabelCodec.decoded_columns`."""
     wanted = 1 if task == "regression" else 2
@@ -27,12 +33,12 @@ def decoded_columns(
         _check_decided(task, names, predictions, decided)
     chances = [Column(f"probability_{name}", predictions[:, index]) for index, name in enumerate(names)]
     if task == "multilabel":
-        on = predictions >= 0.5 if decided is None else decided
+        on = decide(predictions, task, thresholds) if decided is None else decided
         flags = [
             _known(flag.astype(np.int64), np.isfinite(column)) for flag, column in zip(on.T, predictions.T, strict=True)
         ]
         return [*(Column(name, flag, own=True) for name, flag in zip(names, flags, strict=True)), *chances]
-    numbers = predictions.argmax(axis=1) if decided is None else decided
+    numbers = decide(predictions, task, thresholds) if decided is None else decided
     chosen = _known(in_words(names, numbers), np.isfinite(predictions.sum(axis=1)))
     return [Column(columns[0], chosen, own=True), *chances]
 

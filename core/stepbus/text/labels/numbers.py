@@ -23,6 +23,10 @@ def label_counts(codec: LabelCodec, targets: np.ndarray[Any, Any]) -> dict[str, 
     Args:
         codec: The labels.
         targets: As metrics want them: class numbers [N], 0/1 [N, K], or values [N].
+
+    Example:
+        >>> label_counts(trainer.codec, np.array([0, 1, 1, 1]))
+        {'0': 1, '1': 3}
     """
     if codec.task == "regression":
         low, middle, high = np.quantile(targets, [0.0, 0.5, 1.0]).tolist()

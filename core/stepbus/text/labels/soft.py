@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stepbus.base import DataError, did_you_mean
+from stepbus.config import Task
 from stepbus.text.labels.words import class_names, one_word, word_kind
 from stepbus.text.rows import ROUNDING, Kind, Rows
 
@@ -17,18 +18,19 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 UNNAMED = "label"
 
 
-def soft_names(rows: Rows, written: Collection[str]) -> tuple[Kind, list[str]]:
+def soft_names(rows: Rows, written: Collection[str], task: Task) -> tuple[Kind, list[str]]:
     """Return the classes that exclude each other: those of soft labels, which the labels beside them may not exceed.
 
     Args:
         rows: Rows with soft labels.
         written: The labels beside them, as they are spelt.
+        task: binary, which has two, or multiclass.
 
     Returns:
         What class labels are (number, boolean or words), and the names, sorted as those of labels are.
 
     Raises:
-        DataError: They do not fit each other.
+        DataError: They do not fit each other, or are too few.
     """
     everywhere = {*written, *rows.classes}
     kind = word_kind(everywhere)
@@ -49,6 +51,9 @@ def soft_names(rows: Rows, written: Collection[str]) -> tuple[Kind, list[str]]:
             f"{rows.source}: soft labels: expected a probability of each class of data.label, got none of "
             f"{unknown[0]!r}{did_you_mean(unknown[0], rows.classes)}; name its column in data.soft_labels"
         )
+    if len(called) < 2 or (task == "binary" and len(called) != 2):
+        wanted = "two" if task == "binary" else "at least two"
+        raise DataError(f"{rows.source}: soft labels: expected {wanted} classes for {task}, got {len(called)}")
     return kind, list(called.values())
 
 

@@ -45,7 +45,8 @@ def checked_labels(saved: Any) -> dict[str, Any]:
     mean, sd = _number(saved, "mean"), _number(saved, "sd")
     if sd <= 0:
         raise DataError(f"labels.sd: expected a number above 0, got {show(saved['sd'])}")
-    return {"columns": columns, "task": task, "target": target, "names": names, "kind": kind, "mean": mean, "sd": sd}
+    found = {"columns": columns, "task": task, "target": target, "names": names, "kind": kind, "mean": mean, "sd": sd}
+    return {**found, "thresholds": _thresholds(saved, task, len(names))}
 
 
 def _check_classes(names: list[str], kind: Any, task: str) -> None:
@@ -79,6 +80,18 @@ def _texts(saved: Mapping[str, Any], key: str) -> list[str]:
         twice = next(item for item in value if value.count(item) > 1)
         raise DataError(f"labels.{key}: expected different texts, got {show(twice)} twice")
     return list(value)
+
+
+def _thresholds(saved: Mapping[str, Any], task: str, labels: int) -> tuple[float, ...] | None:
+    value = saved.get("thresholds")
+    if value is None:
+        return None
+    wanted = {"binary": 1, "multilabel": labels}.get(task, 0)
+    whole = isinstance(value, list | tuple) and all(isinstance(each, float) and 0 < each < 1 for each in value)
+    if not whole or len(value) != wanted:
+        expected = f"{wanted} numbers between 0 and 1" if wanted else "none"
+        raise DataError(f"labels.thresholds: expected {expected} for {task}, got {show(value)}")
+    return tuple(value)
 
 
 def _number(saved: Mapping[str, Any], key: str) -> float:

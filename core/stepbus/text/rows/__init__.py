@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stepbus.text.rows.cells import odd_ones as odd_ones
     from stepbus.text.rows.cells import one_time as one_time
     from stepbus.text.rows.frames import a_thing as a_thing
+    from stepbus.text.rows.frames import as_texts as as_texts
     from stepbus.text.rows.parts import refuse_weightless as refuse_weightless
     from stepbus.text.rows.parts import rows_that_count as rows_that_count
     from stepbus.text.rows.parts import set_aside as set_aside
@@ -43,7 +44,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         cells="FALSE GAPS Kind NO TRUE WHOLE YES are_codes as_number ends_in_zero is_number odd_ones one_time",
-        frames="a_thing",
+        frames="a_thing as_texts",
         readers="checked_rows label_of readers_in_use",
         parts="refuse_weightless rows_that_count set_aside split_rows weighed",
         sources="Reader Source",

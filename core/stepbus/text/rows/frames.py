@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,10 @@ def as_frame(source: Any, name: str) -> pd.DataFrame:
 
     if isinstance(source, pd.DataFrame):
         return source
+    if isinstance(source, pd.Series | pd.Index | np.ndarray) and source.ndim == 1:
+        rows = source.tolist()
+        if not rows or _other_than_texts(rows) is not None:
+            return _list(rows, name)
     if isinstance(source, pd.Series):
         column = "" if source.name is None else repr(source.name)
         raise DataError(
@@ -53,6 +57,36 @@ def as_frame(source: Any, name: str) -> pd.DataFrame:
             "hand over pandas.DataFrame(array, columns=[…])"
         )
     raise DataError(f"{name}: expected {WANTED}, got {_shown(source)}")
+
+
+def as_texts(source: Any) -> list[str | None] | None:
+    """Return bare texts (a list, tuple, Series, Index or array of one axis) as a list, None for a gap among them.
+
+    Args:
+        source: What was handed over; of anything else None is returned.
+    """
+    plain = isinstance(source, list | tuple)
+    if not plain and (
+        getattr(source, "ndim", None) != 1 or not hasattr(source, "tolist") or isinstance(source, Mapping)
+    ):
+        return None
+    rows = list(source) if plain else source.tolist()
+    if not all(isinstance(row, str) or _is_gap(row) for row in rows) or all(map(_is_gap, rows)):
+        return None
+    return [str(row) if isinstance(row, str) else None for row in rows]
+
+
+def _is_gap(value: Any) -> bool:
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
+
+
+def _other_than_texts(rows: Sequence[Any]) -> int | None:
+    """Return the place of the first thing among texts that is none; None where there is none, or no text."""
+    if not any(isinstance(row, str) for row in rows) or any(isinstance(row, Mapping) for row in rows):
+        return None
+    return next((index for index, row in enumerate(rows) if not (isinstance(row, str) or _is_gap(row))), None)
 
 
 def _arrow(table: Any) -> pd.DataFrame:
@@ -89,6 +123,8 @@ def _columns(source: Mapping[Any, Any], name: str) -> pd.DataFrame:
 def _list(source: list[Any] | tuple[Any, ...], name: str) -> pd.DataFrame:
     import pandas as pd
 
+    if (place := _other_than_texts(source)) is not None:
+        raise DataError(f"{name}, row {place + 1}: expected a text like the other rows, got {_shown(source[place])}")
     wrong = [index for index, row in enumerate(source) if not isinstance(row, Mapping)]
     if wrong:
         row = source[wrong[0]]
@@ -140,8 +176,10 @@ def checked_frame(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     # The name that pandas gives to a column of a file that has none.
     names = [str(name) or f"Unnamed: {position}" for position, name in enumerate(frame.columns)]
     no_duplicates(source, names)
-    if len(frame) == 0 or not names:
-        raise DataError(f"{source}: expected rows and columns, got {len(frame)} rows and {len(names)} columns")
+    if len(frame) == 0:
+        raise DataError(f"{source}: expected at least one row, got none")
+    if not names:
+        raise DataError(f"{source}: expected columns with names, got {len(frame)} rows without any")
     frame = frame.reset_index(drop=True)
     return frame.set_axis(names, axis="columns")
 

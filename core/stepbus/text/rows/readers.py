@@ -31,7 +31,7 @@ from stepbus.text.rows.sources import Reader, Source, Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stepbus.config import DataConfig
+    from stepbus.config import DataSettings
 
 PACKED = (".gz", ".zip")
 # Endings of files that are not read -> what to do instead.
@@ -51,7 +51,7 @@ _REMOTE = ("http", "https", "ftp", "ftps", "sftp", "scp", "ssh", "s3", "gs", "gc
 _INSTALLED = "a plugin that reads it is named under plugins: (`stepbus plugins list` says what is installed)"
 
 
-def read_table(given: str, config: DataConfig) -> tuple[pd.DataFrame, IntArray | None]:
+def read_table(given: str, config: DataSettings) -> tuple[pd.DataFrame, IntArray | None]:
     """Read rows from a file, or from whatever else a reader takes.
 
     Args:
@@ -69,7 +69,7 @@ def read_table(given: str, config: DataConfig) -> tuple[pd.DataFrame, IntArray |
     return checked_rows(_read(reader, source), reader, source)
 
 
-def readers_in_use(config: DataConfig) -> list[Selected]:
+def readers_in_use(config: DataSettings) -> list[Selected]:
     """Return the readers of the sources that a configuration names, as far as those are there.
 
     Args:
@@ -90,7 +90,7 @@ def label_of(given: str) -> str:
     return " ".join(label.split()) if SCHEME.match(given) else label
 
 
-def find_reader(given: str, config: DataConfig) -> tuple[Selected, Source]:
+def find_reader(given: str, config: DataSettings) -> tuple[Selected, Source]:
     """Return the reader of a source, and the source as the reader gets it.
 
     Raises:

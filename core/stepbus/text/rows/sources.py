@@ -23,6 +23,10 @@ class Table:
     Args:
         rows: A frame, an Arrow table, a list of dictionaries (one a row) or a dictionary of columns.
         lines: The line of each row, from 1, rising; int [N].
+
+    Example:
+        >>> Table([{"text": "a good film"}, {"text": "a dull film"}], lines=[2, 3])  # on lines 2 and 3 of its file
+        Table(rows=[{'text': 'a good film'}, {'text': 'a dull film'}], lines=[2, 3])
     """
 
     rows: Any
@@ -41,6 +45,11 @@ class Source:
         file: The file, as it was written; None where the scheme names none.
         encoding: Character encoding of a text file (data.encoding).
         separator: What stands between fields (data.separator, a tab for `tab`), or None.
+
+    Example:
+        >>> source = Source("train.csv", "train.csv", suffix=".csv", file="train.csv")
+        >>> source.text().splitlines()[0]
+        'text,label'
     """
 
     label: str
@@ -108,7 +117,15 @@ class Source:
 
 @runtime_checkable
 class Reader(Protocol):
-    """What a component of kind `reader` builds: it reads the sources whose ending or scheme its metadata names."""
+    """What a component of kind `reader` builds: it reads the sources whose ending or scheme its metadata names.
+
+    Example:
+        >>> class Lines:
+        ...     def read(self, source):
+        ...         return [{"text": line} for line in source.text().splitlines()]
+        >>> isinstance(Lines(), Reader)
+        True
+    """
 
     def read(self, source: Source) -> Any:
         """Return the rows: a frame, a list or a generator of dictionaries, columns, an Arrow table, or a `Table`.

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from stepbus.base import DataError, IntArray, did_you_mean
-from stepbus.config import DataConfig
+from stepbus.config import DataSettings
 from stepbus.text.rows.cells import (
     NO,
     YES,
@@ -52,6 +52,10 @@ class Rows:
         weights: What each row counts in losses and metrics, float64 [N]; None counts all alike.
         soft: How probable each class is, float64 [N, K]; None where there are no soft labels.
         classes: The K classes of `soft`.
+
+    Example:
+        >>> trainer.result.fit.sets["train"].take([0, 3]).cells("label")  # the sets of a fit are Rows
+        ['0', '1']
     """
 
     frame: pd.DataFrame
@@ -258,7 +262,7 @@ class Rows:
         )
 
 
-def read_rows(source: Any, *, name: str, config: DataConfig) -> Rows:
+def read_rows(source: Any, *, name: str, config: DataSettings) -> Rows:
     """Read a set of rows.
 
     Args:

@@ -83,6 +83,10 @@ def vocabulary_rows(folder: Path) -> int:
 
     Raises:
         ModelError: It has none that can be used.
+
+    Example:
+        >>> vocabulary_rows(Path("tokenizer"))
+        21
     """
     tokenizer = load_tokenizer(tokenizer_files(folder), f"{folder}/").tokenizer
     return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)

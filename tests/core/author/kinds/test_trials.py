@@ -14,16 +14,16 @@ from attrs import define
 
 from stepbus import (
     Component,
-    DataConfig,
     DataError,
-    LossConfig,
+    DataSettings,
+    LossSettings,
     Metric,
-    ModelConfig,
     ModelError,
+    ModelSettings,
     Optimizer,
-    OptimizerConfig,
+    OptimizerSettings,
     Scheduler,
-    SchedulerConfig,
+    SchedulerSettings,
     Source,
     Table,
     mx,
@@ -218,7 +218,7 @@ def model(settings: Any, *, outputs: int, head: Any, seed: int) -> Any: ...
 
 
 def loss(build: Any, *tasks: str) -> Component:
-    return Component("loss", "mine", LossConfig, build, {"tasks": tasks or ("binary",)})
+    return Component("loss", "mine", LossSettings, build, {"tasks": tasks or ("binary",)})
 
 
 def other_model(settings: Any, hidden_size: int) -> Any: ...
@@ -252,37 +252,37 @@ CASES = [
     ),
     (loss(lambda settings: max), "takes 1 positional argument but 2 were given"),
     (loss(lambda settings, facts: 3), "expected its build to return a function of logits and labels, got 3"),
-    (Component("scheduler", "mine", SchedulerConfig, Constant), ""),
+    (Component("scheduler", "mine", SchedulerSettings, Constant), ""),
     (
-        Component("scheduler", "mine", SchedulerConfig, Falls),
+        Component("scheduler", "mine", SchedulerSettings, Falls),
         "its rate of update 3 as a finite number",
     ),
     (
-        Component("scheduler", "mine", SchedulerConfig, Forgets),
+        Component("scheduler", "mine", SchedulerSettings, Forgets),
         "rate of update 1 as a finite number of at least 0",
     ),
-    (Component("scheduler", "mine", SchedulerConfig, lambda settings: settings), "to return a stepbus.Scheduler"),
-    (Component("optimizer", "mine", OptimizerConfig, Plain), ""),
-    (Component("optimizer", "mine", OptimizerConfig, Averages, {"averages": True}), ""),
-    (Component("optimizer", "mine", OptimizerConfig, Averages), 'write metadata={"averages": True} in its Component'),
+    (Component("scheduler", "mine", SchedulerSettings, lambda settings: settings), "to return a stepbus.Scheduler"),
+    (Component("optimizer", "mine", OptimizerSettings, Plain), ""),
+    (Component("optimizer", "mine", OptimizerSettings, Averages, {"averages": True}), ""),
+    (Component("optimizer", "mine", OptimizerSettings, Averages), 'write metadata={"averages": True} in its Component'),
     (
-        Component("optimizer", "mine", OptimizerConfig, WrongAverages, {"averages": True}),
+        Component("optimizer", "mine", OptimizerSettings, WrongAverages, {"averages": True}),
         r"weights: expected {name: array} of parameters, 'dense.weight' as float32 \[4, 3\], got float32 \[4\]",
     ),
-    (Component("optimizer", "mine", OptimizerConfig, NoAverages, {"averages": True}), "weights: expected finite"),
-    (Component("optimizer", "mine", OptimizerConfig, OtherState), "'v', which was not there before"),
-    (Component("optimizer", "mine", OptimizerConfig, OtherShape), "update: expected"),
-    (Component("optimizer", "mine", OptimizerConfig, Infinite), "update: expected finite numbers"),
-    (Component("optimizer", "mine", OptimizerConfig, Optimizer), "Optimizer() takes no arguments"),
+    (Component("optimizer", "mine", OptimizerSettings, NoAverages, {"averages": True}), "weights: expected finite"),
+    (Component("optimizer", "mine", OptimizerSettings, OtherState), "'v', which was not there before"),
+    (Component("optimizer", "mine", OptimizerSettings, OtherShape), "update: expected"),
+    (Component("optimizer", "mine", OptimizerSettings, Infinite), "update: expected finite numbers"),
+    (Component("optimizer", "mine", OptimizerSettings, Optimizer), "Optimizer() takes no arguments"),
     (Rows.component("mine", greater_is_better=None), ""),
     (Words.component("mine", greater_is_better=None), "many"),
     (Breaks.component("mine", greater_is_better=None), "ZeroDivisionError: no rows"),
     (
-        Component("data", "mine", DataConfig, lambda settings: object()),
+        Component("data", "mine", DataSettings, lambda settings: object()),
         "without fit, texts, state_dict",
     ),
-    (Component("model", "mine", ModelConfig, model), ""),
-    (Component("model", "mine", ModelConfig, other_model), "expected build(settings, *, outputs, head, seed)"),
+    (Component("model", "mine", ModelSettings, model), ""),
+    (Component("model", "mine", ModelSettings, other_model), "expected build(settings, *, outputs, head, seed)"),
     (reader(lambda source: None), "reading rows-0.mine: expected rows, got None"),
     (reader(lambda source: 3), "reading rows-0.mine: expected a frame, .* got the int 3"),
     (reader(lambda source: Table(ROWS, [3, 2, 1])), "of 3 rows, .*, got 2 for row 2 after 3"),
@@ -318,7 +318,10 @@ def test_the_doctor_and_the_kit_say_the_same() -> None:
     class Offers:
         """Offer a head and a schedule."""
 
-        components: ClassVar[list[Component]] = [head(MeanLoss), Component("scheduler", "mine", SchedulerConfig, Falls)]
+        components: ClassVar[list[Component]] = [
+            head(MeanLoss),
+            Component("scheduler", "mine", SchedulerSettings, Falls),
+        ]
 
     problems = problems_of(LoadedPlugin("offers", Offers, "mine-pack", "1.0"))
     assert problems[0] == "the head 'mine': loss: expected one for each row, [3], got an array []"

@@ -35,7 +35,7 @@ CHOICE = Literal["a", "b", 3]
 NAMES = ("first", "second", "third")
 RIGHT: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(),
-    float: st.floats(allow_nan=False, allow_infinity=False),
+    float: st.floats(allow_nan=False, allow_infinity=False, width=32, allow_subnormal=False),
     bool: st.booleans(),
     str: st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
     CHOICE: st.sampled_from(["a", "b", 3]),

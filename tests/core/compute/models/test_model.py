@@ -18,7 +18,7 @@ from stepbus.base.components import Component, Selected
 from stepbus.base.errors import ModelError
 from stepbus.compute.models.model import Classifier, LoadReport, compose, label_keys
 from stepbus.compute.models.starting_values import initialise
-from stepbus.config.sections import ModelConfig
+from stepbus.config.sections import ModelSettings
 
 VOCABULARY, D = 11, 4
 
@@ -76,9 +76,9 @@ def head(outputs: int = 3, task: str = "multiclass") -> Selected:
     return Selected(part, Nothing())
 
 
-def model_settings(pooling: type = First, dropout: float | None = None) -> ModelConfig:
+def model_settings(pooling: type = First, dropout: float | None = None) -> ModelSettings:
     part = Component("pooling", "p", Nothing, lambda settings, size: pooling(size))
-    return ModelConfig(head=head(), pooling=Selected(part, Nothing()), dropout=dropout)
+    return ModelSettings(head=head(), pooling=Selected(part, Nothing()), dropout=dropout)
 
 
 def build(pooling: type = First, *, seed: int = 1, outputs: int = 3, **more: Any) -> Classifier:

@@ -16,7 +16,7 @@ from stepbus.base.components import Component, Selected
 from stepbus.base.errors import ModelError
 from stepbus.compute.models.model import compose
 from stepbus.compute.models.part_state import built_part
-from stepbus.config.sections import ModelConfig
+from stepbus.config.sections import ModelSettings
 
 D, K = 4, 3
 
@@ -61,7 +61,7 @@ def composed(fill: Callable[[Any], None], where: str) -> Any:
     def nothing(module: Any) -> None: ...
 
     fills = {name: fill if name == where else nothing for name in ("encoder", "pooling", "head")}
-    settings = ModelConfig(pooling=part("pooling", fills["pooling"]))
+    settings = ModelSettings(pooling=part("pooling", fills["pooling"]))
     encoder, head = Encoder(fills["encoder"]), part("head", fills["head"])
     return compose(settings, encoder, {}, outputs=K, head=head, seed=0, architecture="Mine")
 

@@ -16,7 +16,7 @@ from stepbus.base.errors import ModelError
 from stepbus.compute.models.head_check import check_head
 from stepbus.compute.models.model import Classifier, compose
 from stepbus.compute.models.pooling import build_pooling
-from stepbus.config.sections import ModelConfig
+from stepbus.config.sections import ModelSettings
 
 D, K, LAYERS = 4, 3, 2
 
@@ -77,7 +77,7 @@ def composed(build: Callable[..., Any], encoder: type = Encoder) -> Classifier:
         Component("head", "h", Nothing, lambda settings, size, outputs: Head(size, outputs), {"task": "multiclass"}),
         Nothing(),
     )
-    settings = ModelConfig(head=head, pooling=pooling(build))
+    settings = ModelSettings(head=head, pooling=pooling(build))
     return compose(settings, encoder(), {}, outputs=K, head=head, seed=1, architecture="Toy").eval()
 
 

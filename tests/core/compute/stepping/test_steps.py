@@ -12,9 +12,9 @@ import pytest
 from mlx.utils import tree_flatten
 
 from stepbus import ModelError, create_model, load_config
+from stepbus.compute.lowering import lowered
 from stepbus.compute.stepping import StepParts
 from stepbus.compute.stepping.steps import CompiledSteps, mix
-from stepbus.compute.stepping.traced import lowered
 from stepbus.compute.stepping.updater import ParameterUpdater
 from stepbus.text.batches.prefetch import Batch
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import stepbus.compute.stepping.updater as module
-from stepbus import CheckpointError, Optimizer, ParameterUpdater, PluginError, SchedulerConfig, no_decay_names
+from stepbus import CheckpointError, Optimizer, ParameterUpdater, PluginError, SchedulerSettings, no_decay_names
 from stepbus.compute.scheduler import Scheduler, warmup_steps
 
 
@@ -117,7 +117,7 @@ def test_the_base_rate_is_a_number_apart_from_the_rate_in_use() -> None:
     made.learning_rate = 0.3
     assert made.state_dict() == {"learning_rate": 0.3}
     for wrong in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(PluginError, match="expected a finite base learning rate"):
+        with pytest.raises(ValueError, match="expected a finite base learning rate"):  # the bus says whose hook it is
             made.learning_rate = wrong
 
 
@@ -247,7 +247,7 @@ def test_base_classes_say_what_is_left_to_fill_in() -> None:
     with pytest.raises(NotImplementedError):
         Optimizer().update(mx.zeros(1), mx.zeros(1), {}, {})
     with pytest.raises(NotImplementedError):
-        Scheduler(SchedulerConfig()).rate(0, 10, 1.0)
+        Scheduler(SchedulerSettings()).rate(0, 10, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_base_classes_say_what_is_left_to_fill_in() -> None:
     [({}, 100, 0), ({"warmup_steps": 7}, 100, 7), ({"warmup_ratio": 0.1}, 101, 11), ({"warmup_ratio": 0.5}, 1, 1)],
 )
 def test_length_of_the_warm_up(options: Any, total: int, expected: int) -> None:
-    assert warmup_steps(SchedulerConfig(**options), total) == expected
+    assert warmup_steps(SchedulerSettings(**options), total) == expected
 
 
 # -- updates that are skipped -----------------------------------------------------------------------------------------
@@ -323,3 +323,35 @@ def test_a_skipped_update_keeps_every_value_whoever_selects(kind: Any, finite: b
     assert all(same) if not finite else not any(same[:1])
     assert np.array_equal(np.array(first["table"]), np.array(second["table"])) == (not finite)
     assert int(made.state["step"]) == 1 + finite
+
+
+class Mixed(Optimizer):
+    """One parameter of an optimizer that divides by its gradient, the others of one that keeps values itself."""
+
+    class Divides(Recorded):
+        def update(self, parameter: mx.array, gradient: mx.array, state: Any, scalars: Any) -> Any:
+            return parameter - 1 / gradient, {"m": gradient}
+
+    def for_parameter(self, name: str, parameter: mx.array) -> Optimizer:
+        return Mixed.Divides() if name == self.divides else Selecting()
+
+    divides = "table"
+
+
+@pytest.mark.parametrize("divides", ["table", "layers.1.bias"])  # before the others, and behind them
+@pytest.mark.parametrize("slope", [0.0, 2.0])
+def test_what_one_parameter_would_become_decides_for_all(slope: float, divides: str) -> None:
+    made = ParameterUpdater(type("Mixed", (Mixed,), {"divides": divides})(), 0.5)
+    made.init(parameters())
+    made.set_learning_rate(0.5)
+    before = {name: np.array(array) for name, array in made.arrays().items()}
+    gradients = {"table": mx.full((3, 2), slope), "layers": [{"weight": mx.ones((2, 2))}, {"bias": mx.full(2, slope)}]}
+    new, done = made.applied(gradients, parameters())
+    assert bool(np.array(done)) == bool(slope)
+    weight, moved = np.array(new["layers"][0]["weight"]), np.array(made.state["step"]) == 1
+    assert moved == bool(slope)
+    assert (weight == (0.5 if slope else 1.0)).all()
+    divided = new["table"] if divides == "table" else new["layers"][1]["bias"]
+    assert (np.array(divided) == (0.5 if slope else 1.0)).all()
+    if not slope:
+        assert all(np.array_equal(before[name], np.array(array)) for name, array in made.arrays().items())

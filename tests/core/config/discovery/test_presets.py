@@ -96,7 +96,7 @@ def test_a_preset_of_ours_is_ours_whoever_offers_its_name(offered: list[Entry]) 
 
 
 def test_every_alias_leads_to_a_setting_that_exists() -> None:
-    config = load_config({"plugins": {"early_stopping": {}}}, loader=fakes.Loader())
+    config = load_config({"plugins": {"early_stopping": {}, "cross_validation": {}}})
     known = set(config.resolved()) | {f"plugins.{choice.name}" for choice in config.plugins}
     for section, values in config.resolved().items():
         if isinstance(values, dict):

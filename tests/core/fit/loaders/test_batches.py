@@ -45,10 +45,88 @@ def test_labels_are_left_out_where_nobody_wants_them() -> None:
 def test_arrays_of_mlx_stay_there() -> None:
     given = mx.array(X).astype(mx.bfloat16)
     batch = of(x=given, more=None)
-    assert batch.arrays["x"] is given
+    assert (type(batch.arrays["x"]), batch.arrays["x"].dtype) == (mx.array, mx.bfloat16)
+    np.testing.assert_array_equal(as_numpy(batch.arrays["x"]), as_numpy(given))
     assert "more" not in batch.arrays
     np.testing.assert_array_equal(as_values(given), X)
     assert as_numpy(given).dtype == np.uint16
+
+
+class Pinned:
+    """An array of another library, which gives NumPy its own memory."""
+
+    def __init__(self, held: Any) -> None:
+        self.held, self.shape, self.dtype = held, held.shape, held.dtype
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.held
+
+
+def read_only(array: Any) -> Any:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@pytest.mark.parametrize("seen_as", [np.asarray, read_only, Pinned, lambda array: array[::1], memoryview])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_a_batch_keeps_what_it_was_given(seen_as: Any, dtype: Any) -> None:
+    held = {"x": X.astype(dtype), "labels": np.array([0, 1]), "weights": np.array([1, 2], np.float32)}
+    held |= {"ids": np.array(["a", "b"], object), "attention_mask": np.ones((2, 3), int)}
+    seen = {name: array if name == "ids" else seen_as(array) for name, array in held.items()}
+    batch, wanted = checked(seen, HERE, 0, labelled=True), X.astype(dtype).tolist()
+    for name, array in held.items():
+        array[:] = "c" if name == "ids" else 7
+    assert batch.arrays["x"].tolist() == wanted
+    assert batch.arrays["labels"].tolist() == [0, 1]
+    assert batch.arrays["weights"].tolist() == [1, 2]
+    assert batch.arrays["attention_mask"].tolist() == [[1, 1, 1]] * 2
+    assert batch.ids is not None
+    assert batch.ids.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16, mx.bfloat16, mx.int32, mx.bool_])
+def test_arrays_of_mlx_are_copied_too(dtype: Any) -> None:
+    given = mx.array(X).astype(dtype)
+    wanted = given.tolist()
+    batch = of(x=given)
+    given[:] = 7
+    assert batch.arrays["x"].tolist() == wanted
+    if dtype != mx.bfloat16:
+        again = mx.array(wanted).astype(dtype)
+        batch = of(x=again)
+        np.array(again, copy=False)[:] = 7  # the same memory
+        assert again.tolist() != wanted
+        assert batch.arrays["x"].tolist() == wanted
+
+
+@pytest.mark.parametrize("name", ["x", "labels", "weights"])
+def test_numbers_beyond_single_precision_name_their_row(name: str) -> None:
+    given = {"x": X, "labels": np.array([0.5, 1]), "weights": np.array([1.0, 1])}
+    given[name] = given[name].copy()
+    given[name][1] = -1e300 if name == "x" else 1e300
+    said = rf"^{HERE}: {name}: row 2: expected numbers of at most 3\.4e\+38, .* got -?1e\+300; scale them"
+    with pytest.raises(DataError, match=said):
+        checked(given, HERE, 0, labelled=True)
+    held = checked({"x": np.array([3.4e38, np.inf, 1e-300]), "labels": [0, 1, 2]}, HERE, 0, labelled=True)
+    assert held.arrays["x"].tolist() == [float(np.float32(3.4e38)), np.inf, 0.0]
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_target_that_is_no_number_names_its_row(shape: tuple[int, ...], wrong: float) -> None:
+    said = rf"^{HERE}: labels: row 2: expected a finite number as regression target, got {wrong:g}; leave the row out"
+    with pytest.raises(DataError, match=said):
+        check_labels(np.array([0.5, wrong, np.nan], np.float32).reshape(shape), "regression", HERE)
+
+
+def test_a_memory_map_is_copied(tmp_path: Any) -> None:
+    file = np.memmap(tmp_path / "x", np.float32, "w+", shape=(2, 3))
+    file[:] = X
+    batch = of(x=file)
+    file[:] = 7
+    assert batch.arrays["x"].tolist() == X.tolist()
+    assert type(batch.arrays["x"]) is np.ndarray
 
 
 def test_token_ids_of_two_axes_are_no_names_of_rows() -> None:

@@ -105,7 +105,7 @@ def test_the_task_is_that_of_the_settings_or_of_the_classifier(classifier: Any) 
 def test_metrics_want_a_task() -> None:
     given = fits()
     data = given.data(Fit("fit", dict(given.sets()), 1))
-    assert given.metrics(data) == ([], {"eval_loss": False})
+    assert given.metrics(data) == ([], {"eval_loss": False, "train_loss": False})
     told = fits(data={"task": "multiclass"})
     assert "eval_accuracy" in told.metrics(told.data(Fit("fit", dict(told.sets()), 1)))[1]
     wanting = fits(training={"metrics": ["accuracy"]})

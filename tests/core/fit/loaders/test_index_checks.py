@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ import pytest
 from stepbus import DataError, create_model
 from stepbus.fit.loaders.batches import checked
 from stepbus.fit.loaders.index_checks import Classes, token_check
+from stepbus.fit.loaders.look_ups import look_ups
+
+# After the fast BLAS.
+import mlx.core as mx  # isort: skip
+import mlx.nn as nn  # isort: skip
 
 HERE = "train: epoch 1, batch 1"
 
@@ -29,6 +35,164 @@ def test_labels_are_compared_as_soon_as_the_classes_are_known() -> None:
     with pytest.raises(DataError, match=r"^batch 4: labels: .* got 5"):
         classes.check(labels(5), "batch 4")
     classes.check(checked({"x": [0.0]}, HERE, 0, labelled=False), "batch 5")
+
+
+ONE = r"^batch 1: labels: expected class numbers below 1, .* looks them up, got 1; give it 2 outputs, or take a loss"
+
+
+def by_place(outputs: Any, labels: Any) -> Any:
+    return -outputs[mx.arange(len(labels)), labels].mean()
+
+
+def by_safe_place(outputs: Any, labels: Any) -> Any:
+    return -mx.take_along_axis(outputs, mx.maximum(labels, 0)[:, None], axis=1).mean()
+
+
+class Weighed:
+    """A loss that is an object."""
+
+    def __call__(self, outputs: Any, labels: Any) -> Any:
+        return nn.losses.cross_entropy(outputs, labels) * mx.array([2.0])
+
+
+LOOKING = [nn.losses.cross_entropy, nn.losses.nll_loss, by_place, by_safe_place, Weighed()]
+LOOKING += [partial(nn.losses.cross_entropy, reduction="mean"), mx.compile(by_place)]
+
+
+@pytest.mark.parametrize("loss", LOOKING)
+@pytest.mark.parametrize("task", ["binary", "multiclass", None])
+def test_one_output_is_one_class_where_the_loss_looks_labels_up(loss: Any, task: str | None) -> None:
+    classes = Classes.of_loss(nn.Linear(3, 1), loss, task)
+    assert classes is not None
+    classes.check(labels(0, 1), "batch 1")
+    with pytest.raises(DataError, match=ONE):
+        classes.learn((2, 1))
+    wide = Classes.of_loss(nn.Linear(3, 1), loss, task)
+    assert wide is not None
+    wide.check(labels(0, 1), "batch 1")
+    wide.learn((2, 2))
+    # Of numbers that are computed from labels nobody knows how far they may go.
+    assert wide.known == (None if loss is by_safe_place and task is None else 2)
+
+
+def test_one_output_is_two_classes_where_nothing_is_looked_up() -> None:
+    def squared(outputs: Any, labels: Any) -> Any:
+        return ((outputs.reshape(-1) - labels) ** 2).mean()
+
+    for loss in (squared, lambda out, labels: nn.losses.binary_cross_entropy(out.reshape(-1), labels)):
+        classes = Classes.of_loss(nn.Linear(3, 1), loss, "binary")
+        assert classes is not None
+        classes.check(labels(0, 1), "batch 1")
+        classes.learn((2, 1))
+        assert classes.known == 2
+
+
+def test_a_loss_that_cannot_be_traced_is_judged_by_its_names() -> None:
+    def printed(outputs: Any, labels: Any) -> Any:
+        labels.tolist()
+        return nn.losses.cross_entropy(outputs, labels)
+
+    classes = Classes.of_loss(nn.Linear(3, 1), printed, "binary")
+    assert classes is not None
+    classes.check(labels(0, 1), "batch 1")
+    with pytest.raises(DataError, match=ONE):
+        classes.learn((2, 1))
+
+
+def test_labels_before_the_first_output_are_refused_where_a_loss_looks_them_up() -> None:
+    classes = Classes.of_loss(nn.Linear(3, 2), by_place)
+    assert classes is not None
+    classes.check(labels(0, -1), "batch 1")  # counted from the end
+    classes.check(labels(0, -100), "batch 2")
+    with pytest.raises(DataError, match=r"^batch 2: labels: expected class numbers from 0, .* got -100; leave such"):
+        classes.learn((2, 2))
+    safe = Classes.of_loss(nn.Linear(3, 2), by_safe_place, "multiclass")
+    assert safe is not None
+    safe.check(labels(0, -100), "batch 1")
+    safe.learn((2, 2))
+
+
+def test_a_column_of_labels_beside_one_output_is_no_probability() -> None:
+    classes = Classes.of_loss(nn.Linear(3, 1), nn.losses.cross_entropy)
+    assert classes is not None
+    classes.check(checked({"x": [0.0, 1], "labels": [[0], [1]]}, HERE, 0, labelled=True), "batch 1")
+    with pytest.raises(DataError, match=ONE):
+        classes.learn((2, 1))
+
+
+def test_truth_values_are_no_places() -> None:
+    given = checked({"x": [0.0, 1], "labels": [True, False]}, HERE, 0, labelled=True)
+    classes = Classes.of_loss(nn.Linear(3, 2), by_place)
+    assert classes is not None
+    classes.check(given, "batch 1")
+    with pytest.raises(DataError, match=r"^batch 1: labels: expected class numbers from 0, .* got bool values; turn"):
+        classes.learn((2, 2))
+    classes = Classes.of_loss(nn.Linear(3, 2), lambda out, labels: mx.where(labels, out[:, 0], 0))
+    assert classes is not None
+    classes.check(given, "batch 1")
+    classes.learn((2, 2))
+    assert classes.known is None
+
+
+def squared_distance(outputs: Any, labels: Any) -> Any:
+    return mx.square(2 * outputs - (labels - 1)).mean()
+
+
+def weighed_distance(outputs: Any, labels: Any) -> Any:
+    return mx.where(labels > 0, mx.abs(outputs - labels), 0).mean()
+
+
+def pairs(outputs: Any, labels: Any) -> Any:
+    """Every row is meant to meet every other one."""
+    said, wanted = outputs.reshape(-1), labels.reshape(-1)
+    return mx.maximum(0, (said[:, None] - said[None]) * mx.sign(wanted[None] - wanted[:, None])).mean()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("loss", [lambda out, labels: mx.abs(out - labels).mean(), squared_distance, weighed_distance])
+def test_labels_that_would_meet_all_rows_are_refused(loss: Any, whole: bool) -> None:
+    given = np.arange(4) if whole else np.arange(4) / 2
+    for outputs, column in (((4, 1), False), ((4,), True)):
+        classes = Classes.of_loss(nn.Linear(3, 1), loss)
+        assert classes is not None
+        said = given[:, None] if column else given
+        classes.check(checked({"x": given, "labels": said}, HERE, 0, labelled=True), HERE)
+        with pytest.raises(
+            DataError, match=r"^train: labels: expected the shape of the outputs, \[4.*each label would"
+        ):
+            classes.learn(outputs)
+        for kind in ("one shape", "one row"):
+            classes = Classes.of_loss(nn.Linear(3, 1), loss)
+            assert classes is not None
+            rows = 1 if kind == "one row" else 4
+            batch = {"x": given[:rows], "labels": given[:rows].reshape(said[:rows].shape if rows == 1 else outputs)}
+            classes.check(checked(batch, HERE, 0, labelled=True), HERE)
+            classes.learn((rows, *outputs[1:]))
+
+
+@pytest.mark.parametrize("loss", [pairs, lambda out, labels: mx.abs(out[:, 0] - labels)])
+def test_a_loss_of_pairs_is_none_of_these(loss: Any) -> None:
+    found = look_ups(loss, (4, 1), (4,), whole=False)
+    assert found is not None
+    assert not found.crossed
+
+
+def test_looking_at_a_loss_draws_no_random_numbers() -> None:
+    mx.random.seed(1)
+    wanted = mx.random.uniform(shape=(4,)).tolist()
+    mx.random.seed(1)
+    found = look_ups(lambda out, labels: by_place(out + mx.random.uniform(shape=out.shape), labels), (2, 5), (2,))
+    assert found is not None
+    assert found.places == 5
+    assert mx.random.uniform(shape=(4,)).tolist() == wanted
+
+
+@pytest.mark.parametrize("given", [[True, False], [0.5, 1.0], [0.0, 1.0]])
+def test_labels_that_are_no_class_numbers_are_refused_where_mlx_looks_them_up(given: Any) -> None:
+    classes = Classes.of_loss(nn.Linear(3, 2), nn.losses.cross_entropy)
+    assert classes is not None
+    with pytest.raises(DataError, match=r"^batch 1: labels: expected class numbers from 0.* got \w+ values; turn them"):
+        classes.check(checked({"x": [0.0, 1], "labels": np.array(given)}, HERE, 0, labelled=True), "batch 1")
 
 
 @pytest.mark.parametrize("shape", [(8,), (8, 1), (8, 2)])

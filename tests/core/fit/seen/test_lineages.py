@@ -103,6 +103,12 @@ def test_what_somebody_else_made_is_refused_in_a_sentence(
         lineage_in(tmp_path)
 
 
+def test_places_are_laid_out_only_where_all_of_them_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepbus.fit.seen.lineages._places", lambda ranges: pytest.fail("8 GB of them"))
+    with pytest.raises(ValueError, match="at most 1,000,000,000 rows"):
+        unpacked(file_of(a=np.array([[0, 10**9]]), b=np.array([[0, 1]])))
+
+
 def test_a_folder_of_others_has_none_and_an_old_one_of_ours_does_not_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from stepbus import Component, OptimizerConfig, PluginError, Selected
+from stepbus import Component, OptimizerSettings, PluginError, Selected
 from stepbus.fit.using.providers import averages_of, averaging_problems
 from stepbus.kernel import Member
 
 
 def config(**metadata: Any) -> Any:
-    component = Component("optimizer", "mine", OptimizerConfig, lambda settings: None, metadata)
-    return SimpleNamespace(optimizer=Selected(component, OptimizerConfig()))
+    component = Component("optimizer", "mine", OptimizerSettings, lambda settings: None, metadata)
+    return SimpleNamespace(optimizer=Selected(component, OptimizerSettings()))
 
 
 def members(*names: str) -> list[Member]:
@@ -60,6 +60,6 @@ def test_something_else_is_no_declaration(value: Any) -> None:
     [({"averages": "yes"}, "metadata: averages: expected True or False, got 'yes'"), ({"averages": True}, "")],
 )
 def test_an_optimizer_says_it_in_its_component(metadata: Any, wrong: str) -> None:
-    component = Component("optimizer", "mine", OptimizerConfig, lambda settings: None, metadata)
-    assert component.unfit(OptimizerConfig).endswith(wrong)
-    assert bool(component.unfit(OptimizerConfig)) == bool(wrong)
+    component = Component("optimizer", "mine", OptimizerSettings, lambda settings: None, metadata)
+    assert component.unfit(OptimizerSettings).endswith(wrong)
+    assert bool(component.unfit(OptimizerSettings)) == bool(wrong)

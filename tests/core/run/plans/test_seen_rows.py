@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from attrs import evolve
 
-from stepbus.config import DataConfig
+from stepbus.config import DataSettings
 from stepbus.kernel import Fit, Lineage
 from stepbus.run.plans.seen_rows import UNKNOWN, sentences
 from stepbus.text.rows import read_rows
 from stepbus.text.rows.parts.joining import join_rows
 
-SETTINGS = DataConfig(label="label")
+SETTINGS = DataSettings(label="label")
 
 
 def rows(name: str, *words: str) -> Any:

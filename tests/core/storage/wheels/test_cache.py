@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -395,3 +396,24 @@ def test_the_record_is_plain_json(index: Index, root: Path) -> None:
     find(TEXT)
     document = json.loads((root / "tiny-model==1.2.0.json").read_text())
     assert document["wheels"] == [{"file": made.FILE, "sha256": index.sha256}]
+
+
+@pytest.mark.parametrize(("written", "who"), [("4711\n", "process 4711"), ("", "another process"), ("no\n", "another")])
+def test_who_waits_for_another_process_is_told_which(
+    written: str, who: str, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find(TEXT)
+    lock = next(cache_folder.root().rglob("lock"))
+    assert lock.read_text() == f"{os.getpid()}\n"
+    lock.write_text(written)
+    held, told = lock.open(), list[str]()
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    def warning(text: str, *values: object) -> None:
+        told.append(text % values)
+        held.close()
+
+    monkeypatch.setattr(wheel_cache.log, "warning", warning)
+    with wheel_cache._locked(lock.parent, wheel_cache.parse(TEXT)):
+        assert lock.read_text() == f"{os.getpid()}\n"
+    assert len(told) == 1 and f"waiting for {who}" in told[0] and told[0].endswith(", which fetches a model")

@@ -16,10 +16,10 @@ from stepbus import (
     ConfigError,
     Metric,
     Optimizer,
-    OptimizerConfig,
+    OptimizerSettings,
     PluginFailure,
     Scheduler,
-    SchedulerConfig,
+    SchedulerSettings,
     hookimpl,
     mx,
     setting,
@@ -28,7 +28,7 @@ from stepbus.testing import tiny_fit
 
 
 @define(frozen=True, kw_only=True)
-class HalvesConfig(OptimizerConfig):
+class HalvesConfig(OptimizerSettings):
     """Halve each parameter."""
 
     factor: float = setting(0.5, "what stays of a parameter")
@@ -112,7 +112,7 @@ def test_classes_that_a_function_makes_and_several_at_once() -> None:
     class Schedules:
         """Offer a schedule."""
 
-        components: ClassVar[list[Component]] = [Component("scheduler", "steep", SchedulerConfig, Steep)]
+        components: ClassVar[list[Component]] = [Component("scheduler", "steep", SchedulerSettings, Steep)]
 
     done = tiny_fit(
         Offers, beside=[Schedules, (Norms, {"prefix": "n"})], metrics=["third"], scheduler={"type": "steep"}

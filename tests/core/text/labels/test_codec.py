@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig, Task
+from stepbus.config.sections import DataSettings, Task
 from stepbus.text.labels.codec import LabelCodec
 from stepbus.text.rows.table import Rows, read_rows
 
 
 def rows(values: list[Any] | None = None, **columns: list[Any]) -> Rows:
     frame = pd.DataFrame(columns if values is None else {"label": values})
-    return read_rows(frame, name="train", config=DataConfig())
+    return read_rows(frame, name="train", config=DataSettings())
 
 
 def fitted(values: list[Any], task: Task | None = None, target: str = "none") -> LabelCodec:

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig
+from stepbus.config.sections import DataSettings
 from stepbus.text.labels.codec import LabelCodec
 from stepbus.text.rows.table import Rows, read_rows
 
 
 def rows(soft: Any, classes: list[str], **columns: list[Any]) -> Rows:
     frame = pd.DataFrame(columns or {"text": ["x"] * len(soft)})
-    return read_rows(frame, name="train", config=DataConfig()).with_soft_labels(soft, classes)
+    return read_rows(frame, name="train", config=DataSettings()).with_soft_labels(soft, classes)
 
 
 def fitted(given: Rows, label: Any = None, task: Any = None) -> LabelCodec:
@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_rows_without_soft_labels_are_read_as_ever() -> None:
     """A validation file may have certain labels alone."""
     codec = fitted(rows([[0.9, 0.1], [0.2, 0.8]], ["bad", "good"], label=["bad", "good"]), "label")
-    hard = read_rows(pd.DataFrame({"label": ["good", "bad"]}), name="validation", config=DataConfig())
+    hard = read_rows(pd.DataFrame({"label": ["good", "bad"]}), name="validation", config=DataSettings())
     assert codec.for_loss(hard).tolist() == codec.encode(hard).tolist() == [1, 0]
 
 
@@ -125,8 +125,8 @@ def test_a_model_without_a_label_column_names_its_predictions() -> None:
 
 def test_mean_and_deviation_of_a_target_are_those_of_the_weights() -> None:
     frame = pd.DataFrame({"label": [1.5, 2.25, 10.0]})
-    some = read_rows(frame, name="train", config=DataConfig())
-    many = read_rows(frame.loc[[0, 1, 1, 1, 2, 2]], name="train", config=DataConfig())
+    some = read_rows(frame, name="train", config=DataSettings())
+    many = read_rows(frame.loc[[0, 1, 1, 1, 2, 2]], name="train", config=DataSettings())
     one, other = LabelCodec("label", "regression"), LabelCodec("label", "regression")
     one.fit(some.with_weights([1, 3, 2]))
     other.fit(many)

@@ -161,7 +161,7 @@ def test_what_a_reader_cannot_be_built_as_names_the_plugin() -> None:
 
 def test_what_is_wrong_with_the_rows_names_their_source() -> None:
     for given, message in (
-        (lambda _, source: [], "mine:x: expected rows and columns, got 0 rows and 0 columns"),
+        (lambda _, source: [], "mine:x: expected at least one row, got none"),
         (
             lambda _, source: pd.DataFrame([[1, 2]], columns=["a", "a"]),
             "mine:x: expected each column's name once, got 'a'",

@@ -165,7 +165,7 @@ def test_absent_files_folders_encodings_and_frames(tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(DataError, match=r"data\.encoding: expected the name of a character encoding, got 'klingon'"):
         read(path, encoding="klingon")
-    with pytest.raises(DataError, match="expected rows and columns, got 0 rows"):
+    with pytest.raises(DataError, match="expected at least one row, got none"):
         read(pd.DataFrame({"a": []}))
     with pytest.raises(DataError, match="each column's name once, got '1'"):
         read(pd.DataFrame([[1, 2]], columns=["1", 1]))

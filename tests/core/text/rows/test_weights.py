@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig
+from stepbus.config.sections import DataSettings
 from stepbus.text.rows.parts.splits import split_rows
 from stepbus.text.rows.table import Rows, read_rows
 
 
 def rows(number: int = 4) -> Rows:
     frame = pd.DataFrame({"text": [f"row {index}" for index in range(number)]})
-    return read_rows(frame, name="train", config=DataConfig())
+    return read_rows(frame, name="train", config=DataSettings())
 
 
 def test_they_go_where_their_rows_go() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, processors
 
 from stepbus.base.errors import ModelError
+from stepbus.config.discovery.plugins import import_module
 from stepbus.text.tokens import cache as token_cache
 from stepbus.text.tokens.cache import cache_folder, cache_key, encode_cached
 from stepbus.text.tokens.encode import TextTokenizer, Tokens, cut, tokenizer_files
+
+effort: Any = import_module(str(Path(__file__).parents[3] / "fixtures" / "effort.py"))
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "bad", "film", "##s", ".", ",", "the", "very"]
 TEXTS = ["A good film.", "the very bad films", "", "good, good, good, good, good, good, good."]
@@ -90,11 +93,10 @@ def test_cut_agrees_with_the_librarys_longest_first(
 
 
 def test_two_long_documents_take_no_time(folder: Path) -> None:
-    long = "good film " * 20_000
-    start = time.perf_counter()
-    tokens = tokenizer(folder, 128).encode([long], [long])
-    # The library itself takes 20 s and more for this: it keeps each combination of overflowing pieces.
-    assert time.perf_counter() - start < 5
+    long = "good film " * 100_000
+    # The library itself takes minutes for this: it keeps each combination of overflowing pieces.
+    with effort.ends():
+        tokens = tokenizer(folder, 128).encode([long], [long])
     assert (tokens.lengths.tolist(), tokens.truncated) == ([128], 1)
 
 

@@ -78,6 +78,11 @@ def join_rows(rows: Rows, more: Rows, cells: Mapping[str, Sequence[Any]] | None 
 
     Raises:
         DataError: A column is missing, a list has another length, or only one side has soft labels.
+
+    Example:
+        >>> sets = trainer.result.fit.sets
+        >>> len(join_rows(sets["train"], sets["validation"], {"label": ["1"] * 16}))  # with labels of a plugin's
+        80
     """
     import pandas as pd
 

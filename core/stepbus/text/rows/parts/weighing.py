@@ -11,10 +11,10 @@ from stepbus.base import DataError
 from stepbus.text.rows import LARGEST, ROUNDING, SMALLEST, WEIGHT, FloatArray, Rows, as_number
 
 if TYPE_CHECKING:
-    from stepbus.config import DataConfig
+    from stepbus.config import DataSettings
 
 
-def weighed(rows: Rows, config: DataConfig, *, training: bool = False, labels: Sequence[str] | None = None) -> Rows:
+def weighed(rows: Rows, config: DataSettings, *, training: bool = False, labels: Sequence[str] | None = None) -> Rows:
     """Return rows with the weights and the soft labels of the columns that settings name.
 
     Args:

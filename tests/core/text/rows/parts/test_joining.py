@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from attrs import evolve
 
-from stepbus import DataConfig, DataError, Rows, join_rows
+from stepbus import DataError, DataSettings, Rows, join_rows
 from stepbus.text.rows import read_rows
 
 OURS = pd.DataFrame({"text": ["a", "b", "c"], "label": ["0", "1", "0"], "age": ["1", "", "3"]})
@@ -15,11 +15,11 @@ MORE = pd.DataFrame({"age": [4.0, 5.0], "text": ["d", "e"], "other": [1, 2]})
 
 
 def ours() -> Rows:
-    return read_rows(OURS, name="train", config=DataConfig())
+    return read_rows(OURS, name="train", config=DataSettings())
 
 
 def more() -> Rows:
-    return read_rows(MORE, name="test", config=DataConfig())
+    return read_rows(MORE, name="test", config=DataSettings())
 
 
 def joined(**changes: object) -> Rows:

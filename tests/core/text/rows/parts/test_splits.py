@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepbus.base.errors import DataError
-from stepbus.config.sections import DataConfig
+from stepbus.config.sections import DataSettings
 from stepbus.text.rows.parts.splits import split_rows
 from stepbus.text.rows.table import Rows, read_rows
 
 
 def frame_rows(count: int, **columns: list) -> Rows:  # type: ignore[type-arg]
-    return read_rows(pd.DataFrame({"n": range(count), **columns}), name="train", config=DataConfig())
+    return read_rows(pd.DataFrame({"n": range(count), **columns}), name="train", config=DataSettings())
 
 
 def test_split_is_the_same_for_a_seed_and_keeps_the_order() -> None:

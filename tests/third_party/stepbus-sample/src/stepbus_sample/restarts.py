@@ -6,11 +6,11 @@ import math
 from typing import ClassVar
 
 from attrs import define
-from stepbus import Component, Scheduler, SchedulerConfig, setting
+from stepbus import Component, Scheduler, SchedulerSettings, setting
 
 
 @define(frozen=True, kw_only=True)
-class CosineRestartsConfig(SchedulerConfig):
+class CosineRestartsConfig(SchedulerSettings):
     """Half a cosine from the base rate down to min_lr, several times in one fit."""
 
     cycles: int = setting(

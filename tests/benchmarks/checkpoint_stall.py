@@ -1,0 +1,174 @@
+"""How long training stands still for a checkpoint of a real model: updates with one written meanwhile, and without.
+
+    python tests/benchmarks/checkpoint_stall.py [--pairs N] [--updates N] [--rows N] [--tokens N]
+        [--waiting | --unwritten | --apart]
+
+all-MiniLM-L6-v2 with AdamW (272 MB a checkpoint), every batch alike. A pair is twice the same number of updates, with a
+checkpoint begun before the first of them and without; which comes first alternates. Counted is all until the updates
+are done and the checkpoint is durable and told of, so what is taken before, what competes for the cores, and what is
+told afterwards. The updates have to last longer than the writing, or else that is waited for; the table says so. With
+--waiting, training waits for each checkpoint, as where memory is tight; with --unwritten nothing is written, which
+leaves what training itself does for one. With --apart, training is held to one core of the CPU and the writer to
+another: a core is to spare, as where a GPU trains. (Linux alone holds a thread to a core.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from stepbus import create_trainer, hookimpl, import_module
+from stepbus.fit.checkpointing import DiskCheckpoints
+from stepbus.fit.checkpointing import disk as checkpointing
+from stepbus.storage.checkpoints import Writer
+
+PRETRAINED = import_module(str(Path(__file__).parents[1] / "fixtures" / "minilm.py")).SOURCE
+WARM_UP = 6  # updates before the first pair: traces, and the memory of a second set of weights
+
+WRITER = "STALL_CORE_OF_THE_WRITER"
+
+
+class Pairs:
+    """Ask for checkpoints in every other stretch of updates, and take the times."""
+
+    asks = ("checkpoint",)
+
+    def __init__(self, pairs: int, updates: int) -> None:
+        self.kinds = [kind for pair in range(pairs) for kind in ((True, False) if pair % 2 == 0 else (False, True))]
+        # A stretch: the update at whose boundary it begins -> with a checkpoint; one more update lies between two.
+        first = WARM_UP + updates
+        self.begins = {first + place * (updates + 1): kind for place, kind in enumerate(self.kinds)}
+        self.ends = {begin + updates: begin for begin in self.begins}
+        self.total = max(self.ends) + 1
+        self.began: dict[int, float] = {}
+        self.seconds: dict[int, float] = {}
+        self.waited: dict[int, float] = {}
+        self.told: dict[int, int] = {}
+
+    @hookimpl
+    def is_boundary(self, trainer: Any, step: int) -> bool | None:
+        done = step - 1
+        if (begin := self.ends.get(done)) is not None and begin not in self.seconds:
+            self.seconds[begin] = time.perf_counter() - self.began[begin]
+            self.waited[begin] = trainer.times.checkpoints.seconds - self.waited[begin]
+        return step in self.begins or step in self.ends or step == WARM_UP
+
+    @hookimpl
+    def on_step_end(self, trainer: Any, state: Any) -> None:
+        if state.step == WARM_UP:
+            trainer.control.request_checkpoint("warm-up")
+        if state.step in self.begins:
+            self.began[state.step] = time.perf_counter()
+            self.waited[state.step] = trainer.times.checkpoints.seconds
+            if self.begins[state.step]:
+                trainer.control.request_checkpoint("stretch")
+
+    @hookimpl
+    def on_checkpoint(self, state: Any, checkpoint: Path) -> None:
+        self.told[int(checkpoint.name[5:])] = state.step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--updates", type=int, default=16)
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=32)
+    how = parser.add_mutually_exclusive_group()
+    for name in ("--waiting", "--unwritten", "--apart"):
+        how.add_argument(name, action="store_true")
+    given = parser.parse_args()
+    if given.apart:
+        keep_apart()
+    written: dict[int, float] = {}
+    write = checkpointing.Taken.write
+
+    def timed(taken: checkpointing.Taken) -> Path:
+        began = time.perf_counter()
+        path = taken.folder / f"step-{taken.snapshot.step:08d}" if given.unwritten else write(taken)
+        written[taken.snapshot.step] = time.perf_counter() - began
+        return path
+
+    checkpointing.Taken.write = timed  # type: ignore[method-assign]
+    if given.unwritten:
+        DiskCheckpoints.retire = lambda *_: None  # type: ignore[method-assign]
+    if given.waiting:
+        submit = DiskCheckpoints.submit
+
+        def waits(self: DiskCheckpoints, session: Any, snapshot: checkpointing.Taken) -> None:
+            submit(self, session, snapshot)
+            self.writer.wait()
+
+        DiskCheckpoints.submit = waits  # type: ignore[method-assign]
+    pairs = Pairs(given.pairs, given.updates)
+    rows = [(" ".join(["film"] * (given.tokens - 2)), row % 2) for row in range(given.rows)] * pairs.total
+    with tempfile.TemporaryDirectory(prefix="stepbus-stall-") as folder:
+        train = Path(folder, "train.csv")
+        train.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+        create_trainer(
+            config={
+                "model": {"pretrained": PRETRAINED},
+                "data": {
+                    "type": "text", "train": str(train), "label": "label", "batch_size": given.rows,
+                    "max_length": given.tokens,
+                },
+                "optimizer": {"learning_rate": 1e-6},
+                "training": {"num_epochs": 1, "eval_strategy": "no"},
+                "plugins": {"progress": False, "checkpoint": {"save_strategy": "no"}},
+                "environment": {"output_dir": str(Path(folder, "run"))},
+            },
+            plugins=[pairs],
+        ).train()  # fmt: skip
+    show(pairs, written)
+
+
+def keep_apart() -> None:
+    """Hold training to the first core, and the thread that writes to the second."""
+    if WRITER not in os.environ:
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) < 2:
+            raise SystemExit("--apart: expected two cores at least, got one")
+        os.sched_setaffinity(0, cores[:1])  # and begun again, since MLX has looked at how many there are
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, WRITER: str(cores[1])})
+    run = Writer._run
+
+    def moved(writer: Writer, work: Any, before: Any) -> None:
+        os.sched_setaffinity(0, [int(os.environ[WRITER])])
+        run(writer, work, before)
+
+    Writer._run = moved  # type: ignore[method-assign]
+
+
+def show(pairs: Pairs, written: dict[int, float]) -> None:
+    """Print a line for each pair, and the medians."""
+    begins, differences = list(pairs.begins), []
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    print(f"training on {cores} cores, load {os.getloadavg()[0]:.1f}; seconds, differences and waiting in ms")
+    print("pair   written  without   differs   waited   writing lasted")
+    for number in range(len(begins) // 2):
+        one, other = begins[2 * number], begins[2 * number + 1]
+        on, off = (one, other) if pairs.begins[one] else (other, one)
+        differences.append(pairs.seconds[on] - pairs.seconds[off])
+        late = "" if written[on] < pairs.seconds[on] else "   longer than the updates: take more"
+        print(
+            f"{number + 1:4}  {pairs.seconds[on]:8.3f} {pairs.seconds[off]:8.3f} {1e3 * differences[-1]:9.1f} "
+            f"{1e3 * pairs.waited[on]:8.1f} {written[on]:16.2f}{late}"
+        )
+    ons = [begin for begin, kind in pairs.begins.items() if kind]
+    apart = statistics.quantiles(differences, n=4) if len(differences) > 1 else [0.0, 0.0, 0.0]
+    print(
+        f"median  {'':16} {1e3 * statistics.median(differences):9.1f} "
+        f"{1e3 * statistics.median(pairs.waited[on] for on in ons):8.1f} "
+        f"{statistics.median(written[on] for on in ons):16.2f}   "
+        f"(quartiles of the difference {1e3 * apart[0]:.1f} and {1e3 * apart[2]:.1f} ms)"
+    )
+
+
+if __name__ == "__main__":
+    main()
