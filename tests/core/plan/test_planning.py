@@ -236,7 +236,9 @@ def test_the_text_names_everything(make: Make) -> None:
         assert "eval_loss (lower is better)" in text
         assert "--json has all 12" in text
         assert text.endswith("No problem was found.")
-        assert max(map(len, text.splitlines())) <= max(width, 60) + 40
+        # A path is never broken: its line is as long as the temporary folder's name makes it.
+        lines = [line for line in text.splitlines() if str(plan["folder"]) not in line]
+        assert max(map(len, lines)) <= max(width, 60) + 40
 
 
 def test_weights_are_not_read_and_nothing_is_written(make: Make, tmp_path: Path) -> None:
