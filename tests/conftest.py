@@ -12,7 +12,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,16 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's token cache."""
     monkeypatch.setenv("STEPBUS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def no_trace_is_left() -> Iterator[None]:
+    """No test ends with MLX's random state inside a trace that failed, where it would make an innocent one fail."""
+    yield
+    if "mlx.core" in sys.modules:
+        import mlx.core as mx
+
+        mx.eval(mx.random.state)
 
 
 @pytest.fixture(scope="session")

@@ -260,6 +260,14 @@ def test_early_stopping_on_the_scored_fold_is_called_by_its_name() -> None:
             "at least 7 rows of each class, one a fold, got 4 of",
         ),
         ({"strategy": "group", "folds": 5}, {"group": "group"}, words(groups=3), "folds", "got 3 groups"),
+        (
+            {"strategy": "kfold", "shuffle": False, "seed": 7},
+            {},
+            words(),
+            "seed",
+            "expected none, because shuffle: false draws nothing, got 7; leave it out",
+        ),
+        ({"strategy": "time_series", "seed": 0}, {}, words(), "seed", "strategy: time_series draws nothing, got 0;"),
         ({"strategy": "kfold", "folds": 9}, {}, words(8), "folds", "got 8 rows"),
     ],
 )
@@ -287,6 +295,18 @@ def test_folds_are_dealt_by_the_task_that_was_said(said: str) -> None:
     made = plugin(folds=21)
     Run().expand(made, few)
     assert "expected at least 21 rows of each class, one a fold, got 20 of '0'" in made.validate_plan()[0].message
+
+
+def test_a_seed_beside_folds_in_order_draws_the_rows_that_decide() -> None:
+    """Set aside are others by another seed, so it may be given."""
+
+    def stop(seed: int) -> list[Any]:
+        made = plugin(strategy="kfold", shuffle=False, seed=seed, inner_validation=0.25)
+        fits = Run().expand(made, words(40))
+        assert not made.validate_plan()
+        return [fit.sets["stop"].frame["text"].tolist() for fit in fits]
+
+    assert stop(1) != stop(2)
 
 
 def test_validation_rows_beside_the_folds_are_refused() -> None:

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 _CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 _UNKNOWN = re.compile(r"unrecognized arguments: (--[^\s=]+)")
+_SETTING = re.compile(r"unrecognized arguments: (\w[\w.-]*)=")
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,13 +21,15 @@ class Parser(argparse.ArgumentParser):
         super().error(without_secrets(message) + self._meant(message))
 
     def _meant(self, message: str) -> str:
-        """Return " (did you mean …?)" for a mistyped command or option, or nothing."""
+        """Return " (did you mean …?)" for a mistyped command or option, how settings are given, or nothing."""
         from stepbus.base import did_you_mean
 
         if choice := _CHOICE.search(message):
             return did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
         if unknown := _UNKNOWN.search(message):
             return did_you_mean(unknown[1], self._known_options())
+        if setting := _SETTING.search(message):
+            return f" (a setting is given as --set {setting[1]}=VALUE)"
         return ""
 
     def _known_options(self) -> list[str]:

@@ -16,6 +16,7 @@ from stepbus.cli.main import main
         (["train", "run.yaml", "--alow-changed"], "(did you mean '--allow-changed'?)"),
         (["train", "run.yaml", "--outptu=https://user:geheim@host/x"], "(did you mean '--output'?)"),
         (["plugins", "qqq"], "invalid choice: 'qqq' (choose from 'list', 'show', 'doctor', 'new')"),
+        (["train", "run.yaml", "training.seed=1", "a=b"], "(a setting is given as --set training.seed=VALUE)"),
         (["train", "run.yaml", "--qqq"], "unrecognized arguments: --qqq"),
     ],
 )

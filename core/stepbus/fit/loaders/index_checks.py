@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import DataError
+from stepbus.base import DataError, counted
 from stepbus.fit.loaders.batches import LoaderBatch, as_values
 from stepbus.fit.loaders.look_ups import LookUps, look_ups
 from stepbus.text.tokens import Limits
@@ -45,6 +45,7 @@ class Classes:
         self._seen: tuple[str, tuple[int, ...], str] | None = None  # the last batch with labels
         self._lowest: int | None = None  # MLX counts from the end below 0, and reads before the beginning
         self._smallest, self._where_smallest = 0, ""
+        self._first = 0  # the label of the first output
         self._traced: tuple[Any, LookUps | None] = None, None
 
     @classmethod
@@ -93,15 +94,19 @@ class Classes:
         width = outputs[self.axis] if -len(outputs) <= self.axis < len(outputs) and len(outputs) > 1 else 1
         found = self._look_ups(outputs)
         if found is not None and found.places is not None:
-            self.known = found.places
+            if self.told and found.first and self._seen is not None:
+                raise DataError(
+                    f"{self._seen[0].partition(':')[0]}: labels: expected class numbers from 0, as metrics count them "
+                    f"where data.task is set, got a loss whose first output is for the label {found.first}; move the "
+                    "labels in the data, and let the loss take them as they are"
+                )
+            self._first, self.known, self._lowest = found.first, found.first + found.places, found.first - found.places
         elif (self.only and width == 1) or (found is not None and found.computed == 1):
             self.known = 1
         elif self.named and found is None:
             self.known = width
         else:
             self.known = max(width, 2) if self.named or self.told else None
-        if found is not None and found.places is not None:
-            self._lowest = -found.places
         self._compare()
 
     def _look_ups(self, outputs: tuple[int, ...]) -> LookUps | None:
@@ -127,14 +132,16 @@ class Classes:
     def _compare(self) -> None:
         if self._lowest is not None and self._smallest < self._lowest:
             smallest, self._smallest = self._smallest, 0
-            raise _below_0(self._where_smallest, smallest)
+            raise _below_0(self._where_smallest, smallest, self._first)
         if self.known is not None and self._largest >= self.known:
             largest, self._largest = self._largest, -1
-            one = ", among which the loss looks them up" if self.known == 1 else ""
-            mend = "; give it 2 outputs, or take a loss such as nn.losses.binary_cross_entropy" if one else ""
+            places = self.known - self._first
+            one = ", among which the loss looks them up" if places == 1 or self._first else ""
+            mend = "; give it 2 outputs, or take a loss such as nn.losses.binary_cross_entropy" if places == 1 else ""
+            has = f"{counted(places, 'output')} from {self._first}" if self._first else "so many outputs"
             raise DataError(
-                f"{self._where}: labels: expected class numbers below {self.known}, for the model has so many outputs"
-                f"{one}, got {largest}{mend}"
+                f"{self._where}: labels: expected class numbers below {self.known}, for the model has {has}{one}, "
+                f"got {largest}{mend}"
             )
 
 
@@ -145,10 +152,10 @@ def _not_whole(where: str, kind: str) -> DataError:
     )
 
 
-def _below_0(where: str, label: int) -> DataError:
+def _below_0(where: str, label: int, first: int = 0) -> DataError:
     return DataError(
-        f"{where}: labels: expected class numbers from 0, which the loss looks up, got {label}; leave such rows out, "
-        "or give them any class and the weight 0"
+        f"{where}: labels: expected class numbers from {first}, which the loss looks up, got {label}; leave such rows "
+        "out, or give them any class and the weight 0"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -22,12 +22,15 @@ class LookUps:
     """How a loss looks labels up.
 
     Args:
-        places: The least length of an axis whose places labels are, as they are; None where there is none.
-        computed: The same of what was computed from labels.
+        places: The length of an axis whose places labels are, as they are or moved by a number, as in `labels - 1`;
+            None where there is none, the one that ends with the least label where there are several.
+        first: The label of its first place.
+        computed: The least length of an axis whose places were computed from labels in another way.
         crossed: Whether the label of each row meets the outputs of all: [B, 1] and [B] make [B, B].
     """
 
     places: int | None = None
+    first: int = 0
     computed: int | None = None
     crossed: bool = False
 
@@ -61,14 +64,16 @@ def _of_graph(parts: list[dict[str, Any]]) -> LookUps:
     """Return which places the second input of an exported function is taken for."""
     shapes: dict[str, tuple[int, ...]] = {}
     sides, stretched, crossed = dict[str, set[int]](), dict[str, tuple[int, ...]](), False
-    same, computed, places = set[str](), set[str](), {True: list[int](), False: list[int]()}
+    constants, found, others = dict[str, int](), list[tuple[int, int]](), list[int]()
+    moved, computed = dict[str, int](), set[str]()  # the label that a 0 among them was
     for part in parts:
         if part["type"] == "inputs":
             shapes |= {name: shape for name, shape, _ in part["inputs"]}
-            same.add(part["inputs"][1][0])
+            moved[part["inputs"][1][0]] = 0
             sides |= {name: {side} for side, (name, *_) in enumerate(part["inputs"])}
         elif part["type"] == "constants":
             shapes |= {name: tuple(array.shape) for name, array in part["constants"]}
+            constants |= {name: array.item() for name, array in part["constants"] if _is_whole(array)}
         elif part["type"] == "primitive":
             names = [name for name, *_ in part["inputs"]]
             after = {name: shape for name, shape, _ in part["outputs"]}
@@ -80,13 +85,34 @@ def _of_graph(parts: list[dict[str, Any]]) -> LookUps:
                 met = any(sides.get(name) == {1} for name in names)
                 crossed = crossed or (met and _crosses(*(stretched.get(name, ()) for name in names)))
             for index, axis in zip(names[1:], _axes(part), strict=False):
-                if index in same | computed:
-                    places[index in same].append(shapes[names[0]][axis])
-            if part["name"] in _SAME and same.intersection(names):
-                same.update(after)
-            elif (same | computed).intersection(names):
+                length = shapes[names[0]][axis]
+                if index in moved:
+                    found.append((length, moved[index]))
+                elif index in computed:
+                    others.append(length)
+            if part["name"] in _SAME and names[0] in constants:
+                constants |= dict.fromkeys(after, constants[names[0]])
+            elif (way := _way(part["name"], names, moved, constants)) is not None:
+                moved |= dict.fromkeys(after, way)
+            elif computed.union(moved).intersection(names):
                 computed.update(after)
-    return LookUps(min(places[True], default=None), min(places[False], default=None), crossed)
+    places, first = min(found, key=sum, default=(None, 0))
+    return LookUps(places, first, min(others, default=None), crossed)
+
+
+def _way(name: str, names: Sequence[str], moved: Mapping[str, int], constants: Mapping[str, int]) -> int | None:
+    """Return which label an operation's 0 was; None where its result is no label moved by a number."""
+    if name in _SAME and names[0] in moved:
+        return moved[names[0]]
+    if name == "Add" and names[0] in constants and names[1] in moved:
+        names = names[::-1]
+    if name not in ("Add", "Subtract") or names[0] not in moved or names[1] not in constants:
+        return None
+    return moved[names[0]] + constants[names[1]] * (1 if name == "Subtract" else -1)
+
+
+def _is_whole(array: mx.array) -> bool:
+    return array.size == 1 and mx.issubdtype(array.dtype, mx.integer)
 
 
 def _crosses(one: tuple[int, ...], other: tuple[int, ...]) -> bool:

@@ -112,6 +112,44 @@ def test_labels_before_the_first_output_are_refused_where_a_loss_looks_them_up()
     safe.learn((2, 2))
 
 
+def stars(outputs: Any, labels: Any) -> Any:
+    return nn.losses.cross_entropy(outputs, labels - 1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "first"),
+    [
+        (stars, 1),
+        (lambda out, labels: nn.losses.cross_entropy(out, -2 + labels.astype(mx.int32)), 2),
+        (lambda out, labels: by_place(out, labels + 1), -1),
+        (lambda out, labels: nn.losses.cross_entropy(out, labels[:, None].squeeze(-1) - mx.array([3]) + 2), 1),
+    ],
+)
+def test_labels_that_a_loss_moves_are_held_against_the_outputs_from_there(loss: Any, first: int) -> None:
+    """Five outputs for one to five stars, say."""
+    classes = Classes.of_loss(nn.Linear(3, 5), loss, "multiclass")
+    assert classes is not None
+    classes.check(labels(first, first + 4), "batch 1")
+    with pytest.raises(DataError, match=rf"^batch 1: labels: .* from 0, as metrics .* for the label {first}; move"):
+        classes.learn((2, 5))
+    classes = Classes.of_loss(nn.Linear(3, 5), loss)
+    assert classes is not None
+    classes.check(labels(first, first + 4), "batch 1")
+    classes.learn((2, 5))
+    end = first + 5
+    with pytest.raises(DataError, match=rf"^batch 2: .* below {end}, .* 5 outputs from {first}, among .* got {end}$"):
+        classes.check(labels(first, first + 5), "batch 2")
+    with pytest.raises(DataError, match=rf"^batch 3: labels: expected class numbers from {first}, .* got -100; leave"):
+        classes.check(labels(first, -100), "batch 3")
+
+
+def test_labels_computed_in_another_way_are_no_places_that_are_known() -> None:
+    for loss in (lambda out, labels: by_place(out, labels // 2), lambda out, labels: by_place(out, 1 - labels)):
+        found = look_ups(loss, (2, 5), (2,))
+        assert found is not None
+        assert (found.places, found.computed) == (None, 5)
+
+
 def test_a_column_of_labels_beside_one_output_is_no_probability() -> None:
     classes = Classes.of_loss(nn.Linear(3, 1), nn.losses.cross_entropy)
     assert classes is not None
