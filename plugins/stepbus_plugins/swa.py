@@ -23,6 +23,7 @@ class Swa:
     """Evaluate and export the mean of the weights at the end of each epoch, or every k updates, from some epoch on."""
 
     averages = True
+    follows_skipped = True  # its rhythm goes by the updates of an epoch, of which some may change nothing
 
     @define(frozen=True, kw_only=True)
     class Config:

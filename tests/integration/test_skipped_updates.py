@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 
 from stepbus import create_trainer, hookimpl, mx
 
@@ -132,3 +134,28 @@ def test_how_a_scale_is_found_is_no_warning_and_what_none_mends_is_one(
     first = [text.partition(" changed nothing, ")[0] for _, text in words.first]
     assert first == ["update 1", *[f"update {number}" for number in at]]
     assert [each for each, _ in words.first] == ["info", *["warning" for _ in at]]
+
+
+class Ends:
+    """Keep the weights of training at the ends of epochs."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+
+    @hookimpl
+    def on_epoch_end(self, trainer: Any) -> None:
+        self.found.append({name: np.array(array) for name, array in tree_flatten(trainer.model.parameters())})
+
+
+@pytest.mark.parametrize("at", [[2], [11], [22], [1, 5, 11, 12], list(range(12, 23))])
+def test_the_mean_of_swa_is_that_of_the_ends_of_epochs_whatever_was_skipped(at: list[int], tiny_config: Config) -> None:
+    """One skipped update moved the whole rhythm, so that the mean was one of other updates, or of none."""
+    ends = Ends()
+    config = tree(tiny_config, training={"num_epochs": 2}, plugins={"swa": {}}, optimizer={"learning_rate": 0.01})
+    trainer = create_trainer(config=config, plugins=[ends, Skips({"fit": at})])
+    assert trainer.train().skipped == len(at)
+    first, second = ends.found
+    for name, array in tree_flatten(trainer.model.parameters()):
+        np.testing.assert_allclose(np.array(array), (first[name] + second[name]) / 2, rtol=0, atol=1e-7, err_msg=name)
+    moved = any(abs(first[name] - second[name]).max() > 1e-3 for name in first)
+    assert moved is (at != list(range(12, 23)))

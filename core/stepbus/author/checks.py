@@ -13,7 +13,7 @@ from stepbus.author.kinds import kind_problem, trial_problem
 from stepbus.author.sample import hook_problem
 from stepbus.author.silent_hooks import silent_problem
 from stepbus.base import Component, ConfigError, PluginError, asks_of, error_words, policy_of, scope_of, show
-from stepbus.base.guards import keeps_finite_of
+from stepbus.base.guards import keeps_finite_of, said_by
 from stepbus.base.trees import Given, Invalid, Mark, from_python, structure, typed
 from stepbus.config import BASES
 from stepbus.config.discovery import LoadedPlugin
@@ -54,6 +54,7 @@ def _role_problems(loaded: LoadedPlugin, *, hooks_known: bool) -> list[str]:
         asks_of(loaded.cls, loaded.label)
         averages_of(loaded.cls, loaded.label)
         keeps_finite_of(loaded.cls, loaded.label)
+        said_by(loaded.cls, "follows_skipped", loaded.label)
         policy = policy_of(loaded.cls, loaded.label)
         if hooks_known:
             watches(loaded.cls, loaded.label)

@@ -316,8 +316,9 @@ def transform_gradients(trainer: Session) -> Callable[[Any], Any] | None:
 def after_update(trainer: Session) -> tuple[Any, ...] | None:
     """Give arrays that follow the weights, such as averages of them; asked once for each fit.
 
-    They are checkpointed, and where an update is skipped they keep their values. Asked again where a checkpoint's
-    weights are loaded without its optimizer.
+    They are checkpointed, and where an update is skipped they keep their values; those of a class that says
+    `follows_skipped = True` follow it as well, with the parameters as they stand, so that they can count all updates.
+    Asked again where a checkpoint's weights are loaded without its optimizer.
 
     Args:
         trainer: The session of this fit; `trainer.optimizer.trained(trainer.model)` is a dictionary by name of what is

@@ -28,6 +28,7 @@ class Follower:
         arrays: What it begins with: arrays by name, in dictionaries.
         function: (parameters, arrays) -> the new arrays.
         weights: (parameters, arrays) -> what is evaluated in place of the parameters, or None.
+        always: Whether a skipped update moves the arrays as well, with the parameters as they stand.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Follower:
     arrays: Mapping[str, Any]
     function: Callable[..., Any]
     weights: Callable[..., Any] | None = None
+    always: bool = False
 
 
 class Followers:
@@ -58,7 +60,7 @@ class Followers:
         mx.eval(self.state["plugins"])
 
     def follow(self, parameters: Arrays, finite: mx.array) -> None:
-        """Let them follow an update; where it was skipped, they keep their values.
+        """Let them follow an update; where it was skipped, they keep their values unless they follow always.
 
         Args:
             parameters: What is trained in any phase, by name.
@@ -68,7 +70,7 @@ class Followers:
             before = self.state["plugins"][each.name]
             with each.maker.calling("its function of parameters and arrays"):
                 given = each.function(handed_out(parameters), self.copied(each))
-            self.state["plugins"][each.name] = _kept(each, before, given, finite, "")
+            self.state["plugins"][each.name] = _kept(each, before, given, None if each.always else finite, "")
 
     def copied(self, follower: Follower) -> dict[str, Any]:
         """Return the present arrays of one of them, in dictionaries of its own, to write into."""
@@ -102,8 +104,10 @@ def _copied(follower: Follower, value: Any, where: str) -> dict[str, Any]:
     return found
 
 
-def _kept(follower: Follower, before: dict[str, Any], given: Any, finite: mx.array, path: str) -> dict[str, Any]:
-    """Return the new arrays where the update was finite, and else those before; all are as they were in kind."""
+def _kept(
+    follower: Follower, before: dict[str, Any], given: Any, finite: mx.array | None, path: str
+) -> dict[str, Any]:
+    """Return the new arrays where the update was finite (None: anyway), else those before; all keep their kind."""
     if not isinstance(given, Mapping):
         where = f" as {path!r}" if path else ""
         raise follower.maker.fault(f"expected the new arrays as a dictionary, got {_said(given)}{where}")
@@ -119,7 +123,7 @@ def _kept(follower: Follower, before: dict[str, Any], given: Any, finite: mx.arr
             continue
         if not isinstance(new, mx.array) or (new.shape, new.dtype) != (old.shape, old.dtype):
             raise follower.maker.fault(f"expected {name!r} as {kind_of(old)}, got {_said(new)}")
-        found[key] = mx.where(finite, new, old)
+        found[key] = new if finite is None else mx.where(finite, new, old)
     return found
 
 

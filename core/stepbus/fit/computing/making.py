@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from stepbus.base import show_python
-from stepbus.base.guards import Maker
+from stepbus.base.guards import Maker, said_by
 from stepbus.compute import CompiledSteps, Optimizer, ParameterUpdater
 from stepbus.compute.checks import check_groups
 from stepbus.compute.stepping import (
@@ -76,9 +76,10 @@ def followed_optimizer(session: Fitting, shared: Shared | None = None) -> Parame
     """
     found: list[Follower] = []
     for member in session.bus.members_with("after_update"):
+        always = said_by(member.plugin, "follows_skipped", member.label)
         for arrays, function, *weights in session.bus.asking(member.name, "after_update")(trainer=session):
             maker = Maker(f"{member.label}: after_update", mend=f"mend it, or switch {member.name} off")
-            found.append(Follower(member.name, maker, arrays, function, weights[0] if weights else None))
+            found.append(Follower(member.name, maker, arrays, function, weights[0] if weights else None, always))
     made: ParameterUpdater = session.optimizer
     made.follow_with(found)
     session.averages = checked_averages(session)

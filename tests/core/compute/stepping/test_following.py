@@ -14,8 +14,8 @@ from stepbus.compute.stepping.following import Follower, Followers
 BEGIN = {"sum": {"w": mx.array([1.0, 1.0])}, "n": mx.array(0.0)}
 
 
-def followers(function: Any, weights: Any = None) -> Followers:
-    return Followers([Follower("mine", Maker("mine: after_update"), BEGIN, function, weights)], {})
+def followers(function: Any, weights: Any = None, always: bool = False) -> Followers:
+    return Followers([Follower("mine", Maker("mine: after_update"), BEGIN, function, weights, always)], {})
 
 
 def in_place(parameters: Any, arrays: Any) -> Any:
@@ -34,6 +34,14 @@ def test_a_function_that_writes_in_place_is_kept_where_an_update_is_skipped(fini
     assert (found["sum"]["w"].tolist(), found["n"].item()) == expected
     assert parameters["w"].tolist() == [3.0, 5.0]
     assert (BEGIN["sum"]["w"].tolist(), BEGIN["n"].item()) == ([1.0, 1.0], 0.0)  # type: ignore[index, attr-defined]
+
+
+@pytest.mark.parametrize("finite", [True, False])
+def test_one_that_follows_skipped_updates_moves_with_the_parameters_as_they_stand(finite: bool) -> None:
+    made = followers(in_place, always=True)
+    made.follow({"w": mx.array([3.0, 5.0])}, mx.array(finite))
+    found = made.state["plugins"]["mine"]
+    assert (found["sum"]["w"].tolist(), found["n"].item()) == ([4.0, 6.0], 1.0)
 
 
 @pytest.mark.parametrize(
