@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from stepbus import BadInput, Metric, StepbusError, create_trainer, open_trainer
+from stepbus import BadInput, ConfigError, Metric, StepbusError, create_trainer, open_trainer
 
 
 class MeanChance(Metric):
@@ -157,6 +157,29 @@ def test_a_resumed_run_and_an_opened_model_want_it_again(tiny_config: Any, revie
     assert opened.evaluate(str(review_files["dev"]))["eval_mean_chance"] == result.metrics["eval_mean_chance"]
     with pytest.raises(StepbusError, match=r"known metric, got 'mean_chance'"):
         open_trainer(str(result.model_path))
+
+
+class Two(Metric):
+    """Two numbers of one metric, each by a name of its own."""
+
+    greater_is_better = True
+
+    def update(self, predictions: Any, targets: Any) -> None:
+        self.said = predictions[:, 1]
+
+    def compute(self) -> dict[str, float]:
+        return {"mean": float(self.said.mean()), "most": float(self.said.max())}
+
+
+def test_each_number_of_a_metric_can_be_watched_and_its_own_name_cannot(tiny_config: Any, tmp_path: Path) -> None:
+    trainer = create_trainer(config=tiny_config(), metrics=["accuracy", Two], monitor="eval_mean", num_epochs=3)
+    result = trainer.train()
+    assert result.best is not None and result.best.metric == "eval_mean"
+    assert result.best.value == max(record["eval_mean"] for record in result.history)
+    with pytest.raises(ConfigError, match=r"this run computes, got .eval_two.*eval_loss, eval_mean, eval_most"):
+        create_trainer(config=tiny_config(), metrics=["accuracy", Two], monitor="eval_two", output_dir="b").train()
+    with pytest.raises(ConfigError, match=r"expected true, because more eval_mean is better, got false"):
+        create_trainer(config=tiny_config(), metrics=[Two], monitor="eval_mean", greater_is_better=False).train()
 
 
 def test_of_a_file(tiny_config: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -104,10 +105,33 @@ def rehearse(metrics: Sequence[tuple[str, Any]], data: FitData, fit: Fit) -> Non
     Raises:
         PluginFailure: A metric raised, or gave no number.
     """
+    if (given := _rehearsal(data, fit)) is not None:
+        metric_values([pair for pair in metrics if isinstance(pair[1], CheckedMetric)], *given)
+
+
+def rehearsed_numbers(metrics: Sequence[tuple[str, Any]], data: FitData, fit: Fit) -> dict[str, list[str]]:
+    """Return the names of the numbers that each metric gives; of one that fails, nothing: `rehearse` says so later.
+
+    Args:
+        metrics: Name -> what computes it.
+        data: The data of a fit; without labels nobody knows.
+        fit: What says which of its sets is scored.
+    """
+    found: dict[str, list[str]] = {}
+    if (given := _rehearsal(data, fit)) is None:
+        return found
+    for name, metric in metrics:
+        with suppress(StepbusError):
+            found[name] = list(metric_values([(name, metric)], *given))
+    return found
+
+
+def _rehearsal(data: FitData, fit: Fit) -> tuple[Any, Any, Any] | None:
+    """Return real labels, made-up predictions, and weights; None where no set that is scored has labels."""
     sets = [data.sets[name] for name in fit.with_role("score") if name in data.sets]
     labels, weights = next(((rows.targets, rows.weights) for rows in sets if rows.targets is not None), (None, None))
     if labels is None or not len(labels):
-        return
+        return None
     draw = np.random.default_rng(0)
     places = np.sort(draw.permutation(len(labels))[:REHEARSED])
     labels = np.asarray(labels)[places]
@@ -117,8 +141,7 @@ def rehearse(metrics: Sequence[tuple[str, Any]], data: FitData, fit: Fit) -> Non
         said /= said.sum(axis=1, keepdims=True)
     else:
         said = draw.permutation(labels) if data.task == "regression" else draw.uniform(0.1, 0.9, size=labels.shape)
-    checked = [pair for pair in metrics if isinstance(pair[1], CheckedMetric)]
-    metric_values(checked, labels, said.astype(np.float32), weights)
+    return labels, said.astype(np.float32), weights
 
 
 def _number(score: Any, value: Any, maker: Maker) -> float:

@@ -14,6 +14,7 @@ from stepbus.fit.computing import explained, steps_ahead
 from stepbus.fit.members import for_fit
 from stepbus.fit.predicting import prepared_fit
 from stepbus.fit.saving import SavesByHand
+from stepbus.fit.scoring import named_directions
 from stepbus.fit.seen import lineage_of, put_lineage, trained_on, watch_reading
 from stepbus.fit.switched_off import disabled_of
 from stepbus.fit.using import settle_at_last
@@ -96,6 +97,7 @@ class FitSession(SavesByHand, AssignedByCore):
         self.data = self.builder.data(self.prepared)
         self.state.steps_per_epoch, self.state.total_steps = self.data.count_steps()
         self.metrics, self.directions = self.builder.metrics(self.data)
+        self.directions = named_directions(self)
         watch_reading(self.data.sets, self.control.saw)
 
     def assemble(self) -> None:

@@ -37,8 +37,8 @@ class Metric:
     """A metric of one's own: fill in `update` and `compute`, and `reset` where there is something to forget.
 
     stepbus calls it as `metric(labels, predictions)` with a whole set at once, never with single batches. Where rows
-    have weights, an `update` with a third argument called `weights` gets them: float64 [N]. Where they have none, it
-    gets nothing, or ones, where that argument has no default.
+    have weights, an `update` with a third argument called `weights` or `sample_weight` gets them: float64 [N]. Where
+    they have none, it gets nothing, or ones, where that argument has no default.
 
     It is a plugin: in Python the class or an instance stands among `metrics=[…]` (or `plugins=[…]`), in YAML
     `plugins: {mine: {use: ./mine.py:Right}}`, and it is computed beside what `training.metrics` names.
@@ -89,7 +89,7 @@ class Metric:
         raise NotImplementedError(f"{type(self).__name__} has no update(predictions, targets); write it")
 
     def compute(self) -> float | dict[str, float]:
-        """Return the metric of all rows taken in since the last reset, or several by suffix."""
+        """Return the metric of all rows taken in since the last reset, or several by name, each a score of its own."""
         raise NotImplementedError(f"{type(self).__name__} has no compute(); write it")
 
     def reset(self) -> None:
@@ -109,7 +109,8 @@ class Metric:
         if weights is not None and not weights_argument(self):
             raise TypeError(f"{type(self).__name__}.update has no argument weights")
         self.reset()
-        self.update(predictions, labels, **weights_for(self, labels, weights))
+        given = weights_for(self, labels, weights)
+        self.update(predictions, labels, **{weights_argument(self): each for each in given.values()})
         return self.compute()
 
     @classmethod
@@ -159,19 +160,23 @@ def weights_for(metric: Any, labels: Any, weights: Any = None) -> dict[str, Any]
         import numpy as np
 
         weights = as_read_only(np.ones(len(labels)))
-    return {found.name: weights}
+    return {"weights" if _is_called_by_update(metric) else found.name: weights}
 
 
 def _weights_parameter(metric: Any) -> inspect.Parameter | None:
     metric = inspect.unwrap(metric)
-    own = isinstance(metric, Metric) and type(metric).__call__ is Metric.__call__
     try:
-        found = inspect.signature(metric.update if own else metric).parameters
+        found = inspect.signature(metric.update if _is_called_by_update(metric) else metric).parameters
     except (TypeError, ValueError):  # a builtin that does not say what it takes
         return None
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     known = (found[name] for name in ("weights", "sample_weight") if name in found and found[name].kind in named)
     return next(known, None)
+
+
+def _is_called_by_update(metric: Any) -> bool:
+    metric = inspect.unwrap(metric)
+    return isinstance(metric, Metric) and type(metric).__call__ is Metric.__call__
 
 
 def metric_given(value: Any) -> type[Metric] | None:

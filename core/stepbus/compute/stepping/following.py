@@ -104,9 +104,7 @@ def _copied(follower: Follower, value: Any, where: str) -> dict[str, Any]:
     return found
 
 
-def _kept(
-    follower: Follower, before: dict[str, Any], given: Any, finite: mx.array | None, path: str
-) -> dict[str, Any]:
+def _kept(follower: Follower, before: dict[str, Any], given: Any, finite: mx.array | None, path: str) -> dict[str, Any]:
     """Return the new arrays where the update was finite (None: anyway), else those before; all keep their kind."""
     if not isinstance(given, Mapping):
         where = f" as {path!r}" if path else ""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepbus.fit.scoring.choosing import chosen_metrics as chosen_metrics
+    from stepbus.fit.scoring.choosing import named_directions as named_directions
 else:
     from stepbus.base.lazy import lazily
 
-    __getattr__, __dir__, __all__ = lazily(__name__, choosing="chosen_metrics")
+    __getattr__, __dir__, __all__ = lazily(__name__, choosing="chosen_metrics named_directions")

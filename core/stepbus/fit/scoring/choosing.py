@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from stepbus.base import BadInput, ConfigError, PluginError, Problem, Selected, show, show_python
-from stepbus.fit import CheckedMetric, of_metric
+from stepbus.fit import CheckedMetric, of_metric, rehearsed_numbers
 
 if TYPE_CHECKING:
     from stepbus.config import Config
+    from stepbus.fit import Fitting
 
 
 def chosen_metrics(
@@ -72,17 +73,42 @@ def chosen_metrics(
             raise selected.maker.fault(words, PluginError)
         built.append((name, CheckedMetric(metric, selected.maker, where)))
         directions[f"eval_{name}"] = selected.component.metadata["greater_is_better"]
-    monitor, wished = config.training.monitor, config.training.greater_is_better
-    if wished is not None:
-        known = directions.get(monitor)
-        if known is not None and known != wished:
-            better = "more" if known else "less"
-            words = f"expected {show(known)}, because {better} {monitor} is better, got {show(wished)}; leave it out"
-            problems.append(Problem("training.greater_is_better", words))
-        directions[monitor] = wished
+    problems += _against(config, directions)
     if problems:
         raise ConfigError([config.locate(problem) for problem in problems])
+    if (wished := config.training.greater_is_better) is not None:
+        directions[config.training.monitor] = wished
     return built, directions
+
+
+def named_directions(session: Fitting) -> dict[str, bool | None]:
+    """Return the directions of a fit by the names of its numbers: a metric that gives several gives none by its own.
+
+    Args:
+        session: The fit, with its data and metrics; without labels nobody knows what they give.
+
+    Raises:
+        ConfigError: `training.greater_is_better` says otherwise than the metric that the watched number is of.
+    """
+    found = dict(session.directions)
+    for name, numbers in rehearsed_numbers(session.metrics, session.data, session.fit).items():
+        if name not in numbers:
+            greater = found.pop(f"eval_{name}", None)
+            for number in (f"eval_{each}" for each in numbers):
+                found[number] = found.get(number) if greater is None else greater
+    if problems := [session.config.locate(problem) for problem in _against(session.config, found)]:
+        raise ConfigError(problems)
+    return found
+
+
+def _against(config: Config, directions: Mapping[str, bool | None]) -> Iterator[Problem]:
+    """Yield a problem where the wished direction is not the one that is known."""
+    monitor, wished = config.training.monitor, config.training.greater_is_better
+    known = directions.get(monitor)
+    if wished is not None and known is not None and known != wished:
+        better = "more" if known else "less"
+        words = f"expected {show(known)}, because {better} {monitor} is better, got {show(wished)}; leave it out"
+        yield Problem("training.greater_is_better", words)
 
 
 def _twice(selected: Selected, chosen: Sequence[Selected], offered: Sequence[str]) -> str:

@@ -104,11 +104,18 @@ class NamedMass(Mass):
         super().update(predictions, targets, weights)
 
 
+class LikeSklearn(Mass):
+    """The same, by scikit-learn's word for it."""
+
+    def update(self, predictions: Any, targets: Any, sample_weight: Any) -> None:  # type: ignore[override]
+        super().update(predictions, targets, sample_weight)
+
+
 def mass(labels: Any, predictions: Any, sample_weight: Any) -> float:
     return float(sample_weight.sum())
 
 
-@pytest.mark.parametrize("metric", [Mass(), NamedMass(), mass])
+@pytest.mark.parametrize("metric", [Mass(), NamedMass(), LikeSklearn(), mass])
 def test_one_that_must_have_weights_gets_ones_where_rows_have_none(metric: Any) -> None:
     labels, values = np.zeros(3, dtype=np.int64), np.zeros((3, 2))
     (given,) = weights_for(metric, labels).values()
