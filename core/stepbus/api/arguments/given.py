@@ -12,7 +12,7 @@ from attrs import frozen
 
 from stepbus.base import BadInput, Problem, hookimpl, show
 from stepbus.base.guards import unheard_hooks
-from stepbus.base.trees import plain
+from stepbus.base.trees import Mark, Node, from_python, plain
 from stepbus.config import Config, load_config, read_layers
 from stepbus.fit.loaders import is_module
 from stepbus.kernel import protocols
@@ -73,7 +73,8 @@ def given_to_trainer(
     # All settings of a model that is there: what a preset says of models in general does not change it.
     settings = None if module else getattr(given, "settings", None)
     described = plain(settings) if settings is not None else getattr(given, "section", None)
-    section = {} if model is None or module else {"model": model if given is None else described}
+    # A model that is there says its whole section, over which keywords may well be laid.
+    section = {} if model is None or module else {"model": model if given is None else _yielding(described)}
     said = {"loss": loss} if named else {}
     passed = [*listed_plugins(plugins), *map(marked, listed_plugins(callbacks, "callbacks"))]
     _once_each(passed)
@@ -85,6 +86,10 @@ def given_to_trainer(
     if given is not None and not module:
         _say_unused(config, loaded, given.section)
     return Given(loaded, given)
+
+
+def _yielding(described: Any) -> Node:
+    return from_python(described, Mark(yields=True), "model")
 
 
 def marked(callback: Any) -> Any:

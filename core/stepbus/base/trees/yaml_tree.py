@@ -52,6 +52,7 @@ class Mark:
         stale: The value was meant for another `type:` of its section.
         preset: The file is a preset, which is not the user's.
         unsaid: Of a settings object the settings that have their default, set or not, with that default.
+        yields: Other keywords of a call may say otherwise: it is what a model that is there was made with.
         flat: The section whose flat class set the value in Python, which has the settings of all types; else "".
     """
 
@@ -62,6 +63,7 @@ class Mark:
     written: str | None = None
     stale: bool = False
     preset: bool = False
+    yields: bool = False
     flat: str = ""
     unsaid: tuple[tuple[str, Any], ...] = ()
 

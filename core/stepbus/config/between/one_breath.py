@@ -14,11 +14,11 @@ def contradictions(one: Node, other: Node, path: Keys = ()) -> Iterator[Problem]
     Args:
         one: What a keyword says, or several.
         other: What another one says.
-        path: Where they stand. A model that is there says its whole section, over which keywords may well be laid.
+        path: Where they stand.
     """
     if isinstance(one.value, dict) and isinstance(other.value, dict):
         for key in one.value:
-            if key in other.value and (*path, key) != ("model",):
+            if key in other.value and not one.value[key].mark.yields:
                 yield from contradictions(one.value[key], other.value[key], (*path, key))
     elif not isinstance(one.value, dict) and not isinstance(other.value, dict) and one.plain() != other.plain():
         given = f"{show(one.plain())} and {show(other.plain())}"
