@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from stepbus import BadInput, ConfigError, Metric, StepbusError, create_trainer, open_trainer
+from stepbus.cli.main import main
 
 
 class MeanChance(Metric):
@@ -155,8 +156,20 @@ def test_a_resumed_run_and_an_opened_model_want_it_again(tiny_config: Any, revie
     assert again.train(resume=True).metrics == result.metrics
     opened = open_trainer(str(result.model_path), plugins=[MeanChance])
     assert opened.evaluate(str(review_files["dev"]))["eval_mean_chance"] == result.metrics["eval_mean_chance"]
-    with pytest.raises(StepbusError, match=r"known metric, got 'mean_chance'"):
-        open_trainer(str(result.model_path))
+
+
+@pytest.mark.parametrize("metrics", [["accuracy", MeanChance], [MeanChance()]])
+def test_a_run_with_one_opens_without_it(metrics: Any, tiny_config: Any, review_files: Any, tmp_path: Path) -> None:
+    """No prediction needs it, and nobody could hand it to the command that the result recommends."""
+    trainer = create_trainer(config=tiny_config(training={"num_epochs": 1}), metrics=metrics)
+    result, dev = trainer.train(), str(review_files["dev"])
+    opened = open_trainer(result.directory)
+    np.testing.assert_array_equal(opened.predict(dev), trainer.predict(dev))
+    kept = {name: value for name, value in result.metrics.items() if name not in ("train_loss", "eval_mean_chance")}
+    assert opened.evaluate(dev) == kept
+    again = open_trainer(result.directory, metrics=["accuracy", MeanChance]).evaluate(dev)
+    assert again["eval_mean_chance"] == result.metrics["eval_mean_chance"]
+    assert main(["predict", str(result.directory), dev, "--output", str(tmp_path / "said.csv")]) == 0
 
 
 class Two(Metric):

@@ -67,9 +67,27 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
     # Sizes of a model from scratch stand in config.json from now on.
     for name in config.model.component.metadata.get("from_scratch", ()):
         sections["model"].pop(name, None)
-    metrics = config.tree["training"].get("metrics")
-    training = {} if metrics is None else {"metrics": metrics}
+    training = _metrics_that_open(config, passed)
     return set_apart({**sections, "training": training, "plugins": plugins}, readers)
+
+
+def _metrics_that_open(config: Config, offered: Mapping[str, str]) -> dict[str, Any]:
+    """Return `metrics` as it was written, without those of Python alone: no prediction needs one, and no file has it.
+
+    Args:
+        config: The configuration.
+        offered: Classes that were passed in Python and that a package offers, by name.
+    """
+    picked = config.training.metrics
+    if picked is None:
+        return {}
+    gone = {each.provider for each in picked if each.provider.endswith(PASSED)} - {f"{cls} {PASSED}" for cls in offered}
+    kept = [
+        as_written
+        for as_written, each in zip(config.tree["training"]["metrics"], picked, strict=True)
+        if each.provider not in gone
+    ]
+    return {"metrics": kept}
 
 
 def plugin_tree(config: Config, choice: PluginChoice) -> Any:
