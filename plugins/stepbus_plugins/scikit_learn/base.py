@@ -115,15 +115,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Return what the model says of rows, and its raw outputs."""
         check_is_fitted(self)
         rows = rows_of(self, X, reset=False)
-        fitted = self.fitted_run_.trainer
         with as_value_errors():
-            return fitted.predict_rows(rows)
+            return self.trainer_.predict_rows(rows)
 
     @property
     def trainer_(self) -> Any:
         """The trained model as a trainer: `evaluate`, `predict`, `save_checkpoint`, `fits`."""
         check_is_fitted(self)
-        return self.fitted_run_.trainer
+        with as_value_errors():
+            return self.fitted_run_.trainer
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_steps_")
