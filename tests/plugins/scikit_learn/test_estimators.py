@@ -224,6 +224,12 @@ def test_plugins_passed_in_python_go_with_the_estimator() -> None:
     found = a_classifier(settings={**small.FAST["settings"], "plugins": [Halve]}).fit(TEXTS, LABELS)
     np.testing.assert_array_equal(found.predict_proba(TEXTS), plain / 2)
     np.testing.assert_array_equal(copy.deepcopy(found).predict_proba(TEXTS), plain / 2)
+    config = create_trainer(plugins=[Halve]).config
+    np.testing.assert_array_equal(a_classifier(config=config).fit(TEXTS, LABELS).predict_proba(TEXTS), plain / 2)
+    once = {**small.FAST["settings"], "callbacks": iter([Halve])}
+    np.testing.assert_array_equal(a_classifier(settings=once).fit(TEXTS, LABELS).predict_proba(TEXTS), plain / 2)
+    with pytest.raises(ValueError, match="plugins: expected a list of classes"):
+        a_classifier(settings={**small.FAST["settings"], "plugins": Halve}).fit(TEXTS, LABELS)
 
 
 def test_the_screen_stays_empty(capfd: pytest.CaptureFixture[str]) -> None:
