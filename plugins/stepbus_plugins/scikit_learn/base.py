@@ -82,14 +82,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             data["weight"] = new_name("weight", [*columns, data["label"]])
             rows = rows.assign(**{data["weight"]: weights})[weights > 0].reset_index(drop=True)
         chosen = self._settings({f"data__{name}": value for name, value in data.items()})
-        passed = [*(chosen.get("plugins") or ()), *(chosen.get("callbacks") or ())]
         temporary = temporary_folder() if self.output_dir is None else None
         folder = temporary / "run" if temporary is not None else Path(str(self.output_dir))
-        self.fitted_run_ = FittedRun(folder, temporary, passed)  # from now on somebody removes it
+        self.fitted_run_ = FittedRun(folder, temporary)  # from now on somebody removes it
         with as_value_errors(), interrupts_as_such(temporary is None):
-            result = create_trainer(config=self.config, **chosen, output_dir=str(folder)).train(rows)
+            trainer = create_trainer(config=self.config, **chosen, output_dir=str(folder))
+            result = trainer.train(rows)
         if temporary is None:
-            self.fitted_run_ = FittedRun(Path(result.directory), None, passed)
+            self.fitted_run_ = FittedRun(Path(result.directory))
+        self.fitted_run_.plugins = trainer.plugins  # the trainer knows also those that came in a configuration
         self.history_, self.n_steps_ = result.frame(), result.steps
 
     def _settings(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -115,15 +116,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Return what the model says of rows, and its raw outputs."""
         check_is_fitted(self)
         rows = rows_of(self, X, reset=False)
-        fitted = self.fitted_run_.trainer
         with as_value_errors():
-            return fitted.predict_rows(rows)
+            return self.trainer_.predict_rows(rows)
 
     @property
     def trainer_(self) -> Any:
         """The trained model as a trainer: `evaluate`, `predict`, `save_checkpoint`, `fits`."""
         check_is_fitted(self)
-        return self.fitted_run_.trainer
+        with as_value_errors():
+            return self.fitted_run_.trainer
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_steps_")

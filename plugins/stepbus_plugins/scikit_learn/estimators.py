@@ -9,6 +9,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y, check_consistent_length
 
+from stepbus import decide
 from stepbus_plugins.scikit_learn.base import Estimator
 from stepbus_plugins.scikit_learn.inputs import EstimatorInputError, class_names, rows_of, weights_of
 
@@ -84,14 +85,23 @@ class StepbusClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return np.asarray(predictions.values)[:, self._order()]
 
     def predict(self, X: Any) -> Array:
-        """Return the class of each row, [N]: the most probable one, or what a plugin of the run decides."""
+        """Return the class of each row, [N]: as a plugin of the run decides, or `data.threshold`, or the most probable.
+
+        Args:
+            X: As in `fit`.
+
+        Returns:
+            The classes, those that `stepbus predict` writes for the same run.
+
+        Raises:
+            ValueError: X cannot be used, or the run is not there any more.
+        """
         predictions, _ = self._said(X)
-        order = self._order()
-        if predictions.decided is not None:
-            places = np.argsort(order)[np.asarray(predictions.decided, dtype=int)]
-        else:
-            places = np.asarray(predictions.values)[:, order].argmax(axis=1)
-        return np.asarray(self.classes_[places])
+        outputs = predictions.decided
+        if outputs is None:
+            codec = self.trainer_.codec
+            outputs = decide(np.asarray(predictions.values), codec.task, codec.thresholds)
+        return np.asarray(self.classes_[np.argsort(self._order())[np.asarray(outputs, dtype=int)]])
 
     def decision_function(self, X: Any) -> Array:
         """Return the model's raw outputs, [N, K]; of two classes how far the second is above the first, [N]."""

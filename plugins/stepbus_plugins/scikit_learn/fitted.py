@@ -26,12 +26,14 @@ class FittedRun:
     Args:
         folder: The run's folder.
         temporary: A folder to remove with this object, or at the end of the process.
-        plugins: What was passed in Python.
+
+    Attributes:
+        plugins: What was passed in Python; whoever trained says it.
     """
 
-    def __init__(self, folder: Path, temporary: Path | None = None, plugins: Sequence[Any] = ()) -> None:
+    def __init__(self, folder: Path, temporary: Path | None = None) -> None:
         self._folder: Path | None = folder
-        self._plugins = tuple(plugins)
+        self.plugins: Sequence[Any] = ()
         self._files: dict[str, bytes] = {}
         self._opened, self._writing = threading.local(), threading.Lock()
         self._removed_with(temporary)
@@ -45,7 +47,7 @@ class FittedRun:
         """What predicts; opened on first use, by each thread for itself: what MLX computes belongs to a thread."""
         if not hasattr(self._opened, "trainer"):
             # It holds what a fit of this process wrote, or came with a pickle, which is code in any case.
-            self._opened.trainer = open_trainer(self.folder, trust=True, plugins=self._plugins)
+            self._opened.trainer = open_trainer(self.folder, trust=True, plugins=self.plugins)
         return self._opened.trainer
 
     @property
@@ -64,7 +66,7 @@ class FittedRun:
     def __getstate__(self) -> dict[str, Any]:
         """Return the files by their place in the folder: safetensors, JSON, tables of tokens; no checkpoint."""
         if self._folder is None:
-            return {"files": self._files, "plugins": self._plugins}
+            return {"files": self._files, "plugins": self.plugins}
         if not self._folder.is_dir():
             raise BadInput(
                 f"{self._folder}: expected the run that the estimator was fitted by, found nothing; fit it anew"
@@ -74,8 +76,8 @@ class FittedRun:
             name = path.relative_to(self._folder)
             if _NOT_NEEDED not in name.parts and path.is_file() and not path.is_symlink():
                 found[name.as_posix()] = path.read_bytes()
-        return {"files": found, "plugins": self._plugins}
+        return {"files": found, "plugins": self.plugins}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._folder, self._files, self._plugins = None, state["files"], state["plugins"]
+        self._folder, self._files, self.plugins = None, state["files"], state["plugins"]
         self._opened, self._writing = threading.local(), threading.Lock()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,12 @@ def rows_of(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:
     # Nothing is changed for it: which kinds of cells there are is told by the cells themselves.
     checked = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name="X")
     validate_data(estimator, X, reset=reset, skip_check_array=True)
-    if isinstance(X, pd.DataFrame):
-        return X.set_axis([str(name) for name in X.columns], axis=1).reset_index(drop=True)
-    # Named as a frame of the same array would be: what a column is called is part of a row's text.
-    return pd.DataFrame(checked, columns=[str(place) for place in range(checked.shape[1])])
+    # An array's are named as those of a frame of it: what a column is called is part of a row's text.
+    rows = X.reset_index(drop=True) if isinstance(X, pd.DataFrame) else pd.DataFrame(checked)
+    if reset:
+        estimator._columns = [str(name) for name in rows.columns]
+    # Where only one of fit and this call has names, scikit-learn warns, and columns go by their places.
+    return rows.set_axis(estimator._columns, axis=1)
 
 
 def _texts(X: Any) -> list[Any] | None:
@@ -111,13 +114,21 @@ def described(rows: pd.DataFrame, text_columns: Sequence[Any] | Any) -> dict[str
         if len(rows.columns) == 1 and _texts(rows.iloc[:, 0]) is not None:
             return {"type": "text", "text": str(rows.columns[0])}
         return {"type": "table", "columns": list(rows.columns)}
-    chosen = [text_columns] if isinstance(text_columns, str | int) else list(text_columns)
-    places = [each for each in chosen if isinstance(each, int) and not isinstance(each, bool)]
-    names = [rows.columns[each] if each in places and each < len(rows.columns) else each for each in chosen]
-    if not 1 <= len(names) <= 2 or (missing := [each for each in names if each not in rows.columns]):
-        got = repr(missing[0]) if 1 <= len(names) <= 2 else f"{len(names)} columns"
+    given = text_columns.tolist() if hasattr(text_columns, "tolist") else text_columns  # an array, or a number of one
+    chosen = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    names = [_column(rows, each) for each in chosen]
+    if not 1 <= len(names) <= 2 or None in names:
+        got = repr(chosen[names.index(None)]) if 1 <= len(names) <= 2 else f"{len(names)} columns"
         raise EstimatorInputError(f"text_columns: expected one or two of {list(rows.columns)}, got {got}")
     return {"type": "text", "text": names[0] if len(names) == 1 else names}
+
+
+def _column(rows: pd.DataFrame, said: Any) -> str | None:
+    """Return the name of the column that is meant by a name or a place; None where there is none."""
+    number = len(rows.columns)
+    if isinstance(said, Integral) and not isinstance(said, bool) and -number <= int(said) < number:
+        return str(rows.columns[int(said)])
+    return str(said) if isinstance(said, str) and said in rows.columns else None
 
 
 def weights_of(sample_weight: Any, X: Any) -> np.ndarray[Any, Any] | None:

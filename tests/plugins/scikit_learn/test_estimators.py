@@ -182,6 +182,33 @@ def test_a_plugin_of_the_run_decides(tmp_path: Path) -> None:
     assert found.predict(TEXTS).tolist() != found.classes_[found.predict_proba(TEXTS).argmax(axis=1)].tolist()
 
 
+@pytest.mark.parametrize("y", [np.array(["yes", "no"] * 9), np.array([7, -3] * 9), np.array([True, False] * 9)])
+def test_of_two_classes_the_second_is_said_from_the_threshold_on(y: np.ndarray[Any, Any]) -> None:
+    first, second = np.unique(y)
+    chances = a_classifier().fit(TEXTS, y).predict_proba(TEXTS)[:, 1]
+    between = np.sort(np.unique(chances))
+    for threshold in (0.001, *map(float, (between[1:] + between[:-1]) / 2), 0.999):
+        found = a_classifier(settings={**small.FAST["settings"], "threshold": threshold}).fit(TEXTS, y)
+        wanted = np.where(chances >= threshold, second, first)
+        np.testing.assert_array_equal(found.predict(TEXTS), wanted)
+        assert found.score(TEXTS, y) == np.mean(wanted == y)
+        np.testing.assert_array_equal(found.predict_proba(TEXTS)[:, 1], chances)
+
+
+def test_the_threshold_holds_in_a_cross_validation() -> None:
+    y, folds = np.array(["yes", "no"] * 9), KFold(3)
+    chances = cross_val_predict(a_classifier(), TEXTS, y, cv=folds, method="predict_proba")[:, 1]
+    for threshold in (0.001, (float(chances.min()) + float(chances.max())) / 2, 0.999):
+        estimator = a_classifier(settings={**small.FAST["settings"], "threshold": threshold})
+        wanted = np.where(chances >= threshold, "yes", "no")
+        np.testing.assert_array_equal(cross_val_predict(estimator, TEXTS, y, cv=folds), wanted)
+
+
+def test_of_more_classes_a_threshold_is_refused() -> None:
+    with pytest.raises(ValueError, match="threshold: expected none for more than two classes"):
+        a_classifier(settings={**small.FAST["settings"], "threshold": 0.9}).fit(TEXTS, LABELS)
+
+
 class Halve:
     """Halve what is predicted."""
 
@@ -197,6 +224,12 @@ def test_plugins_passed_in_python_go_with_the_estimator() -> None:
     found = a_classifier(settings={**small.FAST["settings"], "plugins": [Halve]}).fit(TEXTS, LABELS)
     np.testing.assert_array_equal(found.predict_proba(TEXTS), plain / 2)
     np.testing.assert_array_equal(copy.deepcopy(found).predict_proba(TEXTS), plain / 2)
+    config = create_trainer(plugins=[Halve]).config
+    np.testing.assert_array_equal(a_classifier(config=config).fit(TEXTS, LABELS).predict_proba(TEXTS), plain / 2)
+    once = {**small.FAST["settings"], "callbacks": iter([Halve])}
+    np.testing.assert_array_equal(a_classifier(settings=once).fit(TEXTS, LABELS).predict_proba(TEXTS), plain / 2)
+    with pytest.raises(ValueError, match="plugins: expected a list of classes"):
+        a_classifier(settings={**small.FAST["settings"], "plugins": Halve}).fit(TEXTS, LABELS)
 
 
 def test_the_screen_stays_empty(capfd: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 from stepbus import BadInput, hookimpl, import_module
-from stepbus_plugins.scikit_learn import StepbusClassifier
+from stepbus_plugins.scikit_learn import EstimatorInputError, StepbusClassifier
 
 small: Any = import_module(str(Path(__file__).parents[2] / "fixtures" / "estimators.py"))
 TEXTS = ["a good film", "a bad film", "great plot", "awful plot"] * 3
@@ -88,6 +88,15 @@ def test_a_fit_that_fails_takes_the_one_before_with_it(room: Path) -> None:
     with pytest.raises(ValueError, match="not fitted"):
         estimator.predict(TEXTS)
     assert names(room) == []
+
+
+def test_a_run_that_cannot_be_opened_is_a_value_error(tmp_path: Path) -> None:
+    found = fitted(output_dir=tmp_path / "runs")
+    shutil.rmtree(tmp_path / "runs" / "fits")
+    for ask in (found.predict, found.predict_proba, found.decision_function, lambda _: found.trainer_):
+        with pytest.raises(EstimatorInputError, match="runs"):
+            ask(TEXTS)
+    assert issubclass(EstimatorInputError, ValueError)
 
 
 def test_a_pickle_holds_files_and_no_checkpoint(tmp_path: Path) -> None:

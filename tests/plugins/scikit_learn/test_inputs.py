@@ -12,6 +12,7 @@ import pytest
 
 from stepbus import BadInput, ConfigError, import_module
 from stepbus_plugins.scikit_learn import EstimatorInputError, StepbusClassifier, StepbusRegressor
+from stepbus_plugins.scikit_learn.inputs import described
 
 small: Any = import_module(str(Path(__file__).parents[2] / "fixtures" / "estimators.py"))
 TEXTS = ["a good film", "a bad film", "great plot", "awful plot"] * 3
@@ -106,6 +107,56 @@ def test_pairs_and_tables() -> None:
     assert np.isfinite(objects.predict_proba(frame.to_numpy())).all()
 
 
+def test_columns_without_names_on_one_side_go_by_their_places() -> None:
+    frame = pd.DataFrame({"a": [3, 1, 2, 5] * 3, "b": [0.5, None, 4.0, 9.25] * 3, "c": TEXTS})
+    unnamed, array = frame.set_axis([7, 8, 9], axis=1), frame.to_numpy()
+    for parameters in ({}, {"text_columns": ["c", "a"]}):
+        found = a_classifier(**parameters).fit(frame, LABELS)
+        wanted = found.predict_proba(frame)
+        for X in (array, array.tolist(), unnamed):
+            with pytest.warns(UserWarning, match="X does not have valid feature names"):
+                np.testing.assert_array_equal(found.predict_proba(X), wanted)
+        wrong = pytest.raises(ValueError, match="X has 2 features, but StepbusClassifier is expecting 3")
+        with pytest.warns(UserWarning, match="X does not have valid feature names"), wrong:
+            found.predict(array[:, :2])
+        with pytest.raises(ValueError, match="feature names should match"):
+            found.predict(frame.rename(columns={"a": "d"}))
+    for X in (array, unnamed):
+        found = a_classifier().fit(X, LABELS)
+        wanted = found.predict_proba(X)
+        np.testing.assert_array_equal(found.predict_proba(array), wanted)
+        np.testing.assert_array_equal(found.predict_proba(unnamed), wanted)
+        with pytest.warns(UserWarning, match="X has feature names, but StepbusClassifier was fitted without"):
+            np.testing.assert_array_equal(found.predict_proba(frame), wanted)
+
+
+def test_a_frame_of_one_column_of_texts_and_its_array(on_texts: StepbusClassifier) -> None:
+    frame = pd.DataFrame({"review": TEXTS})
+    found = a_classifier().fit(frame, LABELS)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        np.testing.assert_array_equal(found.predict_proba(frame.to_numpy()), on_texts.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (np.int64(0), "a"),
+        (np.array(2), "c"),
+        (-1, "c"),
+        (np.str_("b"), "b"),
+        (np.array([0, 2]), ["a", "c"]),
+        (np.array(["c", "a"]), ["c", "a"]),
+        ((np.int32(1), "a"), ["b", "a"]),
+        (pd.Index(["b"]), "b"),
+        (range(2), ["a", "b"]),
+    ],
+)
+def test_columns_of_text_by_name_or_place(said: Any, wanted: Any) -> None:
+    found = described(pd.DataFrame([["x", "y", "z"]], columns=["a", "b", "c"]), said)
+    assert found == {"type": "text", "text": wanted}
+    assert {type(each) for each in found["text"]} == {str}  # no strings of NumPy, which no file of settings takes
+
+
 def test_columns_called_as_ours() -> None:
     frame = pd.DataFrame({"label": TEXTS, "weight": [1, 2] * 6})
     found = a_classifier().fit(frame, LABELS, sample_weight=np.ones(12))
@@ -149,6 +200,13 @@ def test_texts_are_no_table() -> None:
         ({"text_columns": [0, 0, 0]}, r"text_columns: .* got 3 columns"),
         ({"text_columns": 1}, r"text_columns: .* got 1"),
         ({"text_columns": True}, r"text_columns: .* got True"),
+        ({"text_columns": np.True_}, r"text_columns: .* got True"),
+        ({"text_columns": [0, False]}, r"text_columns: .* got False"),
+        ({"text_columns": np.int64(3)}, r"text_columns: .* got 3"),
+        ({"text_columns": np.array([0, 3])}, r"text_columns: .* got 3"),
+        ({"text_columns": -2}, r"text_columns: .* got -2"),
+        ({"text_columns": 0.0}, r"text_columns: .* got 0\.0"),
+        ({"text_columns": [[0]]}, r"text_columns: .* got \[0\]"),
     ],
 )
 def test_wrong_parameters_are_value_errors(parameters: dict[str, Any], words: str) -> None:
