@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from stepbus import BadInput, ConfigError, create_trainer, hookimpl, load_config, open_trainer
+from stepbus import BadInput, ConfigError, DataError, create_trainer, hookimpl, load_config, open_trainer
 from stepbus.cli.main import main
 
 
@@ -301,3 +301,26 @@ def test_what_is_written_down_of_a_configuration_loads_again_with_the_same_names
         load_config({"training": {"metrics": renamed}}).digest()
         != load_config({"training": {"metrics": metrics}}).digest()
     )
+
+
+def test_a_threshold_said_at_opening_decides_there(tiny_config: Any, review_files: dict[str, Path]) -> None:
+    """The one of the training came back with the labels, over what was said."""
+    trainer = create_trainer(config=tiny_config(data={"threshold": 0.4}, training={"num_epochs": 1}))
+    result, dev = trainer.train(), review_files["dev"]
+    labels, said = pd.read_csv(dev)["label"].to_numpy(), trainer.predict(str(dev))[:, 1]
+    halfway = float(np.median(said))
+    for given, threshold in (({}, 0.4), ({"threshold": halfway}, halfway), ({"data__threshold": None}, 0.5)):
+        found = open_trainer(result.directory, **given).evaluate(str(dev))
+        assert found["eval_accuracy"] == pytest.approx(((said >= threshold) == labels).mean()), given
+    with pytest.raises(DataError, match=r"^data\.threshold: expected one number for two classes"):
+        open_trainer(result.directory, threshold={"maybe": 0.3})
+
+
+@pytest.mark.parametrize(("setting", "was", "now"), [("target", "none", "log1p"), ("task", "binary", "multiclass")])
+def test_what_a_model_was_trained_for_cannot_be_said_otherwise_at_opening(
+    setting: str, was: str, now: str, tiny_config: Any
+) -> None:
+    result = create_trainer(config=tiny_config(training={"num_epochs": 1})).train()
+    assert open_trainer(result.directory, **{setting: was}).config.data is not None
+    with pytest.raises(ConfigError, match=f"data.{setting}: expected '{was}', which the model was .*, got '{now}'"):
+        open_trainer(result.directory, **{setting: now})

@@ -261,6 +261,8 @@ class Trainer(ShownTrainer, PredictionMethods, CheckpointMethods, StepMethods):
     def update_config(self, **overrides: Any) -> None:
         """Change settings for the next `train`, which starts from the present weights.
 
+        Until then `evaluate` and `predict` are as the training before left them; `open_trainer(RUN, …)` takes others.
+
         Args:
             **overrides: Settings by name (`learning_rate=1e-6`), or by section and name with two underscores.
         """

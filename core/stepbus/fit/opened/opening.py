@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from stepbus.base import BadInput, ModelError, error_words, one_line, read_foreign, refuse_half_characters, show
+from stepbus.base import (
+    BadInput,
+    ConfigError,
+    ModelError,
+    Problem,
+    error_words,
+    one_line,
+    read_foreign,
+    refuse_half_characters,
+    show,
+)
+from stepbus.base.scoring import thresholds_of
 from stepbus.compute import CompiledSteps, ParameterUpdater, StepParts, read_config
 from stepbus.compute.models import meaning_in, tell_classes
 from stepbus.device import choice
@@ -102,6 +113,8 @@ def open_model(
             f"({error_words(error)})"
         ) from error
     encoder.opened = place
+    if overrides:
+        _take_over(config, trained, encoder.codec)
     if overrides and (words := other_model(trained.model, config.model, encoder.codec.task or "")):
         log.warning(
             "%s: its weights were trained for other outputs: %s; its predictions mean nothing yet", folder, words
@@ -123,6 +136,22 @@ def open_model(
     bus = opened_bus(folder, config, saved.get("predicting", {}), plugins)
     session = OpenedSession(folder, named, config, data, model, steps, bus)
     return OpenedModel(folder, config, model, Predictor(named, data, steps, metrics, session))
+
+
+def _take_over(config: Config, trained: Config, codec: LabelCodec) -> None:
+    """Take over what was said at opening of labels, of which the folder has what was said in training.
+
+    Raises:
+        ConfigError: It is something that weights were trained for, or no threshold of these labels.
+    """
+    now = config.data.settings
+    for name, here, there in (("task", now.task, codec.task), ("target", now.target, codec.target)):
+        if here is not None and here != there:
+            words = f"expected {show(there)}, which the model was trained for, got {show(here)}; leave it out"
+            raise ConfigError([config.locate(Problem(f"data.{name}", words))])
+    if now.threshold != trained.data.settings.threshold:
+        codec.threshold = now.threshold
+        codec.thresholds = thresholds_of(now.threshold, codec.task, codec.names, "data.threshold")
 
 
 def _refuse_module(folder: Path, encoder: Any) -> None:
