@@ -215,12 +215,16 @@ class Freezes:
         (
             {"patterns": ["*.layer.1.output.dense.bias"]},
             {},
-            rf"{FROZEN} 1 parameter of layer 2 of 2 .* random, such as encoder.*layer.1.output.dense.bias; freeze less, "
-            r"unfreeze it in time \(freeze does so with gradual: true\), or start less anew",
+            rf"{FROZEN} 1 parameter of layer 2 of 2 .* random, such as encoder.*layer.1.output.dense.bias; freeze "
+            r"less, unfreeze it in time \(freeze does so with gradual: true\), or start less anew",
         ),
         ({"patterns": ["pooling.*"]}, {}, rf"plugins.reinitialize.pooler: {FROZEN} 2 parameters of the pooling stay"),
         # Each of 2 epochs gives one layer more, and the lower one is still frozen when the fit ends.
-        ({"gradual": True, "unfreeze_every": 1, "unfreeze_by": "epochs"}, {"layers": 2}, "16 parameters of layer 1 of 2"),
+        (
+            {"gradual": True, "unfreeze_every": 1, "unfreeze_by": "epochs"},
+            {"layers": 2},
+            "16 parameters of layer 1 of 2",
+        ),
     ],
 )
 def test_what_starts_anew_is_not_frozen_to_the_end(
@@ -233,7 +237,9 @@ def test_what_starts_anew_is_not_frozen_to_the_end(
         train(tree)
 
 
-@pytest.mark.parametrize("freeze", [{"layers": 1, "embeddings": True}, {"gradual": True}, {"patterns": ["*.layer.0.*"]}])
+@pytest.mark.parametrize(
+    "freeze", [{"layers": 1, "embeddings": True}, {"gradual": True}, {"patterns": ["*.layer.0.*"]}]
+)
 def test_what_starts_anew_may_wait_for_its_phase(tiny_config: Make, pretrained: Path, freeze: dict[str, Any]) -> None:
     tree = fine_tuning(tiny_config, pretrained, {"pooler": False})
     tree["training"] |= {"num_epochs": 2, "max_steps": 22}
