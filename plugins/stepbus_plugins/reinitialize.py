@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define
 
-from stepbus import ConfigError, ModelError, Problem, counted, hookimpl, setting
+from stepbus import ConfigError, ModelError, Problem, counted, hookimpl, listed, setting
 
 
 class Reinitialize:
@@ -32,6 +32,7 @@ class Reinitialize:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.done = False
+        self.drawn: dict[str, str] = {}  # parameter -> the part of the model that a user knows it by
 
     @hookimpl
     def validate_plan(self) -> list[Problem]:
@@ -62,9 +63,34 @@ class Reinitialize:
             raise _refusal("pooler", words)
         renew(model, chosen, trainer.fit.seed)
         self.done = True
+        of = f" of {len(layers)}"
+        self.drawn = {
+            name: "the pooling" if name.startswith("pooling.") else f"layer {depths[name]}{of}" for name in chosen
+        }
         top = f"the top {counted(self.config.layers, 'layer')} of {len(layers)}" if self.config.layers else ""
         pooler = "the pooling" if any(name.startswith("pooling.") for name in chosen) else ""
         trainer.message(f"reinitialize: {' and '.join(filter(None, (top, pooler)))} start anew")
+
+    @hookimpl
+    def on_fit_start(self, trainer: Any, state: Any) -> None:
+        """Refuse what was drawn anew and that no phase trains, whoever froze it: it would stay random.
+
+        Raises:
+            ConfigError: There is some.
+        """
+        trained = {name for names in trainer.phases.values() for name in names}
+        # A resumed fit may freeze what it has trained before.
+        still = [] if state.step else [name for name in self.drawn if name not in trained]
+        if not still:
+            return
+        parts = listed(dict.fromkeys(self.drawn[name] for name in still))
+        where = "pooler" if all(name.startswith("pooling.") for name in still) else "layers"
+        words = (
+            f"expected what starts anew to be trained in some phase of the fit, but {counted(len(still), 'parameter')} "
+            f"of {parts} stay frozen to the end and would stay random, such as {still[0]}; freeze less, unfreeze it in "
+            f"time (freeze does so with gradual: true), or start less anew"
+        )
+        raise _refusal(where, words)
 
     @hookimpl
     def on_fit_end(self, trainer: Any, result: Any) -> None:

@@ -187,6 +187,77 @@ def test_a_pooling_without_layers_has_none_to_start_anew(tiny_config: Make, pret
         train(tree)
 
 
+FROZEN = "expected what starts anew to be trained in some phase of the fit, but"
+
+
+class Freezes:
+    """What somebody's own plugin freezes: everything below the head, until an update if it has one."""
+
+    def __init__(self, until: int | None = None) -> None:
+        self.until = until
+
+    @hookimpl
+    def phases(self) -> list[int]:
+        return [] if self.until is None else [self.until]
+
+    @hookimpl
+    def trained_parameters(self, names: Any, step: int) -> Any:
+        return names if step == self.until else [name for name in names if name.startswith("head.")]
+
+
+@pytest.mark.parametrize(
+    ("freeze", "settings", "words"),
+    [
+        # A layer of this BERT has 6 linear layers and 2 norms, each with a weight and a bias.
+        ({"layers": 2}, {}, rf"plugins.reinitialize.layers: {FROZEN} 16 parameters of layer 2 of 2 stay frozen"),
+        ({"layers": 1}, {"layers": 2}, f"{FROZEN} 16 parameters of layer 1 of 2 stay frozen to the end"),
+        ({"layers": 2}, {"layers": 2}, f"{FROZEN} 32 parameters of layer 1 of 2 and layer 2 of 2 stay"),
+        (
+            {"patterns": ["*.layer.1.output.dense.bias"]},
+            {},
+            rf"{FROZEN} 1 parameter of layer 2 of 2 .* random, such as encoder.*layer.1.output.dense.bias; freeze "
+            r"less, unfreeze it in time \(freeze does so with gradual: true\), or start less anew",
+        ),
+        ({"patterns": ["pooling.*"]}, {}, rf"plugins.reinitialize.pooler: {FROZEN} 2 parameters of the pooling stay"),
+        # Each of 2 epochs gives one layer more, and the lower one is still frozen when the fit ends.
+        (
+            {"gradual": True, "unfreeze_every": 1, "unfreeze_by": "epochs"},
+            {"layers": 2},
+            "16 parameters of layer 1 of 2",
+        ),
+    ],
+)
+def test_what_starts_anew_is_not_frozen_to_the_end(
+    tiny_config: Make, pretrained: Path, freeze: dict[str, Any], settings: dict[str, Any], words: str
+) -> None:
+    tree = fine_tuning(tiny_config, pretrained, settings)
+    tree["training"] |= {"num_epochs": 2, "max_steps": 22}
+    tree["plugins"]["freeze"] = freeze
+    with pytest.raises(BadInput, match=words):
+        train(tree)
+
+
+@pytest.mark.parametrize(
+    "freeze", [{"layers": 1, "embeddings": True}, {"gradual": True}, {"patterns": ["*.layer.0.*"]}]
+)
+def test_what_starts_anew_may_wait_for_its_phase(tiny_config: Make, pretrained: Path, freeze: dict[str, Any]) -> None:
+    tree = fine_tuning(tiny_config, pretrained, {"pooler": False})
+    tree["training"] |= {"num_epochs": 2, "max_steps": 22}
+    tree["plugins"]["freeze"] = freeze
+    trainer, watch = train(tree)
+    after = arrays(trainer.model)
+    for name, array in watch.before.items():
+        if ".layer.1." in name and name.endswith("dense.weight"):
+            assert not np.array_equal(after[name], array), name
+
+
+def test_any_plugin_that_freezes_it_is_seen(tiny_config: Make, pretrained: Path) -> None:
+    tree = fine_tuning(tiny_config, pretrained, {})
+    with pytest.raises(BadInput, match=f"{FROZEN} 18 parameters of layer 2 of 2 and the pooling stay frozen"):
+        create_trainer(config=tree, plugins=[Freezes()]).train()
+    create_trainer(config=tree, plugins=[Freezes(until=1)]).train()
+
+
 class Scaled(nn.Module):
     def __init__(self) -> None:
         super().__init__()

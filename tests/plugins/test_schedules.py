@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepbus import Plan, StepbusError, TrainingState
+from stepbus import Plan, StepbusError, TrainingState, create_trainer, hookimpl
+from stepbus.testing import play
 from stepbus_plugins.schedules import Schedules
 
 PARTS = {part.name: part for part in Schedules.components}
@@ -140,6 +142,80 @@ def test_plateau_of_a_metric_that_should_rise() -> None:
 def test_plateau_says_what_it_misses_at_run_time() -> None:
     with pytest.raises(StepbusError, match=r"watches 'eval_f1', but the evaluation at step 7 gave eval_loss"):
         built("reduce_on_plateau", monitor="eval_f1").on_metrics(fit(), TrainingState(step=7), {"eval_loss": 1.0})
+
+
+# Two updates an epoch: the means are 3, 3, 1 and 2, so the second and the fourth are no improvement.
+BY_EPOCH = [4.0, 2.0, 3.0, 3.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]
+
+
+class Rates:
+    """Keeps the base rate that each epoch begins with."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    @hookimpl
+    def on_epoch_start(self, trainer: Any) -> None:
+        self.seen.append(trainer.optimizer.learning_rate)
+
+
+@pytest.mark.parametrize(
+    ("own", "training", "evaluations"),
+    [
+        ("train_loss", {}, []),  # no rows to evaluate
+        (None, {"monitor": "train_loss"}, []),
+        ("train_loss", {"monitor": "train_loss"}, []),
+        ("train_loss", {"eval_strategy": "no"}, [{"eval_loss": 0.9}]),
+        ("train_loss", {}, [{"eval_loss": 0.9}]),  # counted once, beside what is evaluated
+    ],
+)
+def test_plateau_of_the_training_loss(
+    own: str | None, training: dict[str, Any], evaluations: list[dict[str, float]]
+) -> None:
+    rates, options = Rates(), {"patience": 0, "factor": 0.5, "monitor": own}
+    played = play(
+        rates, parts={"scheduler.plateau": lambda: built("reduce_on_plateau", **options)}, losses=BY_EPOCH,
+        metrics=evaluations, steps_per_epoch=2, epochs=5, **training,
+    )  # fmt: skip
+    base = rates.seen[0]
+    assert rates.seen == [base, base, base / 2, base / 2, base / 4]
+    assert played.state.step == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "words"),
+    [
+        ({"monitor": "train_loss"}, {"steps_per_epoch": 10}, None),
+        ({}, {"monitor": "train_loss", "steps_per_epoch": 100}, None),
+        ({"monitor": "train_loss"}, {"steps_per_epoch": 101}, "expected an evaluation to watch, but"),  # no whole epoch
+        ({}, {"steps_per_epoch": 10}, "expected an evaluation to watch, but"),
+        ({"monitor": "train_los"}, {"steps_per_epoch": 10}, "got 'train_los' (did you mean 'train_loss'?)"),
+    ],
+)
+def test_what_a_plateau_can_watch_without_rows(
+    options: dict[str, Any], changes: dict[str, Any], words: str | None
+) -> None:
+    facts = {"has_validation": False, "metrics": {"eval_loss": False, "train_loss": False}} | changes
+    problems = Schedules().validate_plan(plan("reduce_on_plateau", options, **facts))
+    assert [words in problem.message for problem in problems] == ([] if words is None else [True])
+
+
+def test_a_fit_without_rows_lowers_its_rate_by_the_training_loss(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    tree = tiny_config(
+        # Nothing is ever 100 % better, so each of the epochs after the first has stalled.
+        scheduler={
+            "type": "reduce_on_plateau",
+            "monitor": "train_loss",
+            "patience": 0,
+            "factor": 0.5,
+            "threshold": 1.0,
+        },
+        training={"num_epochs": 3},
+    )
+    del tree["data"]["validation"]
+    rates = Rates()
+    create_trainer(config=tree, plugins=[rates]).train()
+    assert rates.seen == [3e-3, 3e-3, 1.5e-3]
 
 
 def plan(name: str, options: dict[str, Any], **changes: Any) -> Any:

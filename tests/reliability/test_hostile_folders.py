@@ -800,7 +800,9 @@ def test_an_argument_of_a_command_that_is_no_path(
 
 def test_an_empty_output_is_not_no_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "quick_test", "--output", ""]) == 2
-    assert "environment.output_dir" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--output: expected a folder, got '': it is empty; name one, or leave --output out" in said
+    assert "environment" not in said and "--set" not in said
 
 
 def test_a_folder_that_may_not_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 
 from stepbus.base import CheckpointError, ModelError, read_json, remedy_of, unusable, usable
+from stepbus.compute.models_below import models_below
 from stepbus.compute.packages import folder_in_package
 from stepbus.compute.replacing import names_to_replace
 from stepbus.storage import (
@@ -87,7 +88,9 @@ def find_folder(source: str, *, weights: bool = True) -> Path:
     if not weights:
         return folder
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{place}: expected a model folder with a config.json, found none")
+        raise ModelError(
+            f"{place}: expected a model folder with a config.json, found none{models_below(source, folder)}"
+        )
     if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
         if any(folder.glob("pytorch_model*.bin")):
             raise ModelError(

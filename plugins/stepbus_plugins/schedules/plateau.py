@@ -10,6 +10,11 @@ from stepbus_plugins.schedules.curves import Constant
 from stepbus_plugins.schedules.settings import PlateauConfig
 
 
+def _of_training(metric: str) -> bool:
+    """Say whether a metric is a mean over an epoch's training rows, for which nothing need be evaluated."""
+    return metric.startswith("train_")
+
+
 class ReduceOnPlateau(Constant):
     """Lowers the base rate each time that the monitored metric has stalled, as PyTorch's ReduceLROnPlateau counts."""
 
@@ -21,6 +26,14 @@ class ReduceOnPlateau(Constant):
         self.best: float | None = None
         self.stalled = 0
         self.resting = 0
+
+    @hookimpl
+    def on_epoch_end(self, trainer: Any, state: TrainingState) -> None:
+        """Count the epochs where the training loss is watched and nothing is evaluated."""
+        watched, rows = self.settings.monitor or "", trainer.fit.monitored is not None
+        counted_already = bool(state.history) and state.history[-1]["step"] == state.step
+        if _of_training(watched) and not counted_already and not (rows and trainer.settings.eval_strategy != "no"):
+            self.on_metrics(trainer, state, state.metrics)
 
     @hookimpl
     def on_metrics(self, trainer: Any, state: TrainingState, metrics: dict[str, float]) -> None:
@@ -71,7 +84,8 @@ class ReduceOnPlateau(Constant):
 def plateau_problems(settings: PlateauConfig, plan: Any) -> list[Problem]:
     """Return why a plateau could not be seen in this plan, if so."""
     monitor, here = settings.monitor or plan.monitor, "scheduler.monitor" if settings.monitor else "training.monitor"
-    if not plan.has_validation:
+    by_epochs = _of_training(monitor) and plan.steps_per_epoch <= plan.total_steps  # some epoch comes to its end
+    if not plan.has_validation and not by_epochs:
         words = f"expected an evaluation to watch, but {plan.unevaluated}, "
         return [Problem("scheduler", f"{words}or take another schedule than reduce_on_plateau")]
     if monitor not in plan.metrics:

@@ -53,6 +53,48 @@ def test_a_local_folder_is_itself(tmp_path: Path) -> None:
     assert find_folder(str(model_folder(tmp_path / "m"))) == tmp_path / "m"
 
 
+def found_below(folder: Path, where: Path | None = None) -> str:
+    """Return what is said of a folder without a model, after the plain sentence, with paths from that folder."""
+    with pytest.raises(ModelError) as refused:
+        find_folder(str(where or folder))
+    before, plain, after = str(refused.value).partition("expected a model folder with a config.json, found none")
+    assert (before, plain) != ("", "")
+    return after.replace(f"{folder}/", "")
+
+
+def test_a_run_of_one_fit_says_where_its_model_is(tmp_path: Path) -> None:
+    model_folder(tmp_path / "run" / "fits" / "fit" / "model")
+    (tmp_path / "run" / "model").symlink_to("fits/fit/model")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert found_below(tmp_path / "run") == "; a model lies below it: write model"
+    assert found_below(tmp_path, tmp_path / "run" / "fits") == "; a model lies below it: write run/fits/fit/model"
+
+
+def test_a_run_of_folds_names_three_of_them(tmp_path: Path) -> None:
+    for number in range(1, 11):
+        model_folder(tmp_path / "fits" / f"fold-{number}" / "model")
+        model_folder(tmp_path / "fits" / f"fold-{number}" / "checkpoints" / "step-00000004")
+    assert found_below(tmp_path) == (
+        "; models lie below it: write one of fits/fold-1/model, fits/fold-2/model, fits/fold-3/model and 7 more"
+    )
+
+
+def test_checkpoints_are_named_the_newest_first(tmp_path: Path) -> None:
+    for step in (4, 8, 16):
+        model_folder(tmp_path / "fits" / "fit" / "checkpoints" / f"step-{step:08d}")
+    (tmp_path / "fits" / "fit" / "checkpoints" / "step-00000032").mkdir()  # which holds none
+    names = [f"step-{step:08d}" for step in (16, 8, 4)]
+    for above, place in (("fits/fit/checkpoints/", ""), ("checkpoints/", "fits/fit"), ("", "fits/fit/checkpoints")):
+        assert found_below(tmp_path / place) == (
+            "; checkpoints lie below it: write one of {0}{1}, {0}{2} or {0}{3}".format(above, *names)
+        )
+
+
+def test_a_folder_with_nothing_below_it_is_said_plainly(tmp_path: Path) -> None:
+    (tmp_path / "a" / "model").mkdir(parents=True)
+    assert found_below(tmp_path) == ""
+
+
 @pytest.mark.parametrize("inside", ["", "0_Transformer"])
 @pytest.mark.parametrize(
     "kind", ["sentence_transformers.models.Transformer", "sentence_transformers.base.modules.transformer.Transformer"]

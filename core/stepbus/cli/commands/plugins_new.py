@@ -11,11 +11,9 @@ from stepbus.cli.commands.printing import show
 def plugins_new(arguments: argparse.Namespace) -> None:
     """Write a new plugin, and print what to do next and the YAML lines that switch it on."""
     from stepbus.author import scaffold
-    from stepbus.base import BadInput, is_url, usable
+    from stepbus.cli.commands.output_folder import output_folder
 
-    plugin, folder = scaffold.names(arguments.name, arguments.kind), usable(arguments.output, setting="--output")
-    if is_url(arguments.output):
-        raise BadInput(f"--output: expected a folder of this machine, got {arguments.output!r}")
+    plugin, folder = scaffold.names(arguments.name, arguments.kind), output_folder(arguments.output)
     if arguments.package:
         made = scaffold.write_distribution(plugin, folder)
         show(f"wrote {made}; install it, test it, and name it in a configuration file:\n")

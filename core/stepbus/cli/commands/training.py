@@ -9,12 +9,13 @@ USUAL = "predictions.csv"  # where predictions go if no file is named
 
 def train(arguments: argparse.Namespace) -> None:
     """Fine-tune as a configuration says."""
+    from stepbus.cli.commands.output_folder import output_folder
     from stepbus.config import load_config
 
-    overrides = list(arguments.overrides)
-    if arguments.output is not None:
-        overrides.append(f"environment.output_dir={arguments.output}")
-    config = load_config(arguments.config, overrides)
+    given = {} if arguments.output is None else {"environment.output_dir": str(output_folder(arguments.output))}
+    config = load_config(arguments.config, arguments.overrides, given)
+    if given and arguments.overrides:
+        config = config.updated(given)  # what --set says lies over keywords, and --output over both
     if arguments.output is not None and isinstance(arguments.resume, str):
         import sys
         from pathlib import Path
