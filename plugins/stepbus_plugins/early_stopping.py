@@ -68,8 +68,8 @@ class EarlyStopping:
                     f"expected an evaluation to watch, but {plan.unevaluated}, or switch early_stopping off",
                 )
             ]
-        if monitor not in plan.metrics:
-            return [plan.unknown_metric(monitor, ".monitor" if self.config.monitor else "training.monitor")]
+        if problem := plan.unwatchable(monitor, ".monitor" if self.config.monitor else "training.monitor"):
+            return [problem]
         if plan.metrics[monitor] is None:
             return [
                 Problem(

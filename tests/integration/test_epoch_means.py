@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stepbus import Trainer, create_trainer, hookimpl, load_config
+from stepbus import ConfigError, Trainer, create_trainer, hookimpl, load_config
 
 NAMES = ("train_loss", "train_rdrop_kl")
 
@@ -114,3 +114,27 @@ def test_a_resume_in_an_epoch_gives_the_same_bits(cut: int, tree: Any, tmp_path:
     assert 0 < resumed.resumed_at < 6
     assert resumed.epoch_means == whole.epoch_means and lines(resumed) == lines(whole)
     pd.testing.assert_frame_equal(resumed.frame(), whole.frame(), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("watching", "path"),
+    [
+        ({"training": {"monitor": "train_loss"}}, "training.monitor"),
+        ({"plugins": {"early_stopping": {"monitor": "train_loss", "restore_best": False}}}, "plugins.early_stopping.m"),
+        ({"scheduler": {"type": "reduce_on_plateau", "monitor": "train_loss"}}, "scheduler.monitor"),
+    ],
+)
+@pytest.mark.parametrize("every", [4, 11, 22])
+def test_means_of_parts_of_epochs_are_nothing_to_choose_by(
+    watching: dict[str, Any], path: str, every: int, tiny_config: Any
+) -> None:
+    """The mean of two batches after ten fell behind that of ten: a fit that went well was stopped."""
+    steps = {"eval_strategy": "steps", "eval_steps": every, "num_epochs": 2}
+    tree = tiny_config(**{**watching, "training": {**steps, **watching.get("training", {})}})
+    if every % 11 == 0:  # at the ends of epochs it is the mean of a whole one
+        assert create_trainer(config=tree).train().status == "ok"
+        return
+    with pytest.raises(
+        ConfigError, match=rf"{path}.* got 'train_loss': within an epoch it is the mean of the rows so far"
+    ):
+        create_trainer(config=tree).train()

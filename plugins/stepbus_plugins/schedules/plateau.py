@@ -88,8 +88,8 @@ def plateau_problems(settings: PlateauConfig, plan: Any) -> list[Problem]:
     if not plan.has_validation and not by_epochs:
         words = f"expected an evaluation to watch, but {plan.unevaluated}, "
         return [Problem("scheduler", f"{words}or take another schedule than reduce_on_plateau")]
-    if monitor not in plan.metrics:
-        return [plan.unknown_metric(monitor, here)]
+    if problem := plan.unwatchable(monitor, here):
+        return [problem]
     if plan.metrics[monitor] is None:
         words = "expected a metric that declares whether greater is better"
         return [Problem("scheduler.monitor", f"{words}, got {monitor!r}, which does not")]

@@ -69,6 +69,25 @@ class Plan:
         expected = f"expected a metric that this run computes, got {name!r}{near}"
         return Problem(path, f"{expected}; computed are {', '.join(sorted(self.metrics))}")
 
+    def unwatchable(self, name: str, path: str) -> Problem | None:
+        """Return what is wrong with a metric that decides: it is never computed, or its values cannot be compared.
+
+        Args:
+            name: What is watched.
+            path: The setting that says so.
+        """
+        if name not in self.metrics:
+            return self.unknown_metric(name, path)
+        if not name.startswith("train_") or not self.has_validation:
+            return None
+        training, epoch = self.config.training, self.steps_per_epoch
+        every = training.eval_steps if training.eval_strategy == "steps" else None
+        if every is None or (epoch and every % epoch == 0):
+            return None
+        expected = f"expected a metric of evaluated rows where eval_strategy is steps, got {name!r}"
+        why = "within an epoch it is the mean of the rows so far, so that its values cannot be compared"
+        return Problem(path, f"{expected}: {why}; watch eval_loss, or set eval_strategy: epoch")
+
 
 def make_plan(session: FitSession, fits: list[Fit]) -> Plan:
     """Return what is going to happen.
@@ -108,8 +127,8 @@ def plan_problems(plan: Plan) -> list[Problem]:
 
         problems += [Problem("training.exact", reason) for reason in conditions.unpromised()]
     watched = plan.fits[0].monitored is not None or by_training_alone(training, False)
-    if plan.monitor not in plan.metrics and watched:
-        problems.append(plan.unknown_metric(plan.monitor, "training.monitor"))
+    if watched and (problem := plan.unwatchable(plan.monitor, "training.monitor")) is not None:
+        problems.append(problem)
     if training.eval_strategy == "steps" and plan.fits[0].monitored is None:
         problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))
     return problems
