@@ -196,7 +196,8 @@ class LoaderFits:
                 continue
             if is_written(config, path):
                 made = "the loader makes the batches" if section == "data" else "the model is a module of yours"
-                found.append((path, f"it has no effect, because {made}"))
+                own = "; give metrics theirs: {type: accuracy, threshold: …}" if path == "data.threshold" else ""
+                found.append((path, f"it has no effect, because {made}{own}"))
         return [
             *session.data.notes,
             *config.notes,

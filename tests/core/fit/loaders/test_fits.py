@@ -120,7 +120,7 @@ def test_settings_without_effect_are_said(classifier: Any) -> None:
         )
         return given.notes(session, [Fit("fit", {}, 1)])  # type: ignore[arg-type]
 
-    data = {"batch_size": 3, "task": "binary", "text": "t"}
+    data = {"batch_size": 3, "task": "binary", "text": "t", "threshold": 0.4}
     sections = {"data": data, "model": {"pooling": "cls"}, "training": {"num_epochs": 2, "max_steps": 9}}
     assert notes(fits(**sections), 0) == [
         "of the data",
@@ -129,6 +129,8 @@ def test_settings_without_effect_are_said(classifier: Any) -> None:
         "model.pooling: it has no effect, because the model is a module of yours",
         "data.batch_size: it has no effect, because the loader makes the batches",
         "data.text: it has no effect, because the loader makes the batches",
+        "data.threshold: it has no effect, because the loader makes the batches; give metrics theirs: {type: accuracy, "
+        "threshold: …}",
     ]
     assert notes(fits(), 3) == ["of the data"]
     assert any(
