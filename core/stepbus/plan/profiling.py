@@ -160,7 +160,7 @@ def profile(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = (
     """
     with tempfile.TemporaryDirectory(prefix="stepbus-profile-") as folder:
         profiler = Profiler(steps)
-        config = load_config(source, overrides).updated({"environment.output_dir": folder})
+        config = load_config(source, [*overrides, f"environment.output_dir={folder}"])
         try:
             Trainer(config, plugins=[profiler]).train()
         except Interrupted:

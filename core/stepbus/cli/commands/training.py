@@ -12,10 +12,10 @@ def train(arguments: argparse.Namespace) -> None:
     from stepbus.cli.commands.output_folder import output_folder
     from stepbus.config import load_config
 
-    given = {} if arguments.output is None else {"environment.output_dir": str(output_folder(arguments.output))}
-    config = load_config(arguments.config, arguments.overrides, given)
-    if given and arguments.overrides:
-        config = config.updated(given)  # what --set says lies over keywords, and --output over both
+    named = {} if arguments.output is None else {"environment.output_dir": str(output_folder(arguments.output))}
+    config = load_config(arguments.config, arguments.overrides, named)
+    if named and arguments.overrides:
+        config = config.updated(named)  # what --set says lies over keywords, and --output over both
     if arguments.output is not None and isinstance(arguments.resume, str):
         import sys
         from pathlib import Path
