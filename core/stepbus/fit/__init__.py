@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from stepbus.fit.members import run_scoped as run_scoped
     from stepbus.fit.members import source_digest as source_digest
     from stepbus.fit.members import version_of as version_of
-    from stepbus.fit.metrics import CheckedMetric as CheckedMetric
-    from stepbus.fit.metrics import of_metric as of_metric
-    from stepbus.fit.metrics import rehearse as rehearse
-    from stepbus.fit.metrics import rehearsed_numbers as rehearsed_numbers
+    from stepbus.fit.scoring import rehearse as rehearse
     from stepbus.fit.session import FitSession as FitSession
     from stepbus.fit.switched_off import disabled_of as disabled_of
     from stepbus.fit.switched_off import keep_disabled as keep_disabled
@@ -54,7 +51,7 @@ else:
         effects="by_training_alone loop_notes run_notes unevaluated",
         evaluation="joined metric_values predict score unweighed",
         members="PASSED Prototype exclusions for_fit make plugin_table prototypes run_scoped source_digest version_of",
-        metrics="CheckedMetric of_metric rehearse rehearsed_numbers",
+        scoring="rehearse",
         session="FitSession",
         switched_off="disabled_of keep_disabled",
         texts="TextFits config_model known_config new_encoder text_of",

@@ -12,8 +12,8 @@ from stepbus.base.guards import Scores
 from stepbus.base.scoring import weights_argument
 from stepbus.fit import best_weights
 from stepbus.fit.computing import spoiled
-from stepbus.fit.metrics import metric_values as metric_values
 from stepbus.fit.predicting import combined, seen_otherwise, views_of
+from stepbus.fit.scoring import metric_values as metric_values
 from stepbus.fit.using import weights_in_use
 from stepbus.kernel import Best, Predictions
 

@@ -273,3 +273,6 @@ class Plan(Protocol):
 
     def unknown_metric(self, name: str, path: str) -> Any:
         """Return the problem of a metric that is watched and never computed."""
+
+    def unwatchable(self, name: str, path: str) -> Any:
+        """Return the problem of a metric that decides and is never computed, or has no values to compare; or None."""

@@ -86,11 +86,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         folder = temporary / "run" if temporary is not None else Path(str(self.output_dir))
         self.fitted_run_ = FittedRun(folder, temporary)  # from now on somebody removes it
         with as_value_errors(), interrupts_as_such(temporary is None):
-            trainer = create_trainer(config=self.config, **chosen, output_dir=str(folder))
-            result = trainer.train(rows)
+            made = create_trainer(config=self.config, **chosen, output_dir=str(folder))
+            result = made.train(rows)
         if temporary is None:
             self.fitted_run_ = FittedRun(Path(result.directory))
-        self.fitted_run_.plugins = trainer.plugins  # the trainer knows also those that came in a configuration
+        self.fitted_run_.plugins = made.plugins  # the trainer knows also those that came in a configuration
         self.history_, self.n_steps_ = result.frame(), result.steps
 
     def _settings(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from stepbus.base import BadInput, ConfigError, PluginError, Problem, Selected, show, show_python
-from stepbus.fit import CheckedMetric, of_metric, rehearsed_numbers
+from stepbus.fit.scoring.metrics import CheckedMetric, of_metric, rehearsed_numbers
 
 if TYPE_CHECKING:
     from stepbus.config import Config
