@@ -51,6 +51,7 @@ def hook_problem(loaded: LoadedPlugin) -> str:
 
 def _trace(cls: Any, folder: Path) -> None:
     """Make every step of a tiny run with a plugin."""
+    from stepbus.compute.models import generators_kept
     from stepbus.compute.stepping import to_device
     from stepbus.config import load_config
     from stepbus.fit import TextFits
@@ -71,6 +72,7 @@ def _trace(cls: Any, folder: Path) -> None:
         session.state.step = start
         session.compile()
         steps: Any = session.steps
-        with session.data.windows(0, 0) as windows:
+        # A trace that fails leaves its own random state behind.
+        with session.data.windows(0, 0) as windows, generators_kept():
             # Not evaluated: kernels of a machine that has none yet take their time to compile.
             steps.traced.train(to_device(next(windows)[0]))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stepbus.compute.models.model import Classifier as Classifier
     from stepbus.compute.models.model_keys import check_keys as check_keys
     from stepbus.compute.models.part_state import built_part as built_part
+    from stepbus.compute.models.part_state import generators_kept as generators_kept
     from stepbus.compute.models.parts import Encoder as Encoder
     from stepbus.compute.models.parts import Head as Head
     from stepbus.compute.models.parts import Pooling as Pooling
@@ -43,7 +44,7 @@ else:
         loading="LoadReport",
         model="Classifier",
         model_keys="check_keys",
-        part_state="built_part",
+        part_state="built_part generators_kept",
         pooling="build_pooling",
         pooling_check="check_models_pooling check_pooling",
         showing="model_in_words",

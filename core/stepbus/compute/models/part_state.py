@@ -83,7 +83,7 @@ def check_constants(maker: Maker, part: Any, build: Callable[[], Any]) -> None:
     held = dict(hidden_numbers(part))
     if not held:
         return
-    with _generators_kept():
+    with generators_kept():
         again = dict(hidden_numbers(build()))
         for path, value in held.items():
             if path in again and _same(value, again[path]):
@@ -150,7 +150,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 @contextmanager
-def _generators_kept() -> Iterator[None]:
+def generators_kept() -> Iterator[None]:
     """Put back where the generators stood that a module may draw from: what is built next starts as it would have."""
     keys: Any = mx.random.state
     high, low = keys[0].tolist()
