@@ -22,6 +22,7 @@ from stepbus.config.discovery import NAME, installed, may_implement, may_offer_c
 from stepbus.fit import PASSED
 from stepbus.fit.opened.folder_code import from_folder, missing_code
 from stepbus.fit.opened.passed_classes import as_handed_over, entry_names
+from stepbus.fit.opened.passed_metrics import metrics_written, with_passed_metrics
 from stepbus.fit.opened.places import place_of, without_places
 from stepbus.fit.opened.readers import put_back, reading_plugins, set_apart
 from stepbus.fit.opened.wishes import SECTIONS, Wish, of_sections, shown_place
@@ -67,27 +68,8 @@ def prediction_tree(config: Config, task: str | None = None) -> dict[str, Any]:
     # Sizes of a model from scratch stand in config.json from now on.
     for name in config.model.component.metadata.get("from_scratch", ()):
         sections["model"].pop(name, None)
-    training = _metrics_that_open(config, passed)
+    training = metrics_written(config, passed)
     return set_apart({**sections, "training": training, "plugins": plugins}, readers)
-
-
-def _metrics_that_open(config: Config, offered: Mapping[str, str]) -> dict[str, Any]:
-    """Return `metrics` as it was written, without those of Python alone: no prediction needs one, and no file has it.
-
-    Args:
-        config: The configuration.
-        offered: Classes that were passed in Python and that a package offers, by name.
-    """
-    picked = config.training.metrics
-    if picked is None:
-        return {}
-    gone = {each.provider for each in picked if each.provider.endswith(PASSED)} - {f"{cls} {PASSED}" for cls in offered}
-    kept = [
-        as_written
-        for as_written, each in zip(config.tree["training"]["metrics"], picked, strict=True)
-        if each.provider not in gone
-    ]
-    return {"metrics": kept}
 
 
 def plugin_tree(config: Config, choice: PluginChoice) -> Any:
@@ -148,6 +130,7 @@ def open_config(
     if not isinstance(tree, dict) or not all(isinstance(tree.get(name), dict) for name in (*SECTIONS, "plugins")):
         wanted = "the mappings model, data, loss and plugins under config"
         raise ModelError(f"{place}: expected {wanted}, got something else")
+    tree = with_passed_metrics(tree, plugins)
     handed_over = entry_names(plugins).values()  # with settings a folder's own counts, and both are refused in words
     named = {name: own for name, own in tree["plugins"].items() if own != {} or name not in handed_over}
     tree = {**tree, "plugins": named}
