@@ -23,7 +23,7 @@ from stepbus import (
     setting,
     write_columns,
 )
-from stepbus_plugins.cross_validation.folds import Array, set_aside, split, too_few
+from stepbus_plugins.cross_validation.folds import Array, in_order, set_aside, split, too_few
 from stepbus_plugins.cross_validation.out_of_fold import out_of_fold
 from stepbus_plugins.cross_validation.report import combined_metrics, fold_scores, report_rows
 
@@ -103,7 +103,9 @@ class CrossValidation:
         codec.fit(rows)
         labels = codec.encode(rows)
         groups = self._groups(rows, data.group)
-        if self.config.seed is not None and (order := self._in_order()):
+        if self.config.seed is not None and (
+            order := in_order(self.config.strategy, self.config.shuffle, self.config.inner_validation)
+        ):
             self._refuse("seed", f"expected none, because {order} draws nothing, got {self.config.seed}; leave it out")
         counts = label_counts(codec, labels) if codec.task in ("binary", "multiclass") else {}
         if words := too_few(self.config.strategy, folds, len(rows), groups, counts):
@@ -138,12 +140,6 @@ class CrossValidation:
             train, stop = set_aside(strategy, share, train, classes, groups, seed)
             sets["stop"] = rows.take(stop, "stop")
         return sets | {"train": rows.take(train, "train")}
-
-    def _in_order(self) -> str:
-        """Return what makes folds that no seed changes, or nothing where rows are drawn."""
-        if self.config.strategy == "time_series":
-            return "strategy: time_series"
-        return "" if self.config.shuffle or self.config.inner_validation is not None else "shuffle: false"
 
     def _groups(self, rows: Rows, declared: str | None) -> Array | None:
         """Return the group number of each row, or None where no group column is declared."""

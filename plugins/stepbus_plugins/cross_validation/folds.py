@@ -69,6 +69,19 @@ def split(
         return [(np.sort(train), np.sort(held)) for train, held in pairs]
 
 
+def in_order(strategy: Strategy, shuffle: bool, share: float | None) -> str:
+    """Return the setting by which folds follow the order of the file, whatever the seed; "" where rows are drawn.
+
+    Args:
+        strategy: How rows are dealt out.
+        shuffle: Whether at random.
+        share: How many of a fold's training rows are drawn to be set aside, or None.
+    """
+    if strategy == "time_series":
+        return "strategy: time_series"
+    return "" if shuffle or share is not None else "shuffle: false"
+
+
 def set_aside(
     strategy: Strategy, share: float, train: Array, classes: Array, groups: Array | None, seed: int
 ) -> tuple[Array, Array]:
