@@ -1,15 +1,16 @@
 """How long training stands still for a checkpoint of a real model: updates with one written meanwhile, and without.
 
     python tests/benchmarks/checkpoint_stall.py [--pairs N] [--updates N] [--rows N] [--tokens N]
-        [--waiting | --unwritten | --apart]
+        [--waiting | --unwritten | --bare] [--apart]
 
 all-MiniLM-L6-v2 with AdamW (272 MB a checkpoint), every batch alike. A pair is twice the same number of updates, with a
 checkpoint begun before the first of them and without; which comes first alternates. Counted is all until the updates
 are done and the checkpoint is durable and told of, so what is taken before, what competes for the cores, and what is
 told afterwards. The updates have to last longer than the writing, or else that is waited for; the table says so. With
 --waiting, training waits for each checkpoint, as where memory is tight; with --unwritten nothing is written, which
-leaves what training itself does for one. With --apart, training is held to one core of the CPU and the writer to
-another: a core is to spare, as where a GPU trains. (Linux alone holds a thread to a core.)
+leaves what training itself does for one; with --bare the thread only writes the arrays' bytes to one file and syncs it,
+which is what the machine's disk takes from training, whoever writes. With --apart, training is held to one core of the
+CPU and the writer to another: a core is to spare, as where a GPU trains. (Linux alone holds a thread to a core.)
 """
 
 from __future__ import annotations
@@ -81,8 +82,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=32)
     how = parser.add_mutually_exclusive_group()
-    for name in ("--waiting", "--unwritten", "--apart"):
+    for name in ("--waiting", "--unwritten", "--bare"):
         how.add_argument(name, action="store_true")
+    parser.add_argument("--apart", action="store_true")
     given = parser.parse_args()
     if given.apart:
         keep_apart()
@@ -91,12 +93,17 @@ def main() -> None:
 
     def timed(taken: checkpointing.Taken) -> Path:
         began = time.perf_counter()
-        path = taken.folder / f"step-{taken.snapshot.step:08d}" if given.unwritten else write(taken)
+        if given.unwritten or given.bare:
+            path = taken.folder / f"step-{taken.snapshot.step:08d}"
+            if given.bare:
+                bare(taken)
+        else:
+            path = write(taken)
         written[taken.snapshot.step] = time.perf_counter() - began
         return path
 
     checkpointing.Taken.write = timed  # type: ignore[method-assign]
-    if given.unwritten:
+    if given.unwritten or given.bare:
         DiskCheckpoints.retire = lambda *_: None  # type: ignore[method-assign]
     if given.waiting:
         submit = DiskCheckpoints.submit
@@ -126,6 +133,17 @@ def main() -> None:
             plugins=[pairs],
         ).train()  # fmt: skip
     show(pairs, written)
+
+
+def bare(taken: checkpointing.Taken) -> None:
+    """Write the bytes of a snapshot to one file in place of the one before, and sync it; nothing is hashed or read."""
+    path = taken.folder.parent / "bare"
+    path.unlink(missing_ok=True)
+    with path.open("wb", buffering=0) as file:
+        for arrays in taken.snapshot.arrays.values():
+            for array in arrays.values():
+                file.write(array.data)
+        os.fsync(file.fileno())
 
 
 def keep_apart() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from stepbus.fit.builder import Fitting
 
 _AVERAGED = AVERAGED.removesuffix(".safetensors")
+_constants: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 _PARTS = ("state", "control", "optimizer", "data", "plugins", "disabled")
 
 
@@ -245,7 +247,7 @@ def describe(session: Fitting, exported: Exported, states: dict[str, Any] | None
         "format": FORMAT,
         "config": values_without_secrets(prediction_tree(session.config, session.data.task)),
         "encoder": exported.state,
-        "plugins": plugin_table(session.members),
+        "plugins": _constant(session)["plugins"],
         "predicting": fit_states(session.bus)[0] if states is None else states,
         "metrics": {name: value for name, value in session.state.metrics.items() if value == value},
         "step": session.state.step,
@@ -255,11 +257,17 @@ def describe(session: Fitting, exported: Exported, states: dict[str, Any] | None
 def facts(session: Fitting) -> dict[str, Any]:
     """Return what a resume compares."""
     torn = {"weights": session.not_of_step} if session.not_of_step else {}
-    return torn | {
-        "run": session.run.id,
-        "config": wheel_cache.with_digests(session.config.deciding()),
-        "config_digest": session.config.digest(),
-        "plugins": plugin_table(session.members),
-        "data": session.data.digests(),
-        **computing_facts(session.config),
-    }
+    return torn | {"data": session.data.digests(), **_constant(session)}
+
+
+def _constant(session: Fitting) -> dict[str, Any]:
+    """Return what stays as it is while a fit runs, so that a boundary does not wait for it again."""
+    if session not in _constants:
+        _constants[session] = {
+            "run": session.run.id,
+            "config": wheel_cache.with_digests(session.config.deciding()),
+            "config_digest": session.config.digest(),
+            "plugins": plugin_table(session.members),
+            **computing_facts(session.config),
+        }
+    return _constants[session]

@@ -592,6 +592,34 @@ def test_sound_ones_are_not_hashed_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert hashed == [tmp_path / "step-00000030"]
 
 
+def test_a_manifest_that_was_changed_since_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path, range(10, 60, 10))
+    read: list[Path] = []
+    from stepbus.storage.checkpoints import removal
+
+    original = removal.read_manifest
+    monkeypatch.setattr(removal, "read_manifest", lambda path: (read.append(path), original(path))[1])
+    manifest = tmp_path / "step-00000010" / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"pinned": false', '"pinned": true'))  # its digest is of before
+    leaving = retire(tmp_path, Retention(last=1))
+    assert [path.name for path in leaving] == ["step-00000020", "step-00000030"]
+    assert names(tmp_path / "step-00000010") == [
+        MANIFEST,
+        "model.safetensors",
+        "state.json",
+    ]  # ours no longer: it stays
+    assert [path for path in read if not path.name.startswith(".")] == [manifest.parent]
+
+
+def test_a_link_in_the_place_of_a_known_one_is_not_ours(tmp_path: Path) -> None:
+    filled(tmp_path / "run", range(10, 60, 10))
+    link = tmp_path / "run" / "step-00000010"
+    link.rename(tmp_path / "elsewhere")
+    link.symlink_to(tmp_path / "elsewhere")
+    assert [path.name for path in retire(tmp_path / "run", Retention(last=1))] == ["step-00000020", "step-00000030"]
+    assert link.is_symlink() and verify(tmp_path / "elsewhere").step == 10
+
+
 # --- what differs ----------------------------------------------------------------------------------------------------
 
 

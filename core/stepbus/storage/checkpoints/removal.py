@@ -11,13 +11,21 @@ from pathlib import Path
 
 from stepbus.base import CheckpointError
 from stepbus.storage import fsync_folder
-from stepbus.storage.checkpoints.verification import LITTER, MANIFEST, Checkpoint, check_listing, read_manifest
+from stepbus.storage.checkpoints.verification import (
+    LITTER,
+    MANIFEST,
+    Checkpoint,
+    check_listing,
+    read_manifest,
+    recalled,
+)
 
 
 def ours(path: Path) -> Checkpoint | None:
     """Return the manifest of a folder that holds exactly one of our checkpoints, or None; contents are not hashed."""
     try:
-        checkpoint = read_manifest(path)
+        # A boundary waits for this: what was verified is not parsed again while nobody touches it.
+        checkpoint = recalled(path) or read_manifest(path)
         check_listing(checkpoint)
     except (CheckpointError, OSError):
         return None

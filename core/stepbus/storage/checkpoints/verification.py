@@ -32,7 +32,7 @@ FORMAT = 1
 LITTER = re.compile(r"\.DS_Store|\._.*")
 _STEP = re.compile(r"step-([0-9]{8,})")
 # Folders that this process verified, and the state of their files then: retirement need not hash them again.
-_seen: dict[Path, tuple[object, ...]] = {}
+_seen: dict[Path, tuple[Checkpoint, tuple[object, ...]]] = {}
 
 
 @frozen
@@ -104,20 +104,33 @@ def verify(path: Path) -> Checkpoint:
 
 def remember(checkpoint: Checkpoint) -> None:
     """Note that a checkpoint was verified as its files are now."""
-    _seen[checkpoint.path] = _state(checkpoint)
+    _seen[checkpoint.path] = checkpoint, _state(checkpoint)
+
+
+def recalled(path: Path) -> Checkpoint | None:
+    """Return a checkpoint that this process has verified, or None; also where a file of it was touched since.
+
+    Raises:
+        OSError: A file of it is missing.
+    """
+    checkpoint, state = _seen.get(path, (None, None))
+    return checkpoint if checkpoint is not None and _state(checkpoint) == state else None
 
 
 def is_sound(checkpoint: Checkpoint) -> bool:
     """Say whether a checkpoint is valid; hashes it only if this process has not, or a file was touched since."""
     try:
-        return _seen.get(checkpoint.path) == _state(checkpoint) or bool(verify(checkpoint.path))
+        known = recalled(checkpoint.path)
+        return (known is not None and known.digest == checkpoint.digest) or bool(verify(checkpoint.path))
     except (CheckpointError, OSError):
         return False
 
 
 def _state(checkpoint: Checkpoint) -> tuple[object, ...]:
     files = [(checkpoint.path / name).lstat() for name in (MANIFEST, *checkpoint.files)]
-    return checkpoint.digest, *((file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in files)
+    folder = checkpoint.path.lstat().st_ino  # a link in its place is another
+    states = ((file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns) for file in files)
+    return checkpoint.digest, folder, *states
 
 
 def read_manifest(path: Path) -> Checkpoint:
