@@ -257,14 +257,13 @@ def describe(session: Fitting, exported: Exported, states: dict[str, Any] | None
 def facts(session: Fitting) -> dict[str, Any]:
     """Return what a resume compares."""
     torn = {"weights": session.not_of_step} if session.not_of_step else {}
-    return torn | {"data": session.data.digests(), **_constant(session)}
+    return torn | {"run": session.run.id, "data": session.data.digests(), **_constant(session)}
 
 
 def _constant(session: Fitting) -> dict[str, Any]:
     """Return what stays as it is while a fit runs, so that a boundary does not wait for it again."""
     if session not in _constants:
         _constants[session] = {
-            "run": session.run.id,
             "config": wheel_cache.with_digests(session.config.deciding()),
             "config_digest": session.config.digest(),
             "plugins": plugin_table(session.members),
