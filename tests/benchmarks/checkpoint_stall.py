@@ -9,8 +9,8 @@ are done and the checkpoint is durable and told of, so what is taken before, wha
 told afterwards. The updates have to last longer than the writing, or else that is waited for; the table says so. With
 --waiting, training waits for each checkpoint, as where memory is tight; with --unwritten nothing is written, which
 leaves what training itself does for one; with --bare the thread only writes the arrays' bytes to one file and syncs it,
-which is what the machine's disk takes from training, whoever writes. With --apart, training is held to one core of the
-CPU and the writer to another: a core is to spare, as where a GPU trains. (Linux alone holds a thread to a core.)
+which adds to that what the machine's disk takes, whoever writes. With --apart, training is held to one core of the CPU
+and the writer to another: a core is to spare, as where a GPU trains. (Linux alone holds a thread to a core.)
 """
 
 from __future__ import annotations

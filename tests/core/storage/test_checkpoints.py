@@ -603,12 +603,19 @@ def test_a_manifest_that_was_changed_since_is_read_again(tmp_path: Path, monkeyp
     manifest.write_text(manifest.read_text().replace('"pinned": false', '"pinned": true'))  # its digest is of before
     leaving = retire(tmp_path, Retention(last=1))
     assert [path.name for path in leaving] == ["step-00000020", "step-00000030"]
-    assert names(tmp_path / "step-00000010") == [
-        MANIFEST,
-        "model.safetensors",
-        "state.json",
-    ]  # ours no longer: it stays
+    assert names(manifest.parent) == [MANIFEST, "model.safetensors", "state.json"]  # ours no longer, so it stays
     assert [path for path in read if not path.name.startswith(".")] == [manifest.parent]
+
+
+def test_what_is_gone_is_forgotten(tmp_path: Path) -> None:
+    from stepbus.storage.checkpoints import verification
+
+    for step in range(10, 110, 10):
+        write_checkpoint(tmp_path, snapshot(step))
+        retire(tmp_path, Retention(last=2))
+    known = [path.name for path in verification._seen if path.parent == tmp_path]
+    # The last write came before the last retirement; folders that had another name while they were written are gone.
+    assert sorted(known) == ["step-00000080", "step-00000090", "step-00000100"]
 
 
 def test_a_link_in_the_place_of_a_known_one_is_not_ours(tmp_path: Path) -> None:

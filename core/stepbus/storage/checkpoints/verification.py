@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import stat
 from pathlib import Path
@@ -31,7 +32,7 @@ FORMAT = 1
 # What macOS puts into folders that people look at: no damage.
 LITTER = re.compile(r"\.DS_Store|\._.*")
 _STEP = re.compile(r"step-([0-9]{8,})")
-# Folders that this process verified, and the state of their files then: retirement need not hash them again.
+# Folders that this process verified, and the state of their files then: retirement need not read them again.
 _seen: dict[Path, tuple[Checkpoint, tuple[object, ...]]] = {}
 
 
@@ -103,7 +104,10 @@ def verify(path: Path) -> Checkpoint:
 
 
 def remember(checkpoint: Checkpoint) -> None:
-    """Note that a checkpoint was verified as its files are now."""
+    """Note that a checkpoint was verified as its files are now, and forget those beside it that are gone."""
+    for path in list(_seen):
+        if path.parent == checkpoint.path.parent and not os.path.lexists(path):
+            _seen.pop(path, None)
     _seen[checkpoint.path] = checkpoint, _state(checkpoint)
 
 
