@@ -1,7 +1,7 @@
 """How long training stands still for a checkpoint of a real model: updates with one written meanwhile, and without.
 
     python tests/benchmarks/checkpoint_stall.py [--pairs N] [--updates N] [--rows N] [--tokens N]
-        [--waiting | --unwritten | --bare] [--apart]
+        [--waiting | --unwritten | --bare] [--apart] [--busy]
 
 all-MiniLM-L6-v2 with AdamW (272 MB a checkpoint), every batch alike. A pair is twice the same number of updates, with a
 checkpoint begun before the first of them and without; which comes first alternates. Counted is all until the updates
@@ -11,11 +11,17 @@ told afterwards. The updates have to last longer than the writing, or else that 
 leaves what training itself does for one; with --bare the thread only writes the arrays' bytes to one file and syncs it,
 which adds to that what the machine's disk takes, whoever writes. With --apart, training is held to one core of the CPU
 and the writer to another: a core is to spare, as where a GPU trains. (Linux alone holds a thread to a core.)
+
+Two cores of a virtual machine may be one: with --busy, a pair has a third stretch of the same updates, without a
+checkpoint, while a thread like the writer's computes as long as the last writing did (SHA-256 of a block that stays in
+its cache). What that costs, a machine takes for any second thread; what a checkpoint costs beyond it is the
+checkpoint's.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import statistics
 import sys
@@ -31,7 +37,9 @@ from stepbus.storage.checkpoints import Writer
 
 PRETRAINED = import_module(str(Path(__file__).parents[1] / "fixtures" / "minilm.py")).SOURCE
 WARM_UP = 6  # updates before the first pair: traces, and the memory of a second set of weights
+BLOCK = bytes(256 * 1024)  # fits any core's own cache
 
+WRITTEN, WITHOUT, BUSY = "written", "without", "busy"
 WRITER = "STALL_CORE_OF_THE_WRITER"
 
 
@@ -40,9 +48,9 @@ class Pairs:
 
     asks = ("checkpoint",)
 
-    def __init__(self, pairs: int, updates: int) -> None:
-        self.kinds = [kind for pair in range(pairs) for kind in ((True, False) if pair % 2 == 0 else (False, True))]
-        # A stretch: the update at whose boundary it begins -> with a checkpoint; one more update lies between two.
+    def __init__(self, pairs: int, updates: int, kinds: tuple[str, ...]) -> None:
+        self.kinds = [kind for pair in range(pairs) for kind in (kinds if pair % 2 == 0 else kinds[::-1])]
+        # A stretch: the update at whose boundary it begins -> its kind; one more update lies between two.
         first = WARM_UP + updates
         self.begins = {first + place * (updates + 1): kind for place, kind in enumerate(self.kinds)}
         self.ends = {begin + updates: begin for begin in self.begins}
@@ -51,11 +59,14 @@ class Pairs:
         self.seconds: dict[int, float] = {}
         self.waited: dict[int, float] = {}
         self.told: dict[int, int] = {}
+        self.written: dict[int, tuple[float, float]] = {}  # step -> how long writing lasted, and computed, in seconds
+        self.beside = Writer()
 
     @hookimpl
     def is_boundary(self, trainer: Any, step: int) -> bool | None:
         done = step - 1
         if (begin := self.ends.get(done)) is not None and begin not in self.seconds:
+            self.beside.wait(everything=True)
             self.seconds[begin] = time.perf_counter() - self.began[begin]
             self.waited[begin] = trainer.times.checkpoints.seconds - self.waited[begin]
         return step in self.begins or step in self.ends or step == WARM_UP
@@ -67,8 +78,11 @@ class Pairs:
         if state.step in self.begins:
             self.began[state.step] = time.perf_counter()
             self.waited[state.step] = trainer.times.checkpoints.seconds
-            if self.begins[state.step]:
+            if self.begins[state.step] == WRITTEN:
                 trainer.control.request_checkpoint("stretch")
+            if self.begins[state.step] == BUSY:
+                computed = self.written[max(self.written)][1]
+                self.beside.also(lambda: compute(computed))
 
     @hookimpl
     def on_checkpoint(self, state: Any, checkpoint: Path) -> None:
@@ -85,21 +99,23 @@ def main() -> None:
     for name in ("--waiting", "--unwritten", "--bare"):
         how.add_argument(name, action="store_true")
     parser.add_argument("--apart", action="store_true")
+    parser.add_argument("--busy", action="store_true")
     given = parser.parse_args()
     if given.apart:
         keep_apart()
-    written: dict[int, float] = {}
+    kinds = (WRITTEN, WITHOUT, BUSY) if given.busy else (WRITTEN, WITHOUT)
+    pairs = Pairs(given.pairs, given.updates, kinds)
     write = checkpointing.Taken.write
 
     def timed(taken: checkpointing.Taken) -> Path:
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), time.thread_time()
         if given.unwritten or given.bare:
             path = taken.folder / f"step-{taken.snapshot.step:08d}"
             if given.bare:
                 bare(taken)
         else:
             path = write(taken)
-        written[taken.snapshot.step] = time.perf_counter() - began
+        pairs.written[taken.snapshot.step] = time.perf_counter() - began, time.thread_time() - computed
         return path
 
     checkpointing.Taken.write = timed  # type: ignore[method-assign]
@@ -113,7 +129,6 @@ def main() -> None:
             self.writer.wait()
 
         DiskCheckpoints.submit = waits  # type: ignore[method-assign]
-    pairs = Pairs(given.pairs, given.updates)
     rows = [(" ".join(["film"] * (given.tokens - 2)), row % 2) for row in range(given.rows)] * pairs.total
     with tempfile.TemporaryDirectory(prefix="stepbus-stall-") as folder:
         train = Path(folder, "train.csv")
@@ -132,7 +147,7 @@ def main() -> None:
             },
             plugins=[pairs],
         ).train()  # fmt: skip
-    show(pairs, written)
+    show(pairs, kinds)
 
 
 def bare(taken: checkpointing.Taken) -> None:
@@ -163,29 +178,42 @@ def keep_apart() -> None:
     Writer._run = moved  # type: ignore[method-assign]
 
 
-def show(pairs: Pairs, written: dict[int, float]) -> None:
+def compute(seconds: float) -> None:
+    """Compute in this thread for so many seconds of its own time, touching no memory but a core's."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        hashlib.sha256(BLOCK)
+
+
+def show(pairs: Pairs, kinds: tuple[str, ...]) -> None:
     """Print a line for each pair, and the medians."""
-    begins, differences = list(pairs.begins), []
+    begins, rows = list(pairs.begins), []
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     print(f"training on {cores} cores, load {os.getloadavg()[0]:.1f}; seconds, differences and waiting in ms")
-    print("pair   written  without   differs   waited   writing lasted")
-    for number in range(len(begins) // 2):
-        one, other = begins[2 * number], begins[2 * number + 1]
-        on, off = (one, other) if pairs.begins[one] else (other, one)
-        differences.append(pairs.seconds[on] - pairs.seconds[off])
-        late = "" if written[on] < pairs.seconds[on] else "   longer than the updates: take more"
-        print(
-            f"{number + 1:4}  {pairs.seconds[on]:8.3f} {pairs.seconds[off]:8.3f} {1e3 * differences[-1]:9.1f} "
-            f"{1e3 * pairs.waited[on]:8.1f} {written[on]:16.2f}{late}"
-        )
-    ons = [begin for begin, kind in pairs.begins.items() if kind]
-    apart = statistics.quantiles(differences, n=4) if len(differences) > 1 else [0.0, 0.0, 0.0]
-    print(
-        f"median  {'':16} {1e3 * statistics.median(differences):9.1f} "
-        f"{1e3 * statistics.median(pairs.waited[on] for on in ons):8.1f} "
-        f"{statistics.median(written[on] for on in ons):16.2f}   "
-        f"(quartiles of the difference {1e3 * apart[0]:.1f} and {1e3 * apart[2]:.1f} ms)"
-    )
+    also = "  beside a busy thread   beyond it" if BUSY in kinds else ""
+    print(f"pair   written  without   differs   waited   writing lasted   computed{also}")
+    for number in range(len(begins) // len(kinds)):
+        of = {pairs.begins[begin]: begin for begin in begins[len(kinds) * number :][: len(kinds)]}
+        seconds = {kind: pairs.seconds[begin] for kind, begin in of.items()}
+        lasted, computed = pairs.written[of[WRITTEN]]
+        row = [seconds[WRITTEN] - seconds[WITHOUT], pairs.waited[of[WRITTEN]], lasted, computed]
+        if BUSY in kinds:
+            row += [seconds[BUSY] - seconds[WITHOUT], seconds[WRITTEN] - seconds[BUSY]]
+        rows.append(row)
+        late = "" if lasted < seconds[WRITTEN] else "   longer than the updates: take more"
+        print(f"{number + 1:4}  {seconds[WRITTEN]:8.3f} {seconds[WITHOUT]:8.3f} {in_columns(row)}{late}")
+    print(f"median  {'':16}{in_columns([statistics.median(column) for column in zip(*rows, strict=True)])}")
+    differs = [row[0] for row in rows]
+    if len(differs) > 1:
+        lower, _, upper = statistics.quantiles(differs, n=4)
+        print(f"quartiles of the difference: {1e3 * lower:.1f} and {1e3 * upper:.1f} ms")
+
+
+def in_columns(row: list[float]) -> str:
+    """Return a row of the table: seconds for the writing, milliseconds for all else."""
+    differs, waited, lasted, computed, *busy = row
+    words = f"{1e3 * differs:9.1f} {1e3 * waited:8.1f} {lasted:16.2f} {computed:10.2f}"
+    return words + "".join(f" {1e3 * value:{width}.1f}" for value, width in zip(busy, (21, 11), strict=False))
 
 
 if __name__ == "__main__":

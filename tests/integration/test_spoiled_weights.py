@@ -15,6 +15,8 @@ from attrs import define
 
 from stepbus import Component, Optimizer, OptimizerSettings, StepbusError, create_trainer, hookimpl, import_module, mx
 from stepbus.base.errors import Interrupted
+from stepbus.fit.checkpointing import disk, serving
+from stepbus.fit.computing import spoiled
 
 OwnStep: Any = import_module(str(Path(__file__).parents[1] / "fixtures" / "own_step.py")).OwnStep
 
@@ -309,6 +311,34 @@ def test_where_a_run_goes_on_no_checkpoint_holds_spoiled_weights_and_the_export_
     assert {name.split("/")[2]: finite for name, finite in files.items()} == {"checkpoints": True, "model": False}
     assert result.best is None
     assert of_best(tmp_path) == ""
+
+
+@pytest.mark.parametrize(("plugin", "refused"), [(Rate(4), 2), (Averages(5), 2), (Rate(99), 0)])
+@pytest.mark.parametrize("tight", [False, True])
+def test_the_thread_that_writes_finds_what_training_would_and_training_does_not_wait_for_it(
+    plugin: Any, refused: int, tight: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory is tight, training writes, and looks in the same way."""
+    looked: list[int] = []
+
+    def counted(session: Any) -> str:
+        looked.append(session.state.step)
+        return spoiled(session)
+
+    monkeypatch.setattr(serving, "spoiled", counted)
+    if tight:
+        monkeypatch.setattr(disk, "free_memory", lambda: 0)
+    said = []
+    for name, can in (("thread", serving.any_thread_can_tell), ("training", lambda _: False)):
+        for module in (serving, disk):
+            monkeypatch.setattr(module, "any_thread_can_tell", can)
+        words = Words()
+        trainer(tmp_path / name, plugin, words, switched=OFF).train(batches(), batches(2))
+        said.append(sorted(text for text in words.with_level("warning") if text.startswith("no checkpoint of step")))
+        assert all(finite for path, finite in kept(tmp_path / name).items() if "checkpoints" in path)
+    assert said[0] == said[1]
+    assert len(said[0]) == refused
+    assert looked == [0, 0, 5, 10]  # by training: at the start, where minus infinity may be meant; then at each
 
 
 @pytest.mark.parametrize("switched", [OFF, WARN])

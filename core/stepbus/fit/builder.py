@@ -43,7 +43,8 @@ class Fitting(Session, Protocol):
         prepared: What it does, with the rows that plugins made of the fit's own.
         averages: Whether others than the present weights are evaluated: averages, see `stepbus.fit.using`.
         cut: Whether a signal ended it, with a checkpoint.
-        unsaved: Whether the checkpoint that was asked for last was refused.
+        asked_by: Who asked for a checkpoint last.
+        unsaved: Whether it was refused.
         not_of_step: Why the present weights are not those of `state.step`; "" while they are.
         before: Which rows the weights had seen before this fit.
         disk: What keeps it: checkpoints and its model.
@@ -62,6 +63,7 @@ class Fitting(Session, Protocol):
     averages: bool
     cut: bool
     not_of_step: str
+    asked_by: str
     unsaved: bool
     before: Lineage
     disk: Checkpointer

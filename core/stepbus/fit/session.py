@@ -85,7 +85,8 @@ class FitSession(SavesByHand, AssignedByCore):
         self.averages, self.not_of_step = False, ""
         self.origin, self.before = exporting.Origin(), Lineage()
         self.traces, self.times = 0, Times(self.bus.meter)  # traces of the phases before the present one
-        self.unsaved = False  # whether the checkpoint that was asked for last was refused
+        # Who asked for a checkpoint last, and whether it was refused.
+        self.asked_by, self.unsaved = "", False
         self.cut = False  # whether a signal ended the loop, with a checkpoint
         self.late: list[BaseException] = []  # what plugins raised when a fit that was cut had ended
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from stepbus.storage.plugin_state import encode_state as encode_state
     from stepbus.storage.plugin_state import frozen_state as frozen_state
     from stepbus.storage.tables import TableFiles as TableFiles
+    from stepbus.storage.tensor_files import HeldArray as HeldArray
     from stepbus.storage.tensor_files import check_tensors as check_tensors
     from stepbus.storage.tensor_files import hold as hold
     from stepbus.storage.tensor_files import read_tensors as read_tensors
@@ -61,5 +62,5 @@ else:
         locks="FolderHeld LOCK lock_folder remove_made",
         plugin_state="decode_state encode_state frozen_state",
         tables="TableFiles",
-        tensor_files="check_tensors hold read_tensors write_tensors",
+        tensor_files="HeldArray check_tensors hold read_tensors write_tensors",
     )

@@ -64,25 +64,40 @@ class HeldArray:
         """Bytes of all numbers."""
         return self.data.nbytes
 
+    def not_finite(self) -> tuple[int, int]:
+        """Return how many numbers are NaN, and how many are infinite; of integers, none."""
+        kind = self.dtype.rpartition(".")[2]
+        if not self.nbytes or kind not in ("float32", "float16", "bfloat16"):
+            return 0, 0
+        if kind == "bfloat16":  # which NumPy lacks: the upper half of a float32
+            numbers = (np.frombuffer(self.data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+        else:
+            numbers = np.frombuffer(self.data, kind)
+        with np.errstate(all="ignore"):
+            if np.isfinite(numbers.sum(dtype=np.float32)):  # one that is not makes the sum so
+                return 0, 0
+        return int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
+
 
 def hold(stems: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, HeldArray]]:
     """Return what arrays hold now, whatever is done to them afterwards; MLX's share their memory, NumPy's are copied.
 
-    Call it where MLX may be called; what it returns may be read and dropped in any thread.
+    Call it where MLX may be called; what it returns may be read and dropped in any thread. An array that stands in two
+    places is held once.
 
     Args:
         stems: File stem -> name -> array.
     """
-    found: dict[str, dict[str, Any]] = {stem: dict(arrays) for stem, arrays in stems.items()}
-    own = [(arrays, name) for arrays in found.values() for name, array in arrays.items() if _is_mlx(array)]
+    found = {id(array): array for arrays in stems.values() for array in arrays.values()}
+    own = [place for place, array in found.items() if _is_mlx(array)]
     if own:
         import mlx.core as mx
 
         # An item of an array can be set in place: another array over the same memory stays as it is.
-        for arrays, name in own:
-            arrays[name] = mx.contiguous(arrays[name])
-        mx.eval([arrays[name] for arrays, name in own])
-    return {stem: {name: _held(array) for name, array in arrays.items()} for stem, arrays in found.items()}
+        found |= {place: mx.contiguous(found[place]) for place in own}
+        mx.eval([found[place] for place in own])
+    held = {place: _held(array) for place, array in found.items()}
+    return {stem: {name: held[id(array)] for name, array in arrays.items()} for stem, arrays in stems.items()}
 
 
 def _held(array: Any) -> HeldArray:

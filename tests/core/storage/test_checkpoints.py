@@ -19,11 +19,13 @@ from stepbus import CheckpointError, Retention
 from stepbus.storage.checkpoints import (
     MANIFEST,
     Checkpoint,
+    NotFiniteError,
     Snapshot,
     best_of,
     checkpoint_path,
     compare_facts,
     discard,
+    held,
     latest_valid,
     mark_best,
     read_arrays,
@@ -96,6 +98,18 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     assert state["label"] == "x"
     assert math.isnan(state["loss"])
     assert (found.path / "vocab.txt").read_text() == "[PAD]\n[UNK]\n"
+
+
+def test_nothing_is_written_where_an_array_has_to_be_finite_and_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    arrays = {"a": mx.zeros(3), "b": mx.array([1.0, math.nan, math.inf, math.nan]), "c": mx.array(math.nan)}
+    with pytest.raises(NotFiniteError) as found:
+        write_checkpoint(folder, held(folder, snapshot(4, finite=arrays)))
+    assert not folder.exists()
+    assert (found.value.step, found.value.name) == (4, "b")
+    assert (found.value.nan, found.value.infinite, found.value.array.shape) == (2, 1, (4,))
+    fine = held(folder, snapshot(4, finite={"a": arrays["a"]}))
+    assert names(write_checkpoint(folder, fine).path) == [MANIFEST, "model.safetensors", "state.json"]
 
 
 def test_the_manifest_is_plain_and_vouches_for_itself(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from stepbus import CheckpointError
 from stepbus.storage.tensor_files import check_tensors, hold, read_tensors, write_tensors
 
+NAN, INF = float("nan"), float("inf")
 DTYPES = (
     "bool_ uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 complex64".split()  # noqa: SIM905 - reads better
 )
@@ -76,6 +77,41 @@ def test_holding_takes_no_memory() -> None:
     held = hold({"model": arrays})
     assert mx.get_active_memory() - before < 1_000_000  # of 40 MB
     assert len(held["model"]) == 10
+
+
+def test_an_array_in_two_places_is_held_once() -> None:
+    weight = mx.arange(6).astype(mx.float32)
+    held = hold({"model": {"a": weight}, "again": {"b": weight, "c": weight + 0}})
+    assert held["model"]["a"] is held["again"]["b"]
+    assert held["again"]["c"] is not held["again"]["b"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], (0, 0)),
+        ([1.0, -0.0, 3.0], (0, 0)),
+        ([6e4] * 300, (0, 0)),  # whose sum float16 does not hold
+        ([1.0, NAN, 2.0, NAN], (2, 0)),
+        ([INF, 1.0, -INF, INF], (0, 3)),
+        ([-INF], (0, 1)),
+        ([NAN, INF], (1, 1)),
+    ],
+)
+def test_numbers_that_are_not_finite_are_counted(values: list[float], expected: tuple[int, int], dtype: str) -> None:
+    array = mx.array(values).astype(getattr(mx, dtype)).reshape(-1, 1)
+    assert hold({"": {"a": array}})[""]["a"].not_finite() == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_large_numbers_are_finite_though_their_sum_is_not(dtype: str) -> None:
+    array = mx.full((4,), 3e38).astype(getattr(mx, dtype))
+    assert hold({"": {"a": array}})[""]["a"].not_finite() == (0, 0)
+
+
+def test_integers_are_finite() -> None:
+    assert hold({"": {"a": mx.arange(3), "b": mx.array(True)}})[""]["a"].not_finite() == (0, 0)
 
 
 def test_another_thread_writes_what_is_held(tmp_path: Path) -> None:

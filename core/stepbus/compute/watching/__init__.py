@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from stepbus.compute.watching.again import first_spoiled as first_spoiled
     from stepbus.compute.watching.again import looked_at_again as looked_at_again
     from stepbus.compute.watching.findings import Diagnosis as Diagnosis
+    from stepbus.compute.watching.findings import Finding as Finding
     from stepbus.compute.watching.findings import Found as Found
     from stepbus.compute.watching.findings import NotFinite as NotFinite
+    from stepbus.compute.watching.masks import may_hold_masks as may_hold_masks
     from stepbus.compute.watching.masks import note_masks as note_masks
     from stepbus.compute.watching.shown import saw_changed as saw_changed
     from stepbus.compute.watching.shown import saw_new as saw_new
@@ -26,8 +28,8 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         again="became_nan first_spoiled looked_at_again",
-        findings="Diagnosis Found NotFinite",
-        masks="note_masks",
+        findings="Diagnosis Finding Found NotFinite",
+        masks="may_hold_masks note_masks",
         shown="saw_changed saw_new saw_update",
         watch="Watch watching",
         words="advice amount in_words",

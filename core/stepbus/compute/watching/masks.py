@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from stepbus.device import backend as backend  # puts the fast BLAS in front of MLX
@@ -31,6 +32,17 @@ def note_masks(model: Any) -> None:
         found = [(name, mx.isneginf(array)) for name, array in numbers]
         masks |= {name: flags for name, flags in found if flags.any().item()}
     object.__setattr__(model, _ATTRIBUTE, masks)  # no part of the parameter tree
+
+
+def may_hold_masks(model: Any, names: Iterable[str]) -> bool:
+    """Return whether minus infinity may be meant in one of the weights; also where nobody knows.
+
+    Args:
+        model: The model.
+        names: The weights.
+    """
+    masks: dict[str, mx.array | None] = getattr(model, _ATTRIBUTE, {})
+    return any(name not in masks or masks[name] is not None for name in names)
 
 
 def is_mask(model: Any, name: str, array: mx.array) -> bool:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from stepbus.base import CheckpointError, remedy_of
 from stepbus.device import backend, free_memory
 from stepbus.fit import persistence
+from stepbus.fit.computing import any_thread_can_tell, to_look_at
 from stepbus.storage import checkpoints
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ class DiskCheckpoints:
     def snapshot(self, session: Fitting, *, optimizer: bool = True) -> Taken:
         """Return the fit as it is now, to be written whatever becomes of it."""
         folder = persistence.checkpoint_folder(session)
-        taken = checkpoints.held(folder, persistence.snapshot(session, optimizer=optimizer))
-        return Taken(folder, taken, _is_best(session))
+        finite = to_look_at(session) if any_thread_can_tell(session) else {}
+        taken = evolve(persistence.snapshot(session, optimizer=optimizer), finite=finite)
+        return Taken(folder, checkpoints.held(folder, taken), _is_best(session))
 
     def submit(self, session: Fitting, snapshot: Taken) -> None:
         """Begin to write a snapshot, or write it now where memory is tight; the one before is waited for."""

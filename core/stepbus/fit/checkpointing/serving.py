@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stepbus.fit.computing import spoiled
+from stepbus.fit.computing import any_thread_can_tell, spoiled, spoiled_words
+from stepbus.storage.checkpoints import NotFiniteError
 
 if TYPE_CHECKING:
     from stepbus.fit import Fitting
@@ -18,19 +21,22 @@ def serve(session: Fitting) -> None:
         session: The fit, at a boundary.
     """
     disk, control = session.disk, session.control
-    _tell(session, disk.poll(session))
+    _tell(session, disk.poll)
     if not control.checkpoint:
         return
-    _tell(session, disk.drain(session))
-    asked = control.why("checkpoint")
+    _tell(session, disk.drain)
+    session.asked_by, session.unsaved = control.why("checkpoint"), False
     control.checkpoint.clear()
-    words = spoiled(session)
-    session.unsaved = bool(words)
-    if words:
-        text = f"no checkpoint of step {session.state.step} is written, because {words}; it was asked for by {asked}"
-        session.message(text, "warning")
+    # The thread that writes looks whether weights are finite, and training does not wait for that; where only MLX can
+    # tell, it does.
+    if not any_thread_can_tell(session) and (words := spoiled(session)):
+        _refuse(session, session.state.step, words)
         return
-    disk.submit(session, disk.snapshot(session))
+    snapshot = disk.snapshot(session)
+    try:
+        disk.submit(session, snapshot)
+    except NotFiniteError as found:
+        _refuse(session, found.step, spoiled_words(found))
     session.steps.restart_clock()
 
 
@@ -40,7 +46,7 @@ def settle(session: Fitting) -> None:
     Args:
         session: The fit.
     """
-    _tell(session, session.disk.drain(session, last=True))
+    _tell(session, partial(session.disk.drain, last=True))
     session.disk.drain(session, last=True)  # for what of older ones is still to be removed
 
 
@@ -53,9 +59,20 @@ def settle_at_last(session: Fitting) -> list[BaseException]:
     return []
 
 
-def _tell(session: Fitting, written: list[Path]) -> None:
+def _tell(session: Fitting, ask: Callable[[Fitting], list[Path]]) -> None:
     """Retire what need not stay besides new checkpoints, and tell the plugins of them."""
+    try:
+        written = ask(session)
+    except NotFiniteError as found:
+        _refuse(session, found.step, spoiled_words(found))
+        return
     for path in written:
         session.disk.retire(session, session.hook.checkpoint_retention(trainer=session))
         session.hook.on_checkpoint(trainer=session, state=session.state, checkpoint=path)
         session.steps.restart_clock()
+
+
+def _refuse(session: Fitting, step: int, words: str) -> None:
+    session.unsaved = True
+    text = f"no checkpoint of step {step} is written, because {words}; it was asked for by {session.asked_by}"
+    session.message(text, "warning")

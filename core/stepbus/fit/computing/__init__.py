@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.fit.computing.explaining import any_thread_can_tell as any_thread_can_tell
     from stepbus.fit.computing.explaining import computing_facts as computing_facts
     from stepbus.fit.computing.explaining import conditions_of as conditions_of
     from stepbus.fit.computing.explaining import explained as explained
     from stepbus.fit.computing.explaining import spoiled as spoiled
     from stepbus.fit.computing.explaining import spoiled_arrays as spoiled_arrays
+    from stepbus.fit.computing.explaining import spoiled_words as spoiled_words
     from stepbus.fit.computing.explaining import steps_ahead as steps_ahead
+    from stepbus.fit.computing.explaining import to_look_at as to_look_at
     from stepbus.fit.computing.losses import head_forward as head_forward
     from stepbus.fit.computing.losses import label_facts as label_facts
     from stepbus.fit.computing.losses import model_facts as model_facts
@@ -25,7 +28,8 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        explaining="computing_facts conditions_of explained spoiled spoiled_arrays steps_ahead",
+        explaining="any_thread_can_tell computing_facts conditions_of explained spoiled spoiled_arrays spoiled_words "
+        "steps_ahead to_look_at",
         losses="head_forward label_facts model_facts",
         making="followed_optimizer new_optimizer new_steps scoring_steps",
         phases="phases_of transformed_model",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepbus.compute.watching import Diagnosis, advice, amount, in_words
+from stepbus.compute.watching import Diagnosis, Finding, advice, amount, in_words, may_hold_masks
 
 if TYPE_CHECKING:
     from stepbus.compute.watching import Found
     from stepbus.config import Config
     from stepbus.fit import Fitting
+    from stepbus.storage.checkpoints import NotFiniteError
 
 SET = "train"
+AVERAGE = "the average of {}"
 
 
 def steps_ahead(config: Config) -> int:
@@ -76,8 +78,48 @@ def spoiled(session: Fitting) -> str:
     finding = None if found is None else found.finding
     if finding is None:
         return ""
-    name = f"the average of {finding.name}" if finding.kind == "average" else finding.name
+    name = AVERAGE.format(finding.name) if finding.kind == "average" else finding.name
     return f"{name} is not finite ({amount(finding)})"
+
+
+def any_thread_can_tell(session: Fitting) -> bool:
+    """Return whether weights are spoiled wherever one is not finite; before the first update, or beside masks, ask MLX.
+
+    Args:
+        session: The fit, with nothing in flight.
+    """
+    import mlx.nn as nn
+    from mlx.utils import tree_flatten
+
+    if not isinstance(session.model, nn.Module) or not session.optimizer.state["step"].item():
+        return False
+    flat: Any = tree_flatten(session.model.trainable_parameters())
+    return not may_hold_masks(session.model, {*dict(flat), *session.optimizer.state["parameters"]})
+
+
+def to_look_at(session: Fitting) -> dict[str, Any]:
+    """Return what `spoiled` looks at, by what messages call it: weights, and what averages them.
+
+    Args:
+        session: The fit, with nothing in flight.
+    """
+    from mlx.utils import tree_flatten
+
+    flat: Any = tree_flatten(session.model.trainable_parameters())
+    averages = session.optimizer.averages.of(session.optimizer.trained(session.model)) if session.averages else {}
+    return dict(flat) | {AVERAGE.format(name): array for name, array in averages.items()}
+
+
+def spoiled_words(found: NotFiniteError) -> str:
+    """Return the words of `spoiled` for what a thread found.
+
+    Args:
+        found: What it found.
+    """
+    array = found.array
+    kind = f"{array.dtype.rpartition('.')[2]} {list(array.shape)}"
+    finding = Finding("update", found.name, kind, found.nan, found.infinite, array.nbytes // array.itemsize)
+    return f"{found.name} is not finite ({amount(finding)})"
 
 
 def spoiled_arrays(session: Fitting) -> str:

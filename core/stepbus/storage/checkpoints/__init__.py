@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stepbus.storage.checkpoints.verification import scan as scan
     from stepbus.storage.checkpoints.verification import step_of as step_of
     from stepbus.storage.checkpoints.verification import verify as verify
+    from stepbus.storage.checkpoints.writing import NotFiniteError as NotFiniteError
     from stepbus.storage.checkpoints.writing import Snapshot as Snapshot
     from stepbus.storage.checkpoints.writing import held as held
     from stepbus.storage.checkpoints.writing import write_checkpoint as write_checkpoint
@@ -45,5 +46,5 @@ else:
         thinning="share_files",
         verification="Checkpoint MANIFEST checkpoint_path is_sound read_arrays read_document read_manifest "
         "scan step_of verify",
-        writing="Snapshot held write_checkpoint",
+        writing="NotFiniteError Snapshot held write_checkpoint",
     )

@@ -30,6 +30,7 @@ from stepbus.base import CheckpointError, remedy_of
 from stepbus.storage import (
     BLOCK,
     PLAIN_NAME,
+    HeldArray,
     Written,
     fsync_folder,
     hold,
@@ -41,6 +42,8 @@ from stepbus.storage import (
 )
 from stepbus.storage.checkpoints.removal import clear, ours, remove
 from stepbus.storage.checkpoints.verification import FORMAT, MANIFEST, Checkpoint, checkpoint_path, remember, verify
+
+_FINITE = ""  # no name of a file
 
 
 @frozen
@@ -55,6 +58,7 @@ class Snapshot:
         facts: JSON values that a resume compares: run id, configuration, plugins with distribution and version, data
             digest (see `compare_facts`).
         lacks: Names of the files that it does without, so that nobody takes it for one to go on from.
+        finite: What messages call an array -> it; where one is not finite, nothing is written. `held` makes them ready.
     """
 
     step: int
@@ -63,11 +67,28 @@ class Snapshot:
     copies: Mapping[str, Path | bytes] = field(factory=dict)
     facts: Mapping[str, Any] = field(factory=dict)
     lacks: Sequence[str] = ()
+    finite: Mapping[str, Any] = field(factory=dict)
 
     @property
     def size(self) -> int:
         """Bytes of all arrays."""
         return sum(array.nbytes for arrays in self.arrays.values() for array in arrays.values())
+
+
+class NotFiniteError(Exception):
+    """An array that has to be finite is not, for which reason nothing of the snapshot was written.
+
+    Args:
+        step: The step of the snapshot.
+        name: What messages call the array.
+        array: The array.
+        nan: How many of its numbers are NaN.
+        infinite: How many are infinite.
+    """
+
+    def __init__(self, step: int, name: str, array: HeldArray, nan: int, infinite: int) -> None:
+        super().__init__(f"step {step}: {name} is not finite")
+        self.step, self.name, self.array, self.nan, self.infinite = step, name, array, nan, infinite
 
 
 def held(folder: Path, snapshot: Snapshot) -> Snapshot:
@@ -85,7 +106,9 @@ def held(folder: Path, snapshot: Snapshot) -> Snapshot:
     except ValueError as error:
         raise CheckpointError(f"{_what(folder, snapshot)}: {error}") from error
     copies = {**documents, **snapshot.copies}
-    return evolve(snapshot, arrays=hold(snapshot.arrays), documents={}, copies=copies)
+    arrays = hold({**snapshot.arrays, _FINITE: snapshot.finite})
+    finite = arrays.pop(_FINITE)
+    return evolve(snapshot, arrays=arrays, documents={}, copies=copies, finite=finite)
 
 
 def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) -> Checkpoint:
@@ -103,7 +126,11 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) 
 
     Raises:
         CheckpointError: It cannot be written or does not read back; every older one stands.
+        NotFiniteError: An array that has to be finite is not; nothing was touched.
     """
+    for name, array in snapshot.finite.items():
+        if any(counts := array.not_finite()):
+            raise NotFiniteError(snapshot.step, name, array, *counts)
     what = _what(folder, snapshot)
     _check_names(what, snapshot)
     beside = folder / f".tmp-{snapshot.step}-{uuid.uuid4().hex}"
