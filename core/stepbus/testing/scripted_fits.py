@@ -84,6 +84,10 @@ class ScriptedSteps:
     def diagnose(self) -> None:
         """Say nothing: what would be computed once more is scripted."""
 
+    def may_hold_masks(self) -> bool:
+        """Leave it to `spoiled`."""
+        return True
+
     def spoiled(self, averages: Any = None) -> None:
         """Say nothing: there are no weights."""
 

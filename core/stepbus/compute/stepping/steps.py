@@ -15,14 +15,23 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 import numpy as np
 from attrs import evolve, frozen
-from mlx.utils import tree_map
+from mlx.utils import tree_flatten, tree_map
 
 from stepbus.base import StepbusError, listed
 from stepbus.compute import LEAST_SCALE, Arrays, Forward
 from stepbus.compute.stepping.parts import MOST_NAMED, StepParts
 from stepbus.compute.stepping.traced import Traced
 from stepbus.compute.stepping.updater import ParameterUpdater
-from stepbus.compute.watching import Found, NotFinite, Watch, first_spoiled, looked_at_again, note_masks, watching
+from stepbus.compute.watching import (
+    Found,
+    NotFinite,
+    Watch,
+    first_spoiled,
+    looked_at_again,
+    may_hold_masks,
+    note_masks,
+    watching,
+)
 from stepbus.kernel import Batch, StepResult
 
 
@@ -206,6 +215,13 @@ class CompiledSteps:
             return found
         again = self._again(ticket, LEAST_SCALE).finding
         return evolve(found, overflow=again is None or "gradient" not in again.kind)
+
+    def may_hold_masks(self) -> bool:
+        """Return whether a weight may be minus infinity on purpose, as any may before the first update."""
+        if not self.updater.state["step"].item():
+            return True
+        flat: Any = tree_flatten(self.model.trainable_parameters())
+        return may_hold_masks(self.model, {*dict(flat), *self.updater.state["parameters"]})
 
     def spoiled(self, averages: Any = None) -> Found | None:
         """Return the first weight that is not finite as it stands, or None; minus infinity from before is a mask.

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from stepbus.base import CheckpointError, remedy_of
 from stepbus.device import backend, free_memory
 from stepbus.fit import persistence
-from stepbus.fit.computing import any_thread_can_tell, to_look_at
+from stepbus.fit.computing import to_look_at
 from stepbus.storage import checkpoints
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class DiskCheckpoints:
     def snapshot(self, session: Fitting, *, optimizer: bool = True) -> Taken:
         """Return the fit as it is now, to be written whatever becomes of it."""
         folder = persistence.checkpoint_folder(session)
-        finite = to_look_at(session) if any_thread_can_tell(session) else {}
+        finite = {} if session.steps.may_hold_masks() else to_look_at(session)
         taken = evolve(persistence.snapshot(session, optimizer=optimizer), finite=finite)
         return Taken(folder, checkpoints.held(folder, taken), _is_best(session))
 

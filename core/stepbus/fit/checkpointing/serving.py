@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stepbus.fit.computing import any_thread_can_tell, spoiled, spoiled_words
+from stepbus.fit.computing import spoiled, spoiled_words
 from stepbus.storage.checkpoints import NotFiniteError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def serve(session: Fitting) -> None:
     control.checkpoint.clear()
     # The thread that writes looks whether weights are finite, and training does not wait for that; where only MLX can
     # tell, it does.
-    if not any_thread_can_tell(session) and (words := spoiled(session)):
+    if session.steps.may_hold_masks() and (words := spoiled(session)):
         _refuse(session, session.state.step, words)
         return
     snapshot = disk.snapshot(session)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepbus.fit.computing.explaining import any_thread_can_tell as any_thread_can_tell
     from stepbus.fit.computing.explaining import computing_facts as computing_facts
     from stepbus.fit.computing.explaining import conditions_of as conditions_of
     from stepbus.fit.computing.explaining import explained as explained
@@ -28,8 +27,8 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
-        explaining="any_thread_can_tell computing_facts conditions_of explained spoiled spoiled_arrays spoiled_words "
-        "steps_ahead to_look_at",
+        explaining="computing_facts conditions_of explained spoiled spoiled_arrays spoiled_words steps_ahead "
+        "to_look_at",
         losses="head_forward label_facts model_facts",
         making="followed_optimizer new_optimizer new_steps scoring_steps",
         phases="phases_of transformed_model",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepbus.compute.watching import Diagnosis, Finding, advice, amount, in_words, may_hold_masks
+from stepbus.compute.watching import Diagnosis, Finding, advice, amount, in_words
 
 if TYPE_CHECKING:
     from stepbus.compute.watching import Found
@@ -80,21 +80,6 @@ def spoiled(session: Fitting) -> str:
         return ""
     name = AVERAGE.format(finding.name) if finding.kind == "average" else finding.name
     return f"{name} is not finite ({amount(finding)})"
-
-
-def any_thread_can_tell(session: Fitting) -> bool:
-    """Return whether weights are spoiled wherever one is not finite; before the first update, or beside masks, ask MLX.
-
-    Args:
-        session: The fit, with nothing in flight.
-    """
-    import mlx.nn as nn
-    from mlx.utils import tree_flatten
-
-    if not isinstance(session.model, nn.Module) or not session.optimizer.state["step"].item():
-        return False
-    flat: Any = tree_flatten(session.model.trainable_parameters())
-    return not may_hold_masks(session.model, {*dict(flat), *session.optimizer.state["parameters"]})
 
 
 def to_look_at(session: Fitting) -> dict[str, Any]:

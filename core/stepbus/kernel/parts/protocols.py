@@ -113,6 +113,9 @@ class Steps(Protocol):
     def diagnose(self) -> Any:
         """Return what made the latest update one of numbers that are not finite; None where they are, or unknown."""
 
+    def may_hold_masks(self) -> bool:
+        """Return whether a weight may be minus infinity on purpose, so that only `spoiled` can tell."""
+
     def spoiled(self, averages: Any = None) -> Any:
         """Return which weight, or which average that counts in its place, is not finite; None where all are."""
 
