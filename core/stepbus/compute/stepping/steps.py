@@ -218,10 +218,9 @@ class CompiledSteps:
 
     def may_hold_masks(self) -> bool:
         """Return whether a weight may be minus infinity on purpose, as any may before the first update."""
-        if not self.updater.state["step"].item():
-            return True
         flat: Any = tree_flatten(self.model.trainable_parameters())
-        return may_hold_masks(self.model, {*dict(flat), *self.updater.state["parameters"]})
+        names = {*dict(flat), *self.updater.state["parameters"]}
+        return not self.updater.state["step"].item() or may_hold_masks(self.model, names)
 
     def spoiled(self, averages: Any = None) -> Found | None:
         """Return the first weight that is not finite as it stands, or None; minus infinity from before is a mask.
