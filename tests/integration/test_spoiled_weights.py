@@ -275,6 +275,40 @@ def test_what_a_plugin_follows_the_weights_with_is_said_to_be_no_number_and_the_
     assert not [text for text in words.with_level("warning") if "not finite" in text]
 
 
+class Trails(Follows):
+    """Follow the weights, into what they become."""
+
+    @hookimpl
+    def after_update(self, trainer: Any) -> Any:
+        def follow(parameters: Any, arrays: Any) -> Any:
+            return {"mean": (arrays["mean"] + parameters["b.bias"]) / 2}
+
+        return {"mean": mx.zeros(2)}, follow
+
+
+@pytest.mark.parametrize("tight", [False, True])
+def test_of_a_checkpoint_that_is_not_written_nothing_is_said_to_be_kept(
+    tight: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seventh:
+        @hookimpl
+        def on_step_end(self, trainer: Any, state: Any) -> None:
+            if state.step == 7:
+                trainer.save_checkpoint()
+
+    if tight:
+        monkeypatch.setattr(disk, "free_memory", lambda: 0)
+    words = Words()
+    trainer(tmp_path, Rate(4), Trails(), Seventh(), words, switched=OFF).train(batches(), batches(2))
+    said = [text.partition(" (")[0].partition(":")[0] for text in words.with_level("warning")]
+    assert [text for text in said if "checkpoint" in text] == [
+        "no checkpoint of step 5 is written, because a.weight is not finite",
+        "a checkpoint is written by hand, though a.weight is not finite",
+        "the checkpoint of step 7 keeps what is no number",
+        "no checkpoint of step 10 is written, because a.weight is not finite",
+    ]
+
+
 OFF, WARN = {"nan_guard": False}, {"nan_guard": {"policy": "warn"}}
 
 

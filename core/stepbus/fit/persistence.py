@@ -26,7 +26,7 @@ from stepbus.compute import folders
 from stepbus.compute.watching import note_masks
 from stepbus.fit import best_weights, exporting
 from stepbus.fit.builder import Exported
-from stepbus.fit.computing import computing_facts, spoiled_arrays
+from stepbus.fit.computing import computing_facts
 from stepbus.fit.members import plugin_table
 from stepbus.fit.opened import prediction_tree
 from stepbus.fit.plugins import restore_state, state_of
@@ -66,9 +66,6 @@ def checkpoint_folder(session: Fitting) -> Path:
 def snapshot(session: Fitting, *, optimizer: bool = True) -> Snapshot:
     """Return everything that an exact resume needs, arrays by reference."""
     exported = session.builder.exported(session)
-    # The weights are what a fit is for: they are kept, whatever a plugin follows them with.
-    if words := spoiled_arrays(session):
-        session.message(f"the checkpoint of step {session.state.step} keeps what is no number: {words}", "warning")
     plain: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     labels = {member.name: member.label for member in session.bus.members}

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from stepbus.base import CheckpointError, remedy_of
 from stepbus.device import backend, free_memory
 from stepbus.fit import persistence
-from stepbus.fit.computing import to_look_at
+from stepbus.fit.computing import spoiled, spoiled_arrays, to_look_at
 from stepbus.storage import checkpoints
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ class DiskCheckpoints:
         """Return the fit as it is now, to be written whatever becomes of it."""
         folder = persistence.checkpoint_folder(session)
         finite = {} if session.steps.may_hold_masks() else to_look_at(session)
+        # Of weights that are spoiled none is going to be written.
+        if (words := spoiled_arrays(session)) and not spoiled(session):
+            _say_kept(session, words)
         taken = evolve(persistence.snapshot(session, optimizer=optimizer), finite=finite)
         return Taken(folder, checkpoints.held(folder, taken), _is_best(session))
 
@@ -90,6 +93,8 @@ class DiskCheckpoints:
     def save(self, session: Fitting, folder: Path | None = None, *, optimizer: bool = True) -> Path:
         """Write a checkpoint now, and return its folder."""
         self.writer.wait()
+        if words := spoiled_arrays(session):
+            _say_kept(session, words)
         taken, own = persistence.snapshot(session, optimizer=optimizer), persistence.checkpoint_folder(session)
         return Taken(folder or own, taken, folder is None and _is_best(session)).write()
 
@@ -106,6 +111,11 @@ class DiskCheckpoints:
     def export(self, session: Fitting) -> Path:
         """Write the model, and return its folder."""
         return persistence.export(session)
+
+
+def _say_kept(session: Fitting, words: str) -> None:
+    """Say which array of a plugin is NaN: the weights are what a fit is for, and are kept, whatever follows them."""
+    session.message(f"the checkpoint of step {session.state.step} keeps what is no number: {words}", "warning")
 
 
 def _empty(trash: Path) -> None:
