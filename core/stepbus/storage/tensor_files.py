@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,13 +111,14 @@ def _is_mlx(array: Any) -> bool:
     return type(array).__module__ == "mlx.core"
 
 
-def write_tensors(path: Path, arrays: Mapping[str, Any]) -> Written:
+def write_tensors(path: Path, arrays: Mapping[str, Any], *, let_go: Callable[[str], object] | None = None) -> Written:
     """Write arrays to a new file and bring it to the disk.
 
     Args:
         path: A name that does not exist yet, ending in .safetensors.
         arrays: MLX or NumPy arrays of any shape by name, or what `hold` made of them; the same arrays give the same
             bytes.
+        let_go: Called with the name of each array whose bytes the file has, which is not asked for again.
 
     Returns:
         Size and digest of the file.
@@ -149,6 +150,8 @@ def write_tensors(path: Path, arrays: Mapping[str, Any]) -> Written:
         yield len(words).to_bytes(8, "little") + words
         for name in names:
             yield _bytes_of(arrays[name])
+            if let_go is not None:
+                let_go(name)
 
     return write_file(path, blocks())
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from stepbus.storage.checkpoints import (
     trial_place,
     verify,
     write_checkpoint,
+    writing,
 )
 
 FACTS = {
@@ -110,6 +112,35 @@ def test_nothing_is_written_where_an_array_has_to_be_finite_and_is_not(tmp_path:
     assert (found.value.nan, found.value.infinite, found.value.array.shape) == (2, 1, (4,))
     fine = held(folder, snapshot(4, finite={"a": arrays["a"]}))
     assert names(write_checkpoint(folder, fine).path) == [MANIFEST, "model.safetensors", "state.json"]
+
+
+def test_what_is_held_is_let_go_of_once_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also an array in two files, or in one and among those that have to be finite."""
+    both, own, array = mx.arange(3.0), mx.ones(2), np.zeros(4, np.float32)
+    arrays = {"model": {"a": both, "b": own}, "best": {"a": both, "c": array}}
+    taken = held(tmp_path, snapshot(4, arrays=arrays, finite={"weight": both, "average": mx.zeros(5)}))
+    alive = [weakref.ref(each) for each in (*taken.arrays["model"].values(), *taken.arrays["best"].values())]
+    alive += [weakref.ref(each) for each in taken.finite.values()]
+    seen: list[int] = []
+    sync = writing.fsync_folder
+
+    def counted(path: Path) -> None:
+        seen.append(sum(each() is not None for each in alive))
+        sync(path)
+
+    monkeypatch.setattr(writing, "fsync_folder", counted)
+    found = write_checkpoint(tmp_path, taken)
+    assert seen[0] == 0
+    assert read_arrays(found, "model")["a"].tolist() == read_arrays(found, "best")["a"].tolist() == [0, 1, 2]
+    assert (read_arrays(found, "model")["b"].tolist(), read_arrays(found, "best")["c"].tolist()) == ([1, 1], [0] * 4)
+    with pytest.raises(AttributeError):  # and nothing empty is written in its place
+        write_checkpoint(tmp_path, taken)
+    assert verify(found.path) == found
+
+
+def test_what_is_not_held_can_be_written_again(tmp_path: Path) -> None:
+    taken = snapshot(4)
+    assert write_checkpoint(tmp_path / "1", taken).files == write_checkpoint(tmp_path / "2", taken).files
 
 
 def test_the_manifest_is_plain_and_vouches_for_itself(tmp_path: Path) -> None:
@@ -738,7 +769,7 @@ def test_another_plan_of_fits_is_told_by_their_names() -> None:
 
 
 def test_a_limit_on_the_size_of_a_file_is_no_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(path: Path, arrays: object) -> None:
+    def refused(path: Path, arrays: object, **options: object) -> None:
         raise OSError(27, "File too large", str(path))
 
     monkeypatch.setattr("stepbus.storage.checkpoints.writing.write_tensors", refused)

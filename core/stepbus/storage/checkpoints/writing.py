@@ -21,6 +21,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,18 @@ class Snapshot:
             digest (see `compare_facts`).
         lacks: Names of the files that it does without, so that nobody takes it for one to go on from.
         finite: What messages call an array -> it; where one is not finite, nothing is written. `held` makes them ready.
+        held: Whether `held` made it. It can be written once: each array is let go of as soon as a file has its bytes,
+            so that training may use its memory for what it computes next.
     """
 
     step: int
-    arrays: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    arrays: Mapping[str, dict[str, Any]] = field(factory=dict)
     documents: Mapping[str, Any] = field(factory=dict)
     copies: Mapping[str, Path | bytes] = field(factory=dict)
     facts: Mapping[str, Any] = field(factory=dict)
     lacks: Sequence[str] = ()
-    finite: Mapping[str, Any] = field(factory=dict)
+    finite: dict[str, Any] = field(factory=dict)
+    held: bool = False
 
     @property
     def size(self) -> int:
@@ -108,7 +112,7 @@ def held(folder: Path, snapshot: Snapshot) -> Snapshot:
     copies = {**documents, **snapshot.copies}
     arrays = hold({**snapshot.arrays, _FINITE: snapshot.finite})
     finite = arrays.pop(_FINITE)
-    return evolve(snapshot, arrays=arrays, documents={}, copies=copies, finite=finite)
+    return evolve(snapshot, arrays=arrays, documents={}, copies=copies, finite=finite, held=True)
 
 
 def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) -> Checkpoint:
@@ -128,9 +132,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) 
         CheckpointError: It cannot be written or does not read back; every older one stands.
         NotFiniteError: An array that has to be finite is not; nothing was touched.
     """
-    for name, array in snapshot.finite.items():
-        if any(counts := array.not_finite()):
-            raise NotFiniteError(snapshot.step, name, array, *counts)
+    _require_finite(snapshot)
     what = _what(folder, snapshot)
     _check_names(what, snapshot)
     beside = folder / f".tmp-{snapshot.step}-{uuid.uuid4().hex}"
@@ -159,6 +161,18 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, pinned: bool = False) 
     return checkpoint
 
 
+def _require_finite(snapshot: Snapshot) -> None:
+    for name in snapshot.finite:
+        if any(counts := snapshot.finite[name].not_finite()):
+            raise NotFiniteError(snapshot.step, name, snapshot.finite[name], *counts)
+        _let_go(snapshot.finite, name)
+
+
+def _let_go(arrays: dict[str, Any], name: str) -> None:
+    # Not removed: who writes a snapshot twice that was let go of shall get an error and no empty file.
+    arrays[name] = None
+
+
 def _what(folder: Path, snapshot: Snapshot) -> str:
     return f"{folder}: cannot write the checkpoint of step {snapshot.step}"
 
@@ -185,7 +199,8 @@ def _write_files(folder: Path, snapshot: Snapshot, pinned: bool) -> None:
     """Write every file, the manifest last, and bring all of it to the disk."""
     files: dict[str, Written] = {}
     for stem, arrays in snapshot.arrays.items():
-        files[f"{stem}.safetensors"] = write_tensors(folder / f"{stem}.safetensors", arrays)
+        file = folder / f"{stem}.safetensors"
+        files[file.name] = write_tensors(file, arrays, let_go=partial(_let_go, arrays) if snapshot.held else None)
     for name, value in snapshot.documents.items():
         files[name] = write_file(folder / name, [_document(name, value)])
     for name, source in snapshot.copies.items():
