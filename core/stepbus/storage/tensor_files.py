@@ -51,18 +51,24 @@ class HeldArray:
         dtype: The name of its kind of numbers, MLX's or NumPy's.
         shape: Its shape.
         itemsize: Bytes of a number.
-        data: Its bytes in row-major order; nobody writes to them.
+        content: Its numbers in row-major order; nobody writes to them.
     """
 
     dtype: str
     shape: tuple[int, ...]
     itemsize: int
-    data: memoryview
+    content: memoryview
 
     @property
     def nbytes(self) -> int:
         """Bytes of all numbers."""
-        return self.data.nbytes
+        return self.content.nbytes
+
+    @property
+    def data(self) -> memoryview:
+        """Its bytes."""
+        # NumPy takes the bytes of formats that memoryview cannot cast, such as MLX's bfloat16.
+        return np.frombuffer(self.content, np.uint8).data if self.nbytes else memoryview(b"")
 
     def not_finite(self) -> tuple[int, int]:
         """Return how many numbers are NaN, and how many are infinite; of integers, none."""
@@ -96,15 +102,15 @@ def hold(stems: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, HeldArra
         # An item of an array can be set in place: another array over the same memory stays as it is.
         found |= {place: mx.contiguous(found[place]) for place in own}
         mx.eval([found[place] for place in own])
-    held = {place: _held(array) for place, array in found.items()}
+    names: dict[Any, str] = {}  # of a few kinds, which MLX takes its time to say
+    held = {}
+    for place, array in found.items():
+        dtype = array.dtype
+        if dtype not in names:
+            names[dtype] = str(dtype)
+        content = memoryview(array) if _is_mlx(array) else np.array(array, order="C").data
+        held[place] = HeldArray(names[dtype], tuple(array.shape), array.itemsize, content)
     return {stem: {name: held[id(array)] for name, array in arrays.items()} for stem, arrays in stems.items()}
-
-
-def _held(array: Any) -> HeldArray:
-    content: memoryview = memoryview(array) if _is_mlx(array) else np.array(array, order="C").data
-    # NumPy takes the bytes of formats that memoryview cannot cast, such as MLX's bfloat16.
-    data = np.frombuffer(content, np.uint8).data if content.nbytes else memoryview(b"")
-    return HeldArray(str(array.dtype), tuple(array.shape), array.itemsize, data)
 
 
 def _is_mlx(array: Any) -> bool:
