@@ -13,9 +13,9 @@ which adds to that what the machine's disk takes, whoever writes. With --apart, 
 and the writer to another: a core is to spare, as where a GPU trains. (Linux alone holds a thread to a core.)
 
 Two cores of a virtual machine may be one: with --busy, a pair has a third stretch of the same updates, without a
-checkpoint, while a thread like the writer's computes as long as the last writing did (SHA-256 of a block that stays in
-its cache). What that costs, a machine takes for any second thread; what a checkpoint costs beyond it is the
-checkpoint's.
+checkpoint, while a thread like the writer's computes from its beginning to its end (SHA-256 of a block that stays in
+its cache). What that costs for as long as the pair's writing computed, a machine takes for any second thread; what a
+checkpoint costs beyond it is the checkpoint's.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,13 @@ class Pairs:
         self.waited: dict[int, float] = {}
         self.told: dict[int, int] = {}
         self.written: dict[int, tuple[float, float]] = {}  # step -> how long writing lasted, and computed, in seconds
-        self.beside = Writer()
+        self.beside, self.busy = Writer(), False
 
     @hookimpl
     def is_boundary(self, trainer: Any, step: int) -> bool | None:
         done = step - 1
         if (begin := self.ends.get(done)) is not None and begin not in self.seconds:
-            self.beside.wait(everything=True)
+            self.close()
             self.seconds[begin] = time.perf_counter() - self.began[begin]
             self.waited[begin] = trainer.times.checkpoints.seconds - self.waited[begin]
         return step in self.begins or step in self.ends or step == WARM_UP
@@ -81,8 +82,17 @@ class Pairs:
             if self.begins[state.step] == WRITTEN:
                 trainer.control.request_checkpoint("stretch")
             if self.begins[state.step] == BUSY:
-                computed = self.written[max(self.written)][1]
-                self.beside.also(lambda: compute(computed))
+                self.busy = True
+                self.beside.also(self.compute)
+
+    def close(self) -> None:
+        """Let the thread end that computes."""
+        self.busy = False
+
+    def compute(self) -> None:
+        """Compute in this thread as long as the stretch lasts, touching no memory but a core's."""
+        while self.busy:
+            hashlib.sha256(BLOCK)
 
     @hookimpl
     def on_checkpoint(self, state: Any, checkpoint: Path) -> None:
@@ -130,7 +140,7 @@ def main() -> None:
 
         DiskCheckpoints.submit = waits  # type: ignore[method-assign]
     rows = [(" ".join(["film"] * (given.tokens - 2)), row % 2) for row in range(given.rows)] * pairs.total
-    with tempfile.TemporaryDirectory(prefix="stepbus-stall-") as folder:
+    with tempfile.TemporaryDirectory(prefix="stepbus-stall-") as folder, closing(pairs):
         train = Path(folder, "train.csv")
         train.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
         create_trainer(
@@ -178,19 +188,12 @@ def keep_apart() -> None:
     Writer._run = moved  # type: ignore[method-assign]
 
 
-def compute(seconds: float) -> None:
-    """Compute in this thread for so many seconds of its own time, touching no memory but a core's."""
-    until = time.thread_time() + seconds
-    while time.thread_time() < until:
-        hashlib.sha256(BLOCK)
-
-
 def show(pairs: Pairs, kinds: tuple[str, ...]) -> None:
     """Print a line for each pair, and the medians."""
     begins, rows = list(pairs.begins), []
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     print(f"training on {cores} cores, load {os.getloadavg()[0]:.1f}; seconds, differences and waiting in ms")
-    also = "  beside a busy thread   beyond it" if BUSY in kinds else ""
+    also = "  a busy thread's   beyond it" if BUSY in kinds else ""
     print(f"pair   written  without   differs   waited   writing lasted   computed{also}")
     for number in range(len(begins) // len(kinds)):
         of = {pairs.begins[begin]: begin for begin in begins[len(kinds) * number :][: len(kinds)]}
@@ -198,7 +201,8 @@ def show(pairs: Pairs, kinds: tuple[str, ...]) -> None:
         lasted, computed = pairs.written[of[WRITTEN]]
         row = [seconds[WRITTEN] - seconds[WITHOUT], pairs.waited[of[WRITTEN]], lasted, computed]
         if BUSY in kinds:
-            row += [seconds[BUSY] - seconds[WITHOUT], seconds[WRITTEN] - seconds[BUSY]]
+            busy = (seconds[BUSY] - seconds[WITHOUT]) * computed / seconds[BUSY]
+            row += [busy, row[0] - busy]
         rows.append(row)
         late = "" if lasted < seconds[WRITTEN] else "   longer than the updates: take more"
         print(f"{number + 1:4}  {seconds[WRITTEN]:8.3f} {seconds[WITHOUT]:8.3f} {in_columns(row)}{late}")
@@ -213,7 +217,7 @@ def in_columns(row: list[float]) -> str:
     """Return a row of the table: seconds for the writing, milliseconds for all else."""
     differs, waited, lasted, computed, *busy = row
     words = f"{1e3 * differs:9.1f} {1e3 * waited:8.1f} {lasted:16.2f} {computed:10.2f}"
-    return words + "".join(f" {1e3 * value:{width}.1f}" for value, width in zip(busy, (21, 11), strict=False))
+    return words + "".join(f" {1e3 * value:{width}.1f}" for value, width in zip(busy, (16, 11), strict=False))
 
 
 if __name__ == "__main__":
