@@ -1,7 +1,7 @@
 """MLX, behind a fast BLAS and with its compiled kernels in a folder of the user's own; import this before `mlx.core`.
 
 `stepbus.device.before_mlx` loads what goes in front, `stepbus.device.kernel_cache` says where kernels lie. On macOS
-(Accelerate and Metal) and with MLX's CUDA wheels nothing is put in front; neither was at hand to test that here.
+(Accelerate and Metal; it was not at hand to test that) and with MLX's CUDA wheels nothing is put in front.
 
 Example:
     >>> mx.sum(mx.array([1.0, 2.0])).item()
@@ -16,10 +16,11 @@ import sys
 import threading
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from stepbus.base import BadInput
-from stepbus.device import kernel_cache
+from stepbus.device import cuda_kernels, kernel_cache
 from stepbus.device.before_mlx import blas as blas
 from stepbus.device.before_mlx import redirected
 from stepbus.device.machine import BackendWarning as BackendWarning
@@ -54,7 +55,14 @@ def _open_kernels() -> kernel_cache.KernelCache | None:
         return None
 
 
+def _keep_cuda_kernels() -> Path | None:
+    if sys.platform != "linux" or not (version("mlx-cuda-12") or version("mlx-cuda-13")) or not mx.cuda.is_available():
+        return None
+    return cuda_kernels.keep(str(vars(mx)["__version__"]), str(mx.device_info(mx.gpu).get("architecture", "")))
+
+
 kernels = _open_kernels()
+kept_for_cuda = _keep_cuda_kernels()
 compiles = not on_linux_cpu() or kernels is not None
 if not compiles:
     mx.disable_compile()  # a g++ that fails would end the first step with an error
@@ -136,7 +144,7 @@ def describe_machine() -> dict[str, Any]:
         "blas_found": blas.found,
         "blas_threads": blas.threads,
         "compile": compiles,
-        "compiled_kernels": str(kernels.store or kernels.folder) if kernels else None,
+        "compiled_kernels": str(kernels.store or kernels.folder) if kernels else kept_for_cuda and str(kept_for_cuda),
         "cores": cores(),
         "memory": memory,
     }

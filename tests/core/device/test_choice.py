@@ -58,6 +58,17 @@ def test_the_multiple_of_lengths_is_the_devices(
     assert device.length_multiple() == multiple
 
 
+@pytest.mark.parametrize(("card", "rounding"), [({"cuda": True}, 0.01), ({"metal": True}, 0.01), ({}, 0.0)])
+def test_gpus_alone_may_round_the_factors_of_a_product(
+    machine: Callable[..., Any], card: dict[str, bool], rounding: float
+) -> None:
+    machine(**card)
+    device.choose("auto")
+    assert device.product_rounding() == rounding
+    device.choose("cpu")
+    assert device.product_rounding() == 0.0
+
+
 def test_training_evaluation_and_prediction_pad_to_the_same_multiple(
     tiny_config: Callable[..., dict[str, Any]], review_files: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
