@@ -7,6 +7,7 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
 import pytest
 from attrs import define
 
@@ -19,6 +20,7 @@ from stepbus_plugins.heads import Heads
 
 OTHERS = "expected the vector of a row to be the same whatever other rows stand beside it"
 HOLDS = "expected the vector of a row to be the same whatever its padding holds"
+WIDTH = 384
 FAR = "expected the vector of a row to be the same however far it is padded"
 
 
@@ -78,6 +80,36 @@ def test_one_that_looks_elsewhere_is_refused(function: Any, words: str, training
 @pytest.mark.parametrize("function", FINE)
 def test_one_that_reads_its_own_tokens_is_fine_in_its_mode(function: Any, training: bool) -> None:
     assert ask(function, training).training is training
+
+
+def in_ten_bits(x: Any) -> Any:
+    """Round float32 as the matrix units of a GPU round the factors of a product: TF32."""
+    return mx.view((mx.view(x, mx.uint32) + 0x1000) & 0xFFFFE000, mx.float32)
+
+
+def rounded_by_shape(hidden: Any, mask: Any) -> Any:
+    """BERT's pooler with a kernel per number of rows: of one row in float32, of more in TF32."""
+    weight = mx.array(np.random.default_rng(1).normal(0, WIDTH**-0.5, (WIDTH, WIDTH)).astype(np.float32))
+    first = hidden[:, 0]
+    return mx.tanh(first @ weight if len(first) == 1 else in_ten_bits(first) @ in_ten_bits(weight))
+
+
+def test_what_a_gpu_rounds_otherwise_for_another_shape_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pooling = Pooling(rounded_by_shape)
+    with pytest.raises(ModelError, match=OTHERS):
+        check_pooling(pooling, pooling, Maker("the pooling 'mine'"), WIDTH, None)
+    monkeypatch.setattr("stepbus.device.choice.kind", lambda: "cuda")
+    check_pooling(pooling, pooling, Maker("the pooling 'mine'"), WIDTH, None)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("function", "words"), CASES)
+def test_one_that_looks_elsewhere_is_refused_on_a_gpu_too(
+    function: Any, words: str, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepbus.device.choice.kind", lambda: "cuda")
+    with pytest.raises(ModelError, match=words):
+        ask(function, training)
 
 
 def test_statistics_of_a_batch_are_refused() -> None:
