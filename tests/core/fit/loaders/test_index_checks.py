@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -73,6 +74,34 @@ def test_one_output_is_one_class_where_the_loss_looks_labels_up(loss: Any, task:
     wide.learn((2, 2))
     # Of numbers that are computed from labels nobody knows how far they may go.
     assert wide.known == (None if loss is by_safe_place and task is None else 2)
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """MLX as it is where a GPU is the default device: its cross-entropy is one operation, which shows no look-up."""
+    device, stream = [mx.Device(mx.gpu)], mx.stream
+
+    @contextmanager
+    def on(wanted: Any) -> Iterator[None]:
+        before, device[0] = device[0], mx.Device(wanted)
+        with stream(wanted):
+            yield
+        device[0] = before
+
+    monkeypatch.setattr(mx, "default_device", lambda: device[0])
+    monkeypatch.setattr(mx, "stream", on)
+    monkeypatch.setattr(mx.fast, "cross_entropy", lambda logits, targets: mx.logsumexp(logits, -1) - targets)
+    return device
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", None])
+def test_on_a_gpu_labels_are_looked_up_as_on_the_cpu(task: str | None, on_a_gpu: list[Any]) -> None:
+    """Labels passed unchecked there whose loss did not name MLX's in its own code."""
+    before = np.array(nn.losses.cross_entropy(mx.zeros((2, 3)), mx.array([0, 1])))
+    assert before.tolist() == pytest.approx([np.log(3), np.log(3) - 1])  # the one operation, as it is put in above
+    test_one_output_is_one_class_where_the_loss_looks_labels_up(Weighed(), task)
+    test_labels_that_a_loss_moves_are_held_against_the_outputs_from_there(stars, 1)
+    assert on_a_gpu == [mx.Device(mx.gpu)]
 
 
 def test_one_output_is_two_classes_where_nothing_is_looked_up() -> None:
