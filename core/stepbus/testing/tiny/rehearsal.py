@@ -1,10 +1,11 @@
-"""Tiny real fits with a plugin that changes the computation: one comes to its end, one is cut and ends the same."""
+"""Tiny real fits with a plugin that changes what is computed: one comes to its end, one is cut and ends the same."""
 
 from __future__ import annotations
 
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,24 @@ class Cuts:
             trainer.run.signal = signal.SIGINT
 
 
+def _on_cpu(more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a fit that computes on the CPU: on a GPU, no two fits agree to the bit."""
+    given = more.get("environment", {})
+    return {**more, "environment": {"device": "cpu", **given}} if isinstance(given, Mapping) else dict(more)
+
+
+@contextmanager
+def _device_put_back() -> Iterator[None]:
+    """Let who rehearses compute on afterwards where it did before."""
+    from stepbus.device import backend
+
+    before = backend.mx.default_device()
+    try:
+        yield
+    finally:
+        backend.mx.set_default_device(before)
+
+
 def rehearse(cls: type, settings: Any, beside: Sequence[Any], more: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the rule that a plugin breaks in tiny real fits, and what was seen; None where it keeps them.
 
@@ -40,8 +59,8 @@ def rehearse(cls: type, settings: Any, beside: Sequence[Any], more: Mapping[str,
         beside: Plugins that it cannot do without.
         more: What else `tiny_fit` takes.
     """
-    more = {"num_epochs": EPOCHS, **more}
-    with tempfile.TemporaryDirectory(prefix="stepbus-") as folder:
+    more = {"num_epochs": EPOCHS, **_on_cpu(more)}
+    with tempfile.TemporaryDirectory(prefix="stepbus-") as folder, _device_put_back():
 
         def fit(name: str, step: int, **again: Any) -> TinyFit:
             own = [*beside, Cuts(step)]
