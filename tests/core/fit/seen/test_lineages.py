@@ -91,6 +91,7 @@ def claiming(shape: str) -> bytes:
         file_of(unknown=np.array(3)),
         file_of(a=np.array(["x"], dtype=object)),
     ],
+    ids=lambda content: "content",  # an archive holds the time when it was made, and each worker makes its own
 )
 def test_what_somebody_else_made_is_refused_in_a_sentence(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
