@@ -112,6 +112,16 @@ def test_one_that_looks_elsewhere_is_refused_on_a_gpu_too(
         ask(function, training)
 
 
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_numbers_that_are_not_finite_have_no_size(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every device NaN equals NaN, and infinity lets nothing pass that stands beside it."""
+    monkeypatch.setattr("stepbus.device.choice.kind", lambda: kind)
+    first = mx.array([1.0, 0.0, 0.0, 0.0])
+    ask(lambda hidden, mask: mx.where(first, mx.nan, hidden[:, 0]), False)
+    with pytest.raises(ModelError, match=FAR):
+        ask(lambda hidden, mask: mx.where(first, mx.inf, total(hidden, mask) / mask.shape[1]), False)
+
+
 def test_statistics_of_a_batch_are_refused() -> None:
     class Normed(nn.Module):
         def __init__(self) -> None:
