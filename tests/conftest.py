@@ -8,6 +8,7 @@ writing it.
 from __future__ import annotations
 
 import compileall
+import gc
 import json
 import os
 import random
@@ -35,6 +36,17 @@ def pytest_sessionstart() -> None:
             for folder in import_module(package).__path__:
                 compileall.compile_dir(folder, quiet=2)
     import_module(str(Path(__file__).parent / "fixtures" / "compiled_header.py")).pytest_sessionstart()
+
+
+def pytest_collection() -> None:
+    """Collect twelve thousand tests without looking in vain for garbage among them, again and again."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, but not among the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 GOOD = ["good", "great", "fine", "lovely"]

@@ -112,9 +112,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let `-m full` run the sample as well: what is counted is the whole."""
+    """Let `-m full` run the sample as well: what is counted is the whole, and takes as long as it takes."""
     if config.option.markexpr == "full":
         for item in items:
+            item.add_marker(pytest.mark.timeout(0))
             if "tally" in getattr(item, "fixturenames", ()):
                 item.add_marker("full")
 

@@ -8,6 +8,7 @@ python kill_points.py fill FOLDER               save until the disk is full; one
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import itertools
 import json
@@ -48,6 +49,7 @@ from stepbus.storage.durable import lock_folder
 os.fsync = lambda descriptor: None  # type: ignore[assignment]
 fcntl.fcntl = lambda descriptor, command: 0  # type: ignore[assignment, misc]
 
+LONGEST = 600  # seconds; a child takes some
 OPERATIONS = (
     "open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir", "ftruncate", "pwrite", "link",
     "symlink",
@@ -132,9 +134,10 @@ def die_before(number: int, sent: int = signal.SIGKILL, told: str = "") -> Itera
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Start a child and return its process id."""
+    """Start a child and return its process id; one that hangs says where it stands, and ends."""
     child = os.fork()
     if child == 0:
+        faulthandler.dump_traceback_later(LONGEST, exit=True)
         try:
             work()
         except BaseException as error:

@@ -47,6 +47,7 @@ def run_points(tiny_config: Callable[..., dict[str, Any]], tmp_path: Path) -> Ca
         command = [sys.executable, "-W", "error", str(Path(__file__).with_name("points.py")), str(file), str(folder)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=3600, check=False)
         assert done.returncode == 0, done.stderr
+        print(done.stderr)  # what a child said before it ended, shown where a case went wrong
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     return run
