@@ -478,3 +478,29 @@ def test_labels_that_nobody_looks_up_are_any_numbers(make: Callable[..., Any]) -
     assert make(loss=distance, num_epochs=1).train(far, far).status == "ok"
     shares = [{**each, "labels": np.eye(10, dtype=np.float32)[each["labels"]]} for each in SMALL]
     assert make(num_epochs=1).train(shares, shares).status == "ok"
+
+
+class Probabilities(MLP):
+    """Takes the softmax itself, as scikit-learn's models do."""
+
+    def __call__(self, images: mx.array) -> mx.array:
+        return mx.softmax(super().__call__(images), axis=-1)
+
+
+def test_probabilities_that_are_taken_for_logits_are_said(
+    make: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The softmax of probabilities of ten classes lies between 0.08 and 0.24, and nothing was said."""
+    for task, model, loss, times in (
+        ("multiclass", Probabilities, nn.losses.cross_entropy, 1),
+        (None, Probabilities, nn.losses.cross_entropy, 0),  # what the module gives is what is predicted
+        ("multiclass", MLP, nn.losses.cross_entropy, 0),
+    ):
+        heard, given = Heard(), {} if task is None else {"data__task": task}
+        trainer = make(new(model), loss, max_steps=12, callbacks=[heard], **given)
+        trainer.train(SMALL, HELD_OUT)
+        assert sum("are probabilities already" in text for text in heard.said) == times
+        caplog.clear()
+        predicted = trainer.predict(HELD_OUT)
+        assert ("are probabilities already" in caplog.text) == bool(times)
+        assert (predicted.max() < 0.25) == bool(times)

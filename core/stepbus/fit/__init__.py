@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stepbus.fit.evaluation import metric_values as metric_values
     from stepbus.fit.evaluation import predict as predict
     from stepbus.fit.evaluation import score as score
+    from stepbus.fit.evaluation import softmax_twice as softmax_twice
     from stepbus.fit.evaluation import unweighed as unweighed
     from stepbus.fit.members import PASSED as PASSED
     from stepbus.fit.members import Prototype as Prototype
@@ -49,7 +50,7 @@ else:
         builder="Exported FitBuilder Fitting",
         computing="computing_facts conditions_of",
         effects="by_training_alone loop_notes run_notes unevaluated",
-        evaluation="joined metric_values predict score unweighed",
+        evaluation="joined metric_values predict score softmax_twice unweighed",
         members="PASSED Prototype exclusions for_fit make plugin_table prototypes run_scoped source_digest version_of",
         scoring="rehearse",
         session="FitSession",

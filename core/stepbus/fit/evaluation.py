@@ -69,6 +69,25 @@ def joined(parts: Sequence[Array], what: str) -> Array:
     return np.concatenate(parts)
 
 
+def softmax_twice(predictions: Predictions, outputs: Array) -> str:
+    """Return what to say where outputs that a softmax was taken of are probabilities already, or "".
+
+    Args:
+        predictions: What was made of them.
+        outputs: The model's own answers [N, K].
+    """
+    values = np.asarray(predictions.values)
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or not len(outputs) or values.shape != outputs.shape:
+        return ""
+    # Logits do not add up to 1 in every row by chance; what was taken as it is was not squeezed a second time.
+    if not (outputs >= 0).all() or np.abs(outputs.sum(axis=1) - 1).max() > 1e-3 or np.array_equal(values, outputs):
+        return ""
+    return (
+        "the model's outputs are probabilities already (none is negative, and each row adds up to 1), and predictions "
+        "take a softmax of them once more, which makes all of them alike; return logits, as cross-entropy expects too"
+    )
+
+
 def score(
     metrics: Sequence[tuple[str, Any]], predictions: Predictions, loss: float, prefix: str, loss_name: str = "loss"
 ) -> tuple[dict[str, float], str]:
@@ -111,14 +130,33 @@ def score_set(session: Fitting, name: str, prefix: str, said: set[str]) -> tuple
         prefix: What stands before each metric's name.
         said: What the user was told of a run and need not hear again.
     """
-    predictions, loss, _ = predict(session.steps, session.data.sets[name])
+    predictions, loss, outputs = predict(session.steps, session.data.sets[name])
     found, words = score(session.metrics, predictions, loss, prefix)
     if words:
         session.message(words, "warning")
-    if predictions.weights is not None and (words := unweighed(session.metrics)) and words not in said:
-        said.add(words)
-        session.message(words, "warning")
+    uncounted = "" if predictions.weights is None else unweighed(session.metrics)
+    _tell(session, said, uncounted, softmax_twice(predictions, outputs))
     return predictions, found
+
+
+def predicted(session: Fitting, rows: ScoredSet, said: set[str]) -> Predictions:
+    """Return predictions of a set of a fit, whose labels do not matter.
+
+    Args:
+        session: The fit.
+        rows: The set.
+        said: What the user was told of a run and need not hear again.
+    """
+    predictions, _, outputs = predict(session.steps, rows)
+    _tell(session, said, softmax_twice(predictions, outputs))
+    return predictions
+
+
+def _tell(session: Fitting, said: set[str], *words: str) -> None:
+    for each in words:
+        if each and each not in said:
+            said.add(each)
+            session.message(each, "warning")
 
 
 def evaluate_monitored(session: Fitting, reason: str) -> None:

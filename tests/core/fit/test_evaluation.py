@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stepbus import DataError, PluginFailure, Predictions
-from stepbus.fit.evaluation import joined, metric_values, predict, score, unweighed
+from stepbus.fit.evaluation import joined, metric_values, predict, score, softmax_twice, unweighed
 from stepbus.run.outer_loop import Run
 
 LABELS = np.array([0, 1, 1, 1])
@@ -149,3 +149,21 @@ def test_the_mean_loss_is_by_weight() -> None:
         assert loss == (2 + 6 + 20) / 8
         assert predictions.weights is not None
         assert predictions.weights.tolist() == weights.tolist()
+
+
+def test_only_a_softmax_of_probabilities_is_doubted() -> None:
+    def taken(outputs: np.ndarray) -> np.ndarray:
+        shares = np.exp(outputs)
+        return shares / shares.sum(axis=-1, keepdims=True)
+
+    def said(outputs: np.ndarray, values: np.ndarray) -> str:
+        return softmax_twice(Predictions(np.arange(len(values)), values), outputs)
+
+    assert said(VALUES, taken(VALUES)).startswith("the model's outputs are probabilities already")
+    assert said(VALUES, VALUES) == ""  # taken as they are
+    logs = np.log(VALUES)  # whose softmax is the probabilities, as an ordinal head gives them
+    logits = np.array([[0.5, 0.5], [0.3, 0.9]])  # one row adds up to 1
+    columns = np.ones((3, 1))  # of values, or of a sigmoid
+    for outputs in (logs, logits, columns, np.zeros((0, 2))):
+        assert said(outputs, taken(outputs)) == ""
+    assert said(np.full((2, 3), np.nan), np.full((2, 3), np.nan)) == ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from stepbus.base import DataError, counted, listed
-from stepbus.fit import predict
+from stepbus.fit import predict, softmax_twice
 from stepbus.fit.predicting import combined, prepared, seen_otherwise, views_of
 from stepbus.text import TextData
 from stepbus.text.rows import as_texts, read_rows
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from stepbus.kernel import FitData, Predictions, Steps
 
     Array = np.ndarray[Any, Any]
+
+log = logging.getLogger(__name__)
 
 
 @frozen(eq=False)
@@ -73,7 +76,10 @@ class Predictor:
         """
         purpose, session = _purpose(labelled), self.session
         if session is None or not isinstance(self.data, TextData):
-            return predict(self.steps, self.data.other(source, purpose, labelled=labelled))
+            found = predict(self.steps, self.data.other(source, purpose, labelled=labelled))
+            if words := softmax_twice(found[0], found[2]):
+                log.warning("%s", words)
+            return found
         rows = self.read(source, labelled=labelled)
         rows = prepared(session.bus, session, {purpose: rows}, session.config.data.settings)[purpose]
         plain, loss, logits = predict(self.steps, self.data.other(rows, purpose, labelled=labelled))

@@ -231,7 +231,7 @@ class TextFits:
 
     def predict(self, session: Fitting, rows: ScoredSet) -> Predictions:
         """Return predictions of a set, whose labels do not matter."""
-        return evaluation.predict(session.steps, rows)[0]
+        return evaluation.predicted(session, rows, self._said)
 
     def checkpointer(self) -> Checkpointer:
         """Return what keeps a fit: checkpoints and model folders on disk."""
