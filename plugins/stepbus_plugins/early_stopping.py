@@ -50,6 +50,7 @@ class EarlyStopping:
         self.config = config
         if not config.restore_best:
             self.asks = ("stop",)  # so nobody keeps them
+        self.watched: str | None = None
         self.best: float | None = None
         self.best_step = 0
         self.stalled = 0
@@ -88,6 +89,14 @@ class EarlyStopping:
         return None
 
     @hookimpl
+    def on_fit_start(self, trainer: Any, state: TrainingState) -> None:
+        """Forget what a resume makes incomparable: another metric was watched, or the fit forgot its best."""
+        monitor = self.config.monitor or trainer.monitor
+        forgotten = state.best is None and monitor == trainer.monitor
+        if self.watched is not None and (self.watched != monitor or forgotten):
+            self.best, self.best_step, self.stalled = None, 0, 0
+
+    @hookimpl
     def on_epoch_end(self, trainer: Any, state: TrainingState) -> None:
         """Count the epochs where the training loss is watched and nothing is evaluated."""
         watched, rows = self.config.monitor or "", trainer.fit.monitored is not None
@@ -105,6 +114,7 @@ class EarlyStopping:
                 f"early_stopping watches {monitor!r}, but the evaluation at step {state.step} gave "
                 f"{', '.join(sorted(metrics)) or 'no metric'}; set plugins.early_stopping.monitor to one of them"
             )
+        self.watched = monitor
         if self.config.restore_best and not self.asked_best:
             self.asked_best = True
             trainer.control.request_best(f"keeps the weights with the best {monitor}")
@@ -121,6 +131,7 @@ class EarlyStopping:
     def state_dict(self) -> dict[str, Any]:
         """Return the count and the best value, so that a resumed fit goes on counting."""
         return {
+            "watched": self.watched,
             "best": self.best,
             "best_step": self.best_step,
             "stalled": self.stalled,
@@ -130,6 +141,7 @@ class EarlyStopping:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
+        self.watched = saved.get("watched")
         self.best = saved["best"]
         self.best_step = saved["best_step"]
         self.stalled = saved["stalled"]

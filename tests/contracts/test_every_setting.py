@@ -7,6 +7,7 @@ or said; that a setting is stored, digested or echoed does not. A name with * st
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import math
 import sqlite3
@@ -303,7 +304,8 @@ def rates(tools: Tools, name: str, settings: dict[str, Any]) -> Any:
         message=lambda *words: None,
     )
     if hasattr(schedule, "on_fit_start"):
-        schedule.on_fit_start(TrainingState(steps_per_epoch=4))
+        given = {"trainer": trainer, "state": TrainingState(steps_per_epoch=4)}
+        schedule.on_fit_start(**{name: given[name] for name in inspect.signature(schedule.on_fit_start).parameters})
     found = []
     for step in range(12):
         found.append(schedule.rate(step, 12, optimizer.learning_rate))

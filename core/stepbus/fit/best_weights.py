@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stepbus.fit.builder import Fitting
 
 
-def _wanted(session: Fitting) -> bool:
+def wanted(session: Fitting) -> bool:
     """Say whether the best weights were asked for, or may be."""
     return bool(session.control.best) or session.bus.may_ask("best")
 
@@ -34,7 +34,7 @@ def why_never(session: Fitting) -> str:
     why = unevaluated(session.config.training, monitored, state.steps_per_epoch, state.total_steps)
     if why and not (monitored and session.bus.may_ask("evaluation")):
         return f"there is none without an evaluation, and {why}"
-    if not _wanted(session):
+    if not wanted(session):
         return "no plugin declares that it may ask for them, so they are not kept"
     if session.directions.get(monitor) is None:
         return f"{monitor} does not say whether more or less of it is better; set training.greater_is_better"
@@ -44,8 +44,22 @@ def why_never(session: Fitting) -> str:
 def keep(session: Fitting) -> None:
     """Keep the weights that were just evaluated, where they are the best and somebody may ask for them."""
     best = session.state.best
-    if best is not None and best.step == session.state.step and _wanted(session):
+    if best is not None and best.step == session.state.step and wanted(session):
         session.best_arrays = tensors_in_use(session)
+
+
+def forget(session: Fitting, why: str) -> None:
+    """Forget the best so far, which cannot be compared with what comes; that is said.
+
+    Args:
+        session: The fit.
+        why: What it is, as the sentence goes on: "was of another loss".
+    """
+    best = session.state.best
+    session.state.best, session.best_arrays = None, {}
+    if best is not None:
+        so_far = f"the best so far ({best.metric} {best.value:.6g} at step {best.step})"
+        session.message(f"{so_far} {why}; the best is looked for from here on", "warning")
 
 
 def differing(session: Fitting) -> dict[str, Any]:
@@ -68,7 +82,7 @@ def take_back(session: Fitting, stored: Mapping[str, Any] | None, *, whole: bool
     """
     session.best_arrays = {}
     best = session.state.best
-    if best is None or not _wanted(session):
+    if best is None or not wanted(session):
         return
     if stored is not None:
         own, kept = (

@@ -13,7 +13,7 @@ from stepbus.fit import best_weights, checkpointing, ending, evaluation, exporti
 from stepbus.fit.computing import explained, steps_ahead
 from stepbus.fit.members import for_fit
 from stepbus.fit.predicting import prepared_fit
-from stepbus.fit.saving import SavesByHand
+from stepbus.fit.saving import SavesByHand, tell_epochs
 from stepbus.fit.scoring import named_directions
 from stepbus.fit.seen import lineage_of, put_lineage, trained_on, watch_reading
 from stepbus.fit.switched_off import disabled_of
@@ -123,6 +123,7 @@ class FitSession(SavesByHand, AssignedByCore):
         """
         total, per_epoch = self.state.total_steps, self.state.steps_per_epoch
         self.disk.load(self, path, optimizer=optimizer)
+        tell_epochs(self, per_epoch, total)
         # Where nobody can count the updates of an epoch, the first one has told.
         self.state.total_steps, self.state.steps_per_epoch = total, per_epoch or self.state.steps_per_epoch
         self.message(f"resumed at step {self.state.step} from {path}")

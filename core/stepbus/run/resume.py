@@ -13,6 +13,7 @@ from stepbus.base.trees import to_yaml
 from stepbus.device import conditions
 from stepbus.fit import conditions_of, keep_disabled, persistence
 from stepbus.fit.plugins import compare_watchers
+from stepbus.fit.saving import go_on_with
 from stepbus.kernel import Fit, FitResult
 from stepbus.run import keeping, ledger
 from stepbus.run.files import RUN_FILE, read_run_file
@@ -113,10 +114,12 @@ def restore(run: Run, session: FitSession, past: Past, named: Path | None) -> No
         if newest is None:
             return  # killed before its first checkpoint: this fit starts from the beginning
         checkpoint = newest
-    refuse_changes(run, past, str(checkpoint.path), checkpoint.facts, persistence.facts(session))
+    now = persistence.facts(session)
+    refuse_changes(run, past, str(checkpoint.path), checkpoint.facts, now)
     if checkpoint.path == named:
         checkpoints.set_aside(folder, checkpoint.step, session.message)
     session.restore(checkpoint.path)
+    go_on_with(session, checkpoint.facts, now)
 
 
 def check_run(run: Run, past: Past, named: Path | None, plans: dict[str, dict[str, str]]) -> None:

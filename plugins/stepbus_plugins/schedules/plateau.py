@@ -23,9 +23,18 @@ class ReduceOnPlateau(Constant):
 
     def __init__(self, settings: PlateauConfig) -> None:
         super().__init__(settings)
+        self.watched: str | None = None
         self.best: float | None = None
         self.stalled = 0
         self.resting = 0
+
+    @hookimpl
+    def on_fit_start(self, trainer: Any, state: TrainingState) -> None:
+        """Forget what a resume makes incomparable: another metric was watched, or the fit forgot its best."""
+        monitor = self.settings.monitor or trainer.monitor
+        forgotten = state.best is None and monitor == trainer.monitor
+        if self.watched is not None and (self.watched != monitor or forgotten):
+            self.best, self.stalled = None, 0
 
     @hookimpl
     def on_epoch_end(self, trainer: Any, state: TrainingState) -> None:
@@ -45,6 +54,7 @@ class ReduceOnPlateau(Constant):
                 f"reduce_on_plateau watches {monitor!r}, but the evaluation at step {state.step} gave "
                 f"{', '.join(sorted(metrics)) or 'no metric'}; set scheduler.monitor to one of them"
             )
+        self.watched = monitor
         if self.improves(float(metrics[monitor]), direction):
             self.best, self.stalled = float(metrics[monitor]), 0
         else:
@@ -74,10 +84,11 @@ class ReduceOnPlateau(Constant):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value and the counts, so that a resumed fit goes on counting."""
-        return {"best": self.best, "stalled": self.stalled, "resting": self.resting}
+        return {"watched": self.watched, "best": self.best, "stalled": self.stalled, "resting": self.resting}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
+        self.watched = saved.get("watched")
         self.best, self.stalled, self.resting = saved["best"], saved["stalled"], saved["resting"]
 
 

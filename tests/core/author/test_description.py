@@ -37,6 +37,7 @@ def test_settings_have_type_default_and_meaning() -> None:
 def test_hooks_come_in_the_order_of_the_code_with_their_arguments() -> None:
     assert describe(load_class("early_stopping"))["hooks"] == [
         {"name": "validate_plan", "arguments": ["plan"]},
+        {"name": "on_fit_start", "arguments": ["trainer", "state"]},
         {"name": "on_epoch_end", "arguments": ["trainer", "state"]},
         {"name": "on_metrics", "arguments": ["trainer", "state", "metrics"]},
     ]

@@ -33,9 +33,13 @@ def ranked(session: Fitting) -> list[int]:
     """Return the steps at which a fit was evaluated, by the monitored metric, the best first.
 
     Args:
-        session: The fit.
+        session: The fit. While it knows of no best, none of its evaluations counts as one.
     """
+    if session.state.best is None:
+        return []
     monitor, greater = session.monitor, session.directions.get(session.monitor)
     values = {record["step"]: record[monitor] for record in session.state.history if monitor in record}
     numbers = [step for step, value in values.items() if value == value and greater is not None]
-    return sorted(numbers, key=lambda step: -values[step] if greater else values[step])
+    # The best of all is that of the fit: what was evaluated before other rows or another loss may have better numbers.
+    first = session.state.best.step
+    return sorted(numbers, key=lambda step: (step != first, -values[step] if greater else values[step]))
