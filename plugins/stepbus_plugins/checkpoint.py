@@ -22,7 +22,8 @@ class CheckpointPolicy:
     @define(frozen=True, kw_only=True)
     class Config:
         save_strategy: Literal["epoch", "steps", "best", "no"] = setting(
-            "epoch", "when to save; epoch and steps also save each new best and the end of the training"
+            "epoch",
+            "when to save; epoch and steps also save each new best and the end of the training, best exports the best",
         )
         save_steps: int | None = _count(None, "updates between checkpoints, with save_strategy: steps")
         keep_last: int | None = _count(
@@ -61,6 +62,8 @@ class CheckpointPolicy:
         self.config = config
         if config.save_strategy == "no":
             self.asks = ()
+        elif config.save_strategy == "best":  # which decides about the weights at the end
+            self.asks, self.affects_result = ("checkpoint", "best"), True
 
     @hookimpl
     def validate_plan(self, plan: Any) -> list[Problem] | None:
@@ -86,7 +89,9 @@ class CheckpointPolicy:
 
     @hookimpl
     def on_fit_start(self, trainer: Any, state: TrainingState) -> None:
-        """Try the disk at step 0, and let a checkpoint stay where no file has the first weights."""
+        """Ask for the best weights, try the disk at step 0, and let a checkpoint stay where no file has the first."""
+        if self.config.save_strategy == "best" and not trainer.control.best:  # who saves the best means to have it
+            trainer.control.request_best("save_strategy: best")
         wanted = self.config.at_start and self.config.save_strategy != "no" and state.step == 0
         if wanted and not trainer.try_disk():
             trainer.control.request_checkpoint("before the first update")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from stepbus import Control, Retention, TrainingState
+from stepbus import (
+    ConfigError,
+    Control,
+    Metric,
+    Retention,
+    TrainingState,
+    create_trainer,
+    open_trainer,
+)
 from stepbus.kernel.state import Best
+from stepbus.plan.planning import describe_plan
 from stepbus_plugins.checkpoint import CheckpointPolicy
 
 
@@ -165,3 +175,49 @@ def test_a_best_that_nobody_measures(strategy: str, has_validation: bool) -> Non
         assert "data.validation" in problems[0].message
     else:
         assert problems is None
+
+
+def test_who_saves_the_best_exports_it(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    """`save_strategy: best` reads as "I get the best model", and the last one was exported."""
+    rate = {"optimizer": {"learning_rate": 3e-2}, "scheduler": {"type": "constant"}, "training": {"num_epochs": 5}}
+    found = {}
+    for strategy in ("best", "epoch"):
+        plugins = {"progress": False, "checkpoint": {"save_strategy": strategy}}
+        result = create_trainer(config=tiny_config(**rate, plugins=plugins)).train()
+        losses = [record["eval_loss"] for record in result.history]
+        assert losses.index(min(losses)) < 4, "its last epoch is the best, so that nothing is shown"
+        opened = open_trainer(result.directory).evaluate(tiny_config()["data"]["validation"])["eval_loss"]
+        assert opened == pytest.approx(result.metrics["eval_loss"], abs=1e-6)
+        found[strategy] = result.metrics["eval_loss"]
+        assert result.best.value == min(losses)
+    assert found["best"] == pytest.approx(min(losses), abs=1e-6)
+    assert found["epoch"] == pytest.approx(losses[-1], abs=1e-6)
+
+
+def test_the_plan_says_that_it_may_ask_for_the_best(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    for strategy, asks in (("best", True), ("steps", False), ("no", False)):
+        checkpoint = {"save_strategy": strategy, **({"save_steps": 3} if strategy == "steps" else {})}
+        plan = describe_plan(tiny_config(plugins={"progress": False, "checkpoint": checkpoint}))
+        (found,) = [each["may"] for each in plan["plugins"] if each["name"] == "checkpoint"]
+        assert ("best" in found) == asks
+
+
+def test_a_metric_without_a_direction_is_no_monitor(tiny_config: Callable[..., dict[str, Any]]) -> None:
+    """No best was ever found, nothing was saved, and nothing was said."""
+
+    class Share(Metric):
+        def reset(self) -> None:
+            self.values: list[float] = []
+
+        def update(self, predictions: Any, labels: Any) -> None:
+            self.values.append(float(predictions[:, 1].mean()))
+
+        def compute(self) -> float:
+            return sum(self.values) / len(self.values)
+
+    tree = tiny_config(training={"monitor": "eval_share", "num_epochs": 1})
+    words = r"training\.monitor: expected a metric that declares whether greater is better, got 'eval_share'"
+    with pytest.raises(ConfigError, match=words):
+        create_trainer(config=tree, metrics=[Share]).train()
+    result = create_trainer(config=tree, metrics=[Share], greater_is_better=True).train()
+    assert result.best is not None and result.best.metric == "eval_share"

@@ -67,7 +67,9 @@ class Plan:
         if meant := [each for each in sorted(self.metrics) if each.endswith(f"_{name}")]:  # loss: of which rows?
             near = f" (did you mean {listed([*map(repr, meant)], 'or')}?)"
         expected = f"expected a metric that this run computes, got {name!r}{near}"
-        return Problem(path, f"{expected}; computed are {', '.join(sorted(self.metrics))}")
+        part = "; a part of the loss is told by training alone: training.greater_is_better says its direction"
+        more = part if name.startswith("train_") else ""
+        return Problem(path, f"{expected}; computed are {', '.join(sorted(self.metrics))}{more}")
 
     def unwatchable(self, name: str, path: str) -> Problem | None:
         """Return what is wrong with a metric that decides: it is never computed, or its values cannot be compared.
@@ -129,6 +131,9 @@ def plan_problems(plan: Plan) -> list[Problem]:
     watched = plan.fits[0].monitored is not None or by_training_alone(training, False)
     if watched and (problem := plan.unwatchable(plan.monitor, "training.monitor")) is not None:
         problems.append(problem)
+    elif watched and "training.monitor" in plan.config.marks and plan.metrics[plan.monitor] is None:
+        words = f"expected a metric that declares whether greater is better, got {plan.monitor!r}, which does not"
+        problems.append(Problem("training.monitor", f"{words}; set training.greater_is_better"))
     if training.eval_strategy == "steps" and plan.fits[0].monitored is None:
         problems.append(Problem("training.eval_strategy", "expected validation rows to evaluate, got none"))
     return problems
