@@ -127,6 +127,7 @@ def test_a_session_is_assigned_in_one_place() -> None:
         "fit/computing/making.py",
         "fit/ending.py",
         "fit/exporting/unwrapping.py",
+        "fit/saving/by_hand.py",
         "fit/using/averaging.py",
     }
     # What is assigned by the session itself is all that it has: nobody hangs something on it.

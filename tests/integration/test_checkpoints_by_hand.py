@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -553,3 +554,84 @@ def test_a_run_goes_on_with_other_rows_of_a_number_where_that_is_allowed(
     trainer.train(other.rename(columns={"label": "length"}))
     with pytest.raises(CheckpointError, match="expected the labels of this trainer's model"):
         trainer.load_checkpoint(place)
+
+
+def test_loaded_weights_are_not_those_of_the_fits_own_step(tiny_config: Make, tmp_path: Path) -> None:
+    """They were written over the run's own checkpoint, and a resume went on with them as if it were exact."""
+    mother = create_trainer(config=tiny_config(training={"seed": 9}, environment={"output_dir": str(tmp_path / "m")}))
+    mother.train()
+    mother.save_checkpoint(tmp_path / "mother")
+    trainer = create_trainer(config=tiny_config(training={"num_epochs": 1}))
+    trainer.train()
+    own = trainer.save_checkpoint()
+    before, bytes_before = weights(trainer), (own / "model.safetensors").read_bytes()
+    trainer.load_checkpoint(tmp_path / "mother")
+    assert trainer.save_checkpoint().parent.name == "by-hand"
+    assert (own / "model.safetensors").read_bytes() == bytes_before
+    trainer.load_checkpoint(own)  # and back to its own, whose place is its own again
+    assert_same(weights(trainer), before)
+    assert trainer.save_checkpoint() == own
+    assert (own / "model.safetensors").read_bytes() == bytes_before
+
+
+def test_of_one_path_the_last_save_is_loaded(tiny_config: Make, tmp_path: Path) -> None:
+    """The one of most updates was, though a shorter training had been saved there since."""
+    trainer = create_trainer(config=tiny_config())
+    trainer.train()
+    trainer.save_checkpoint(tmp_path / "same")
+    trainer.update_config(num_epochs=1)
+    trainer.train()
+    trainer.save_checkpoint(tmp_path / "same")
+    second = weights(trainer)
+    spoil(trainer)
+    trainer.load_checkpoint(tmp_path / "same")
+    assert_same(weights(trainer), second)
+    (tmp_path / "same" / "LATEST").write_text("step-00000999\n")  # which leads nowhere: the most updates then
+    trainer.load_checkpoint(tmp_path / "same")
+    assert trainer._start is not None and trainer._start.path.name == "step-00000022"
+
+
+def test_another_model_in_the_place_of_the_trained_one_is_refused(tiny_config: Make, tmp_path: Path) -> None:
+    """It was printed and trained, while the one before predicted and was saved."""
+    first, second = (
+        create_trainer(config=tiny_config(environment={"output_dir": str(tmp_path / name)}, training={"num_epochs": 1}))
+        for name in ("a", "b")
+    )
+    first.train()
+    second.train()
+    own, first.model = first.model, second.model
+    for use in (first.predict, first.evaluate):
+        with pytest.raises(ModelError, match="another object than the one that this trainer trained"):
+            use(["the film"])
+    for do in (first.train, first.save_checkpoint):
+        with pytest.raises(ModelError, match=r"create_trainer\(model, …\) makes a trainer of the other one"):
+            do()
+    first.model = own
+    assert first.predict(["the film"]).shape == (1, 2)
+
+
+def test_a_model_that_was_opened_says_that_it_trains_by_the_defaults(
+    tiny_config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    create_trainer(config=tiny_config(plugins=FOLDS, data={"validation": None})).train()
+    opened = open_trainer(tmp_path / "run").fits[0]
+    opened.update_config(output_dir=str(tmp_path / "next"), progress=False, max_steps=2)
+    caplog.clear()
+    opened.train(str(tmp_path / "train.csv"))
+    (said,) = [text for text in caplog.messages if "trains with the defaults" in text]
+    assert "the defaults, adamw with a learning rate of 5e-05; update_config(" in said
+    caplog.clear()
+    opened.update_config(learning_rate=1e-3)
+    opened.train(str(tmp_path / "train.csv"))
+    assert not [text for text in caplog.messages if "the defaults" in text]
+
+
+def test_threads_that_predict_with_one_trainer_take_turns(tiny_config: Make, tmp_path: Path) -> None:
+    """Some got other numbers, most an error of MLX's."""
+    trainer = create_trainer(config=tiny_config(training={"num_epochs": 1}))
+    trainer.train()
+    rows = str(tmp_path / "dev.csv")
+    expected = trainer.predict(rows)
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(lambda _: trainer.predict(rows), range(24)):
+            np.testing.assert_array_equal(found, expected)

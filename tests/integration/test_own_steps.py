@@ -386,6 +386,11 @@ STEPS: dict[str, tuple[Callable[[Any, Any, Any], Any], str]] = {
     "log": (lambda self, loss, g: self.log({}), "a CustomTrainer has no attribute 'log'; write on_log with @hookimpl"),
     "set": (lambda self, loss, g: setattr(self, "count", 1), "self.count is set within a training step; a step"),
     "delete": (lambda self, loss, g: delattr(self, "config"), "self.config is set within a training step"),
+    "rate": (
+        lambda self, loss, g: setattr(self.optimizer, "learning_rate", 0.0),
+        "optimizer.learning_rate cannot be set here, where nothing would read it; settings stand in section optimizer",
+    ),
+    "decay": (lambda self, loss, g: setattr(self.optimizer, "weight_decay", 0.9), "optimizer.weight_decay cannot be"),
     "raises": (lambda self, loss, g: 1 / 0, "its step raised ZeroDivisionError: division by zero"),
     "exits": (lambda self, loss, g: exit(3), "its step raised SystemExit: 3"),
     "history": (

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from stepbus.api.create import create_trainer as create_trainer
     from stepbus.api.opening import open_trainer as open_trainer
     from stepbus.api.predicting import Models as Models
+    from stepbus.api.starting import check_own as check_own
     from stepbus.api.starting import why_none as why_none
     from stepbus.api.trainer import Trainer as Trainer
     from stepbus.api.writing import find_output as find_output
@@ -20,7 +21,7 @@ else:
         create="create_trainer",
         opening="open_trainer",
         predicting="Models",
-        starting="why_none",
+        starting="check_own why_none",
         trainer="Trainer",
         writing="find_output write_predictions",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stepbus.api.arguments import flag, prefix_of, rows_of
 from stepbus.api.fits import FitModels, Said, said_of
+from stepbus.api.starting import check_own
 from stepbus.base import BadInput
 from stepbus.fit import score
 from stepbus.fit.loaders import LoaderData, LoaderFits, is_loader, is_module
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
 
     from stepbus.compute import Loss
     from stepbus.config import Config
+    from stepbus.fit import FitSession
     from stepbus.kernel import Predictions
     from stepbus.run import Start
     from stepbus.run.opened import OpenedRun
 
 log = logging.getLogger(__name__)
+# Compiled steps and their arrays are of one thread at a time, and fits may share them: a server's threads take turns.
+_one_at_a_time = threading.RLock()
 UNTRAINED = "this trainer has not been trained: call train first, or open a trained model's folder"
 
 
@@ -79,7 +84,8 @@ class Models:
             labelled: Whether to read labels and compute the loss.
             raw: Whether the logits are wanted.
         """
-        return said_of(self._suiting(source), source, self.run, labelled=labelled, raw=raw)
+        with _one_at_a_time:
+            return said_of(self._suiting(source), source, self.run, labelled=labelled, raw=raw)
 
     def of_the_run(self, loaded: bool = False) -> tuple[Predictions | None, str]:
         """Return what the run itself said of its rows to predict, where that still holds, and the file that has them.
@@ -121,6 +127,7 @@ class PredictionMethods:
     model: Any
     loss: Loss | None
     _models: Models | None
+    _session: FitSession | None
     _start: Start | None
 
     def evaluate(self, data: Any = None, prefix: str = "eval", *, dataloader: Any = None) -> dict[str, float]:
@@ -183,6 +190,7 @@ class PredictionMethods:
     def _predicting(self) -> Models:
         """Return what predicts; a module of the caller's does so as it is."""
         if self._models is not None:
+            check_own(self.model, self._session)
             return self._models
         if not is_module(self.model):
             raise BadInput(UNTRAINED)

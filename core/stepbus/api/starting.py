@@ -6,11 +6,12 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import ModelError, PluginError, error_words
+from stepbus.base import ModelError, PluginError, error_words, listed
 from stepbus.base.trees import plain
 
 if TYPE_CHECKING:
     from stepbus.base import Selected
+    from stepbus.config import Config
 
 
 class Memories:
@@ -70,6 +71,42 @@ def model_changes(before: Selected, now: Selected) -> bool:
             "already, from which it trains on; create another trainer to start from others"
         )
     return bool(was != wanted)
+
+
+def check_own(model: Any, session: Any) -> None:
+    """Refuse to go on where somebody put another model in the place of the one that was trained.
+
+    Args:
+        model: What the trainer has as `model`.
+        session: The fit that its model comes from; None where there was none.
+
+    Raises:
+        ModelError: It is another one.
+    """
+    if session is not None and model is not session.model:
+        raise ModelError(
+            "trainer.model is another object than the one that this trainer trained, which predicts, is saved and goes "
+            "on; create_trainer(model, …) makes a trainer of the other one"
+        )
+
+
+def defaults_of(config: Config) -> str:
+    """Return what of a training nobody set, where a model was opened that brings no such settings, or "".
+
+    Args:
+        config: The configuration of the next training.
+    """
+    said = []
+    if "optimizer.learning_rate" not in config.marks:
+        said.append(f"{config.optimizer.name} with a learning rate of {config.optimizer.settings.learning_rate:g}")
+    if not {"training.num_epochs", "training.max_steps"} & config.marks.keys():
+        said.append(f"{config.training.num_epochs} epochs with seed {config.training.seed}")
+    if not said:
+        return ""
+    return (
+        "a model that was opened brings its data, model and loss, and no settings of a training: it trains with the "
+        f"defaults, {listed(said)}; update_config(learning_rate=…, num_epochs=…) sets others"
+    )
 
 
 def why_none(fits: int) -> str:

@@ -13,7 +13,7 @@ from stepbus.api.fits import FitModels
 from stepbus.api.naming import CheckpointMethods
 from stepbus.api.predicting import Models, PredictionMethods
 from stepbus.api.showing import ShownTrainer
-from stepbus.api.starting import Memories, model_changes
+from stepbus.api.starting import Memories, check_own, defaults_of, model_changes
 from stepbus.api.subclassing import HELD, StepMethods, own_steps
 from stepbus.base import BadInput, Selected
 from stepbus.compute import ModuleForward
@@ -65,7 +65,7 @@ class Trainer(ShownTrainer, PredictionMethods, CheckpointMethods, StepMethods):
         >>> trainer.load_checkpoint("first")  # and back to those of the first
     """
 
-    _held = HELD | {"_here", "_given", "_made_from", "_models", "_session", "_start", "_memories"}
+    _held = HELD | {"_here", "_given", "_made_from", "_models", "_opened", "_session", "_start", "_memories"}
 
     def __init__(
         self,
@@ -101,6 +101,7 @@ class Trainer(ShownTrainer, PredictionMethods, CheckpointMethods, StepMethods):
         # What the model was made from; of a caller's own that may be unknown.
         self._made_from: Selected | None = settings if isinstance(settings, Selected) else self.config.model
         self._models: Models | None = None  # what predicts
+        self._opened = False  # whether model and configuration are those of a folder, which keeps none of a training
         self._session: FitSession | None = None  # of the latest fit, where the trainer's own model comes from it
         self._start: Start | None = None  # a checkpoint that was loaded
         self._memories: Memories | None = None
@@ -124,7 +125,7 @@ class Trainer(ShownTrainer, PredictionMethods, CheckpointMethods, StepMethods):
     def _of(self, opened: OpenedModel, run: OpenedRun | None = None) -> Trainer:
         self.model = opened.model
         self._models = Models(lambda: iter([opened.predictor]), None if run is None else lambda: run)
-        self.fits = (self,)
+        self.fits, self._opened = (self,), True
         return self
 
     def _like(self, opened: OpenedModel, plugins: Sequence[Any] = ()) -> Trainer:
@@ -208,6 +209,9 @@ class Trainer(ShownTrainer, PredictionMethods, CheckpointMethods, StepMethods):
 
     def _builder(self, config: Config, **sources: Any) -> FitBuilder:
         """Return what makes the parts of the next run's fits, which start from the present weights."""
+        check_own(self.model, self._session)
+        if self._opened and (words := defaults_of(config)):
+            log.warning("%s", words)
         if is_module(self.model) or any(map(is_loader, sources.values())):
             return LoaderFits(config, self.model, loss=self.loss, **sources)
         if self._made_from is None:

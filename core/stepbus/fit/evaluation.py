@@ -103,7 +103,8 @@ def score(
     found = metric_values(metrics, predictions.labels, predictions.values, predictions.weights)
     undefined = [name for name, value in found.items() if value != value]
     finite = np.isfinite(np.asarray(predictions.values)).all()
-    why = "a class may be absent" if finite else "the predictions are no finite numbers"
+    why = "a class may be absent" if np.ndim(predictions.values) > 1 else "for such labels or predictions"
+    why = why if finite else "the predictions are no finite numbers"
     words = f"undefined on these rows: {', '.join(undefined)} ({why})" if undefined else ""
     before = f"{prefix}_" if prefix else ""
     return {f"{before}{loss_name}": loss} | {f"{before}{name}": value for name, value in found.items()}, words

@@ -5,8 +5,8 @@ The run is done for real, with all its plugins, in a temporary folder that is re
     rows        set -> rows of the fit that was measured
     steps       updates that were measured
     traces      shapes that were traced among them
-    before      seconds until the first update: `rows` (read, told as text, tokenized; less where tokens were kept from
-                before) and `model` (weights read, the optimizer made)
+    before      seconds until the first update: `rows` (read, told as text, tokenized, and what is imported for that;
+                less where tokens were kept from before) and `model` (weights read, the optimizer made)
     step        median seconds of an update, told apart: `data` (waiting for the next batch), `forward`, `backward`,
                 `update` (optimizer, clipping, averages), `hooks` (of plugins, the mean). forward, backward and update
                 are null where a plugin does a whole step of its own: then `whole` alone is known
@@ -185,15 +185,15 @@ def render_profile(found: Mapping[str, Any]) -> str:
     rows = ", ".join(f"{count:,} {name}" for name, count in found["rows"].items())
     lines = [f"AN UPDATE, median of {found['steps']}{f' ({rows})' if rows else ''}"]
     lines += [f"{name:<24}{seconds * 1e3:>10,.1f} ms{seconds / whole:>8.1%}" for name, seconds in parts.items()]
-    lines += ["", "ONCE", f"{'rows, tokens':<24}{found['before']['rows']:>10,.2f} s"]
+    lines += ["", "ONCE", f"{'rows, tokens, imports':<24}{found['before']['rows']:>10,.2f} s"]
     lines += [f"{'model, optimizer':<24}{found['before']['model']:>10,.2f} s"]
     if found["tracing"]:
         words = f"tracing {counted(found['traces'], 'shape')}"
         lines.append(f"{words:<24}{found['tracing']:>10,.2f} s")
     lines += ["", "NOW AND THEN"] if found["evaluations"] or found["checkpoint"] is not None else []
     for each in found["evaluations"]:
-        words = f"evaluation, {each['rows']:,} rows"
-        lines.append(f"{words:<24}{each['seconds']:>10,.2f} s   {each['rows'] / each['seconds']:,.0f} rows/s")
+        words, rate = f"evaluation of {each['name']}", each["rows"] / each["seconds"]
+        lines.append(f"{words:<24}{each['seconds']:>10,.2f} s   {each['rows']:,} rows, {rate:,.0f} rows/s")
     if found["checkpoint"] is not None:
         lines.append(f"{'waiting for a checkpoint':<24}{found['checkpoint']:>10,.2f} s")
     if found["hooks"]:

@@ -188,7 +188,7 @@ class TextData:
         }
         if train.truncated:
             cut = "1 training row is" if train.truncated == 1 else f"{train.truncated:,} training rows are"
-            words["cut"] = f"{cut} longer than {self.config.data.settings.max_length} tokens"
+            words["cut"] = f"{cut} longer than {self.encoder.tokenizer.max_length} tokens"
         return words
 
     def told(self) -> dict[str, str]:

@@ -415,7 +415,7 @@ def test_doctor_names_each(tmp_path: Path) -> None:
     assert found["good"] == found["bert"] == found["mine"] == []
     assert found["same"] == [
         "its name is offered by second-pack 1.0 too; say which with use: first_pack:Same",
-        "its name is offered by first-pack 1.0 too; say which with use: second_pack:Same",
+        "its name is offered by first-pack 1.0 too; say which with use: second_pack:Same",  # by the packages' names
     ]
     assert found["broken"] == ["cannot be imported: ModuleNotFoundError: No module named 'a_package_that_is_nowhere'"]
     assert found["misspelt"] == [

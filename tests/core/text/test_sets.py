@@ -15,6 +15,7 @@ from stepbus.base.errors import DataError
 from stepbus.config.load import Config
 from stepbus.kernel.fits import Fit
 from stepbus.plan.planning import describe_plan
+from stepbus.text.data import TextData
 from stepbus.text.rows.table import Rows, read_rows
 from stepbus.text.sets import check_labels, read_sets
 
@@ -188,3 +189,13 @@ def test_labels_of_rows_to_predict_are_named_once_and_not_read(
 def test_a_file_to_predict_that_is_not_there_is_a_problem_of_the_plan(tiny_config: Make) -> None:
     [problem] = describe_plan(tiny_config(data={"test": "not-there.csv"}))["problems"]
     assert problem["message"].endswith("not-there.csv: expected a file, got nothing")
+
+
+def test_rows_are_said_to_be_cut_to_what_the_model_takes(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It named data.max_length, which some of the rows that were cut are shorter than."""
+    seen: list[dict[str, str]] = []
+    whole = TextData.describe
+    monkeypatch.setattr(TextData, "describe", lambda self: seen.append(whole(self)) or seen[-1])
+    tree = tiny_config(model={"max_position_embeddings": 8}, training={"max_steps": 1}, plugins={"progress": True})
+    create_trainer(config=tree).train()
+    assert {words["cut"].partition(" longer")[2] for words in seen} == {" than 8 tokens"}

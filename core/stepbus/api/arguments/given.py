@@ -140,8 +140,13 @@ def _say_unused(config: Any, loaded: Config, section: Mapping[str, Any]) -> None
     for name, value in written.items():
         used, wished = _by_name(section.get(name)), _by_name(value)
         if name in section and used != wished:
-            problem = Problem(f"model.{name}", f"{show(wished)} has no effect, because a model was given that has")
-            log.warning("%s %s; say it in create_model", loaded.locate(problem), show(used))
+            has = f"has {show(used)}"
+        elif name not in section and wished is not None:
+            has = "was made without it"
+        else:
+            continue
+        problem = Problem(f"model.{name}", f"{show(wished)} has no effect, because a model was given that {has}")
+        log.warning("%s; say it in create_model", loaded.locate(problem))
 
 
 def _by_name(value: Any) -> Any:

@@ -14,7 +14,7 @@ from stepbus.base import CheckpointError
 from stepbus.fit import persistence, put_tensors
 from stepbus.fit.computing import spoiled
 from stepbus.fit.opened import Predictor, open_model
-from stepbus.fit.saving import BY_HAND, NONE_TO_GO_ON_FROM, check_suits, labels_of, other_reading
+from stepbus.fit.saving import BY_HAND, NONE_TO_GO_ON_FROM, check_suits, labels_of, note_loaded, other_reading
 from stepbus.fit.seen import lineage_in, put_lineage
 from stepbus.run import CHECKPOINTS, fits_of, is_run
 from stepbus.storage import AVERAGED, DESCRIPTION, checkpoints, is_averaged
@@ -51,7 +51,7 @@ def save_by_hand(session: FitSession, folder: Path | None = None, *, optimizer: 
 
 
 def named_checkpoint(place: Path) -> Path:
-    """Return the checkpoint that a path means: itself, or the newest one in it; a link that the user names is followed.
+    """Return the checkpoint that a path means: itself, or the one written last in it; a link to it is followed.
 
     Raises:
         CheckpointError: There is none.
@@ -62,7 +62,7 @@ def named_checkpoint(place: Path) -> Path:
         return real if place.is_symlink() else place
     if not found:
         raise CheckpointError(f"{place}: expected a checkpoint or a folder of some, {_what_is_there(real)}")
-    return found[-1]
+    return checkpoints.written_last(real) or found[-1]
 
 
 def _what_is_there(folder: Path) -> str:
@@ -114,6 +114,8 @@ def load_weights(
     file = AVERAGED if is_averaged(path) else "model.safetensors"
     arrays = checkpoints.read_arrays(checkpoint, file.removesuffix(".safetensors"))
     put_tensors(model, arrays, source=str(path / file), strict=True)
+    if session is not None:
+        note_loaded(session, checkpoint)
     put_lineage(model, lineage_in(path))
     if isinstance(data, TextData) and (words := other_reading(checkpoint, data.config.data, data.encoder)):
         log.warning("%s", words)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stepbus.api import why_none
+from stepbus.api import check_own, why_none
 from stepbus.api.arguments import flag
 from stepbus.api.naming.by_hand import load_weights, named_checkpoint, reading_as, save_by_hand
 from stepbus.base import CheckpointError, from_here, usable
@@ -72,6 +72,7 @@ class CheckpointMethods:
     def _trained(self, verb: str) -> FitSession:
         """Return the fit that the model comes from."""
         if self._session is not None:
+            check_own(self.model, self._session)
             return self._session
         into = "" if verb == "save" else " into"
         raise CheckpointError(f"there is no training state to {verb}{into}: {why_none(len(self.fits))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stepbus.base.guards.closed import Closed as Closed
     from stepbus.base.guards.facts import FACTS as FACTS
     from stepbus.base.guards.facts import TASKS as TASKS
     from stepbus.base.guards.facts import WANTED as WANTED
@@ -27,6 +28,7 @@ else:
 
     __getattr__, __dir__, __all__ = lazily(
         __name__,
+        closed="Closed",
         facts="FACTS TASKS WANTED",
         given="signed",
         makers="Maker",

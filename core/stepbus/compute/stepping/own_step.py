@@ -11,7 +11,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 
 from stepbus.base import PluginError, show_python
-from stepbus.base.guards import Maker
+from stepbus.base.guards import Closed, Maker
 from stepbus.compute.checks import all_finite, check_name, handed_out, shape_of, shown, still_finite, transformed
 from stepbus.compute.stepping.training import check_tree
 from stepbus.compute.stepping.updater import ParameterUpdater
@@ -20,7 +20,7 @@ from stepbus.compute.watching import saw_changed, saw_update, watching
 Arrays = dict[str, mx.array]
 
 
-class StepOptimizer:
+class StepOptimizer(Closed, settable="came_finite"):
     """What a training step of a plugin's is given as `optimizer`: the engine's own gradient, and its update.
 
     Args:
@@ -51,6 +51,7 @@ class StepOptimizer:
         self._sums: list[tuple[mx.array, mx.array]] = []  # the mean losses that were given, with their sums
         self._named: Arrays = {}
         self._finite: mx.array | None = None
+        self._closed = True
 
     def loss_and_gradients(self, batch: Arrays) -> tuple[mx.array, Any]:
         """Return the mean loss of a batch by its rows' weights, and its gradients, as the engine's own step does.

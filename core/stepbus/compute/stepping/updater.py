@@ -13,7 +13,7 @@ from stepbus.device import backend as backend  # puts the fast BLAS in front of 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map_with_path
 
-from stepbus.base.guards import Maker
+from stepbus.base.guards import Closed, Maker
 from stepbus.compute import LossScale, Optimizer, Scalars, hoist, shared_out
 from stepbus.compute.checks import (
     check_groups,
@@ -29,7 +29,7 @@ from stepbus.compute.stepping.following import Follower, Followers
 from stepbus.compute.watching import saw_new
 
 
-class ParameterUpdater:
+class ParameterUpdater(Closed, settable="learning_rate on_change followers"):
     """The optimizer of a fit: base learning rate, parameter groups and state; plugins know it as `trainer.optimizer`.
 
     Args:
@@ -70,6 +70,7 @@ class ParameterUpdater:
         self.scale = LossScale(self.state) if scaled else None
         self.followers = Followers([], self.state)
         self._counted: dict[str, str] = {}  # parameter -> the phases that train it, where these are not all
+        self._closed = True
 
     @property
     def learning_rate(self) -> float:
@@ -160,10 +161,7 @@ class ParameterUpdater:
         return nullcontext() if stream is None else mx.stream(stream)
 
     def map(self, function: Callable[[mx.array], mx.array], gradients: Any) -> Any:
-        """Return a tree with a function of each array, computed where that parameter is updated.
-
-        There `mx.compile` fuses an elementwise function with the update, which saves a pass over the array.
-        """
+        """Return a tree with a function of each array, computed where its update is, with which mx.compile fuses it."""
 
         def placed(name: str, array: mx.array) -> mx.array:
             with self.on_stream(name):

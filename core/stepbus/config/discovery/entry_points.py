@@ -21,14 +21,15 @@ class Entry(NamedTuple):
 
 @cache
 def entries(group: str) -> tuple[Entry, ...]:
-    """Return every entry point of a group, importing none."""
+    """Return every entry point of a group, by the names of the packages, importing none."""
     found: dict[tuple[str, str, str], Entry] = {}
     for distribution in distributions():
         for name, value in _declared(distribution, group):
             owner = str(distribution.metadata["Name"])
             # An editable install can show the same distribution twice: its folder and its metadata.
             found.setdefault((name, value, owner), Entry(name, value, owner, distribution.version))
-    return tuple(found.values())
+    # A file system lists packages in an order of its own, which is none to call plugins in or to tell of them.
+    return tuple(sorted(found.values(), key=lambda each: each.distribution))
 
 
 def _declared(distribution: Distribution, group: str) -> list[tuple[str, str]]:

@@ -9,15 +9,28 @@ from typing import TYPE_CHECKING, Any, cast
 from stepbus.base import CheckpointError
 from stepbus.fit.computing import spoiled
 from stepbus.fit.saving.suiting import other_reading
-from stepbus.storage import checkpoints
+from stepbus.storage import checkpoints, is_averaged
 
 if TYPE_CHECKING:
-    from stepbus.fit import FitBuilder
+    from stepbus.fit import FitBuilder, Fitting
     from stepbus.kernel import Checkpointer, Control, Steps
 
 BY_HAND = "by-hand"  # in a fit's folder of checkpoints; nothing resumes from there, and nothing of it is removed
 
 NONE_TO_GO_ON_FROM = "a checkpoint is written by hand, though {}; it is none to go on from"
+
+
+def note_loaded(session: Fitting, checkpoint: checkpoints.Checkpoint) -> None:
+    """Note that the model of a fit that has ended has the weights of a checkpoint, which may not be those of its step.
+
+    Args:
+        session: The fit.
+        checkpoint: The checkpoint.
+    """
+    facts, step = checkpoint.facts, session.state.step
+    # Averages are none, nor is what was put in their place before it was saved.
+    own = facts.get("run") == session.run.id and "weights" not in facts and not is_averaged(checkpoint.path)
+    session.not_of_step = "" if own and checkpoint.step == step else f"those of {checkpoint.path} were loaded"
 
 
 class SavesByHand:

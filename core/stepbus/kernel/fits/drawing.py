@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from stepbus.base import BadInput, did_you_mean, listed
+from stepbus.base import BadInput, did_you_mean, listed, show_python
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +75,8 @@ class Drawn:
                 f"result.plot draws with matplotlib, which cannot be imported ({error}): pip install "
                 "'stepbus[notebook]'; result.frame() has the same numbers"
             ) from error
+        if wrong := [name for name in names if not isinstance(name, str)]:
+            raise BadInput(f'plot: expected names, as in plot("loss", "eval_accuracy"), got {show_python(wrong[0])}')
         fits = _fits(self)
         panels = _panels(fits, names)
         columns = min(3, len(panels))

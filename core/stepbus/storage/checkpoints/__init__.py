@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stepbus.storage.checkpoints.facts import compare_facts as compare_facts
     from stepbus.storage.checkpoints.hints import best_of as best_of
     from stepbus.storage.checkpoints.hints import mark_best as mark_best
+    from stepbus.storage.checkpoints.hints import written_last as written_last
     from stepbus.storage.checkpoints.removal import empty_trash as empty_trash
     from stepbus.storage.checkpoints.retirement import latest_valid as latest_valid
     from stepbus.storage.checkpoints.retirement import retire as retire
@@ -39,7 +40,7 @@ else:
         __name__,
         background="Writer",
         facts="compare_facts",
-        hints="best_of mark_best",
+        hints="best_of mark_best written_last",
         removal="empty_trash",
         retirement="latest_valid retire set_aside without",
         sweeping="discard sweep trial_place",

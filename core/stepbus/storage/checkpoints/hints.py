@@ -40,11 +40,20 @@ def mark_best(folder: Path, step: int) -> None:
 
 def best_of(folder: Path) -> Path | None:
     """Return the checkpoint that `BEST` names, unverified; None where it names none that is there."""
+    return _named(folder / BEST)
+
+
+def written_last(folder: Path) -> Path | None:
+    """Return the checkpoint that `LATEST` names, unverified: one of fewer updates may be written after others."""
+    return _named(folder / LATEST)
+
+
+def _named(hint: Path) -> Path | None:
     try:
-        name = read_file(folder / BEST, CheckpointError, _MOST, links=False).decode("ascii").removesuffix("\n")
+        name = read_file(hint, CheckpointError, _MOST, links=False).decode("ascii").removesuffix("\n")
     except (OSError, ValueError, CheckpointError):
         return None
-    place = folder / name
+    place = hint.parent / name
     return place if step_of(name) is not None and os.path.lexists(place) else None
 
 

@@ -89,6 +89,9 @@ def test_what_is_drawn_has_a_name() -> None:
     assert [axes.get_title() for axes in drawn] == ["eval_f1", "loss", "rate"]
     with pytest.raises(BadInput, match=r"'eval_f2' was not told .*did you mean 'eval_f1'.*loss, rate and eval_f1"):
         result.plot("eval_f2")
+    for wrong in (["loss", "eval_f1"], 3, None):  # which was a traceback of Python's
+        with pytest.raises(BadInput, match=r'plot: expected names, as in plot\("loss", "eval_accuracy"\), got '):
+            result.plot(wrong)
 
 
 @pytest.mark.parametrize("status", ["ok", "failed", "interrupted"])
