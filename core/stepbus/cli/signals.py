@@ -89,7 +89,10 @@ def _code_of(error: BaseException) -> int:
 
 
 def _say(text: str, error: BaseException | None) -> None:
-    """Print a sentence, and those about what went wrong after it."""
+    """Print a sentence, and those about what went wrong after it; what standard output cannot take is forgotten."""
+    from stepbus.base import terminal
+
+    terminal.leave_pipe()  # else Python ends with 120, once it finds that it cannot be written
     notes: Iterable[str] = getattr(error, "__notes__", ())
     try:
         for each in (text, *notes):
