@@ -144,11 +144,13 @@ def test_the_settings_of_a_model_that_was_given_are_those_of_its_export(
 ) -> None:
     tree = tiny_config(training={"max_steps": 2})
     model = create_model("bert_with_head", **{name: value for name, value in tree["model"].items() if name != "type"})
-    tree["model"] = {"pooling": "max", "hidden_size": 16, "num_hidden_layers": 3}
+    tree["model"] = {"pooling": "max", "hidden_size": 16, "num_hidden_layers": 3, "hidden_dropout": 0.9}
     trainer = create_trainer(model, config=tree)
     assert [record.getMessage() for record in caplog.records] == [
         "model.pooling: 'max' has no effect, because a model was given that has 'mean'; say it in create_model",
         "model.num_hidden_layers: 3 has no effect, because a model was given that has 2; say it in create_model",
+        "model.hidden_dropout: 0.9 has no effect, because a model was given that was made without it; say it in "
+        "create_model",
     ]
     folder = trainer.train().model_path
     assert folder is not None
